@@ -1,0 +1,136 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// One block of settings for every target: the language mode of the house and the upcoming features that make
+/// imports and existentials honest. On CI a warning is an error.
+let settings: [SwiftSetting] =
+  [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+  ] + (Context.environment["CI"] == nil ? [] : [.treatAllWarnings(as: .error)])
+
+// Products of other packages, named once.
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
+let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
+let hummingbirdHTTP2: Target.Dependency = .product(name: "HummingbirdHTTP2", package: "hummingbird")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
+let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
+let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let jwt: Target.Dependency = .product(name: "JWTKit", package: "jwt-kit")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+
+func floor(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+  .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
+}
+
+let package = Package(
+  name: "swiftlet",
+  platforms: [.macOS(.v15)],
+  products: [
+    .executable(name: "swiftlet", targets: ["SwiftletCommand"]),
+    .library(name: "Swiftlet", targets: ["Swiftlet"]),
+  ],
+  dependencies: [
+    // Event loops, sockets and ByteBuffer: the base of every listener and of the data plane.
+    .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+    // TLS (BoringSSL) with optional client certificates, ALPN and SNI.
+    .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
+    // HTTP/1.1 and HTTP/2 server channels and the request router of the REST APIs.
+    .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
+    // P-256, P-384, RSA keys and hashes.
+    .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+    // X.509: certificates, signing requests, chain verification.
+    .package(url: "https://github.com/apple/swift-certificates.git", from: "1.21.1"),
+    // DER for what X.509 does not cover: PKCS#7 bundles and the mended CSR.
+    .package(url: "https://github.com/apple/swift-asn1.git", from: "1.7.4"),
+    // Bodies of control and link messages.
+    .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
+    // SQLite with migrations and a concurrency contract.
+    .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
+    // Enrollment and session tokens.
+    .package(url: "https://github.com/vapor/jwt-kit.git", from: "5.7.1"),
+    // The command line.
+    .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+    // Upstream's YAML configuration files, with line numbers for errors.
+    .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
+    // Structured logs.
+    .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+    // Ordered start and graceful shutdown of the long-running parts.
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+  ],
+  targets: [
+    // Floor 0
+    .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+    // Floor 1
+    floor("Wire", []),
+    floor("WireSchemas", [protobuf]),
+    floor("SealedStream", ["CSodium", crypto]),
+    floor("PKI", [crypto, cryptoExtras, x509, asn1, jwt]),
+    floor("Model", []),
+    floor("Facts", []),
+    // Floor 2
+    floor("Access", ["Model"]),
+    floor("Fabric", ["Wire", "WireSchemas", "Model", "Access", "Facts", protobuf]),
+    // Floor 3
+    floor("Transport", ["Wire", "PKI", nioCore, nioPosix, nioHTTP1, nioConcurrency, nioTLS, nioSSL, x509, asn1, logging, yams]),
+    floor("Store", ["Model", "Facts", grdb]),
+    // Floor 4
+    floor("Swiftlet", ["Transport", "SealedStream", "Wire", "PKI", nioCore, nioPosix, nioHTTP1, nioSSL, x509, logging]),
+    floor(
+      "EdgeRouter",
+      ["Transport", "Fabric", "Access", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix, nioSSL, protobuf, x509, logging, lifecycle, yams]),
+    floor("REST", ["Transport", "Model", hummingbird, hummingbirdCore, hummingbirdHTTP2, nioCore, nioPosix, nioHTTP1, logging]),
+    floor("Authentication", ["PKI", "Model", "Store", "CSodium", nioCore, nioPosix, x509, logging]),
+    // Floor 5
+    floor(
+      "Controller",
+      [
+        "REST", "Authentication", "Store", "Fabric", "Access", "Model", "Facts", "Transport", "Wire", "WireSchemas", "PKI", hummingbird, nioCore, nioPosix,
+        nioSSL, protobuf, x509, logging, lifecycle, yams,
+      ]),
+    floor("Tunnel", ["Swiftlet", "Transport", nioCore, nioPosix, logging, lifecycle]),
+    // Floor 7
+    .executableTarget(
+      name: "SwiftletCommand",
+      dependencies: [
+        "Controller", "EdgeRouter", "Tunnel", "Swiftlet", "Transport", "PKI", "Model", "Facts", argumentParser, yams, logging, lifecycle, nioCore, nioPosix,
+      ],
+      swiftSettings: settings),
+    // Tests, one target a floor's target
+    tests("WireTests", ["Wire"], resources: [.copy("Resources")]),
+    tests("WireSchemasTests", ["WireSchemas", "Wire"], resources: [.copy("Resources")]),
+    tests("SealedStreamTests", ["SealedStream"]),
+    tests("PKITests", ["PKI", x509, crypto, cryptoExtras, asn1], resources: [.copy("Resources")]),
+    tests("ModelTests", ["Model"]),
+    tests("AccessTests", ["Access", "Model"]),
+    tests("FabricTests", ["Fabric", "Wire", "WireSchemas", "Model", "Access"]),
+    tests("TransportTests", ["Transport", "Wire", "PKI", nioCore, nioPosix, nioSSL, nioEmbedded, x509]),
+    tests("StoreTests", ["Store", "Model"]),
+    tests("RESTTests", ["REST", "Model", hummingbird]),
+    tests("AuthenticationTests", ["Authentication", "Model", "PKI", "Store"]),
+    tests("ControllerTests", ["Controller", "Store", "Model", "REST", "Transport", "PKI", "Swiftlet", "Wire", x509]),
+    tests("EdgeRouterTests", ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioEmbedded]),
+    tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", nioCore, nioPosix, nioEmbedded]),
+    tests("EndToEndTests", ["Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Model", "PKI", "Wire", nioCore, nioPosix, logging]),
+    tests("InteropTests", ["Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Model", "PKI", nioCore, nioPosix, logging]),
+  ]
+)

@@ -1,0 +1,83 @@
+/// A client's durable session with the controller (management spec 1.13); its token is a random UUID.
+public struct APISession: Entity {
+  public static let kind = EntityKind.apiSessions
+  public static let secretMembers = ["token"]
+
+  public let id: String
+  public var createdAt: Timestamp
+  public var updatedAt: Timestamp
+  public var tags: JSONObject
+  public var isSystem: Bool
+
+  /// Unique; a UUID, never beginning with `ey`.
+  public var token: String
+  public var identityId: String
+  public var authenticatorId: String
+  /// SHA-1 fingerprints of the client certificates this session may be used with.
+  public var certificateFingerprints: [String]
+  /// Config type ids the client asked for, or `all`.
+  public var configTypes: [String]
+  public var ipAddress: String
+  public var lastActivityAt: Timestamp
+  /// The session ends this long after `lastActivityAt`; seconds.
+  public var idleTimeoutSeconds: Int
+  /// Absolute end of the session, if it has one besides the idle timeout.
+  public var expiresAt: Timestamp?
+  public var isMfaRequired: Bool
+  public var isMfaComplete: Bool
+  public var isCertExtendable: Bool
+  public var isCertExtendRequested: Bool
+  public var isCertKeyRollRequested: Bool
+  public var improperClientCertChain: Bool
+  /// Made at the management API.
+  public var isAdminAPI: Bool
+  public var sdkInfo: SDKInfo?
+  public var envInfo: EnvInfo?
+
+  public init(
+    id: String, token: String, identityId: String, authenticatorId: String = "", certificateFingerprints: [String] = [],
+    configTypes: [String] = [], ipAddress: String = "", lastActivityAt: Timestamp = .epoch, idleTimeoutSeconds: Int = 1800,
+    expiresAt: Timestamp? = nil, isMfaRequired: Bool = false, isMfaComplete: Bool = false, isCertExtendable: Bool = false,
+    isCertExtendRequested: Bool = false, isCertKeyRollRequested: Bool = false, improperClientCertChain: Bool = false, isAdminAPI: Bool = false,
+    sdkInfo: SDKInfo? = nil, envInfo: EnvInfo? = nil, tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch,
+    updatedAt: Timestamp = .epoch
+  ) {
+    self.id = id
+    self.token = token
+    self.identityId = identityId
+    self.authenticatorId = authenticatorId
+    self.certificateFingerprints = certificateFingerprints
+    self.configTypes = configTypes
+    self.ipAddress = ipAddress
+    self.lastActivityAt = lastActivityAt
+    self.idleTimeoutSeconds = idleTimeoutSeconds
+    self.expiresAt = expiresAt
+    self.isMfaRequired = isMfaRequired
+    self.isMfaComplete = isMfaComplete
+    self.isCertExtendable = isCertExtendable
+    self.isCertExtendRequested = isCertExtendRequested
+    self.isCertKeyRollRequested = isCertKeyRollRequested
+    self.improperClientCertChain = improperClientCertChain
+    self.isAdminAPI = isAdminAPI
+    self.sdkInfo = sdkInfo
+    self.envInfo = envInfo
+    self.tags = tags
+    self.isSystem = isSystem
+    self.createdAt = createdAt
+    self.updatedAt = updatedAt
+  }
+
+  public func validate() throws(ModelError) {
+    try validateBase()
+    guard !token.isEmpty else { throw ModelError(field: "token", reason: "token is required", value: "") }
+    guard !identityId.isEmpty else { throw ModelError(field: "identityId", reason: "identityId is required", value: "") }
+  }
+
+  /// When the session ends if nothing more is heard of the client.
+  public var endsAt: Timestamp {
+    let idleEnd = lastActivityAt.adding(seconds: Int64(idleTimeoutSeconds))
+    return expiresAt.map { min($0, idleEnd) } ?? idleEnd
+  }
+
+  public func isExpired(at now: Timestamp) -> Bool { now >= endsAt }
+}

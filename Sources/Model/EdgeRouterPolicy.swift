@@ -1,0 +1,39 @@
+/// Grants identities the use of edge routers (management spec 1.8).
+public struct EdgeRouterPolicy: Entity {
+  public static let kind = EntityKind.edgeRouterPolicies
+
+  public let id: String
+  public var createdAt: Timestamp
+  public var updatedAt: Timestamp
+  public var tags: JSONObject
+  public var isSystem: Bool
+
+  public var name: String
+  public var semantic: Semantic
+  public var edgeRouterRoles: [String]
+  public var identityRoles: [String]
+
+  public init(
+    id: String, name: String, semantic: Semantic = .allOf, edgeRouterRoles: [String] = [], identityRoles: [String] = [], tags: JSONObject = [:],
+    isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
+  ) {
+    self.id = id
+    self.name = name
+    self.semantic = semantic
+    self.edgeRouterRoles = edgeRouterRoles
+    self.identityRoles = identityRoles
+    self.tags = tags
+    self.isSystem = isSystem
+    self.createdAt = createdAt
+    self.updatedAt = updatedAt
+  }
+
+  public var uniqueName: String? { name }
+
+  public func validate() throws(ModelError) {
+    try validateBase()
+    try validate(name: name)
+    try validate(roles: edgeRouterRoles, field: "edgeRouterRoles")
+    try validate(roles: identityRoles, field: "identityRoles")
+  }
+}

@@ -1,0 +1,51 @@
+/// What every stored thing has in common (management spec 1.1). The property names of entities are the JSON member names of the
+/// REST details, so that a stored document and a rendered detail differ by computed members only.
+public protocol Entity: Codable, Sendable, Equatable {
+  static var kind: EntityKind { get }
+  /// Names of members that must never leave the store in change-sets, events or logs.
+  static var secretMembers: [String] { get }
+  var id: String { get }
+  var createdAt: Timestamp { get set }
+  var updatedAt: Timestamp { get set }
+  var tags: JSONObject { get set }
+  var isSystem: Bool { get set }
+  /// The name that must be unique within the kind; nil for kinds without names.
+  var uniqueName: String? { get }
+  /// Checks everything that can be judged from the entity alone; references to others are the caller's part.
+  func validate() throws(ModelError)
+}
+
+extension Entity {
+  public static var secretMembers: [String] { [] }
+  public var uniqueName: String? { nil }
+
+  /// The checks common to all kinds.
+  func validateBase() throws(ModelError) {
+    guard !id.isEmpty, id.utf8.count <= 256 else { throw ModelError(field: "id", reason: "id must have 1 to 256 bytes", value: .string(id)) }
+    for (name, value) in tags {
+      if case .array = value { throw ModelError(field: "tags", reason: "tag '\(name)' must not be an array", value: value) }
+    }
+  }
+
+  func validate(name: String) throws(ModelError) {
+    guard !name.allSatisfy(\.isWhitespace) else { throw ModelError(field: "name", reason: "name is required", value: .string(name)) }
+    guard name.utf8.count <= 4096 else { throw ModelError(field: "name", reason: "name must not exceed 4096 bytes", value: .string(name)) }
+  }
+
+  func validate(cost: Int, field: String = "cost") throws(ModelError) {
+    guard (0...65535).contains(cost) else { throw ModelError(field: field, reason: "cost must be between 0 and 65535", value: JSONValue(cost)) }
+  }
+
+  func validate(attributes: [String]) throws(ModelError) {
+    for attribute in attributes {
+      guard let first = attribute.utf8.first else {
+        throw ModelError(field: "roleAttributes", reason: "role attributes must not be empty", value: JSONValue(attributes))
+      }
+      guard first != UInt8(ascii: "#"), first != UInt8(ascii: "@") else {
+        throw ModelError(field: "roleAttributes", reason: "role attributes must not begin with # or @", value: .string(attribute))
+      }
+    }
+  }
+
+  func validate(roles: [String], field: String) throws(ModelError) { _ = try RoleList(roles, field: field) }
+}

@@ -1,0 +1,98 @@
+/// A person, device, program or router that may connect (management spec 1.2).
+public struct Identity: Entity {
+  public static let kind = EntityKind.identities
+
+  public let id: String
+  public var createdAt: Timestamp
+  public var updatedAt: Timestamp
+  public var tags: JSONObject
+  public var isSystem: Bool
+
+  public var name: String
+  /// `Router` only for the identity a tunneling edge router owns.
+  public var typeId: IdentityType
+  /// Full rights on the management API; never a right to dial or bind (management spec 2.2).
+  public var isAdmin: Bool
+  /// One per network; cannot be deleted.
+  public var isDefaultAdmin: Bool
+  public var roleAttributes: [String]
+  /// Administrative permissions (management spec 4.5).
+  public var permissions: [String]
+  public var authPolicyId: String
+  /// Unique when present; what external JWT claims are matched against.
+  public var externalId: String?
+  /// Delivered to SDKs and to tunneler templates.
+  public var appData: JSONObject
+  public var defaultHostingPrecedence: Precedence
+  public var defaultHostingCost: Int
+  /// By service id.
+  public var serviceHostingPrecedences: [String: Precedence]
+  /// By service id.
+  public var serviceHostingCosts: [String: Int]
+  public var disabledAt: Timestamp?
+  /// Nil while disabled: until enabled again.
+  public var disabledUntil: Timestamp?
+  /// From the last authentication.
+  public var envInfo: EnvInfo?
+  /// From the last authentication.
+  public var sdkInfo: SDKInfo?
+  /// Overrides: service id, config type id, config id.
+  public var serviceConfigs: [String: [String: String]]
+  /// Reported by the SDK or router.
+  public var interfaces: [NetworkInterface]?
+
+  public init(
+    id: String, name: String, typeId: IdentityType = .default, isAdmin: Bool = false, isDefaultAdmin: Bool = false,
+    roleAttributes: [String] = [], permissions: [String] = [], authPolicyId: String = AuthPolicy.defaultID, externalId: String? = nil,
+    appData: JSONObject = [:], defaultHostingPrecedence: Precedence = .default, defaultHostingCost: Int = 0,
+    serviceHostingPrecedences: [String: Precedence] = [:], serviceHostingCosts: [String: Int] = [:], disabledAt: Timestamp? = nil,
+    disabledUntil: Timestamp? = nil, envInfo: EnvInfo? = nil, sdkInfo: SDKInfo? = nil, serviceConfigs: [String: [String: String]] = [:],
+    interfaces: [NetworkInterface]? = nil, tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch,
+    updatedAt: Timestamp = .epoch
+  ) {
+    self.id = id
+    self.name = name
+    self.typeId = typeId
+    self.isAdmin = isAdmin
+    self.isDefaultAdmin = isDefaultAdmin
+    self.roleAttributes = roleAttributes
+    self.permissions = permissions
+    self.authPolicyId = authPolicyId
+    self.externalId = externalId
+    self.appData = appData
+    self.defaultHostingPrecedence = defaultHostingPrecedence
+    self.defaultHostingCost = defaultHostingCost
+    self.serviceHostingPrecedences = serviceHostingPrecedences
+    self.serviceHostingCosts = serviceHostingCosts
+    self.disabledAt = disabledAt
+    self.disabledUntil = disabledUntil
+    self.envInfo = envInfo
+    self.sdkInfo = sdkInfo
+    self.serviceConfigs = serviceConfigs
+    self.interfaces = interfaces
+    self.tags = tags
+    self.isSystem = isSystem
+    self.createdAt = createdAt
+    self.updatedAt = updatedAt
+  }
+
+  public var uniqueName: String? { name }
+
+  public func validate() throws(ModelError) {
+    try validateBase()
+    try validate(name: name)
+    try validate(attributes: roleAttributes)
+    try validate(cost: defaultHostingCost, field: "defaultHostingCost")
+    for cost in serviceHostingCosts.values { try validate(cost: cost, field: "serviceHostingCosts") }
+    guard !authPolicyId.isEmpty else { throw ModelError(field: "authPolicyId", reason: "authPolicyId must not be empty", value: "") }
+    if let externalId, externalId.allSatisfy(\.isWhitespace) {
+      throw ModelError(field: "externalId", reason: "externalId must not be blank", value: .string(externalId))
+    }
+  }
+
+  /// Whether the identity is switched off at `now`.
+  public func isDisabled(at now: Timestamp) -> Bool {
+    guard disabledAt != nil else { return false }
+    return disabledUntil.map { $0 > now } ?? true
+  }
+}

@@ -1,0 +1,160 @@
+public import Model
+
+/// What the names in a filter mean for one kind of entity (management spec 4.3). Only declared names can be used.
+public struct SymbolTable: Sendable {
+  public enum ValueType: Sendable {
+    case text, number, bool, datetime
+    /// Whatever the document holds: tags and config data.
+    case any
+  }
+
+  public enum Source: Sendable {
+    /// A column of the table.
+    case id, name, createdAt, updatedAt, isSystem
+    /// A member of the document.
+    case member([String], ValueType)
+    /// An array of strings in the document; `elements` is the kind the strings are ids of, for sub-queries.
+    case set([String], elements: EntityKind?)
+    /// A member of the entity whose id a member of this document holds.
+    case linked([String], EntityKind, [String], ValueType)
+    /// The ids of entities of another kind whose member is the id of this one.
+    case reverse(EntityKind, [String])
+    /// An object of free members: `tags.region`.
+    case object([String])
+    /// Known to the running controller only; the caller of the query supplies values.
+    case runtime
+  }
+
+  public struct Symbol: Sendable {
+    public var name: String
+    public var source: Source
+    /// Whether `meta.filterableFields` names it.
+    public var isListed: Bool
+  }
+
+  public let kind: EntityKind
+  public private(set) var symbols: [String: Symbol] = [:]
+
+  public init(kind: EntityKind, _ symbols: [Symbol]) {
+    self.kind = kind
+    for symbol in symbols { self.symbols[symbol.name] = symbol }
+  }
+
+  /// The names of `meta.filterableFields`, sorted.
+  public var filterable: [String] { symbols.values.filter(\.isListed).map(\.name).sorted() }
+
+  /// The meaning of a name; free members are found below their object.
+  func source(of name: String) throws(FilterError) -> Source {
+    if let symbol = symbols[name] { return symbol.source }
+    if let dot = name.firstIndex(of: "."), case .object(let path)? = symbols[String(name[..<dot])]?.source {
+      let members = name[name.index(after: dot)...].split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+      return .member(path + members, .any)
+    }
+    throw .unknownSymbol(name, filterable: filterable)
+  }
+
+  public static func of(_ kind: EntityKind) -> SymbolTable { tables[kind] ?? SymbolTable(kind: kind, base) }
+
+  private static func text(_ name: String, _ member: String? = nil) -> Symbol {
+    Symbol(name: name, source: .member([member ?? name], .text), isListed: true)
+  }
+  private static func number(_ name: String) -> Symbol { Symbol(name: name, source: .member([name], .number), isListed: true) }
+  private static func bool(_ name: String) -> Symbol { Symbol(name: name, source: .member([name], .bool), isListed: true) }
+  private static func datetime(_ name: String) -> Symbol { Symbol(name: name, source: .member([name], .datetime), isListed: true) }
+  private static func strings(_ name: String, of elements: EntityKind? = nil) -> Symbol {
+    Symbol(name: name, source: .set([name], elements: elements), isListed: true)
+  }
+  private static func nested(_ path: String, _ type: ValueType) -> Symbol {
+    Symbol(name: path, source: .member(path.split(separator: ".").map(String.init), type), isListed: true)
+  }
+  private static func linked(_ name: String, _ member: String, _ kind: EntityKind, _ path: [String]) -> Symbol {
+    Symbol(name: name, source: .linked([member], kind, path, .text), isListed: true)
+  }
+  private static func reverse(_ name: String, _ kind: EntityKind, _ member: String) -> Symbol {
+    Symbol(name: name, source: .reverse(kind, [member]), isListed: false)
+  }
+  private static func runtime(_ name: String, isListed: Bool = false) -> Symbol { Symbol(name: name, source: .runtime, isListed: isListed) }
+  private static let nameColumn = Symbol(name: "name", source: .name, isListed: true)
+
+  private static let base = [
+    Symbol(name: "id", source: .id, isListed: true),
+    Symbol(name: "createdAt", source: .createdAt, isListed: true),
+    Symbol(name: "updatedAt", source: .updatedAt, isListed: true),
+    Symbol(name: "isSystem", source: .isSystem, isListed: true),
+    Symbol(name: "tags", source: .object(["tags"]), isListed: true),
+  ]
+
+  private static let tables: [EntityKind: SymbolTable] = {
+    let entries: [EntityKind: [Symbol]] = [
+      .identities: [
+        nameColumn, strings("roleAttributes"), text("type", "typeId"), text("authPolicyId"), text("externalId"), bool("isAdmin"),
+        bool("isDefaultAdmin"), reverse("authenticators", .authenticators, "identityId"), reverse("enrollments", .enrollments, "identityId"),
+        runtime("services"), runtime("edgeRouters"), runtime("servicePolicies"), runtime("edgeRouterPolicies"), runtime("dialServices"),
+        runtime("bindServices"),
+      ],
+      .services: [
+        nameColumn, text("terminatorStrategy"), strings("roleAttributes"), strings("configs", of: .configs), bool("isFabricOnly"),
+        reverse("terminators", .terminators, "serviceId"), runtime("servicePolicies"), runtime("serviceEdgeRouterPolicies"),
+        runtime("identities"), runtime("edgeRouters"), runtime("dialIdentities"), runtime("bindIdentities"),
+      ],
+      .configs: [nameColumn, text("type", "configTypeId"), Symbol(name: "data", source: .object(["data"]), isListed: false)],
+      .configTypes: [
+        nameColumn, text("target"), Symbol(name: "schema", source: .object(["schema"]), isListed: true),
+        reverse("configs", .configs, "configTypeId"),
+      ],
+      .servicePolicies: [
+        nameColumn, text("type"), text("semantic"), strings("identityRoles"), strings("serviceRoles"), strings("postureCheckRoles"),
+        runtime("identities", isListed: true), runtime("services", isListed: true),
+      ],
+      .edgeRouterPolicies: [
+        nameColumn, text("semantic"), strings("identityRoles"), strings("edgeRouterRoles"), runtime("identities"), runtime("edgeRouters"),
+      ],
+      .serviceEdgeRouterPolicies: [
+        nameColumn, text("semantic"), strings("serviceRoles"), strings("edgeRouterRoles"), runtime("services"), runtime("edgeRouters"),
+      ],
+      .edgeRouters: [
+        nameColumn, text("fingerprint"), number("cost"), bool("noTraversal"), bool("disabled"), strings("configs", of: .configs),
+        Symbol(name: "ctrlChanListeners", source: .object(["ctrlChanListeners"]), isListed: true), strings("roleAttributes"), bool("isVerified"),
+        bool("isTunnelerEnabled"), runtime("connected", isListed: true), runtime("online", isListed: true),
+        reverse("terminators", .terminators, "routerId"), reverse("enrollments", .enrollments, "edgeRouterId"), runtime("edgeRouterPolicies"),
+        runtime("serviceEdgeRouterPolicies"), runtime("identities"), runtime("services"),
+      ],
+      .terminators: [
+        text("binding"), text("address"), text("instanceId", "identity"), text("hostId"), text("sourceCtrl"), text("service", "serviceId"),
+        text("router", "routerId"), number("cost"), text("precedence"), linked("service.name", "serviceId", .services, ["name"]),
+        linked("router.name", "routerId", .edgeRouters, ["name"]),
+      ],
+      .enrollments: [
+        text("token"), text("method"), text("identity", "identityId"), text("edgeRouter", "edgeRouterId"), text("transitRouter", "transitRouterId"),
+        text("caId"), datetime("expiresAt"), linked("identity.name", "identityId", .identities, ["name"]),
+      ],
+      .authenticators: [
+        text("method"), text("certFingerprint", "fingerprint"), text("updbUsername", "username"), text("identity", "identityId"), text("certPem"),
+        text("publicKeyPrint"), bool("isIssuedByNetwork"), bool("isExtendRequested"), bool("isKeyRollRequested"), datetime("extendRequestedAt"),
+        bool("lastExtendRolledKeys"), bool("lastAuthResolvedToRoot"), linked("identity.name", "identityId", .identities, ["name"]),
+      ],
+      .apiSessions: [
+        text("token"), text("identity", "identityId"), datetime("lastActivityAt"), text("authenticator", "authenticatorId"), text("ipAddress"),
+        linked("identity.name", "identityId", .identities, ["name"]), reverse("sessions", .sessions, "apiSessionId"),
+      ],
+      .sessions: [
+        text("token"), text("apiSession", "apiSessionId"), text("service", "serviceId"), text("identity", "identityId"), text("type"),
+        linked("service.name", "serviceId", .services, ["name"]), linked("identity.name", "identityId", .identities, ["name"]),
+        linked("apiSession.identity", "apiSessionId", .apiSessions, ["identityId"]),
+      ],
+      .authPolicies: [
+        nameColumn, nested("primary.cert.allowed", .bool), nested("primary.cert.allowExpiredCerts", .bool), nested("primary.updb.allowed", .bool),
+        nested("primary.updb.minPasswordLength", .number), nested("primary.updb.requireSpecialChar", .bool),
+        nested("primary.updb.requireNumberChar", .bool), nested("primary.updb.requireMixedCase", .bool),
+        nested("primary.updb.maxAttempts", .number), nested("primary.extJwt.allowed", .bool), nested("secondary.requireTotp", .bool),
+        nested("secondary.requireExtJwtSigner", .text),
+      ],
+      .publicKeys: [text("kid"), text("format"), datetime("notAfter"), datetime("publishedUntil"), strings("usages")],
+      .revocations: [datetime("expiresAt"), text("type"), datetime("issuedBefore")],
+      .apiSessionCertificates: [
+        text("apiSession", "apiSessionId"), text("subject"), text("fingerprint"), datetime("validFrom"), datetime("validTo"),
+      ],
+    ]
+    return Dictionary(uniqueKeysWithValues: entries.map { ($0.key, SymbolTable(kind: $0.key, base + $0.value)) })
+  }()
+}

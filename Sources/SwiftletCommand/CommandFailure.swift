@@ -1,0 +1,51 @@
+import ArgumentParser
+import Foundation
+
+/// Why a command did not do what it was asked: what failed on which object, the reason, and what to do next.
+struct CommandFailure: Error, CustomStringConvertible {
+  var what: String
+  var reason: String?
+  var next: String?
+
+  init(_ what: String, reason: String? = nil, next: String? = nil) {
+    self.what = what
+    self.reason = reason
+    self.next = next
+  }
+
+  /// An error of another module, with the object it happened to.
+  init(_ what: String, _ error: any Error, next: String? = nil) {
+    if let inner = error as? CommandFailure {
+      self.init(what, reason: inner.reason.map { "\(inner.what): \($0)" } ?? inner.what, next: inner.next ?? next)
+    } else {
+      self.init(what, reason: Self.text(error), next: next)
+    }
+  }
+
+  static func text(_ error: any Error) -> String {
+    if let cocoa = error as? CocoaError {
+      switch cocoa.code {
+      case .fileReadNoSuchFile, .fileNoSuchFile: return "there is no such file"
+      case .fileReadNoPermission, .fileWriteNoPermission: return "no permission"
+      case .fileWriteOutOfSpace: return "the disk is full"
+      case .fileReadInapplicableStringEncoding: return "it is not text"
+      default: return cocoa.localizedDescription
+      }
+    }
+    return "\(error)"
+  }
+
+  var description: String {
+    var text = what
+    if let reason { text += ": \(reason)" }
+    if let next { text += "\n\(next)" }
+    return text
+  }
+
+  func report() {
+    var text = Terminal.error.styled("error:", .red) + " " + what
+    if let reason { text += ": \(reason)" }
+    Terminal.error.line(text)
+    if let next { Terminal.error.line(Terminal.error.styled("  " + next.replacing("\n", with: "\n  "), .dim)) }
+  }
+}

@@ -1,0 +1,203 @@
+import Foundation
+import NIOConcurrencyHelpers
+public import NIOCore
+import NIOPosix
+import NIOSSL
+import NIOTLS
+public import PKI
+public import X509
+
+/// Which server certificate a client believes.
+public enum ServerTrust: Sendable {
+  /// The chain must reach one of these, and the certificate must name the host that was dialled.
+  case anchors(TrustAnchors)
+  /// Exactly this leaf: enrollment, where the token already proved it (edge-client-api.md 2.2).
+  case leaf(Certificate)
+  /// Any, only to look at the certificate.
+  case any
+}
+
+/// The client's side of TLS: what it proves and whom it believes.
+public final class ClientTLS: Sendable {
+  private let chain: CertificateChain?
+  private let key: PrivateKey?
+  public let trust: ServerTrust
+  private let contexts = NIOLockedValueBox<[[String]: NIOSSLContext]>([:])
+
+  /// - Parameters:
+  ///   - chain: certificate to present, with `key`; nil presents none.
+  ///   - trust: which server certificates are believed.
+  public init(chain: CertificateChain? = nil, key: PrivateKey? = nil, trust: ServerTrust) {
+    self.chain = chain
+    self.key = key
+    self.trust = trust
+  }
+
+  private func context(alpn: [String]) throws -> NIOSSLContext {
+    try contexts.withLockedValue { contexts in
+      if let known = contexts[alpn] { return known }
+      var tls = TLSConfiguration.makeClientConfiguration()
+      tls.minimumTLSVersion = .tlsv12
+      tls.applicationProtocols = alpn
+      if let chain, let key {
+        tls.certificateChain = try chain.all.map { .certificate(try NIOSSLCertificate(bytes: $0.derBytes, format: .der)) }
+        tls.privateKey = .privateKey(try NIOSSLPrivateKey(bytes: Array(key.pem.utf8), format: .pem))
+      }
+      let context = try NIOSSLContext(configuration: tls)
+      contexts[alpn] = context
+      return context
+    }
+  }
+
+  /// Connects, completes the handshake and judges the server.
+  ///
+  /// - Parameters:
+  ///   - alpn: protocols to offer; empty offers none, as Go SDKs do.
+  ///   - timeout: for connecting and for the handshake, each.
+  ///   - prepare: runs on the event loop when the handshake is complete and installs the protocol's handlers.
+  /// - Throws: `TransportError`.
+  public func connect<Output: Sendable>(
+    host: String, port: Int, alpn: [String], group: any EventLoopGroup, timeout: TimeAmount,
+    prepare: @escaping @Sendable (any Channel, PresentedPeer) throws -> Output
+  ) async throws -> Output {
+    let address = "\(host):\(port)"
+    let verdict = NIOLockedValueBox<TransportError?>(nil)
+    let shown = NIOLockedValueBox<[Certificate]>([])
+    let context: NIOSSLContext
+    do {
+      context = try self.context(alpn: alpn)
+    } catch {
+      throw TransportError.handshakeFailed(address: address, reason: "own certificate and key cannot be used: \(error)")
+    }
+    let trust = self.trust
+    let completed = NIOLockedValueBox<EventLoopFuture<Void>?>(nil)
+    let channel: any Channel
+    do {
+      channel = try await ClientBootstrap(group: group)
+        .connectTimeout(timeout)
+        .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+        .channelOption(.socketOption(.so_keepalive), value: 1)
+        .channelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture {
+            let tls = try NIOSSLClientHandler(context: context, serverHostname: host.isIPAddress ? nil : host) { certificates, promise in
+              promise.completeWithTask {
+                let certificates = certificates.compactMap { try? Certificate(nioSSL: $0) }
+                shown.withLockedValue { $0 = certificates }
+                guard let problem = await trust.problem(with: certificates, host: host) else { return .certificateVerified }
+                verdict.withLockedValue { $0 = .serverNotTrusted(address: address, reason: problem) }
+                return .failed
+              }
+            }
+            let gate = HandshakeGate(loop: channel.eventLoop, timeout: timeout)
+            completed.withLockedValue { $0 = gate.completed }
+            try channel.pipeline.syncOperations.addHandler(tls)
+            try channel.pipeline.syncOperations.addHandler(gate)
+          }
+        }
+        .connect(host: host, port: port).get()
+    } catch {
+      throw TransportError.connectFailed(address: address, reason: Self.reason(error))
+    }
+    do {
+      try await completed.withLockedValue { $0 }?.get()
+      let certificates = shown.withLockedValue { $0 }
+      let peer = PresentedPeer(
+        leaf: certificates.first, intermediates: Array(certificates.dropFirst()), isResumed: false, remoteAddress: channel.remoteAddress?.text ?? address,
+        localAddress: channel.localAddress?.text ?? "unknown")
+      return try await channel.eventLoop.submit {
+        let output = try prepare(channel, peer)
+        try channel.pipeline.syncOperations.handler(type: HandshakeGate.self).open()
+        return output
+      }.get()
+    } catch {
+      channel.close(promise: nil)
+      if let verdict = verdict.withLockedValue({ $0 }) { throw verdict }
+      if let error = error as? TransportError { throw error }
+      throw TransportError.handshakeFailed(address: address, reason: Self.reason(error))
+    }
+  }
+
+  private static func reason(_ error: any Error) -> String {
+    if let failure = error as? NIOConnectionError {
+      if let dns = failure.dnsAError ?? failure.dnsAAAAError, failure.connectionErrors.isEmpty { return "name \(failure.host) does not resolve (\(dns))" }
+      return failure.connectionErrors.map { reason($0.error) }.joined(separator: "; ")
+    }
+    if let failure = error as? IOError { return String(cString: strerror(failure.errnoCode)) }
+    if case .connectTimeout? = error as? ChannelError { return "no answer in time" }
+    return "\(error)"
+  }
+}
+
+extension ServerTrust {
+  /// - Returns: why the certificates are not believed, nil when they are.
+  func problem(with certificates: [Certificate], host: String) async -> String? {
+    guard let leaf = certificates.first else { return "the server showed no certificate" }
+    switch self {
+    case .any: return nil
+    case .leaf(let expected):
+      return leaf.derBytes == expected.derBytes ? nil : "another certificate than the one that signed the token (\(leaf.sha1Fingerprint))"
+    case .anchors(let anchors):
+      switch await anchors.verify(
+        leaf: leaf, intermediates: Array(certificates.dropFirst().prefix(8)), now: Date(), purpose: .serverAuth, ignoreLeafExpiry: false)
+      {
+      case .failure(let error): return "\(error)"
+      case .success: return leaf.names(host: host) ? nil : "the certificate does not name \(host)"
+      }
+    }
+  }
+}
+
+/// Tells when the handshake is complete and holds early bytes until the protocol's handlers are in place.
+private final class HandshakeGate: ChannelInboundHandler, RemovableChannelHandler {
+  typealias InboundIn = ByteBuffer
+  typealias InboundOut = ByteBuffer
+
+  private let promise: EventLoopPromise<Void>
+  private var deadline: Scheduled<Void>?
+  private var held: [ByteBuffer] = []
+  private var context: ChannelHandlerContext?
+  private let timeout: TimeAmount
+
+  var completed: EventLoopFuture<Void> { promise.futureResult }
+
+  init(loop: any EventLoop, timeout: TimeAmount) {
+    promise = loop.makePromise()
+    self.timeout = timeout
+  }
+
+  func handlerAdded(context: ChannelHandlerContext) {
+    self.context = context
+    let promise = self.promise
+    deadline = context.eventLoop.scheduleTask(in: timeout) { promise.fail(TransportError.timedOut(what: "TLS handshake")) }
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if case .handshakeCompleted? = event as? TLSUserEvent {
+      deadline?.cancel()
+      promise.succeed(())
+    }
+    context.fireUserInboundEventTriggered(event)
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) { held.append(unwrapInboundIn(data)) }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    promise.fail(error)
+    context.fireErrorCaught(error)
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    deadline?.cancel()
+    promise.fail(TransportError.closed(reason: "the server closed the connection in the handshake"))
+    context.fireChannelInactive()
+  }
+
+  func open() {
+    guard let context else { return }
+    let early = held
+    held = []
+    for buffer in early { context.fireChannelRead(wrapInboundOut(buffer)) }
+    if !early.isEmpty { context.fireChannelReadComplete() }
+    context.pipeline.syncOperations.removeHandler(self, promise: nil)
+  }
+}

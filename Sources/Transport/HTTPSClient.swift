@@ -1,0 +1,137 @@
+public import NIOCore
+import NIOHTTP1
+public import NIOPosix
+public import X509
+
+/// An answer over HTTP, its body within the limit that was asked for.
+public struct HTTPAnswer: Sendable {
+  public let status: Int
+  public let headers: [(name: String, value: String)]
+  public let body: [UInt8]
+
+  /// The first header of that name, compared without case.
+  public func header(_ name: String) -> String? { headers.first { $0.name.lowercased() == name.lowercased() }?.value }
+}
+
+/// HTTPS for SDK, router and command line. Own because enrollment must trust exactly one leaf (edge-client-api.md 2.2), which the listed HTTP
+/// client cannot express; the codec is NIOHTTP1's. One connection a request: these callers make a handful.
+public struct HTTPSClient: Sendable {
+  private let tls: ClientTLS
+  private let group: any EventLoopGroup
+
+  public init(tls: ClientTLS, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton) {
+    self.tls = tls
+    self.group = group
+  }
+
+  /// - Parameters:
+  ///   - url: `https://host[:port]/path?query`.
+  ///   - timeout: for connect, and for the whole answer, each.
+  ///   - maxBody: bytes of answer body that are accepted.
+  /// - Throws: `TransportError`.
+  public func request(
+    method: String = "GET", _ url: String, headers: [(String, String)] = [], body: [UInt8]? = nil, timeout: TimeAmount = .seconds(30),
+    maxBody: Int = 16 * 1024 * 1024
+  ) async throws -> HTTPAnswer {
+    let target = try Target(url)
+    let future = try await tls.connect(host: target.host, port: target.port, alpn: ["http/1.1"], group: group, timeout: timeout) { channel, _ in
+      try channel.pipeline.syncOperations.addHTTPClientHandlers()
+      let collector = AnswerCollector(channel: channel, limit: maxBody, timeout: timeout)
+      try channel.pipeline.syncOperations.addHandler(collector)
+      var fields = HTTPHeaders([("host", target.authority), ("connection", "close")] + headers)
+      if let body { fields.add(name: "content-length", value: "\(body.count)") }
+      channel.write(HTTPClientRequestPart.head(.init(version: .http1_1, method: .init(rawValue: method), uri: target.path, headers: fields)), promise: nil)
+      if let body { channel.write(HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(bytes: body))), promise: nil) }
+      channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
+      return collector.answer
+    }
+    return try await future.get()
+  }
+
+  /// The certificate a server proves, believed by nobody yet: the first step of enrollment.
+  public static func leaf(of url: String, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, timeout: TimeAmount = .seconds(10)) async throws
+    -> Certificate
+  {
+    let target = try Target(url)
+    let leaf = try await ClientTLS(trust: .any).connect(host: target.host, port: target.port, alpn: ["http/1.1"], group: group, timeout: timeout) {
+      channel, peer in
+      channel.close(promise: nil)
+      return peer.leaf
+    }
+    guard let leaf else { throw TransportError.serverNotTrusted(address: target.authority, reason: "the server showed no certificate") }
+    return leaf
+  }
+
+  private struct Target {
+    let host: String
+    let port: Int
+    let authority: String
+    let path: String
+
+    init(_ url: String) throws(TransportError) {
+      guard url.hasPrefix("https://") else { throw .badURL(url) }
+      let rest = url.dropFirst(8)
+      let end = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
+      guard let parts = PeerAddress.split(rest[..<end], defaultPort: 443) else { throw .badURL(url) }
+      host = parts.host
+      port = parts.port
+      authority = String(rest[..<end])
+      let tail = String(rest[end...])
+      path = tail.hasPrefix("/") ? tail : "/" + tail
+    }
+  }
+}
+
+private final class AnswerCollector: ChannelInboundHandler {
+  typealias InboundIn = HTTPClientResponsePart
+
+  private let promise: EventLoopPromise<HTTPAnswer>
+  private let limit: Int
+  private var deadline: Scheduled<Void>?
+  private var head: HTTPResponseHead?
+  private var body: [UInt8] = []
+
+  var answer: EventLoopFuture<HTTPAnswer> { promise.futureResult }
+
+  init(channel: any Channel, limit: Int, timeout: TimeAmount) {
+    promise = channel.eventLoop.makePromise()
+    self.limit = limit
+    let promise = self.promise
+    deadline = channel.eventLoop.scheduleTask(in: timeout) {
+      promise.fail(TransportError.timedOut(what: "the answer of the server"))
+      channel.close(promise: nil)
+    }
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    switch unwrapInboundIn(data) {
+    case .head(let head): self.head = head
+    case .body(let part):
+      guard body.count + part.readableBytes <= limit else {
+        promise.fail(TransportError.answerTooLarge(limit: limit))
+        return context.close(promise: nil)
+      }
+      body.append(contentsOf: part.readableBytesView)
+    case .end:
+      finish()
+      context.close(promise: nil)
+    }
+  }
+
+  private func finish() {
+    deadline?.cancel()
+    guard let head else { return promise.fail(TransportError.protocolViolation("an answer without a head")) }
+    promise.succeed(HTTPAnswer(status: Int(head.status.code), headers: head.headers.map { ($0.name, $0.value) }, body: body))
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    deadline?.cancel()
+    promise.fail(error)
+    context.close(promise: nil)
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    deadline?.cancel()
+    promise.fail(TransportError.closed(reason: "the server closed the connection before it answered"))
+  }
+}

@@ -1,0 +1,40 @@
+// Transport: sockets for every plane. TLS listeners that split one port by ALPN, channel-v2 underlays on sockets, dialing
+// with back-off, and `VerifiedPeer`, the only source of a peer's identity. It knows frames but no message's meaning and holds
+// no entity; start reading at `TLSListener` (inbound), `MessageChannel` (control plane) and `Underlay` (data plane).
+
+public import Wire
+
+/// What can go wrong between two processes, said so that a person can act on it.
+public enum TransportError: Error, Sendable, CustomStringConvertible {
+  /// The text is not `tls:host:port` or `tls://host:port`.
+  case badAddress(String)
+  /// The URL is not `https://host[:port]/path`.
+  case badURL(String)
+  case connectFailed(address: String, reason: String)
+  case handshakeFailed(address: String, reason: String)
+  /// The server proved another identity than the one asked for.
+  case serverNotTrusted(address: String, reason: String)
+  case timedOut(what: String)
+  /// The peer answered the hello with a refusal; the text is the peer's.
+  case helloRefused(address: String, reason: String, headers: Headers)
+  case protocolViolation(String)
+  case closed(reason: String)
+  case answerTooLarge(limit: Int)
+  case peerDoesNotRead(queued: Int)
+
+  public var description: String {
+    switch self {
+    case .badAddress(let text): "\"\(text)\" is not an address; write it as tls:host:port"
+    case .badURL(let text): "\"\(text)\" is not an https URL; write it as https://host:port/path"
+    case .connectFailed(let address, let reason): "cannot connect to \(address): \(reason)"
+    case .handshakeFailed(let address, let reason): "TLS handshake with \(address) failed: \(reason)"
+    case .serverNotTrusted(let address, let reason): "the certificate of \(address) is not trusted: \(reason)"
+    case .timedOut(let what): "\(what) timed out"
+    case .helloRefused(let address, let reason, _): "\(address) refused the channel: \(reason.isEmpty ? "no reason given" : reason)"
+    case .protocolViolation(let what): "protocol violation by the peer: \(what)"
+    case .closed(let reason): "the channel is closed: \(reason)"
+    case .answerTooLarge(let limit): "the answer exceeds \(limit) bytes"
+    case .peerDoesNotRead(let queued): "the peer does not read; closed with \(queued) bytes queued"
+    }
+  }
+}

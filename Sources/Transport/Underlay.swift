@@ -1,0 +1,191 @@
+public import NIOCore
+public import Wire
+
+/// One TLS connection that carries channel-v2 frames (edge-data-plane.md 2.1): whole frames in, bytes out.
+///
+/// Bound to its event loop, no locks. A read burst is delivered as one buffer of whole frames; only the tail of a frame that a read
+/// split is copied, at most one frame per read (swift-recipes.md 3, "carry-over").
+public final class Underlay: ChannelInboundHandler {
+  public typealias InboundIn = ByteBuffer
+  public typealias OutboundOut = ByteBuffer
+
+  public let channel: any Channel
+  public let peer: PresentedPeer
+  /// Sizes the peer may use; strangers get `FrameLimits.stranger`.
+  public var limits: FrameLimits
+  /// Who gets the frames. Held strongly: the connection owns its protocol, and lets go of it when it closes.
+  public var receiver: (any FrameReceiver)?
+
+  private var context: ChannelHandlerContext?
+  /// The frame that a read split, as far as it came.
+  private var partial = ByteBuffer()
+  private var failure: (any Error)?
+
+  public init(channel: any Channel, peer: PresentedPeer, limits: FrameLimits, receiver: (any FrameReceiver)?) {
+    self.channel = channel
+    self.peer = peer
+    self.limits = limits
+    self.receiver = receiver
+  }
+
+  /// Puts an underlay at the end of the channel's pipeline and tunes the socket for bursts. Call on the event loop.
+  public static func install(on channel: any Channel, peer: PresentedPeer, limits: FrameLimits, receiver: (any FrameReceiver)?) throws -> Underlay {
+    if let options = channel.syncOptions {
+      try options.setOption(.allowRemoteHalfClosure, value: false)
+      try options.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 128 * 1024))
+      // One read a turn of the loop: as fast as many, and fairer between connections (measured, swift-recipes.md 3).
+      try options.setOption(.maxMessagesPerRead, value: 1)
+      try options.setOption(.writeBufferWaterMark, value: .init(low: 512 * 1024, high: 1024 * 1024))
+    }
+    let underlay = Underlay(channel: channel, peer: peer, limits: limits, receiver: receiver)
+    try channel.pipeline.syncOperations.addHandler(underlay)
+    return underlay
+  }
+
+  public var eventLoop: any EventLoop { channel.eventLoop }
+  public var isWritable: Bool { channel.isWritable }
+  public var isOpen: Bool { context != nil && channel.isActive }
+  public var allocator: ByteBufferAllocator { channel.allocator }
+
+  // MARK: Out
+
+  /// Queues whole frames; `flush` sends them.
+  public func write(_ frames: ByteBuffer) { context?.write(wrapOutboundOut(frames), promise: nil) }
+  public func write(_ frames: ByteBuffer, promise: EventLoopPromise<Void>?) {
+    guard let context else {
+      promise?.fail(ChannelError.ioOnClosedChannel)
+      return
+    }
+    context.write(wrapOutboundOut(frames), promise: promise)
+  }
+  public func flush() { context?.flush() }
+  public func write(_ message: Message) {
+    let bytes = message.encoded()
+    var buffer = allocator.buffer(capacity: bytes.count)
+    buffer.writeBytes(bytes)
+    write(buffer)
+  }
+  public func writeAndFlush(_ message: Message) {
+    write(message)
+    flush()
+  }
+
+  /// Stops or resumes reading from the socket: the only back pressure a channel has.
+  public func setReading(_ reading: Bool) {
+    channel.setOption(.autoRead, value: reading).whenFailure { _ in }
+  }
+
+  public func close() { context?.close(promise: nil) }
+
+  /// Closes after everything written so far has left.
+  public func closeAfterFlush() {
+    guard let context else { return }
+    let channel = self.channel
+    context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(promise: nil) }
+  }
+
+  // MARK: In
+
+  public func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+  public func handlerRemoved(context: ChannelHandlerContext) { end() }
+
+  public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    var incoming = unwrapInboundIn(data)
+    guard failure == nil else { return }
+    do {
+      try consume(&incoming)
+    } catch {
+      failure = error
+      partial = ByteBuffer()
+      end()
+      context.close(promise: nil)
+    }
+  }
+
+  public func channelReadComplete(context: ChannelHandlerContext) { receiver?.readBurstEnded(on: self) }
+  public func channelWritabilityChanged(context: ChannelHandlerContext) { receiver?.writabilityChanged(on: self) }
+
+  public func channelInactive(context: ChannelHandlerContext) {
+    end()
+    context.fireChannelInactive()
+  }
+
+  public func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    if failure == nil { failure = error }
+    context.close(promise: nil)
+  }
+
+  private func end() {
+    context = nil
+    let last = receiver
+    receiver = nil
+    last?.closed(self, error: failure)
+  }
+
+  private func consume(_ incoming: inout ByteBuffer) throws(WireError) {
+    while partial.readableBytes > 0 {
+      if try completePartial(&incoming) { deliver(&partial, replacement: ByteBuffer()) }
+      if incoming.readableBytes == 0 { return }
+    }
+    let whole = try wholeFrames(in: incoming)
+    if whole < incoming.readableBytes {
+      let tail = incoming.readableBytes - whole
+      partial = allocator.buffer(capacity: max(tail, 4096))
+      incoming.withUnsafeReadableBytes { bytes in _ = partial.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[whole...])) }
+      incoming.moveWriterIndex(to: incoming.readerIndex + whole)
+    }
+    if whole > 0 { receiver?.receive(&incoming, from: self) }
+  }
+
+  private func deliver(_ frame: inout ByteBuffer, replacement: ByteBuffer) {
+    var whole = frame
+    frame = replacement
+    receiver?.receive(&whole, from: self)
+  }
+
+  /// Moves bytes from `incoming` to the split frame. - Returns: true when that frame is whole.
+  private func completePartial(_ incoming: inout ByteBuffer) throws(WireError) -> Bool {
+    if partial.readableBytes < FrameHeader.size {
+      take(FrameHeader.size - partial.readableBytes, from: &incoming)
+    }
+    guard let header = try header(of: partial, at: 0) else { return false }
+    take(header.frameLength - partial.readableBytes, from: &incoming)
+    return partial.readableBytes == header.frameLength
+  }
+
+  private func take(_ count: Int, from incoming: inout ByteBuffer) {
+    let moved = min(count, incoming.readableBytes)
+    guard moved > 0, var slice = incoming.readSlice(length: moved) else { return }
+    partial.writeBuffer(&slice)
+  }
+
+  private func header(of buffer: ByteBuffer, at offset: Int) throws(WireError) -> FrameHeader? {
+    let limits = self.limits
+    let result: Result<FrameHeader?, WireError> = buffer.withUnsafeReadableBytes { bytes in
+      do throws(WireError) {
+        return .success(try FrameHeader.parse(UnsafeRawBufferPointer(rebasing: bytes[offset...]), limits: limits))
+      } catch {
+        return .failure(error)
+      }
+    }
+    return try result.get()
+  }
+
+  /// The number of bytes at the front of `buffer` that are whole frames.
+  private func wholeFrames(in buffer: ByteBuffer) throws(WireError) -> Int {
+    let limits = self.limits
+    let result: Result<Int, WireError> = buffer.withUnsafeReadableBytes { bytes in
+      var end = 0
+      do throws(WireError) {
+        while let header = try FrameHeader.parse(UnsafeRawBufferPointer(rebasing: bytes[end...]), limits: limits), header.frameLength <= bytes.count - end {
+          end += header.frameLength
+        }
+        return .success(end)
+      } catch {
+        // Whole frames before the bad one still count; the error is raised when nothing good stands before it.
+        return end > 0 ? .success(end) : .failure(error)
+      }
+    }
+    return try result.get()
+  }
+}

@@ -19,9 +19,9 @@ let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swi
 let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
-let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let hummingbirdHTTP2: Target.Dependency = .product(name: "HummingbirdHTTP2", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
 let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
@@ -56,6 +56,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
     // HTTP/1.1 and HTTP/2 server channels and the request router of the REST APIs.
     .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
+    // The header and status types of Hummingbird's API.
+    .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
     // P-256, P-384, RSA keys and hashes.
     .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
     // X.509: certificates, signing requests, chain verification.
@@ -98,13 +100,13 @@ let package = Package(
     floor(
       "EdgeRouter",
       ["Transport", "Fabric", "Access", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix, nioSSL, protobuf, x509, logging, lifecycle, yams]),
-    floor("REST", ["Transport", "Model", hummingbird, hummingbirdCore, hummingbirdHTTP2, nioCore, nioPosix, nioHTTP1, logging]),
+    floor("REST", ["Transport", "Model", httpTypes, hummingbirdCore, hummingbirdHTTP2, nioCore, nioPosix, nioHTTP1, logging]),
     floor("Authentication", ["PKI", "Model", "Store", "CSodium", nioCore, nioPosix, x509, logging]),
     // Floor 5
     floor(
       "Controller",
       [
-        "REST", "Authentication", "Store", "Fabric", "Access", "Model", "Facts", "Transport", "Wire", "WireSchemas", "PKI", hummingbird, nioCore, nioPosix,
+        "REST", "Authentication", "Store", "Fabric", "Access", "Model", "Facts", "Transport", "Wire", "WireSchemas", "PKI", nioCore, nioPosix,
         nioSSL, protobuf, x509, logging, lifecycle, yams,
       ]),
     floor("Tunnel", ["Swiftlet", "Transport", nioCore, nioPosix, logging, lifecycle]),
@@ -125,7 +127,7 @@ let package = Package(
     tests("FabricTests", ["Fabric", "Wire", "WireSchemas", "Model", "Access"]),
     tests("TransportTests", ["Transport", "Wire", "PKI", nioCore, nioPosix, nioSSL, nioEmbedded, x509]),
     tests("StoreTests", ["Store", "Model"]),
-    tests("RESTTests", ["REST", "Model", hummingbird]),
+    tests("RESTTests", ["REST", "Model", "Transport"]),
     tests("AuthenticationTests", ["Authentication", "Model", "PKI", "Store"]),
     tests("ControllerTests", ["Controller", "Store", "Model", "REST", "Transport", "PKI", "Swiftlet", "Wire", x509]),
     tests("EdgeRouterTests", ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioEmbedded]),

@@ -57,4 +57,16 @@ extension UnsafeMutableRawBufferPointer {
   /// Writes a little-endian u32, for rewriting sequence and conn id of a frame in place.
   @inlinable
   public func rewriteU32(_ value: UInt32, at offset: Int) { storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt32.self) }
+
+  /// Gives a frame that lies in this buffer the conn id and sequence of the channel it goes out on.
+  ///
+  /// - Parameter fields: of this very frame.
+  /// - Returns: false, with nothing written, when the frame has no conn id to rewrite or the buffer is shorter than its fields say.
+  @inlinable
+  public func readdressFrame(_ fields: EdgeFields, connID: UInt32, sequence: Int32) -> Bool {
+    guard let offset = fields.connIDOffset, offset >= 0, offset <= count - FrameHeader.size - 4 else { return false }
+    rewriteU32(UInt32(bitPattern: sequence), at: FrameHeader.sequenceOffset)
+    rewriteU32(connID, at: FrameHeader.size + offset)
+    return true
+  }
 }

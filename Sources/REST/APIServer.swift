@@ -1,0 +1,171 @@
+public import Logging
+import Model
+import NIOCore
+
+/// Routes requests to endpoints and turns whatever happens into an answer.
+public struct APIServer: Sendable {
+  /// Bytes of body accepted, before and after authentication (management-and-model.md 4.1).
+  public static let bodyLimit = 1024 * 1024
+  /// Time a request may take.
+  static let requestTimeout = Duration.seconds(10)
+
+  public typealias Authenticate = @Sendable (APIRequest) async throws -> Caller?
+  /// Turns an error of lower floors into an API error; nil is an unexpected one.
+  public typealias Translate = @Sendable (any Error) -> APIError?
+
+  private let apis: [API]
+  /// Serves paths that no API claims (edge-client-api.md 1.2: C SDKs rely on it).
+  private let root: API
+  private let authenticate: Authenticate
+  private let translate: Translate
+  private let standing: [(name: String, value: String)]
+  private let logger: Logger
+
+  /// - Parameters:
+  ///   - root: answers under the bare root.
+  ///   - standing: headers of every answer.
+  public init(
+    apis: [API], root: API, standing: [(name: String, value: String)], logger: Logger, authenticate: @escaping Authenticate,
+    translate: @escaping Translate = { _ in nil }
+  ) {
+    self.apis = apis
+    self.root = root
+    self.standing = standing
+    self.logger = logger
+    self.authenticate = authenticate
+    self.translate = translate
+  }
+
+  public func respond(to request: APIRequest) async -> APIResponse {
+    var response: APIResponse
+    if request.method == "OPTIONS" {
+      response = APIResponse(headers: [], body: [])
+    } else {
+      do {
+        response = try await withTimeout { try await self.handle(request) }
+      } catch {
+        response = answer(to: error, request: request)
+      }
+    }
+    response.headers += standing
+    response.headers += Self.crossOrigin(request)
+    return response
+  }
+
+  func answer(to error: any Error, request: APIRequest) -> APIResponse {
+    let known: APIError
+    switch error {
+    case let error as APIError: known = error
+    case let error as ModelError: known = APIError(error)
+    case let error as FilterError: known = .filter(error)
+    case is CancellationError: known = APIError(.timeout, "The request took longer than \(Self.requestTimeout) and was given up")
+    default:
+      if let translated = translate(error) {
+        known = translated
+      } else {
+        logger.error("request failed", metadata: ["method": "\(request.method)", "path": "\(request.path)", "request": "\(request.requestID)", "error": "\(error)"])
+        known = APIError(.unhandled, "An unhandled error occurred; the controller's log names it by request id \(request.requestID)")
+      }
+    }
+    var response = APIResponse.json(known.body(requestID: request.requestID), status: known.code.status)
+    if known.code.status == 401 {
+      let reason = request.header("zt-session") == nil ? "missing" : "invalid"
+      response.headers.append(("www-authenticate", "zt-session realm=\"zt-session\" error=\"\(reason)\""))
+    }
+    return response
+  }
+
+  private func handle(_ request: APIRequest) async throws -> APIResponse {
+    if let accept = request.header("accept"), !Self.acceptable(accept) {
+      throw APIError(.notAcceptable, "none of the media types in Accept can be produced: \(accept.prefix(200))")
+    }
+    var request = request
+    let (api, rest) = route(request.path)
+    request.basePath = api.base
+    let segments = rest.split(separator: "/").map { Self.percentDecoded($0) }
+    switch api.api.find(method: request.method, segments: segments) {
+    case .unknown:
+      throw APIError.notFound("The resource requested was not found: path \(api.base.isEmpty ? "/edge/client/v1" + request.path : request.path) was not found")
+    case .wrongMethod(let allowed):
+      throw APIError(.methodNotAllowed, "The resource does not support \(request.method); it supports \(allowed.sorted().joined(separator: ", "))")
+    case .found(let endpoint, let parameters):
+      request.parameters = parameters
+      let caller = try await authenticate(request)
+      switch endpoint.access {
+      case .none: break
+      case .session: guard caller != nil else { throw APIError.unauthorized }
+      case .admin: guard caller?.isAdmin == true else { throw APIError.unauthorized }
+      }
+      var response = try await endpoint.handler(request, caller ?? .nobody)
+      if let caller { response.headers += caller.sessionHeaders }
+      return response
+    }
+  }
+
+  private func route(_ path: String) -> (api: (api: API, base: String), rest: Substring) {
+    var best: (api: API, base: String)?
+    for api in apis {
+      for base in api.basePaths where path == base || path.hasPrefix(base + "/") {
+        if base.count > (best?.base.count ?? -1) { best = (api, base) }
+      }
+    }
+    if let best { return (best, path.dropFirst(best.base.count)) }
+    return ((root, ""), path[...])
+  }
+
+  /// `Accept` may come several times and with parameters; refused only when it excludes everything we make.
+  private static func acceptable(_ accept: String) -> Bool {
+    let types = accept.split(separator: ",").map { $0.split(separator: ";").first.map { $0.trimming(" ") } ?? "" }
+    return types.isEmpty || types.contains { ["", "*/*", "application/*", "application/json", "application/pkcs7-mime", "text/plain", "text/*", "text/html"].contains($0) }
+  }
+
+  static func percentDecoded(_ text: some StringProtocol) -> String {
+    var bytes: [UInt8] = []
+    var iterator = text.utf8.makeIterator()
+    while let byte = iterator.next() {
+      guard byte == UInt8(ascii: "%") else {
+        bytes.append(byte)
+        continue
+      }
+      guard let high = iterator.next(), let low = iterator.next(), let value = UInt8(String(decoding: [high, low], as: UTF8.self), radix: 16) else { return String(text) }
+      bytes.append(value)
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// Query parameters, percent-decoded, `+` as space; at most 256 are kept.
+  static func query(_ text: Substring) -> [(name: String, value: String)] {
+    text.split(separator: "&").prefix(256).map { pair in
+      let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      let value = parts.count > 1 ? String(parts[1].map { $0 == "+" ? " " : $0 }) : ""
+      return (percentDecoded(parts[0]), percentDecoded(value))
+    }
+  }
+
+  private static func crossOrigin(_ request: APIRequest) -> [(name: String, value: String)] {
+    guard let origin = request.header("origin"), origin.count < 512 else { return [] }
+    return [
+      ("access-control-allow-origin", origin), ("access-control-allow-credentials", "true"),
+      ("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+      ("access-control-allow-headers", "content-type, accept, authorization, zt-session"), ("vary", "origin"),
+    ]
+  }
+
+  private func withTimeout(_ body: @escaping @Sendable () async throws -> APIResponse) async throws -> APIResponse {
+    try await withThrowingTaskGroup(of: APIResponse.self) { group in
+      group.addTask { try await body() }
+      group.addTask {
+        try await Task.sleep(for: Self.requestTimeout)
+        throw APIError(.timeout, "The request took longer than \(Self.requestTimeout) and was given up")
+      }
+      defer { group.cancelAll() }
+      guard let first = try await group.next() else { throw CancellationError() }
+      return first
+    }
+  }
+}
+
+extension Caller {
+  /// Stands in for strangers at endpoints that are open to them.
+  static let nobody = Caller(identityID: "", identityName: "", isAdmin: false, apiSessionID: "")
+}

@@ -1,0 +1,98 @@
+/// Who is asking.
+public struct Caller: Sendable {
+  public let identityID: String
+  public let identityName: String
+  public let isAdmin: Bool
+  public let apiSessionID: String
+  /// Sent with every answer while a session is in use (edge-client-api.md 1.4).
+  public let sessionHeaders: [(name: String, value: String)]
+
+  public init(identityID: String, identityName: String, isAdmin: Bool, apiSessionID: String, sessionHeaders: [(name: String, value: String)] = []) {
+    self.identityID = identityID
+    self.identityName = identityName
+    self.isAdmin = isAdmin
+    self.apiSessionID = apiSessionID
+    self.sessionHeaders = sessionHeaders
+  }
+}
+
+/// What a caller must have proven.
+public enum AccessRequirement: Sendable {
+  case none
+  /// An API session.
+  case session
+  /// An API session of an administrator.
+  case admin
+}
+
+/// One operation of an API, as data.
+public struct Endpoint: Sendable {
+  public typealias Handler = @Sendable (APIRequest, Caller) async throws -> APIResponse
+
+  public let method: String
+  /// Segments; `{name}` matches any one segment.
+  public let path: String
+  public let access: AccessRequirement
+  public let summary: String
+  let segments: [String]
+  let handler: Handler
+
+  public init(_ method: String, _ path: String, access: AccessRequirement = .session, _ summary: String, handler: @escaping Handler) {
+    self.method = method
+    self.path = path
+    self.access = access
+    self.summary = summary
+    self.segments = path.split(separator: "/").map(String.init)
+    self.handler = handler
+  }
+
+  /// An operation open to strangers.
+  public static func open(_ method: String, _ path: String, _ summary: String, handler: @escaping @Sendable (APIRequest) async throws -> APIResponse) -> Endpoint {
+    Endpoint(method, path, access: .none, summary) { request, _ in try await handler(request) }
+  }
+
+  func match(_ path: [String]) -> [String: String]? {
+    guard path.count == segments.count else { return nil }
+    var parameters: [String: String] = [:]
+    for (pattern, segment) in zip(segments, path) {
+      if pattern.hasPrefix("{") { parameters[String(pattern.dropFirst().dropLast())] = segment } else if pattern != segment { return nil }
+    }
+    return parameters
+  }
+}
+
+/// A set of endpoints under one or several base paths.
+public struct API: Sendable {
+  public let basePaths: [String]
+  public let endpoints: [Endpoint]
+  private let index: [Int: [String: [Endpoint]]]
+
+  public init(basePaths: [String], endpoints: [Endpoint]) {
+    self.basePaths = basePaths
+    self.endpoints = endpoints
+    var index: [Int: [String: [Endpoint]]] = [:]
+    for endpoint in endpoints { index[endpoint.segments.count, default: [:]][endpoint.segments.first ?? "", default: []].append(endpoint) }
+    self.index = index
+  }
+
+  enum Lookup {
+    case found(Endpoint, parameters: [String: String])
+    case wrongMethod(allowed: [String])
+    case unknown
+  }
+
+  func find(method: String, segments: [String]) -> Lookup {
+    var allowed: [String] = []
+    for endpoint in index[segments.count]?[segments.first ?? ""] ?? [] {
+      guard let parameters = endpoint.match(segments) else { continue }
+      if endpoint.method == method { return .found(endpoint, parameters: parameters) }
+      allowed.append(endpoint.method)
+    }
+    return allowed.isEmpty ? .unknown : .wrongMethod(allowed: allowed)
+  }
+
+  /// The OpenAPI paths object of the declarations.
+  public var openAPIPaths: [String: [String: String]] {
+    endpoints.reduce(into: [:]) { $0[$1.path, default: [:]][$1.method.lowercased()] = $1.summary }
+  }
+}

@@ -1,6 +1,6 @@
 extension ControlMessages {
   /// The first message of a router on its control channel (fabric-planes.md 2.2).
-  public struct RouterHello: EdgeMessage {
+  public struct RouterHello: TypedMessage {
     public static let contentType = ContentType.hello
 
     public var routerID: String
@@ -74,7 +74,7 @@ extension ControlMessages {
   }
 
   /// The answer of a controller (fabric-planes.md 2.3).
-  public struct ControllerHelloResult: EdgeMessage {
+  public struct ControllerHelloResult: TypedMessage {
     public static let contentType = ContentType.result
 
     public var replyFor: Int32

@@ -15,7 +15,7 @@ public enum RouteErrorCode: UInt8, Sendable {
 
 extension ControlMessages {
   /// The answer to a Route (1022): body and headers, no protobuf. Headers that are not its own are peer data of the terminator.
-  public struct RouteResult: EdgeMessage {
+  public struct RouteResult: TypedMessage {
     public static let contentType = ContentType.routeResult
 
     public enum Outcome: Sendable, Equatable {

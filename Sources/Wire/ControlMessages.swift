@@ -2,7 +2,7 @@
 /// All others are protobuf bodies of `WireSchemas`.
 public enum ControlMessages {
   /// A circuit for an SDK with a service session (20218); answered by `CircuitCreated` or `Failure`.
-  public struct CreateCircuitV2: EdgeMessage {
+  public struct CreateCircuitV2: TypedMessage {
     public static let contentType = ContentType.createCircuitV2
 
     public var sessionToken: String
@@ -43,7 +43,7 @@ public enum ControlMessages {
   }
 
   /// A circuit for an SDK that dialled without a service session (20222).
-  public struct CreateCircuitV3: EdgeMessage {
+  public struct CreateCircuitV3: TypedMessage {
     public static let contentType = ContentType.createCircuitV3
 
     public var apiSessionToken: String
@@ -130,7 +130,7 @@ public enum ControlMessages {
   }
 
   /// The failure of an edge request (20002): the body is plain text (fabric-planes.md 2.12).
-  public struct Failure: EdgeMessage {
+  public struct Failure: TypedMessage {
     public static let contentType = ContentType.edgeError
 
     public var replyFor: Int32?

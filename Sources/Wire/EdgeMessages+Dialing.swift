@@ -56,7 +56,7 @@ extension EdgeMessages {
   }
 
   /// Opens a connection to a service with a service session.
-  public struct Connect: EdgeMessage {
+  public struct Connect: TypedMessage {
     public static let contentType = ContentType.connect
 
     /// Chosen by the SDK; 0 is valid.
@@ -84,7 +84,7 @@ extension EdgeMessages {
   }
 
   /// Opens a connection by service id or name, judged by the router's own model.
-  public struct ConnectV2: EdgeMessage {
+  public struct ConnectV2: TypedMessage {
     public static let contentType = ContentType.connectV2
 
     public enum ServiceIdentifier: Sendable, Equatable {
@@ -130,7 +130,7 @@ extension EdgeMessages {
   }
 
   /// The answer to Connect and ConnectV2, to Bind, and to DialSuccess in the three-way accept. Never unsolicited.
-  public struct StateConnected: EdgeMessage {
+  public struct StateConnected: TypedMessage {
     public static let contentType = ContentType.stateConnected
 
     public var replyFor: Int32?
@@ -177,7 +177,7 @@ extension EdgeMessages {
   }
 
   /// Refuses a request or ends a connection id.
-  public struct StateClosed: EdgeMessage {
+  public struct StateClosed: TypedMessage {
     public static let contentType = ContentType.stateClosed
 
     /// A C SDK forgets its dial session on exactly this text; any other text, also in lower case, leaves it (edge-data-plane.md 4.2).
@@ -224,7 +224,7 @@ extension EdgeMessages {
   }
 
   /// One unit of application or cipher bytes; never merged, split or reordered.
-  public struct Data: EdgeMessage {
+  public struct Data: TypedMessage {
     public static let contentType = ContentType.data
 
     public var connID: UInt32

@@ -1,6 +1,6 @@
 extension EdgeMessages {
   /// The first message of an SDK on a connection (edge-data-plane.md 2.6).
-  public struct Hello: EdgeMessage {
+  public struct Hello: TypedMessage {
     public static let contentType = ContentType.hello
 
     /// Go: the common name of the client certificate; C: the name of the program.
@@ -52,7 +52,7 @@ extension EdgeMessages {
   }
 
   /// The answer of an edge router to a hello. The capability headers belong into the answer to every connection of a group.
-  public struct HelloResult: EdgeMessage {
+  public struct HelloResult: TypedMessage {
     public static let contentType = ContentType.result
 
     /// The sequence of the hello: -1, 0 and 1 all occur.

@@ -1,6 +1,6 @@
 extension EdgeMessages {
   /// Offers to host a service (edge-data-plane.md 4.3).
-  public struct Bind: EdgeMessage {
+  public struct Bind: TypedMessage {
     public static let contentType = ContentType.bind
 
     public var connID: UInt32
@@ -70,7 +70,7 @@ extension EdgeMessages {
   }
 
   /// Ends hosting. C SDKs wait for an answer, which is a StateClosed (edge-data-plane.md 9.5).
-  public struct Unbind: EdgeMessage {
+  public struct Unbind: TypedMessage {
     public static let contentType = ContentType.unbind
     /// The text of the answer.
     public static let answerText = "unbound"
@@ -98,7 +98,7 @@ extension EdgeMessages {
   }
 
   /// Changes cost and precedence of all terminators of a bind conn. No answer on success.
-  public struct UpdateBind: EdgeMessage {
+  public struct UpdateBind: TypedMessage {
     public static let contentType = ContentType.updateBind
 
     public var connID: UInt32
@@ -129,7 +129,7 @@ extension EdgeMessages {
   }
 
   /// The outcome of a health check of the hosted application. No answer.
-  public struct HealthEvent: EdgeMessage {
+  public struct HealthEvent: TypedMessage {
     public static let contentType = ContentType.healthEvent
 
     public var connID: UInt32
@@ -156,7 +156,7 @@ extension EdgeMessages {
   }
 
   /// Asks a hosting SDK to accept a connection (edge-data-plane.md 4.4).
-  public struct Dial: EdgeMessage {
+  public struct Dial: TypedMessage {
     public static let contentType = ContentType.dial
 
     /// Ids that a router gives out: this one and above.
@@ -224,7 +224,7 @@ extension EdgeMessages {
   }
 
   /// A hosting SDK accepted a Dial.
-  public struct DialSuccess: EdgeMessage {
+  public struct DialSuccess: TypedMessage {
     public static let contentType = ContentType.dialSuccess
 
     public var replyFor: Int32?
@@ -260,7 +260,7 @@ extension EdgeMessages {
   }
 
   /// A hosting SDK refused a Dial. Matched by `replyFor` alone: the conn id may be 0.
-  public struct DialFailed: EdgeMessage {
+  public struct DialFailed: TypedMessage {
     public static let contentType = ContentType.dialFailed
 
     public var replyFor: Int32?
@@ -282,7 +282,7 @@ extension EdgeMessages {
   }
 
   /// The terminator of a bind exists at the controller. Only for SDKs that asked.
-  public struct BindSuccess: EdgeMessage {
+  public struct BindSuccess: TypedMessage {
     public static let contentType = ContentType.bindSuccess
 
     public var connID: UInt32
@@ -298,7 +298,7 @@ extension EdgeMessages {
   }
 
   /// Asks an SDK whether it still hosts a bind conn. Only when the Bind said it answers.
-  public struct ConnInspectRequest: EdgeMessage {
+  public struct ConnInspectRequest: TypedMessage {
     public static let contentType = ContentType.connInspectRequest
 
     public var connID: UInt32
@@ -314,7 +314,7 @@ extension EdgeMessages {
   }
 
   /// Its answer. Some Go SDKs use the content type of InspectResponse and conn id 0, so both are accepted (edge-data-plane.md 9.5, 39).
-  public struct ConnInspectResponse: EdgeMessage {
+  public struct ConnInspectResponse: TypedMessage {
     public static let contentType = ContentType.connInspectResponse
 
     public var replyFor: Int32?

@@ -1,6 +1,6 @@
 extension EdgeMessages {
   /// A refreshed access token (edge-data-plane.md 4.7).
-  public struct UpdateToken: EdgeMessage {
+  public struct UpdateToken: TypedMessage {
     public static let contentType = ContentType.updateToken
 
     public var token: String
@@ -15,7 +15,7 @@ extension EdgeMessages {
     public func message() -> Message { Message(contentType: .updateToken, body: Array(token.utf8)) }
   }
 
-  public struct UpdateTokenSuccess: EdgeMessage {
+  public struct UpdateTokenSuccess: TypedMessage {
     public static let contentType = ContentType.updateTokenSuccess
 
     public var replyFor: Int32?
@@ -35,7 +35,7 @@ extension EdgeMessages {
   }
 
   /// The channel is closed after it.
-  public struct UpdateTokenFailure: EdgeMessage {
+  public struct UpdateTokenFailure: TypedMessage {
     public static let contentType = ContentType.updateTokenFailure
 
     public var replyFor: Int32?
@@ -60,7 +60,7 @@ extension EdgeMessages {
   }
 
   /// Asks a Go SDK about a connection or, without conn id, about its whole context.
-  public struct InspectRequest: EdgeMessage {
+  public struct InspectRequest: TypedMessage {
     public static let contentType = ContentType.inspectRequest
 
     public var connID: UInt32?
@@ -86,7 +86,7 @@ extension EdgeMessages {
   }
 
   /// Its answer.
-  public struct InspectResponse: EdgeMessage {
+  public struct InspectResponse: TypedMessage {
     public static let contentType = ContentType.inspectResponse
 
     public var replyFor: Int32?
@@ -111,7 +111,7 @@ extension EdgeMessages {
   }
 
   /// Counts hops along a connection of the legacy flow. Each hop takes one off; the one that reaches 0 answers.
-  public struct TraceRoute: EdgeMessage {
+  public struct TraceRoute: TypedMessage {
     public static let contentType = ContentType.traceRoute
 
     public var connID: UInt32
@@ -145,7 +145,7 @@ extension EdgeMessages {
     }
   }
 
-  public struct TraceRouteResponse: EdgeMessage {
+  public struct TraceRouteResponse: TypedMessage {
     public static let contentType = ContentType.traceRouteResponse
 
     /// Absent in the answer of a hosting SDK, which repeats `sourceRequestID` instead.

@@ -3,8 +3,8 @@
 /// never written and never forwarded, because Go and C SDKs refuse each other's form (9.2).
 public enum EdgeMessages {}
 
-/// One typed message.
-public protocol EdgeMessage: Sendable, Equatable {
+/// A message that is more than type, headers and body.
+public protocol TypedMessage: Sendable, Equatable {
   static var contentType: ContentType { get }
   /// - Throws: `unexpectedType`, `missingHeader`, `badHeader` or `badBody`.
   init(parsing message: Message) throws(WireError)

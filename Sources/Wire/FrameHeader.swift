@@ -13,7 +13,8 @@
 /// ```
 public struct FrameHeader: Equatable, Sendable {
   /// Bytes before the header records.
-  public static let size = 20
+  @inlinable
+  public static var size: Int { 20 }
   static let magic: UInt32 = 0x0c09_0603
 
   public var contentType: ContentType
@@ -58,7 +59,8 @@ public struct FrameHeader: Equatable, Sendable {
   }
 
   /// Offset of the sequence within a frame, for rewriting it in place.
-  public static let sequenceOffset = 8
+  @inlinable
+  public static var sequenceOffset: Int { 8 }
 }
 
 /// Sizes a peer may use, in bytes.

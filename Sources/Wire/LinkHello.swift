@@ -1,6 +1,6 @@
 /// The first message on a router link (fabric-planes.md 6.3). Its ids override those of the channel: header 4 is no version, 5 and 6 are
 /// no heartbeats.
-public struct LinkHello: EdgeMessage {
+public struct LinkHello: TypedMessage {
   public static let contentType = ContentType.hello
 
   /// Which half of a split link a connection carries.

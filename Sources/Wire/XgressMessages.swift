@@ -22,7 +22,7 @@ public struct XgressFlags: OptionSet, Sendable, Hashable {
 }
 
 extension XgressMessages {
-  public struct Payload: EdgeMessage {
+  public struct Payload: TypedMessage {
     public static let contentType = ContentType.xgPayload
 
     /// Keys of payload headers.
@@ -85,7 +85,7 @@ extension XgressMessages {
     }
   }
 
-  public struct Acknowledgement: EdgeMessage {
+  public struct Acknowledgement: TypedMessage {
     public static let contentType = ContentType.xgAcknowledgement
 
     /// Router to SDK only.
@@ -136,7 +136,7 @@ extension XgressMessages {
   }
 
   /// Trace route along a circuit (1102).
-  public struct Control: EdgeMessage {
+  public struct Control: TypedMessage {
     public static let contentType = ContentType.xgControl
 
     public enum Kind: UInt8, Sendable {
@@ -165,7 +165,7 @@ extension XgressMessages {
   }
 
   /// The xgress of an SDK is finished (1103).
-  public struct Close: EdgeMessage {
+  public struct Close: TypedMessage {
     public static let contentType = ContentType.xgClose
 
     public var circuitID: String

@@ -1,0 +1,111 @@
+// Authentication: proofs of identity: Argon2id passwords on a bounded thread pool, certificates against the network's anchors, and the limits that
+// keep guessing expensive. It stores nothing itself and opens no socket. Start reading at `PasswordHasher` and `CertificateLogin`.
+
+import CSodium
+import Foundation
+public import Model
+import NIOPosix
+import Synchronization
+
+public enum AuthenticationError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// More password checks are waiting than the machine can do soon.
+  case busy
+  case outOfMemory
+  case badPolicy(String)
+
+  public var description: String {
+    switch self {
+    case .busy: "too many password checks are waiting; try again in a moment"
+    case .outOfMemory: "not enough memory for a password hash"
+    case .badPolicy(let why): "the password is not accepted: \(why)"
+    }
+  }
+}
+
+/// Hashes and checks passwords with libsodium's Argon2id, off the event loops and the cooperative pool.
+///
+/// The parameters are stored with each hash, so they can be raised later. A check of an unknown user costs what a wrong password costs, because it is done
+/// against a decoy hash with the same parameters.
+public final class PasswordHasher: Sendable {
+  /// libsodium's interactive limits: 2 passes over 64 MiB.
+  private static let passes = 2
+  private static let memory = 64 * 1024 * 1024
+  private static let saltLength = 16
+  private static let hashLength = 32
+  static let algorithm = "argon2id13"
+
+  private let pool: NIOThreadPool
+  private let waiting = Atomic<Int>(0)
+  private let queueLimit: Int
+  private let decoy: PasswordHash
+
+  /// - Parameters:
+  ///   - threads: checks at the same time; each takes 64 MiB.
+  ///   - queueLimit: checks that may wait; beyond it callers get `busy`.
+  public init(threads: Int = 2, queueLimit: Int = 64) throws {
+    guard sodium_init() >= 0 else { throw AuthenticationError.outOfMemory }
+    pool = NIOThreadPool(numberOfThreads: threads)
+    pool.start()
+    self.queueLimit = queueLimit
+    decoy = try Self.make("decoy of \(UInt64.random(in: .min ... .max))")
+  }
+
+  public func hash(_ password: String) async throws -> PasswordHash { try await run { try Self.make(password) } }
+
+  /// - Parameter stored: nil when the user is unknown; the check then takes as long and fails.
+  public func verify(_ password: String, against stored: PasswordHash?) async throws -> Bool {
+    let expected = stored ?? decoy
+    let matches = try await run { try Self.check(password, expected) }
+    return matches && stored != nil
+  }
+
+  private func run<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
+    guard waiting.add(1, ordering: .relaxed).newValue <= queueLimit else {
+      waiting.subtract(1, ordering: .relaxed)
+      throw AuthenticationError.busy
+    }
+    defer { waiting.subtract(1, ordering: .relaxed) }
+    return try await pool.runIfActive(body)
+  }
+
+  private static func make(_ password: String) throws -> PasswordHash {
+    var salt = [UInt8](repeating: 0, count: saltLength)
+    randombytes_buf(&salt, saltLength)
+    let hash = try derive(password, salt: salt, passes: passes, memory: memory)
+    return PasswordHash(
+      algorithm: algorithm, salt: Data(salt).base64EncodedString(), hash: Data(hash).base64EncodedString(), opslimit: passes, memlimit: memory)
+  }
+
+  private static func check(_ password: String, _ stored: PasswordHash) throws -> Bool {
+    guard stored.algorithm == algorithm, let salt = Data(base64Encoded: stored.salt), salt.count == saltLength, let expected = Data(base64Encoded: stored.hash),
+      expected.count == hashLength
+    else { return false }
+    let hash = try derive(password, salt: Array(salt), passes: stored.opslimit, memory: stored.memlimit)
+    return sodium_memcmp(hash, Array(expected), hashLength) == 0
+  }
+
+  private static func derive(_ password: String, salt: [UInt8], passes: Int, memory: Int) throws -> [UInt8] {
+    var out = [UInt8](repeating: 0, count: hashLength)
+    let bytes = Array(password.utf8).map { CChar(bitPattern: $0) }
+    let result = crypto_pwhash(
+      &out, UInt64(hashLength), bytes, UInt64(bytes.count), salt, UInt64(passes), memory, crypto_pwhash_ALG_ARGON2ID13)
+    guard result == 0 else { throw AuthenticationError.outOfMemory }
+    return out
+  }
+}
+
+/// What a password must look like (management-and-model.md 1.16).
+public enum PasswordPolicy {
+  public static let lengths = 5...100
+  public static let usernameLengths = 4...100
+
+  public static func check(_ password: String, _ policy: PrimaryAuthPolicy.Password) throws(AuthenticationError) {
+    let minimum = max(policy.minPasswordLength, lengths.lowerBound)
+    guard (minimum...lengths.upperBound).contains(password.count) else { throw .badPolicy("it must have \(minimum) to \(lengths.upperBound) characters") }
+    if policy.requireNumberChar, !password.contains(where: \.isNumber) { throw .badPolicy("it must contain a digit") }
+    if policy.requireMixedCase, !(password.contains(where: \.isUppercase) && password.contains(where: \.isLowercase)) {
+      throw .badPolicy("it must contain upper and lower case letters")
+    }
+    if policy.requireSpecialChar, password.allSatisfy({ $0.isLetter || $0.isNumber }) { throw .badPolicy("it must contain a special character") }
+  }
+}

@@ -1,4 +1,4 @@
-public import Model
+internal import Model
 
 /// The one authority on who may do what: turns role expressions into explicit grants and answers dial, bind and router questions.
 /// It is pure and incremental: it holds no posture data, no sessions and no sockets, and a change touches only the policies that mention

@@ -47,13 +47,14 @@ public struct GrantTable: Sendable, Equatable {
 
   /// Adds or removes a member; of a policy that is not known, nothing happens.
   public mutating func setMember(policy id: String, _ member: GrantMember, present: Bool) -> [AccessChange] {
-    guard let policy = policies[id] else { return [] }
+    // The policy is not bound to a name here: a second reference to its sets would make every insertion copy them.
+    guard let action = policies[id]?.action else { return [] }
     switch member {
     case .postureCheck(let check):
       if present { policies[id]?.postureChecks.insert(check) } else { policies[id]?.postureChecks.remove(check) }
       return []
     case .identity(let identity):
-      guard policy.identities.contains(identity) != present else { return [] }
+      guard policies[id]?.identities.contains(identity) != present else { return [] }
       if present {
         policies[id]?.identities.insert(identity)
         policiesByIdentity[identity, default: []].insert(id)
@@ -61,9 +62,9 @@ public struct GrantTable: Sendable, Equatable {
         policies[id]?.identities.remove(identity)
         Self.remove(id, from: &policiesByIdentity, key: identity)
       }
-      return policy.services.sorted().compactMap { change(identity, $0, policy.action, except: id, gained: present) }
+      return services(of: id).sorted().compactMap { change(identity, $0, action, except: id, gained: present) }
     case .service(let service):
-      guard policy.services.contains(service) != present else { return [] }
+      guard policies[id]?.services.contains(service) != present else { return [] }
       if present {
         policies[id]?.services.insert(service)
         policiesByService[service, default: []].insert(id)
@@ -71,7 +72,7 @@ public struct GrantTable: Sendable, Equatable {
         policies[id]?.services.remove(service)
         Self.remove(id, from: &policiesByService, key: service)
       }
-      return policy.identities.sorted().compactMap { change($0, service, policy.action, except: id, gained: present) }
+      return identities(of: id).sorted().compactMap { change($0, service, action, except: id, gained: present) }
     }
   }
 

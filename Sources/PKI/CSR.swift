@@ -12,6 +12,9 @@ public struct CSR: Sendable {
   let names: [GeneralName]
 
   public var commonName: String? { subject.commonName }
+  /// Text forms of the IP addresses asked for.
+  public var ipAddresses: [String] { names.compactMap { if case .ipAddress(let octets) = $0 { IPAddressText.text(Array(octets.bytes)) } else { nil } } }
+  public var uris: [String] { names.compactMap { if case .uniformResourceIdentifier(let uri) = $0 { uri } else { nil } } }
   public var dnsNames: [String] { names.compactMap { if case .dnsName(let name) = $0 { name } else { nil } } }
 
   var namesWithoutSPIFFE: [GeneralName] {
@@ -30,6 +33,7 @@ public struct CSR: Sendable {
   /// and is removed before parsing (edge-client-api.md 2.1).
   public init(pem: String) throws(PKIError) {
     guard pem.utf8.count <= Self.sizeLimit else { throw .badCSR("larger than \(Self.sizeLimit) bytes") }
+    guard !Self.hasTrailingText(pem) else { throw .badCSR("there is text behind the PEM block") }
     let request: CertificateSigningRequest
     do {
       let documents = try PEMDocument.parseMultiple(pemString: pem)
@@ -71,6 +75,12 @@ public struct CSR: Sendable {
       version: .v1, subject: subject, privateKey: key.signing, attributes: attributes,
       signatureAlgorithm: key.signing.defaultSignatureAlgorithm)
     return try request.serializeAsPEM().pemString + "\n"
+  }
+
+  /// Whether anything but white space follows the first block.
+  private static func hasTrailingText(_ pem: String) -> Bool {
+    guard let end = pem.range(of: "-----END "), let close = pem.range(of: "-----", range: end.upperBound..<pem.endIndex) else { return false }
+    return pem[close.upperBound...].contains { !$0.isWhitespace }
   }
 
   /// `SEQUENCE { info, SEQUENCE { ecdsa-with-SHA…, NULL }, signature }` without the NULL; anything else is returned as it is.

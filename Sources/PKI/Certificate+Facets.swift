@@ -55,12 +55,3 @@ extension DistinguishedName {
     return nil
   }
 }
-
-extension String {
-  fileprivate init?(_ value: RelativeDistinguishedName.Attribute.Value) {
-    var text = "\(value)"
-    // The description of a string value is the string, escaped by RFC 4514; undo the escapes.
-    if text.contains("\\") { text = text.replacingOccurrences(of: "\\", with: "") }
-    self = text
-  }
-}

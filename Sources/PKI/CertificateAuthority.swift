@@ -77,8 +77,11 @@ public struct CertificateAuthority: Sendable {
   }
 
   /// A router's client certificate; names of the request are copied, `spiffe:` URIs dropped: a router must not obtain a controller's name.
-  public func issueRouterClient(_ request: CSR, now: Date, lifetime: TimeInterval = Lifetime.year) throws -> CertificateChain {
-    try issue(publicKey: request.publicKey, subject: request.subject, names: request.namesWithoutSPIFFE, usage: .clientAuth, now: now, lifetime: lifetime)
+  ///
+  /// - Parameter routerID: must be the common name of the request, because the control hello is bound to it (fabric-planes.md 1.4).
+  public func issueRouterClient(_ request: CSR, routerID: String, now: Date, lifetime: TimeInterval = Lifetime.year) throws -> CertificateChain {
+    guard request.commonName == routerID else { throw PKIError.badCSR("its common name must be the router's id, \(routerID)") }
+    return try issue(publicKey: request.publicKey, subject: request.subject, names: request.namesWithoutSPIFFE, usage: .clientAuth, now: now, lifetime: lifetime)
   }
 
   public func issueRouterServer(_ request: CSR, now: Date, lifetime: TimeInterval = Lifetime.year) throws -> CertificateChain {
@@ -136,6 +139,15 @@ public enum IPAddressText {
     var v6 = in6_addr()
     if inet_pton(AF_INET6, text, &v6) == 1 { return withUnsafeBytes(of: v6) { Array($0) } }
     return nil
+  }
+
+  /// The literal of four or sixteen bytes, nil for any other count.
+  public static func text(_ octets: [UInt8]) -> String? {
+    let family = octets.count == 4 ? AF_INET : AF_INET6
+    guard octets.count == 4 || octets.count == 16 else { return nil }
+    var buffer = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+    guard inet_ntop(family, octets, &buffer, socklen_t(buffer.count)) != nil else { return nil }
+    return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
 }
 

@@ -18,6 +18,7 @@ public enum JWKS {
     }
     if let key = P256.Signing.PublicKey(certificate.publicKey) { return curve("P-256", "ES256", key.rawRepresentation) }
     if let key = P384.Signing.PublicKey(certificate.publicKey) { return curve("P-384", "ES384", key.rawRepresentation) }
+    if let key = P521.Signing.PublicKey(certificate.publicKey) { return curve("P-521", "ES512", key.rawRepresentation) }
     if let key = _RSA.Signing.PublicKey(certificate.publicKey), let parts = try? key.getKeyPrimitives() {
       return "{\"kty\":\"RSA\",\"n\":\"\(base64URL(parts.modulus))\",\"e\":\"\(base64URL(parts.publicExponent))\",\(common("RS256"))}"
     }

@@ -1,10 +1,18 @@
-import Foundation
+import Crypto
+import CryptoExtras
+public import Foundation
 import JWTKit
 import SwiftASN1
 public import X509
 
+/// Claims that end.
+public protocol ExpiringClaims: Codable, Sendable {
+  /// Seconds since 1970.
+  var exp: Int64 { get }
+}
+
 /// Claims of an enrollment token (edge-client-api.md 2.2).
-public struct EnrollmentClaims: Codable, Sendable, Equatable {
+public struct EnrollmentClaims: ExpiringClaims, Equatable {
   /// `https://host:port`, the address whose certificate signed the token.
   public var iss: String
   /// Identity or router id; becomes the CSR's common name.
@@ -31,7 +39,7 @@ public struct EnrollmentClaims: Codable, Sendable, Equatable {
 }
 
 /// Claims of a service session token (edge-client-api.md 4.4, fabric-planes.md 4.7).
-public struct ServiceSessionClaims: Codable, Sendable, Equatable {
+public struct ServiceSessionClaims: ExpiringClaims, Equatable {
   public var iss: String
   /// Service id.
   public var sub: String
@@ -75,28 +83,63 @@ private struct Payload<Claims: Codable & Sendable>: JWTPayload {
   func verify(using algorithm: some JWTAlgorithm) async throws {}
 }
 
+/// The signature algorithms of tokens, each bound to one kind of key (edge-client-api.md 2.2). A token's own wish never picks one.
+enum TokenAlgorithm: String {
+  case rs256 = "RS256"
+  case es256 = "ES256"
+  case es384 = "ES384"
+  case es512 = "ES512"
+
+  /// The algorithm that fits a key; nil for keys that tokens are not signed with.
+  init?(_ key: Certificate.PublicKey) {
+    if P256.Signing.PublicKey(key) != nil {
+      self = .es256
+    } else if P384.Signing.PublicKey(key) != nil {
+      self = .es384
+    } else if P521.Signing.PublicKey(key) != nil {
+      self = .es512
+    } else if _RSA.Signing.PublicKey(key) != nil {
+      self = .rs256
+    } else {
+      return nil
+    }
+  }
+
+  func add(_ key: Certificate.PublicKey, kid: String, to keys: JWTKeyCollection) async throws {
+    let (pem, kid) = (try key.serializeAsPEM().pemString, JWKIdentifier(string: kid))
+    switch self {
+    case .rs256: await keys.add(rsa: try Insecure.RSA.PublicKey(pem: pem), digestAlgorithm: .sha256, kid: kid)
+    case .es256: await keys.add(ecdsa: try ES256PublicKey(pem: pem), kid: kid)
+    case .es384: await keys.add(ecdsa: try ES384PublicKey(pem: pem), kid: kid)
+    case .es512: await keys.add(ecdsa: try ES512PublicKey(pem: pem), kid: kid)
+    }
+  }
+
+  func add(_ key: PrivateKey, kid: String, to keys: JWTKeyCollection) async throws {
+    let (pem, kid) = (key.pem, JWKIdentifier(string: kid))
+    switch self {
+    case .rs256: await keys.add(rsa: try Insecure.RSA.PrivateKey(pem: pem), digestAlgorithm: .sha256, kid: kid)
+    case .es256: await keys.add(ecdsa: try ES256PrivateKey(pem: pem), kid: kid)
+    case .es384: await keys.add(ecdsa: try ES384PrivateKey(pem: pem), kid: kid)
+    case .es512: await keys.add(ecdsa: try ES512PrivateKey(pem: pem), kid: kid)
+    }
+  }
+}
+
 /// Signs tokens with the key of a certificate; `kid` is the certificate's fingerprint, the algorithm follows the key.
 public struct TokenSigner: Sendable {
   public let kid: String
   public let certificate: Certificate
   private let keys: JWTKeyCollection
 
-  /// - Throws: when the key is of a kind that tokens cannot be signed with.
-  public init(key: PrivateKey, certificate: Certificate) async throws {
+  /// - Throws: `PKIError.badPrivateKey` when the key is not the certificate's, or of a kind that tokens are not signed with.
+  public init(key: PrivateKey, certificate: Certificate) async throws(PKIError) {
+    guard key.fits(certificate) else { throw .badPrivateKey("it is not the key of the certificate \(certificate.subject)") }
+    guard let algorithm = TokenAlgorithm(key.publicKey) else { throw .badPrivateKey("tokens are signed with RSA, P-256, P-384 or P-521 keys") }
     self.certificate = certificate
     kid = certificate.sha1Fingerprint
     keys = JWTKeyCollection()
-    let identifier = JWKIdentifier(string: kid)
-    let algorithms = key.signing.supportedSignatureAlgorithms
-    if algorithms.contains(.sha256WithRSAEncryption) {
-      await keys.add(rsa: try Insecure.RSA.PrivateKey(pem: key.pem), digestAlgorithm: .sha256, kid: identifier)
-    } else if algorithms.contains(.ecdsaWithSHA256) {
-      await keys.add(ecdsa: try ES256PrivateKey(pem: key.pem), kid: identifier)
-    } else if algorithms.contains(.ecdsaWithSHA384) {
-      await keys.add(ecdsa: try ES384PrivateKey(pem: key.pem), kid: identifier)
-    } else {
-      throw PKIError.badPrivateKey("tokens are signed with RSA, P-256 or P-384 keys")
-    }
+    do { try await algorithm.add(key, kid: kid, to: keys) } catch { throw .badPrivateKey("tokens cannot be signed with it (\(error))") }
   }
 
   public func sign<Claims: Codable & Sendable>(_ claims: Claims) async throws -> String {
@@ -104,44 +147,86 @@ public struct TokenSigner: Sendable {
   }
 }
 
-/// Verifies tokens against the certificates they name by `kid`. The algorithm is the key's, never the token's wish: each key is registered with exactly one.
+/// Verifies tokens against the keys they name by `kid`. The algorithm is the key's, never the token's wish: each key is known with exactly one.
 public struct TokenVerifier: Sendable {
-  private let keys: JWTKeyCollection
-  private let known: Set<String>
+  /// A public key as the data model of routers carries it (fabric-planes.md 4.7).
+  public struct Key: Sendable {
+    public let kid: String
+    let key: Certificate.PublicKey
+
+    public init(certificate: Certificate) {
+      kid = certificate.sha1Fingerprint
+      key = certificate.publicKey
+    }
+
+    /// - Parameters:
+    ///   - kid: the name tokens use for the key.
+    ///   - der: a certificate or a SubjectPublicKeyInfo.
+    public init(kid: String, der: [UInt8]) throws(PKIError) {
+      self.kid = kid
+      if let certificate = try? Certificate(derEncoded: der) {
+        key = certificate.publicKey
+      } else {
+        let document = PEMDocument(type: Certificate.PublicKey.defaultPEMDiscriminator, derBytes: der)
+        do { key = try Certificate.PublicKey(pemDocument: document) } catch { throw .badCertificate("neither a certificate nor a public key (\(error))") }
+      }
+    }
+  }
+
   /// A token longer than this is refused unread.
   public static let sizeLimit = 16 * 1024
 
-  public init(certificates: [Certificate]) async {
+  private let keys: JWTKeyCollection
+  private let algorithms: [String: TokenAlgorithm]
+
+  /// Keys of kinds that tokens are not signed with are left out.
+  public init(keys list: [Key]) async {
     keys = JWTKeyCollection()
-    var known: Set<String> = []
-    for certificate in certificates where await Self.add(certificate, to: keys) { known.insert(certificate.sha1Fingerprint) }
-    self.known = known
-  }
-
-  private static func add(_ certificate: Certificate, to keys: JWTKeyCollection) async -> Bool {
-    let kid = JWKIdentifier(string: certificate.sha1Fingerprint)
-    guard let pem = try? certificate.publicKey.serializeAsPEM().pemString else { return false }
-    if let key = try? Insecure.RSA.PublicKey(pem: pem) {
-      await keys.add(rsa: key, digestAlgorithm: .sha256, kid: kid)
-    } else if let key = try? ES256PublicKey(pem: pem) {
-      await keys.add(ecdsa: key, kid: kid)
-    } else if let key = try? ES384PublicKey(pem: pem) {
-      await keys.add(ecdsa: key, kid: kid)
-    } else if let key = try? ES512PublicKey(pem: pem) {
-      await keys.add(ecdsa: key, kid: kid)
-    } else {
-      return false
+    var algorithms: [String: TokenAlgorithm] = [:]
+    for item in list {
+      guard let algorithm = TokenAlgorithm(item.key), (try? await algorithm.add(item.key, kid: item.kid, to: keys)) != nil else { continue }
+      algorithms[item.kid] = algorithm
     }
-    return true
+    self.algorithms = algorithms
   }
 
-  /// - Throws: `PKIError.unknownTokenKey`, `.badToken`. Expiry is the caller's to judge.
+  public init(certificates: [Certificate]) async { await self.init(keys: certificates.map { Key(certificate: $0) }) }
+
+  /// Judges the signature only; use `verify(_:as:now:)` for tokens that end.
+  ///
+  /// - Throws: `PKIError.unknownTokenKey`, `.badToken`.
   public func verify<Claims: Codable & Sendable>(_ token: String, as: Claims.Type) async throws(PKIError) -> Claims {
-    guard token.utf8.count <= Self.sizeLimit else { throw .badToken("longer than \(Self.sizeLimit) bytes") }
     let header = try TokenParts(token).header
     guard let kid = header.kid else { throw .badToken("no kid in its header") }
-    guard known.contains(kid) else { throw .unknownTokenKey(kid) }
+    guard let algorithm = algorithms[kid] else { throw .unknownTokenKey(kid) }
+    guard header.alg == algorithm.rawValue else { throw .badToken("its key is for \(algorithm.rawValue)") }
+    guard header.crit == nil else { throw .badToken("critical header fields are not understood") }
     do { return try await keys.verify(token, as: Payload<Claims>.self).claims } catch { throw .badToken("its signature or claims are not valid (\(error))") }
+  }
+
+  /// Judges signature and end.
+  ///
+  /// - Throws: also `PKIError.tokenExpired`.
+  public func verify<Claims: ExpiringClaims>(_ token: String, as type: Claims.Type, now: Date) async throws(PKIError) -> Claims {
+    let claims = try await verify(token, as: type)
+    guard Double(claims.exp) > now.timeIntervalSince1970 else { throw .tokenExpired }
+    return claims
+  }
+
+  /// Judges a token by the certificate its issuer presented, whatever the token calls its key: a renewed certificate of the same key still speaks for tokens
+  /// that were given out before (edge-client-api.md 2.2).
+  public static func verify<Claims: ExpiringClaims>(
+    _ token: String, as type: Claims.Type, signedBy certificate: Certificate, now: Date
+  ) async throws(PKIError) -> Claims {
+    let key = Key(kid: try TokenParts(token).header.kid ?? "", key: certificate.publicKey)
+    return try await TokenVerifier(keys: [key]).verify(token, as: type, now: now)
+  }
+}
+
+extension TokenVerifier.Key {
+  fileprivate init(kid: String, key: Certificate.PublicKey) {
+    self.kid = kid
+    self.key = key
   }
 }
 
@@ -150,6 +235,7 @@ public struct TokenParts: Sendable {
   struct Header: Codable, Sendable {
     var alg: String?
     var kid: String?
+    var crit: [String]?
   }
 
   let header: Header

@@ -12,7 +12,7 @@ public struct KeyPair: Sendable {
   public init() {
     Sodium.require()
     var publicKey = [UInt8](repeating: 0, count: Self.publicKeySize)
-    secretKey = SecretBytes(count: Int(crypto_kx_SECRETKEYBYTES)) { secret in _ = crypto_kx_keypair(&publicKey, secret.baseAddress) }
+    secretKey = SecretBytes(count: Int(crypto_kx_SECRETKEYBYTES)) { secret in _ = crypto_kx_keypair(&publicKey, secret) }
     self.publicKey = publicKey
   }
 
@@ -23,7 +23,7 @@ public struct KeyPair: Sendable {
     guard seed.count == Int(crypto_kx_SEEDBYTES) else { throw .badSeed(count: seed.count) }
     Sodium.require()
     var publicKey = [UInt8](repeating: 0, count: Self.publicKeySize)
-    secretKey = SecretBytes(count: Int(crypto_kx_SECRETKEYBYTES)) { secret in _ = crypto_kx_seed_keypair(&publicKey, secret.baseAddress, seed) }
+    secretKey = SecretBytes(count: Int(crypto_kx_SECRETKEYBYTES)) { secret in _ = crypto_kx_seed_keypair(&publicKey, secret, seed) }
     self.publicKey = publicKey
   }
 
@@ -41,8 +41,9 @@ public struct KeyPair: Sendable {
     try sessionKeys(peer: dialerPublicKey, exchange: crypto_kx_server_session_keys)
   }
 
+  /// Receiving key, sending key, own public and secret key, public key of the peer.
   private typealias Exchange = (
-    UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?, UnsafePointer<UInt8>?, UnsafePointer<UInt8>?, UnsafePointer<UInt8>?
+    UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?, UnsafePointer<UInt8>, UnsafePointer<UInt8>, UnsafePointer<UInt8>
   ) -> Int32
 
   private func sessionKeys(peer: [UInt8], exchange: Exchange) throws(SealedStreamError) -> SessionKeys {
@@ -52,7 +53,7 @@ public struct KeyPair: Sendable {
     var receiving: SecretBytes?
     let sending = SecretBytes(count: size) { tx in
       receiving = SecretBytes(count: size) { rx in
-        outcome = secretKey.withBytes { secret in exchange(rx.baseAddress, tx.baseAddress, publicKey, secret, peer) }
+        outcome = secretKey.withBytes { secret in exchange(rx, tx, publicKey, secret, peer) }
       }
     }
     guard outcome == 0, let receiving else { throw .badPublicKey(count: peer.count) }
@@ -78,6 +79,6 @@ public struct StreamKey: Sendable {
   /// - Throws: `badKey`.
   public init(bytes: [UInt8]) throws(SealedStreamError) {
     guard bytes.count == Int(crypto_secretstream_xchacha20poly1305_KEYBYTES) else { throw .badKey(count: bytes.count) }
-    secret = SecretBytes(bytes)
+    secret = SecretBytes(count: bytes.count) { memory in memory.update(from: bytes, count: bytes.count) }
   }
 }

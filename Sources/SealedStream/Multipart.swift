@@ -29,8 +29,10 @@ public enum Multipart {
 
   /// The parts as arrays.
   public static func parts(of plaintext: [UInt8]) throws(SealedStreamError) -> [[UInt8]] {
-    let ranges = try plaintext.withUnsafeBytes { (bytes) throws(SealedStreamError) in try ranges(of: bytes) }
-    return ranges.map { Array(plaintext[$0]) }
+    let ranges: Result<[Range<Int>], SealedStreamError> = plaintext.withUnsafeBytes { bytes in
+      do throws(SealedStreamError) { return .success(try Self.ranges(of: bytes)) } catch { return .failure(error) }
+    }
+    return try ranges.get().map { Array(plaintext[$0]) }
   }
 
   /// Moves the bytes of all parts to the front of the buffer, one after the other, for readers to whom boundaries say nothing.

@@ -41,16 +41,18 @@ public final class Opener {
   /// Opens one message into an array of its own.
   public func open(_ sealed: [UInt8]) throws(SealedStreamError) -> [UInt8] {
     guard sealed.count >= Sealer.overhead else { throw .tooShort(count: sealed.count) }
-    var failure: SealedStreamError?
+    var outcome: Result<Int, SealedStreamError> = .success(0)
     let plaintext = [UInt8](unsafeUninitializedCapacity: sealed.count - Sealer.overhead) { output, count in
-      do throws(SealedStreamError) {
-        count = try sealed.withUnsafeBytes { (bytes) throws(SealedStreamError) in try open(bytes, into: UnsafeMutableRawBufferPointer(output)) }
-      } catch {
-        count = 0
-        failure = error
+      sealed.withUnsafeBytes { bytes in
+        do throws(SealedStreamError) {
+          outcome = .success(try open(bytes, into: UnsafeMutableRawBufferPointer(output)))
+        } catch {
+          outcome = .failure(error)
+        }
       }
+      count = (try? outcome.get()) ?? 0
     }
-    if let failure { throw failure }
+    _ = try outcome.get()
     return plaintext
   }
 }

@@ -8,14 +8,17 @@ public final class Sealer {
 
   /// The first body of the direction, sent alone.
   public let header: [UInt8]
-  private var state = crypto_secretstream_xchacha20poly1305_state()
+  private var state: crypto_secretstream_xchacha20poly1305_state
 
   /// Starts a direction with a random header.
   public init(key: StreamKey) {
     Sodium.require()
     var header = [UInt8](repeating: 0, count: Self.headerSize)
+    var state = crypto_secretstream_xchacha20poly1305_state()
     key.secret.withBytes { key in _ = crypto_secretstream_xchacha20poly1305_init_push(&state, &header, key) }
     self.header = header
+    self.state = state
+    sodium_memzero(&state, MemoryLayout.size(ofValue: state))
   }
 
   deinit { sodium_memzero(&state, MemoryLayout.size(ofValue: state)) }

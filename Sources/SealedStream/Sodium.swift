@@ -9,33 +9,25 @@ enum Sodium {
 }
 
 /// Bytes that are wiped when the last owner lets go of them.
-final class SecretBytes: Sendable {
-  private let storage: UnsafeMutableRawBufferPointerBox
+///
+/// Sendable without the compiler's proof: the memory is written in the initialiser, before anybody else can hold the object, only read
+/// afterwards, and freed once, by `deinit`.
+final class SecretBytes: @unchecked Sendable {
+  private let memory: UnsafeMutablePointer<UInt8>
+  private let count: Int
 
-  init(count: Int, fill: (UnsafeMutableBufferPointer<UInt8>) -> Void) {
-    let memory = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: count)
-    memory.initialize(repeating: 0)
+  /// - Parameter fill: gets `count` zero bytes to write the secret to.
+  init(count: Int, fill: (UnsafeMutablePointer<UInt8>) -> Void) {
+    memory = .allocate(capacity: count)
+    memory.initialize(repeating: 0, count: count)
+    self.count = count
     fill(memory)
-    storage = UnsafeMutableRawBufferPointerBox(memory: memory)
-  }
-
-  convenience init(_ bytes: some Collection<UInt8>) {
-    self.init(count: bytes.count) { memory in _ = memory.update(fromContentsOf: bytes) }
   }
 
   deinit {
-    sodium_memzero(storage.memory.baseAddress, storage.memory.count)
-    storage.memory.deallocate()
+    sodium_memzero(memory, count)
+    memory.deallocate()
   }
 
-  func withBytes<Result>(_ body: (UnsafePointer<UInt8>) -> Result) -> Result {
-    // Never empty: made with the sizes of keys only.
-    guard let base = storage.memory.baseAddress else { preconditionFailure("secrets have bytes") }
-    return body(base)
-  }
-}
-
-/// Written once before it is shared and only read afterwards, so threads may read it together; freed by its one owner.
-private struct UnsafeMutableRawBufferPointerBox: @unchecked Sendable {
-  let memory: UnsafeMutableBufferPointer<UInt8>
+  func withBytes<Result>(_ body: (UnsafePointer<UInt8>) -> Result) -> Result { body(memory) }
 }

@@ -73,7 +73,8 @@ public struct VersionInfo: Sendable, Equatable {
 
 extension VersionInfo {
   /// This build. The version is the level of the wire we speak, which peers use as a gate (fabric-planes.md 2.2).
-  public static let current = VersionInfo(version: "v2.1.0", revision: "swiftlet-0.1.0", buildDate: "2026-11-26T00:00:00Z", os: "linux", arch: machine)
+  public static let current = VersionInfo(
+    version: "v2.1.0", revision: "swiftlet-0.1.0", buildDate: "2026-11-26T00:00:00Z", os: "linux", arch: machine)
 
   #if arch(x86_64)
     private static let machine = "amd64"

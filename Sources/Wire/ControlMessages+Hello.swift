@@ -48,7 +48,8 @@ extension ControlMessages {
         self.init(
           routerID: message.text, version: version, capabilities: mask, listeners: headers[ControlHeader.listeners],
           ctrlChanListeners: headers[ControlHeader.ctrlChanListeners], isGrouped: headers.bool(.isGrouped) ?? false,
-          isFirstGroupConnection: headers.bool(.isFirstGroupConnection) ?? false, channelID: headers.string(.channelID), groupSecret: headers[.groupSecret],
+          isFirstGroupConnection: headers.bool(.isFirstGroupConnection) ?? false, channelID: headers.string(.channelID),
+          groupSecret: headers[.groupSecret],
           underlayType: headers.string(.underlayType))
       } else {
         self.init(

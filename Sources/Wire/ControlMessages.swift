@@ -12,7 +12,9 @@ public enum ControlMessages {
     public var terminatorInstanceID: String
     public var peerData: [UInt32: [UInt8]]
 
-    public init(sessionToken: String, apiSessionToken: String, fingerprints: [String], terminatorInstanceID: String = "", peerData: [UInt32: [UInt8]] = [:]) {
+    public init(
+      sessionToken: String, apiSessionToken: String, fingerprints: [String], terminatorInstanceID: String = "", peerData: [UInt32: [UInt8]] = [:]
+    ) {
       self.sessionToken = sessionToken
       self.apiSessionToken = apiSessionToken
       self.fingerprints = fingerprints

@@ -71,7 +71,8 @@ public struct StructuredError: Sendable, Equatable {
     var reader = StructuredErrorReader(Array(jsonText.utf8))
     guard let members = reader.read() else { return nil }
     self.init(
-      message: members.message, code: EdgeErrorCode(rawValue: members.code) ?? .internal, retryHint: RetryHint(rawValue: members.retryHint) ?? .default,
+      message: members.message, code: EdgeErrorCode(rawValue: members.code) ?? .internal,
+      retryHint: RetryHint(rawValue: members.retryHint) ?? .default,
       failingPostureCheckIDs: members.failingPostureCheckIDs)
   }
 

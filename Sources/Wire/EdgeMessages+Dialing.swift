@@ -15,7 +15,8 @@ extension EdgeMessages {
     public var useXgressToSDK: Bool?
 
     public init(
-      publicKey: [UInt8]? = nil, callerID: String? = nil, terminatorIdentity: String? = nil, appData: [UInt8]? = nil, connectionMarker: [UInt8]? = nil,
+      publicKey: [UInt8]? = nil, callerID: String? = nil, terminatorIdentity: String? = nil, appData: [UInt8]? = nil,
+      connectionMarker: [UInt8]? = nil,
       stickinessToken: [UInt8]? = nil, useXgressToSDK: Bool? = nil
     ) {
       self.publicKey = publicKey
@@ -144,7 +145,8 @@ extension EdgeMessages {
     public var routerProvidesConnIDs: Bool
 
     public init(
-      replyFor: Int32?, connID: UInt32, circuitID: String? = nil, publicKey: [UInt8]? = nil, stickinessToken: [UInt8]? = nil, xgress: XgressGrant? = nil,
+      replyFor: Int32?, connID: UInt32, circuitID: String? = nil, publicKey: [UInt8]? = nil, stickinessToken: [UInt8]? = nil,
+      xgress: XgressGrant? = nil,
       routerProvidesConnIDs: Bool = false
     ) {
       self.replyFor = replyFor
@@ -200,7 +202,9 @@ extension EdgeMessages {
     }
 
     /// The refusal of `request`, with the code in both of its forms.
-    public static func refusal(of request: Message, text: String, code: EdgeErrorCode, retryHint: RetryHint = .default, circuitID: String? = nil) -> Self {
+    public static func refusal(of request: Message, text: String, code: EdgeErrorCode, retryHint: RetryHint = .default, circuitID: String? = nil)
+      -> Self
+    {
       StateClosed(
         replyFor: request.sequence, connID: request.headers.uint32(.connID), text: text, circuitID: circuitID,
         error: StructuredError(message: text, code: code, retryHint: retryHint))

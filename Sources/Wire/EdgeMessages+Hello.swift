@@ -16,7 +16,8 @@ extension EdgeMessages {
     public var supportsInspect: Bool
 
     public init(
-      name: String, token: String?, isGrouped: Bool = false, isFirstGroupConnection: Bool = false, channelID: String? = nil, underlayType: String? = nil,
+      name: String, token: String?, isGrouped: Bool = false, isFirstGroupConnection: Bool = false, channelID: String? = nil,
+      underlayType: String? = nil,
       groupSecret: [UInt8]? = nil, supportsInspect: Bool = false
     ) {
       self.name = name
@@ -101,7 +102,8 @@ extension EdgeMessages {
       guard let replyFor = headers.int32(.replyFor) else { throw .missingHeader(.replyFor) }
       self.init(
         replyFor: replyFor, isSuccess: headers.bool(.resultSuccess) ?? false, text: message.text,
-        version: headers.string(.helloVersion).flatMap { VersionInfo(text: $0) }, channelID: headers.string(.channelID), routerID: headers.string(.id),
+        version: headers.string(.helloVersion).flatMap { VersionInfo(text: $0) }, channelID: headers.string(.channelID),
+        routerID: headers.string(.id),
         underlayType: headers.string(.underlayType), isGrouped: headers.bool(.isGrouped) ?? false, groupSecret: headers[.groupSecret],
         supportsBindSuccess: headers.bool(.supportsBindSuccess) ?? false, supportsPostureChecks: headers.bool(.supportsPostureChecks) ?? false,
         capabilities: headers[.routerCapabilities].map { CapabilityMask(bytes: $0) }, rejectClass: headers.uint32(.helloRejectClass),

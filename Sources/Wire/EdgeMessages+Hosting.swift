@@ -22,7 +22,8 @@ extension EdgeMessages {
     public var useXgressToSDK: Bool?
 
     public init(
-      connID: UInt32, token: [UInt8], publicKey: [UInt8]? = nil, cost: UInt16? = nil, precedence: Precedence? = nil, terminatorIdentity: String? = nil,
+      connID: UInt32, token: [UInt8], publicKey: [UInt8]? = nil, cost: UInt16? = nil, precedence: Precedence? = nil,
+      terminatorIdentity: String? = nil,
       terminatorIdentitySecret: [UInt8]? = nil, wantsRouterProvidedConnIDs: Bool = true, listenerID: [UInt8]? = nil, supportsInspect: Bool = false,
       supportsBindSuccess: Bool = false, useXgressToSDK: Bool? = nil
     ) {
@@ -202,7 +203,8 @@ extension EdgeMessages {
       try message.expect(.dial)
       let headers = message.headers
       self.init(
-        connID: try headers.required(.connID), token: message.body, newConnID: headers.uint32(.routerProvidedConnID), circuitID: headers.string(.circuitID),
+        connID: try headers.required(.connID), token: message.body, newConnID: headers.uint32(.routerProvidedConnID),
+        circuitID: headers.string(.circuitID),
         publicKey: headers[.publicKey], callerID: headers.string(.callerID) ?? "", appData: headers[.appData],
         connectionMarker: headers[.connectionMarker], dialerIdentityID: headers.string(.dialerIdentityID),
         dialerIdentityName: headers.string(.dialerIdentityName), xgress: try XgressGrant(headers))

@@ -177,8 +177,10 @@ extension EdgeMessages {
       try message.expect(.traceRouteResponse)
       let headers = message.headers
       self.init(
-        replyFor: message.replyFor, connID: try headers.required(.connID), hops: try headers.required(.traceHopCount), timestamp: headers.uint64(.timestamp),
-        sourceRequestID: headers.uint32(.traceSourceRequestID), hopType: headers.string(.traceHopType) ?? "", hopID: headers.string(.traceHopID) ?? "",
+        replyFor: message.replyFor, connID: try headers.required(.connID), hops: try headers.required(.traceHopCount),
+        timestamp: headers.uint64(.timestamp),
+        sourceRequestID: headers.uint32(.traceSourceRequestID), hopType: headers.string(.traceHopType) ?? "",
+        hopID: headers.string(.traceHopID) ?? "",
         error: headers.string(.traceError))
     }
 

@@ -26,7 +26,8 @@ public struct LinkHello: TypedMessage {
 
   public init(
     linkID: String, connectionID: String, routerID: String, routerVersion: String, binding: String = "", iteration: UInt32, dialledRouterID: String?,
-    part: Part? = nil, isGrouped: Bool = true, isFirstGroupConnection: Bool = true, underlayType: String? = "link.default", groupSecret: [UInt8]? = nil
+    part: Part? = nil, isGrouped: Bool = true, isFirstGroupConnection: Bool = true, underlayType: String? = "link.default",
+    groupSecret: [UInt8]? = nil
   ) {
     self.linkID = linkID
     self.connectionID = connectionID
@@ -55,7 +56,8 @@ public struct LinkHello: TypedMessage {
       routerID: try headers.required(LinkHeader.routerID), routerVersion: headers.string(LinkHeader.routerVersion) ?? "",
       binding: headers.string(LinkHeader.binding) ?? "", iteration: headers.uint32(LinkHeader.iteration) ?? 0,
       dialledRouterID: headers.string(LinkHeader.dialledRouterID), part: part, isGrouped: headers.bool(.isGrouped) ?? false,
-      isFirstGroupConnection: headers.bool(.isFirstGroupConnection) ?? false, underlayType: headers.string(.underlayType), groupSecret: headers[.groupSecret])
+      isFirstGroupConnection: headers.bool(.isFirstGroupConnection) ?? false, underlayType: headers.string(.underlayType),
+      groupSecret: headers[.groupSecret])
   }
 
   public func message() -> Message {

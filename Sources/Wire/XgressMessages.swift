@@ -117,7 +117,8 @@ extension XgressMessages {
         stride(from: 0, to: body.count, by: 4).map { Int32(bigEndian: body.loadUnaligned(fromByteOffset: $0, as: Int32.self)) }
       }
       self.init(
-        connID: headers.uint32(.connID), circuitID: try headers.required(.xgressCircuitID), flags: XgressFlags(rawValue: headers.uint32(.xgressFlags) ?? 0),
+        connID: headers.uint32(.connID), circuitID: try headers.required(.xgressCircuitID),
+        flags: XgressFlags(rawValue: headers.uint32(.xgressFlags) ?? 0),
         rtt: headers.uint16(.xgressRTT) ?? 0, receiveBufferSize: headers.uint32(.xgressReceiveBufferSize) ?? .max, sequences: sequences)
     }
 

@@ -1,0 +1,45 @@
+// A libFuzzer entry for the parsers of `Wire`. It is compiled together with the sources of `Wire`, not as a target of the package:
+//
+//     swiftc -O -parse-as-library -sanitize=fuzzer,address -swift-version 6 \
+//       -enable-upcoming-feature ExistentialAny -enable-upcoming-feature MemberImportVisibility \
+//       Sources/Wire/*.swift Fuzz/FrameFuzz.swift -o .build/frame-fuzz
+//     mkdir -p .build/frame-corpus
+//     .build/frame-fuzz -max_len=4096 -max_total_time=60 .build/frame-corpus Tests/WireTests/Resources/corpus
+//
+// The last folder holds the seeds, one frame a file; what the fuzzer finds goes to the first. A trap or a sanitizer report fails.
+
+/// Reads one input in every way a peer could make us read it, and checks that what parses also survives a second passage.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzFrame(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+  let bytes = UnsafeRawBufferPointer(start: start, count: count)
+  _ = try? EdgeFields.scan(bytes)
+  _ = try? XgressFields.scan(bytes)
+  _ = StructuredError(jsonText: String(decoding: bytes, as: UTF8.self))
+  guard let message = try? Message.parse(bytes, limits: .stranger) else { return 0 }
+
+  guard let again = try? Message(parsing: message.encoded()) else { fatalError("an encoded message does not parse") }
+  precondition(again == message, "a message changes when it is encoded and parsed")
+  for type in typedMessages {
+    var typed = message
+    typed.contentType = type.contentType
+    passTwice(type, typed)
+  }
+  return 0
+}
+
+private func passTwice<Value: TypedMessage>(_ type: Value.Type, _ message: Message) {
+  guard let value = try? Value(parsing: message) else { return }
+  guard let again = try? Value(parsing: value.message()) else { fatalError("\(Value.self) does not read what it wrote") }
+  precondition(again == value, "\(Value.self) changes when it is written and read")
+}
+
+private let typedMessages: [any TypedMessage.Type] = [
+  EdgeMessages.Hello.self, EdgeMessages.HelloResult.self, EdgeMessages.Connect.self, EdgeMessages.ConnectV2.self, EdgeMessages.StateConnected.self,
+  EdgeMessages.StateClosed.self, EdgeMessages.Data.self, EdgeMessages.Bind.self, EdgeMessages.Unbind.self, EdgeMessages.UpdateBind.self,
+  EdgeMessages.HealthEvent.self, EdgeMessages.Dial.self, EdgeMessages.DialSuccess.self, EdgeMessages.DialFailed.self, EdgeMessages.BindSuccess.self,
+  EdgeMessages.ConnInspectRequest.self, EdgeMessages.ConnInspectResponse.self, EdgeMessages.UpdateToken.self, EdgeMessages.UpdateTokenSuccess.self,
+  EdgeMessages.UpdateTokenFailure.self, EdgeMessages.InspectRequest.self, EdgeMessages.InspectResponse.self, EdgeMessages.TraceRoute.self,
+  EdgeMessages.TraceRouteResponse.self, ControlMessages.CreateCircuitV2.self, ControlMessages.CreateCircuitV3.self, ControlMessages.Failure.self,
+  ControlMessages.RouteResult.self, ControlMessages.RouterHello.self, ControlMessages.ControllerHelloResult.self, LinkHello.self,
+  XgressMessages.Payload.self, XgressMessages.Acknowledgement.self, XgressMessages.Control.self, XgressMessages.Close.self,
+]

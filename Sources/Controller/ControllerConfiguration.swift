@@ -1,0 +1,63 @@
+// Controller: the shell of a controller: configuration, PKI, enrollment and sessions, the REST APIs, the control channels of routers. The decisions live
+// below, in Access and Fabric. Start reading at `ControllerNode`, then `ControllerCore`.
+
+public import Foundation
+public import Model
+import Transport
+
+/// What a controller needs to know to start.
+public struct ControllerConfiguration: Sendable {
+  public struct Address: Sendable, Equatable {
+    public var host: String
+    public var port: Int
+    public init(host: String, port: Int) {
+      self.host = host
+      self.port = port
+    }
+  }
+
+  /// Certificates an operator supplies instead of those made at first start; PEM files.
+  public struct SuppliedIdentity: Sendable {
+    public var serverChain: String
+    public var serverKey: String
+    public var authorities: String
+    public var signingChain: String
+    public var signingKey: String
+  }
+
+  /// Keys, certificates and lease files; made with mode 0700.
+  public var dataDirectory: String
+  public var databasePath: String
+  /// Addresses to listen on; port 0 picks a free one (then `advertised` gets it).
+  public var listeners: [Address]
+  /// What SDKs and routers dial; goes into tokens, certificates and `/version`.
+  public var advertised: Address
+  /// Further names and addresses for the server certificate.
+  public var serverNames: [String] = []
+  public var trustDomain: String?
+  public var supplied: SuppliedIdentity?
+  /// Idle life of an API session, seconds.
+  public var sessionTimeout = 30 * 60
+  /// Life of enrollment tokens, seconds.
+  public var identityEnrollmentDuration = 180 * 60
+  public var routerEnrollmentDuration = 180 * 60
+  /// Life of issued certificates, seconds.
+  public var certificateLifetime = 365.0 * 24 * 3600
+  /// Milliseconds for the routes of a circuit.
+  public var routeTimeout: Int64 = 10_000
+  public var circuitAttempts = 2
+  /// The clock; tests move it.
+  public var clock: @Sendable () -> Timestamp = { .now() }
+
+  public init(dataDirectory: String, host: String, port: Int) {
+    self.dataDirectory = dataDirectory
+    databasePath = dataDirectory + "/controller.db"
+    listeners = [Address(host: host, port: port)]
+    advertised = Address(host: host, port: port)
+  }
+}
+
+extension Timestamp {
+  var date: Date { Date(timeIntervalSince1970: Double(millisecondsSinceEpoch) / 1000) }
+  init(_ date: Date) { self.init(millisecondsSinceEpoch: Int64((date.timeIntervalSince1970 * 1000).rounded())) }
+}

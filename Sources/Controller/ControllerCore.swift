@@ -1,0 +1,105 @@
+import Access
+import Foundation
+import Authentication
+import Logging
+import Model
+import NIOConcurrencyHelpers
+import PKI
+import Store
+import X509
+
+/// What a committed change means for the rest of the controller.
+struct ModelUpdate: Sendable {
+  let changeSet: ChangeSet
+  let delta: AccessDelta
+}
+
+/// The heart of a controller: the only writer of intent. A write is durable, applied to the read model and handed to every router before it is acknowledged.
+actor ControllerCore {
+  nonisolated let store: Store
+  nonisolated let pki: ControllerPKI
+  nonisolated let configuration: ControllerConfiguration
+  nonisolated let passwords: PasswordHasher
+  nonisolated let sessions: SessionRegistry
+  nonisolated let logger: Logger
+  private nonisolated let state: NIOLockedValueBox<ModelState>
+  /// Receives every update, in order. Set once, before the first write.
+  private var publish: (@Sendable (ModelUpdate) async -> Void)?
+  private var tail: Task<Void, Never>?
+
+  nonisolated var now: Timestamp { configuration.clock() }
+
+  init(configuration: ControllerConfiguration, logger: Logger) async throws {
+    self.configuration = configuration
+    self.logger = logger
+    let now = configuration.clock()
+    pki = try await ControllerPKI.open(configuration, now: now.date)
+    store = try await Store.open(path: configuration.databasePath, now: now)
+    passwords = try PasswordHasher()
+    sessions = try await SessionRegistry(store: store, now: now)
+    let store = self.store
+    try await BuiltInRows.insert(into: store, now: now)
+    let signer = pki.signer.certificate
+    _ = try await store.write(.system(), now: now) { try Self.putKey(signer, publishedUntil: nil, $0) }
+    state = NIOLockedValueBox(try await store.read { try ModelState.load($0) })
+  }
+
+  func setPublisher(_ publish: @escaping @Sendable (ModelUpdate) async -> Void) { self.publish = publish }
+
+  /// Reads the model under its lock; keep it short.
+  nonisolated func model<R>(_ body: (ModelState) throws -> R) rethrows -> R { try state.withLockedValue { try body($0) } }
+
+  /// Runs one transaction; on return it is on disk, in the read model and on its way to every connected router.
+  func write<R: Sendable>(_ context: ChangeContext, _ body: @escaping @Sendable (StoreTransaction) throws -> R) async throws -> R {
+    let previous = tail
+    let task = Task { () throws -> R in
+      await previous?.value
+      return try await self.perform(context, body)
+    }
+    tail = Task { _ = try? await task.value }
+    return try await task.value
+  }
+
+  private func perform<R: Sendable>(_ context: ChangeContext, _ body: @escaping @Sendable (StoreTransaction) throws -> R) async throws -> R {
+    let committed = try await store.write(context, now: now, body)
+    if let changeSet = committed.changeSet {
+      let delta = try state.withLockedValue { try $0.apply(changeSet) }
+      await publish?(ModelUpdate(changeSet: changeSet, delta: delta))
+    }
+    return committed.value
+  }
+
+  /// Renews the server certificate when it is due; the old one stays published while tokens signed under it live.
+  func renewCertificatesIfDue(force: Bool = false) async throws {
+    let now = self.now
+    guard force || pki.isRenewalDue(now: now.date) else { return }
+    let old = try await pki.renew(now: now.date)
+    let signer = pki.signer.certificate
+    // Service session tokens are the longest-lived ones.
+    let until = now.adding(seconds: Int64(SessionRegistry.tokenLifetime))
+    _ = try await write(.system()) { transaction in
+      try Self.putKey(old, publishedUntil: until, transaction)
+      try Self.putKey(signer, publishedUntil: nil, transaction)
+    }
+    logger.notice("server certificate renewed", metadata: ["fingerprint": "\(signer.sha1Fingerprint)", "notAfter": "\(Timestamp(signer.notValidAfter))"])
+  }
+
+  private static func putKey(_ certificate: Certificate, publishedUntil: Timestamp?, _ transaction: StoreTransaction) throws {
+    let id = certificate.sha1Fingerprint
+    if let known = try transaction.get(PublicKeyRecord.self, id), known.publishedUntil == publishedUntil { return }
+    try transaction.put(
+      PublicKeyRecord(
+        id: id, kid: id, der: Data(certificate.derBytes).base64EncodedString(), usages: [.jwtValidation, .clientX509CertValidation],
+        notAfter: Timestamp(certificate.notValidAfter), publishedUntil: publishedUntil))
+  }
+}
+
+/// The rows every network has (management-and-model.md 1.24).
+enum BuiltInRows {
+  static func insert(into store: Store, now: Timestamp) async throws {
+    _ = try await store.write(.system(), now: now) { transaction in
+      for type in ConfigType.builtIn where try transaction.get(ConfigType.self, type.id) == nil { try transaction.put(type) }
+      if try transaction.get(AuthPolicy.self, AuthPolicy.defaultID) == nil { try transaction.put(AuthPolicy.builtIn) }
+    }
+  }
+}

@@ -1,0 +1,233 @@
+import FoundationEssentials
+import PKI
+import Transport
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// An enrolled identity: which controller it belongs to, its key and certificate, and whom it trusts.
+///
+/// The file is the one that every OpenZiti SDK reads and writes (edge-client-api.md 2.6); members that this SDK does not know survive loading and
+/// saving. The file holds a private key: it is written with mode 0600, in a directory that is made with mode 0700.
+public struct IdentityFile: Sendable, Equatable {
+  /// Addresses of the controller's client API, with or without the path `/edge/client/v1`; the first that answers is used.
+  public var controllers: [String]
+  /// The private key: PEM text, `pem:` and PEM text, `file://` and a path, or a path.
+  public var key: String
+  /// The certificate chain, leaf first, in the same forms.
+  public var certificate: String
+  /// The certificates to trust, in the same forms.
+  public var authorities: String
+  /// The document as it was read, for the members we do not know.
+  private var document: [String: JSONFragment]
+
+  /// The largest file that is read, in bytes.
+  public static let sizeLimit = 1024 * 1024
+
+  /// An identity from its parts.
+  ///
+  /// - Parameters:
+  ///   - controllers: at least one `https://host:port[/edge/client/v1]`.
+  ///   - key: the private key as PEM or reference.
+  ///   - certificate: the chain as PEM or reference, leaf first.
+  ///   - authorities: the trusted certificates as PEM or reference.
+  public init(controllers: [String], key: String, certificate: String, authorities: String) {
+    self.controllers = controllers
+    self.key = key
+    self.certificate = certificate
+    self.authorities = authorities
+    document = [:]
+  }
+
+  /// Reads the JSON text of an identity file.
+  /// - Throws: `IdentityFileError`.
+  public init(parsing text: [UInt8]) throws(IdentityFileError) {
+    guard text.count <= Self.sizeLimit else { throw .tooLarge(limit: Self.sizeLimit) }
+    let document: [String: JSONFragment]
+    do { document = try JSONDecoder().decode([String: JSONFragment].self, from: Data(text)) } catch { throw .notJSON("\(error)") }
+    let listed = (document["ztAPIs"]?.items ?? []).compactMap(\.text)
+    controllers = (listed.isEmpty ? [document["ztAPI"]?.text].compactMap { $0 } : listed).filter { !$0.isEmpty }
+    guard !controllers.isEmpty else { throw .missing(member: "ztAPI") }
+    guard let credentials = document["id"]?.members else { throw .missing(member: "id") }
+    guard let key = credentials["key"]?.text, !key.isEmpty else { throw .missing(member: "id.key") }
+    guard let certificate = credentials["cert"]?.text, !certificate.isEmpty else { throw .missing(member: "id.cert") }
+    guard let authorities = credentials["ca"]?.text, !authorities.isEmpty else { throw .missing(member: "id.ca") }
+    self.key = key
+    self.certificate = certificate
+    self.authorities = authorities
+    self.document = document
+  }
+
+  /// Reads an identity file.
+  ///
+  /// - Parameter path: relative paths inside the file are resolved against the directory of this process, as other SDKs do.
+  /// - Throws: `IdentityFileError`.
+  public static func load(from path: String) throws(IdentityFileError) -> IdentityFile {
+    try IdentityFile(parsing: Self.read(path))
+  }
+
+  /// Writes the identity, replacing a file that exists in one step.
+  ///
+  /// - Parameter path: its directory is made, with mode 0700, when it does not exist; the file has mode 0600.
+  /// - Throws: `IdentityFileError.notWritable`.
+  public func save(to path: String) throws(IdentityFileError) {
+    try Self.write(serialized(), to: path)
+  }
+
+  /// The JSON text: what `save(to:)` writes.
+  public func serialized() -> [UInt8] {
+    var document = self.document
+    document["ztAPI"] = controllers.first.map { .string($0) }
+    document["ztAPIs"] = .array(controllers.map { .string($0) })
+    var credentials = document["id"]?.members ?? [:]
+    credentials["key"] = .string(Self.referenceForm(key))
+    credentials["cert"] = .string(Self.referenceForm(certificate))
+    credentials["ca"] = .string(Self.referenceForm(authorities))
+    document["id"] = .object(credentials)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    // A tree of strings, numbers and lists always encodes.
+    return (try? encoder.encode(document)).map(Array.init) ?? []
+  }
+
+  /// Raw PEM gets the prefix that every SDK understands.
+  private static func referenceForm(_ value: String) -> String { value.hasPrefix("-----BEGIN") ? "pem:" + value : value }
+
+  // MARK: Credentials
+
+  /// What the identity proves in TLS and whom it believes, towards controllers and routers alike.
+  /// - Throws: `IdentityFileError` when a reference cannot be read or its content is unusable.
+  public func clientTLS() throws(IdentityFileError) -> ClientTLS {
+    let key: PrivateKey
+    let chain: CertificateChain
+    do { key = try PrivateKey(pem: try Self.resolve(self.key)) } catch let error as PKIError { throw .unusable(member: "id.key", reason: "\(error)") } catch {
+      throw .unusable(member: "id.key", reason: "\(error)")
+    }
+    do { chain = try CertificateChain(pem: try Self.resolve(certificate)) } catch { throw .unusable(member: "id.cert", reason: "\(error)") }
+    guard key.fits(chain.leaf) else { throw .unusable(member: "id.cert", reason: "the certificate was issued for another key than id.key") }
+    return ClientTLS(chain: chain, key: key, trust: .anchors(try trustAnchors()))
+  }
+
+  /// The certificates to trust.
+  public func trustAnchors() throws(IdentityFileError) -> TrustAnchors {
+    do { return TrustAnchors(try Certificates.list(pem: try Self.resolve(authorities))) } catch { throw .unusable(member: "id.ca", reason: "\(error)") }
+  }
+
+  /// PEM text behind a reference: the text itself, `pem:`, `file://` or a path.
+  private static func resolve(_ reference: String) throws(IdentityFileError) -> String {
+    if reference.hasPrefix("pem:") { return String(reference.dropFirst(4)) }
+    if reference.hasPrefix("-----BEGIN") { return reference }
+    if reference.hasPrefix("file://") { return String(decoding: try read(String(reference.dropFirst(7))), as: UTF8.self) }
+    if let scheme = reference.firstIndex(of: ":"), ["pkcs11", "keychain", "parsec", "engine"].contains(String(reference[..<scheme])) {
+      throw .unsupportedReference(String(reference[..<scheme]))
+    }
+    return String(decoding: try read(reference), as: UTF8.self)
+  }
+
+  // MARK: Files
+
+  private static func read(_ path: String) throws(IdentityFileError) -> [UInt8] {
+    let file = open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { throw .notReadable(path: path, reason: String(cString: strerror(errno))) }
+    defer { close(file) }
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 64 * 1024)
+    while true {
+      let count = chunk.withUnsafeMutableBytes { Platform.read(file, $0) }
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else { throw .notReadable(path: path, reason: String(cString: strerror(errno))) }
+      if count == 0 { return bytes }
+      bytes += chunk[..<count]
+      guard bytes.count <= sizeLimit else { throw .tooLarge(limit: sizeLimit) }
+    }
+  }
+
+  private static func write(_ bytes: [UInt8], to path: String) throws(IdentityFileError) {
+    func failure(_ what: String) -> IdentityFileError { .notWritable(path: path, reason: "\(what): \(String(cString: strerror(errno)))") }
+    if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
+      // Each missing directory on the way is ours alone.
+      var end = path.index(after: path.startIndex)
+      while end <= slash {
+        if path[end] == "/" {
+          let directory = String(path[..<end])
+          if mkdir(directory, 0o700) != 0, errno != EEXIST { throw failure("cannot make the directory \(directory)") }
+        }
+        end = path.index(after: end)
+      }
+    }
+    let temporary = "\(path).\(UInt32.random(in: 0...UInt32.max))"
+    let file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    guard file >= 0 else { throw failure("cannot create a file") }
+    var offset = 0
+    while offset < bytes.count {
+      let count = bytes[offset...].withUnsafeBytes { Platform.write(file, $0) }
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else {
+        let error = failure("cannot write")
+        close(file)
+        unlink(temporary)
+        throw error
+      }
+      offset += count
+    }
+    let isSynced = fsync(file) == 0
+    close(file)
+    guard isSynced, rename(temporary, path) == 0 else {
+      let error = failure("cannot put the file in place")
+      unlink(temporary)
+      throw error
+    }
+  }
+}
+
+/// The system calls whose names the type's own methods hide.
+private enum Platform {
+  static func read(_ file: Int32, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
+    #if canImport(Glibc)
+      Glibc.read(file, bytes.baseAddress, bytes.count)
+    #elseif canImport(Musl)
+      Musl.read(file, bytes.baseAddress, bytes.count)
+    #else
+      Darwin.read(file, bytes.baseAddress, bytes.count)
+    #endif
+  }
+
+  static func write(_ file: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
+    #if canImport(Glibc)
+      Glibc.write(file, bytes.baseAddress, bytes.count)
+    #elseif canImport(Musl)
+      Musl.write(file, bytes.baseAddress, bytes.count)
+    #else
+      Darwin.write(file, bytes.baseAddress, bytes.count)
+    #endif
+  }
+}
+
+/// Why an identity file cannot be used.
+public enum IdentityFileError: Error, Sendable, Equatable, CustomStringConvertible {
+  case notReadable(path: String, reason: String)
+  case notWritable(path: String, reason: String)
+  case tooLarge(limit: Int)
+  case notJSON(String)
+  case missing(member: String)
+  case unusable(member: String, reason: String)
+  /// A key in hardware or in a key chain.
+  case unsupportedReference(String)
+
+  public var description: String {
+    switch self {
+    case .notReadable(let path, let reason): "cannot read \(path): \(reason)"
+    case .notWritable(let path, let reason): "cannot write \(path): \(reason)"
+    case .tooLarge(let limit): "the file is larger than \(limit) bytes, which no identity file is"
+    case .notJSON(let reason): "the file is not a JSON object; an enrollment token (.jwt) must be enrolled first (\(reason))"
+    case .missing(let member): "the identity file has no member \(member); enroll again to get a whole one"
+    case .unusable(let member, let reason): "\(member) of the identity file cannot be used: \(reason)"
+    case .unsupportedReference(let scheme): "keys in \(scheme) are not supported; use a key file or PEM text"
+    }
+  }
+}

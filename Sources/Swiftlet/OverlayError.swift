@@ -1,0 +1,84 @@
+public import SealedStream
+public import Wire
+
+/// Why something on the overlay did not work, with the words of the side that refused.
+public enum OverlayError: Error, Sendable, CustomStringConvertible {
+  /// No controller of the identity answered.
+  case controllerUnreachable(reason: String)
+  /// The controller answered with an error; `code` is the stable code of its error catalogue.
+  case controllerRefused(operation: String, status: Int, code: String, message: String)
+  /// The identity is not accepted, or needs a second factor that this SDK does not offer.
+  case notAuthenticated(reason: String)
+  case badAnswer(operation: String, reason: String)
+  /// No service of that name is visible to the identity.
+  case serviceNotFound(name: String)
+  /// The service is visible, but no policy allows this.
+  case notPermitted(service: String, action: String)
+  /// No edge router may carry this service for this identity.
+  case noRouters(service: String)
+  /// None of the routers that may carry the service could be reached in time.
+  case routersUnreachable(service: String, reason: String)
+  /// The router or the hosting side refused the connection; `text` is theirs.
+  case dialRefused(service: String, text: String, error: StructuredError?)
+  /// The router refused to let this identity host; `text` is its own.
+  case bindRefused(service: String, text: String, error: StructuredError?)
+  /// The service demands end-to-end encryption and the other side sent no key.
+  case peerDoesNotEncrypt(service: String)
+  /// A byte of the encrypted stream was changed, lost or repeated on the way.
+  case encryptionBroken(SealedStreamError)
+  /// The connection ended before both sides were done; `text` is the router's.
+  case connectionClosed(text: String)
+  /// The channel to the router is gone.
+  case channelLost(router: String, reason: String)
+  case protocolViolation(String)
+  case timedOut(what: String)
+  /// The overlay, listener or stream was closed by this program.
+  case closed
+  /// Two tasks read from one stream at the same time.
+  case concurrentReads
+
+  public var description: String {
+    switch self {
+    case .controllerUnreachable(let reason): "no controller answers: \(reason)"
+    case .controllerRefused(let operation, let status, let code, let message): "the controller refused to \(operation): \(message) (\(code), HTTP \(status))"
+    case .notAuthenticated(let reason): "the controller does not accept this identity: \(reason)"
+    case .badAnswer(let operation, let reason): "the controller's answer to \"\(operation)\" cannot be read: \(reason)"
+    case .serviceNotFound(let name): "no service \"\(name)\" for this identity; check the name and that a service policy grants it"
+    case .notPermitted(let service, let action): "no service policy lets this identity \(action.lowercased()) \"\(service)\"; ask for a \(action) policy"
+    case .noRouters(let service): "no edge router may carry \"\(service)\" for this identity; check edge-router and service-edge-router policies"
+    case .routersUnreachable(let service, let reason): "no edge router of \"\(service)\" can be reached: \(reason)"
+    case .dialRefused(let service, let text, _): "cannot connect to \"\(service)\": \(text)"
+    case .bindRefused(let service, let text, _): "cannot host \"\(service)\": \(text)"
+    case .peerDoesNotEncrypt(let service): "\"\(service)\" demands end-to-end encryption, and the other side sent no key"
+    case .encryptionBroken(let error): "\(error)"
+    case .connectionClosed(let text): "the connection was closed: \(text.isEmpty ? "no reason given" : text)"
+    case .channelLost(let router, let reason): "the channel to router \(router) is lost: \(reason)"
+    case .protocolViolation(let what): "protocol violation: \(what)"
+    case .timedOut(let what): "\(what) took too long"
+    case .closed: "closed by this program"
+    case .concurrentReads: "two tasks read from one stream at the same time; let one task read"
+    }
+  }
+
+  /// Whether a new service session may help: the router does not know the one it was shown (edge-data-plane.md 4.2, 9.3).
+  var speaksOfSession: Bool {
+    switch self {
+    case .dialRefused(_, let text, let error), .bindRefused(_, let text, let error):
+      if text.lowercased() == EdgeMessages.StateClosed.invalidSessionText.lowercased() { return true }
+      switch error?.code {
+      case .invalidAPISession, .invalidSession, .wrongSessionType, .invalidEdgeRouterForSession, .invalidAPISessionType: return true
+      default: return false
+      }
+    default: return false
+    }
+  }
+
+  /// Whether trying again by itself is pointless (edge-data-plane.md 3.5).
+  var isFinal: Bool {
+    switch self {
+    case .bindRefused(_, _, let error): error?.retryHint == .notRetriable
+    case .closed: true
+    default: false
+    }
+  }
+}

@@ -109,3 +109,12 @@ public enum PasswordPolicy {
     if policy.requireSpecialChar, password.allSatisfy({ $0.isLetter || $0.isNumber }) { throw .badPolicy("it must contain a special character") }
   }
 }
+
+/// Comparison of tokens, in a time that does not depend on where they differ.
+public enum SecretText {
+  public static func equal(_ left: String, _ right: String) -> Bool {
+    let left = Array(left.utf8)
+    let right = Array(right.utf8)
+    return left.count == right.count && sodium_memcmp(left, right, left.count) == 0
+  }
+}

@@ -1,9 +1,8 @@
 // Controller: the shell of a controller: configuration, PKI, enrollment and sessions, the REST APIs, the control channels of routers. The decisions live
 // below, in Access and Fabric. Start reading at `ControllerNode`, then `ControllerCore`.
 
-public import Foundation
+import Foundation
 public import Model
-import Transport
 
 /// What a controller needs to know to start.
 public struct ControllerConfiguration: Sendable {

@@ -1,6 +1,7 @@
 import Access
-import Foundation
 import Authentication
+import Fabric
+import Foundation
 import Logging
 import Model
 import NIOConcurrencyHelpers
@@ -22,16 +23,25 @@ actor ControllerCore {
   nonisolated let passwords: PasswordHasher
   nonisolated let sessions: SessionRegistry
   nonisolated let logger: Logger
+  nonisolated let routers = RouterDirectory()
+  nonisolated let fleet: Fleet
+  nonisolated let facts = ControllerFacts()
   private nonisolated let state: NIOLockedValueBox<ModelState>
-  /// Receives every update, in order. Set once, before the first write.
-  private var publish: (@Sendable (ModelUpdate) async -> Void)?
+  private nonisolated let advertisedAddress: NIOLockedValueBox<ControllerConfiguration.Address>
   private var tail: Task<Void, Never>?
 
   nonisolated var now: Timestamp { configuration.clock() }
 
+  /// What SDKs and routers dial. With port 0 in the configuration the listener's own port, once it is bound.
+  nonisolated var advertised: ControllerConfiguration.Address { advertisedAddress.withLockedValue { $0 } }
+  nonisolated func advertise(port: Int) { advertisedAddress.withLockedValue { $0.port = port } }
+  /// Issuer of tokens and base of API URLs: no path, no trailing slash (edge-client-api.md 2.2).
+  nonisolated var url: String { "https://\(advertised.host):\(advertised.port)" }
+
   init(configuration: ControllerConfiguration, logger: Logger) async throws {
     self.configuration = configuration
     self.logger = logger
+    advertisedAddress = NIOLockedValueBox(configuration.advertised)
     let now = configuration.clock()
     pki = try await ControllerPKI.open(configuration, now: now.date)
     store = try await Store.open(path: configuration.databasePath, now: now)
@@ -41,10 +51,16 @@ actor ControllerCore {
     try await BuiltInRows.insert(into: store, now: now)
     let signer = pki.signer.certificate
     _ = try await store.write(.system(), now: now) { try Self.putKey(signer, publishedUntil: nil, $0) }
-    state = NIOLockedValueBox(try await store.read { try ModelState.load($0) })
+    let loaded = try await store.read { reader in (try ModelState.load(reader), try reader.all(Terminator.self)) }
+    state = NIOLockedValueBox(loaded.0)
+    var settings = CircuitEngine.Settings()
+    settings.routeTimeout = configuration.routeTimeout
+    settings.attempts = configuration.circuitAttempts
+    fleet = Fleet(
+      settings: settings, leases: CircuitLeases(path: configuration.dataDirectory + "/circuits.jsonl", logger: logger), clock: configuration.clock,
+      logger: logger)
+    fleet.withTerminators { table in for terminator in loaded.1 { table.put(LiveTerminator(terminator)) } }
   }
-
-  func setPublisher(_ publish: @escaping @Sendable (ModelUpdate) async -> Void) { self.publish = publish }
 
   /// Reads the model under its lock; keep it short.
   nonisolated func model<R>(_ body: (ModelState) throws -> R) rethrows -> R { try state.withLockedValue { try body($0) } }
@@ -64,7 +80,7 @@ actor ControllerCore {
     let committed = try await store.write(context, now: now, body)
     if let changeSet = committed.changeSet {
       let delta = try state.withLockedValue { try $0.apply(changeSet) }
-      await publish?(ModelUpdate(changeSet: changeSet, delta: delta))
+      try await publish(ModelUpdate(changeSet: changeSet, delta: delta))
     }
     return committed.value
   }
@@ -98,8 +114,8 @@ actor ControllerCore {
 enum BuiltInRows {
   static func insert(into store: Store, now: Timestamp) async throws {
     _ = try await store.write(.system(), now: now) { transaction in
-      for type in ConfigType.builtIn where try transaction.get(ConfigType.self, type.id) == nil { try transaction.put(type) }
-      if try transaction.get(AuthPolicy.self, AuthPolicy.defaultID) == nil { try transaction.put(AuthPolicy.builtIn) }
+      for type in BuiltIn.configTypes(at: now) where try transaction.get(ConfigType.self, type.id) == nil { try transaction.put(type) }
+      if try transaction.get(AuthPolicy.self, AuthPolicy.defaultID) == nil { try transaction.put(BuiltIn.authPolicy(at: now)) }
     }
   }
 }

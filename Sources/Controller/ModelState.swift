@@ -1,23 +1,23 @@
-public import Access
-public import Model
-public import Store
+import Access
+import Model
+import Store
 
 /// The controller's read model: every intent entity by id, and the access engine over them. Changed only by `ControllerCore`, one change-set at a time.
-public struct ModelState: Sendable {
-  public internal(set) var identities: [String: Identity] = [:]
-  public internal(set) var services: [String: EdgeService] = [:]
-  public internal(set) var configs: [String: Config] = [:]
-  public internal(set) var configTypes: [String: ConfigType] = [:]
-  public internal(set) var servicePolicies: [String: ServicePolicy] = [:]
-  public internal(set) var edgeRouterPolicies: [String: EdgeRouterPolicy] = [:]
-  public internal(set) var serviceEdgeRouterPolicies: [String: ServiceEdgeRouterPolicy] = [:]
-  public internal(set) var edgeRouters: [String: EdgeRouterEntity] = [:]
-  public internal(set) var authPolicies: [String: AuthPolicy] = [:]
-  public internal(set) var publicKeys: [String: PublicKeyRecord] = [:]
-  public internal(set) var access = AccessEngine()
-  public internal(set) var index: UInt64 = 0
+struct ModelState: Sendable {
+  var identities: [String: Identity] = [:]
+  var services: [String: EdgeService] = [:]
+  var configs: [String: Config] = [:]
+  var configTypes: [String: ConfigType] = [:]
+  var servicePolicies: [String: ServicePolicy] = [:]
+  var edgeRouterPolicies: [String: EdgeRouterPolicy] = [:]
+  var serviceEdgeRouterPolicies: [String: ServiceEdgeRouterPolicy] = [:]
+  var edgeRouters: [String: EdgeRouterEntity] = [:]
+  var authPolicies: [String: AuthPolicy] = [:]
+  var publicKeys: [String: PublicKeyRecord] = [:]
+  var access = AccessEngine()
+  var index: UInt64 = 0
   /// When the service view of an identity last changed (edge-client-api.md 8.6).
-  public internal(set) var lastChange: [String: Timestamp] = [:]
+  var lastChange: [String: Timestamp] = [:]
 
   static func load(_ reader: StoreReader) throws -> ModelState {
     var state = ModelState()

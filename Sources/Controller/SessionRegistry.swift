@@ -45,24 +45,47 @@ final class SessionRegistry: Sendable {
     }
   }
 
-  func add(_ session: APISession, now: Timestamp) async throws {
+  /// The live session of a token, without prolonging it.
+  func apiSession(token: String, now: Timestamp) -> APISession? {
+    state.withLockedValue { state in
+      guard let session = state.tokens[token].flatMap({ state.api[$0] }), !session.isExpired(at: now) else { return nil }
+      return session
+    }
+  }
+
+  @discardableResult
+  func add(_ session: APISession, now: Timestamp) async throws -> APISession {
     let stored = try await store.write(.system("session"), now: now) { try $0.put(session) }.value
     state.withLockedValue { state in
       state.api[stored.id] = stored
       state.tokens[stored.token] = stored.id
     }
-  }
-
-  func update(_ session: APISession, now: Timestamp) async throws { try await add(session, now: now) }
-
-  func add(_ session: ServiceSession, now: Timestamp) async throws -> ServiceSession {
-    let stored = try await store.write(.system("session"), now: now) { try $0.put(session) }.value
-    state.withLockedValue { $0.services[stored.id] = stored }
     return stored
   }
 
+  /// Adds a service session unless its API session has one for the same service and type already, which is then returned.
+  func addIfAbsent(_ session: ServiceSession, now: Timestamp) async throws -> ServiceSession {
+    let winner = state.withLockedValue { state -> ServiceSession in
+      if let known = Self.serviceSession(state.services, session.apiSessionId, session.serviceId, session.type) { return known }
+      state.services[session.id] = session
+      return session
+    }
+    guard winner.id == session.id else { return winner }
+    do {
+      _ = try await store.write(.system("session"), now: now) { try $0.put(session) }
+    } catch {
+      state.withLockedValue { $0.services[session.id] = nil }
+      throw error
+    }
+    return session
+  }
+
+  private static func serviceSession(_ all: [String: ServiceSession], _ apiSession: String, _ service: String, _ type: PolicyType) -> ServiceSession? {
+    all.values.first { $0.apiSessionId == apiSession && $0.serviceId == service && $0.type == type }
+  }
+
   func serviceSession(apiSession: String, service: String, type: PolicyType) -> ServiceSession? {
-    state.withLockedValue { $0.services.values.first { $0.apiSessionId == apiSession && $0.serviceId == service && $0.type == type } }
+    state.withLockedValue { Self.serviceSession($0.services, apiSession, service, type) }
   }
 
   func serviceSessions(apiSession: String) -> [ServiceSession] {
@@ -91,6 +114,21 @@ final class SessionRegistry: Sendable {
     if removed.isEmpty { return [] }
     _ = try await store.write(.system("session"), now: now) { transaction in for session in removed { try transaction.delete(ServiceSession.self, session.id) } }
     return removed
+  }
+
+  /// Service sessions of an identity for a service, for rights that were lost.
+  func serviceSessions(identity: String, service: String, type: PolicyType) -> Set<String> {
+    state.withLockedValue { state in
+      Set(state.services.values.lazy.filter { $0.identityId == identity && $0.serviceId == service && $0.type == type }.map(\.id))
+    }
+  }
+
+  func serviceSessions(service: String) -> Set<String> {
+    state.withLockedValue { state in Set(state.services.values.lazy.filter { $0.serviceId == service }.map(\.id)) }
+  }
+
+  func apiSessions(identity: String) -> Set<String> {
+    state.withLockedValue { state in Set(state.api.values.lazy.filter { $0.identityId == identity }.map(\.id)) }
   }
 
   func expired(now: Timestamp) -> Set<String> { state.withLockedValue { state in Set(state.api.values.filter { $0.isExpired(at: now) }.map(\.id)) } }

@@ -1,6 +1,6 @@
 import FoundationEssentials
-import PKI
-import Transport
+public import PKI
+public import Transport
 
 #if canImport(Glibc)
   import Glibc

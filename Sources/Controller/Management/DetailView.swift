@@ -1,0 +1,53 @@
+import Access
+import Model
+import REST
+import Store
+
+/// An entity that the management API shows: its document, and the members that are computed for whoever looks.
+protocol DetailedEntity: Entity {
+  func detail(_ view: DetailView) throws -> JSONObject
+}
+
+/// What details are computed from: the running controller, one consistent state of the store, and who looks at it.
+struct DetailView {
+  let core: ControllerCore
+  let reader: StoreReader
+  let caller: Caller
+  /// Config types (ids or names) whose data services show; `all` for every one.
+  var configTypes: Set<String> = []
+
+  /// The stored document with links to itself and to its relations.
+  func base<E: Entity>(_ entity: E, relations: [String] = []) throws -> JSONObject {
+    var object = try Rendering.base(entity)
+    if E.self != EdgeRouterPolicy.self { object["isSystem"] = nil }
+    var links = object["_links"]?.objectValue ?? [:]
+    for relation in relations { links[relation] = ["href": .string("./\(E.kind.rawValue)/\(entity.id)/\(relation)")] }
+    object["_links"] = .object(links)
+    return object
+  }
+
+  func name(_ kind: EntityKind, _ id: String) -> String? {
+    core.model { state in
+      switch kind {
+      case .identities: state.identities[id]?.name
+      case .services: state.services[id]?.name
+      case .edgeRouters: state.edgeRouters[id]?.name
+      case .configTypes: state.configTypes[id]?.name
+      case .authPolicies: state.authPolicies[id]?.name
+      default: nil
+      }
+    }
+  }
+
+  func reference(_ kind: EntityKind, _ id: String) -> JSONValue { Rendering.reference(kind, id, name(kind, id) ?? id) }
+
+  /// Role lists as people read them: `@id` as `@name`.
+  func display(_ roles: [String], _ kind: EntityKind) -> JSONValue {
+    .array(
+      roles.map { role in
+        var shown = role
+        if role.hasPrefix("@"), let name = name(kind, String(role.dropFirst())) { shown = "@" + name }
+        return ["role": .string(role), "name": .string(shown)]
+      })
+  }
+}

@@ -1,0 +1,104 @@
+import Access
+import Model
+import REST
+import Store
+
+extension Identity: DetailedEntity {
+  private static let relations = [
+    "authenticators", "edge-router-policies", "edge-routers", "enrollments", "service-configs",
+    "service-policies",
+    "services",
+  ]
+
+  func detail(_ view: DetailView) throws -> JSONObject {
+    var object = try view.base(self, relations: Self.relations)
+    var links = object["_links"]?.objectValue ?? [:]
+    links["auth-policies"] = ["href": .string("./auth-policies/\(authPolicyId)")]
+    object["_links"] = .object(links)
+    object["serviceConfigs"] = nil
+    object["type"] = Rendering.reference("identity-types", typeId.rawValue, typeId.rawValue)
+    object["authPolicy"] = view.reference(.authPolicies, authPolicyId)
+    for member in ["envInfo", "sdkInfo"] where object[member] == nil { object[member] = [:] }
+    for member in ["externalId", "interfaces", "disabledAt", "disabledUntil"] where object[member] == nil { object[member] = .null }
+    object["disabled"] = .bool(isDisabled(at: view.core.now))
+    let isConnected = view.core.routers.isConnected(identity: id)
+    object["hasEdgeRouterConnection"] = .bool(isConnected)
+    object["edgeRouterConnectionStatus"] = isConnected ? "online" : "offline"
+    object["hasApiSession"] = .bool(!view.core.sessions.apiSessions(identity: id).isEmpty)
+    object["isMfaEnabled"] = false
+    var authenticators: JSONObject = [:]
+    for authenticator in try view.reader.all(Authenticator.self, field: "identityId", equals: id) {
+      authenticators[authenticator.method.rawValue] =
+        switch authenticator.method {
+        case .cert: ["id": .string(authenticator.id), "fingerprint": JSONValue(authenticator.fingerprint)]
+        case .updb: ["id": .string(authenticator.id), "username": JSONValue(authenticator.username)]
+        }
+    }
+    object["authenticators"] = .object(authenticators)
+    var enrollments: JSONObject = [:]
+    for enrollment in try view.reader.all(Enrollment.self, field: "identityId", equals: id) {
+      var summary: JSONObject = [
+        "id": .string(enrollment.id), "token": .string(enrollment.token), "jwt": .string(enrollment.jwt),
+        "expiresAt": .string(enrollment.expiresAt.text),
+      ]
+      if let username = enrollment.username { summary["username"] = .string(username) }
+      enrollments[enrollment.method.rawValue] = .object(summary)
+    }
+    object["enrollment"] = .object(enrollments)
+    return object
+  }
+}
+
+extension AuthPolicy: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject { try view.base(self) }
+}
+
+extension Enrollment: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    var object = try view.base(self)
+    object["token"] = .string(token)
+    object["jwt"] = .string(jwt)
+    object["details"] = [:]
+    if let identityId { object["identity"] = view.reference(.identities, identityId) }
+    if let edgeRouterId { object["edgeRouter"] = view.reference(.edgeRouters, edgeRouterId) }
+    return object
+  }
+}
+
+extension Authenticator: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    var object = try view.base(self)
+    for member in ["publicKeyPrint", "unverifiedFingerprint", "unverifiedCertPem"] { object[member] = nil }
+    object["identity"] = view.reference(.identities, identityId)
+    return object
+  }
+}
+
+extension APISession: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    // The row on disk lags behind in activity.
+    let live = view.core.sessions.apiSession(id) ?? self
+    var object = Rendering.apiSession(live, identityName: view.name(.identities, identityId) ?? identityId, now: view.core.now)
+    var links = Rendering.links(Self.kind.rawValue, id).objectValue ?? [:]
+    links["sessions"] = ["href": .string("./sessions?filter=apiSession=\"\(id)\"")]
+    object["_links"] = .object(links)
+    object["expiresAt"] = nil
+    object["expirationSeconds"] = nil
+    return object
+  }
+}
+
+extension ServiceSession: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    var object = try view.base(self)
+    object["token"] = .string(token)
+    object["service"] = view.reference(.services, serviceId)
+    object["identity"] = view.reference(.identities, identityId)
+    object["apiSession"] = Rendering.reference(.apiSessions, apiSessionId, nil)
+    object["servicePolicies"] = JSONValue(servicePolicies)
+    let routers = view.core.model { state in state.access.commonRouters(identity: identityId, service: serviceId).compactMap { state.edgeRouters[$0] }
+    }
+    object["edgeRouters"] = .array(try routers.sorted { $0.name < $1.name }.map { .object(try Rendering.routerCommon($0, view.core.routers[$0.id])) })
+    return object
+  }
+}

@@ -1,0 +1,116 @@
+import Access
+import Fabric
+import Model
+import REST
+import Store
+
+extension EdgeService: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    var object = try view.base(self, relations: ["configs", "service-edge-router-policies", "service-policies", "terminators"])
+    object["isFabricOnly"] = nil
+    let actions = view.core.model { $0.access.grants.actions(identity: view.caller.identityID, service: id) }
+    object["permissions"] = actions.isEmpty ? ["Invalid"] : JSONValue(AccessAction.allCases.filter(actions.contains).map(\.rawValue))
+    object["postureQueries"] = []
+    object["config"] = .object(config(view))
+    return object
+  }
+
+  /// Data of the wanted config types by name, with the overrides of who looks.
+  private func config(_ view: DetailView) -> JSONObject {
+    guard !view.configTypes.isEmpty else { return [:] }
+    return view.core.model { state in
+      let overrides = state.identities[view.caller.identityID]?.serviceConfigs[id] ?? [:]
+      var result: JSONObject = [:]
+      for config in (configs + overrides.values).compactMap({ state.configs[$0] }) {
+        guard let type = state.configTypes[config.configTypeId] else { continue }
+        guard view.configTypes.contains("all") || view.configTypes.contains(type.id) || view.configTypes.contains(type.name) else { continue }
+        result[type.name] = .object(config.data)
+      }
+      return result
+    }
+  }
+}
+
+extension Config: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    var object = try view.base(self, relations: ["services"])
+    object["configType"] = view.reference(.configTypes, configTypeId)
+    return object
+  }
+}
+
+extension ConfigType: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    var object = try view.base(self, relations: ["configs"])
+    if object["schema"] == nil { object["schema"] = [:] }
+    return object
+  }
+}
+
+extension ServicePolicy: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    var object = try view.base(self, relations: ["identities", "services", "posture-checks"])
+    object["identityRolesDisplay"] = view.display(identityRoles, .identities)
+    object["serviceRolesDisplay"] = view.display(serviceRoles, .services)
+    object["postureCheckRolesDisplay"] = view.display(postureCheckRoles, .servicePolicies)
+    return object
+  }
+}
+
+extension EdgeRouterPolicy: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    var object = try view.base(self, relations: ["edge-routers", "identities"])
+    object["identityRolesDisplay"] = view.display(identityRoles, .identities)
+    object["edgeRouterRolesDisplay"] = view.display(edgeRouterRoles, .edgeRouters)
+    return object
+  }
+}
+
+extension ServiceEdgeRouterPolicy: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    var object = try view.base(self, relations: ["edge-routers", "services"])
+    object["serviceRolesDisplay"] = view.display(serviceRoles, .services)
+    object["edgeRouterRolesDisplay"] = view.display(edgeRouterRoles, .edgeRouters)
+    return object
+  }
+}
+
+extension EdgeRouterEntity: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    let status = view.core.routers[id]
+    var object = try view.base(self, relations: ["edge-router-policies"])
+    object.merge(try Rendering.routerCommon(self, status)) { $1 }
+    object["version"] = nil
+    if let version = status.version { object["versionInfo"] = try JSONValue(encoding: version) }
+    object["isTunnelerEnabled"] = .bool(isTunnelerEnabled)
+    for member in ["fingerprint", "certPem", "unverifiedFingerprint", "unverifiedCertPem", "interfaces", "versionInfo"] where object[member] == nil {
+      object[member] = .null
+    }
+    let enrollment = isVerified ? nil : try view.reader.first(Enrollment.self, field: "edgeRouterId", equals: id)
+    object["enrollmentToken"] = JSONValue(enrollment?.token)
+    object["enrollmentJwt"] = JSONValue(enrollment?.jwt)
+    object["enrollmentCreatedAt"] = JSONValue(enrollment?.issuedAt?.text)
+    object["enrollmentExpiresAt"] = JSONValue(enrollment?.expiresAt.text)
+    return object
+  }
+}
+
+extension Terminator: DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject {
+    var object = try view.base(self)
+    for member in ["peerData", "savedPrecedence", "sourceCtrl"] { object[member] = nil }
+    object["service"] = view.reference(.services, serviceId)
+    object["router"] = view.reference(.edgeRouters, routerId)
+    object["dynamicCost"] = JSONValue(view.core.fleet.dynamicCost(id))
+    return object
+  }
+}
+
+extension Terminator {
+  /// A lease of a live host, shown like one that was made over REST.
+  init(lease: LiveTerminator) {
+    self.init(
+      id: lease.id, serviceId: lease.serviceID, routerId: lease.routerID, binding: lease.binding, address: lease.address, identity: lease.instance,
+      cost: lease.cost, precedence: lease.precedence, hostId: lease.hostID, createdAt: lease.createdAt, updatedAt: lease.createdAt)
+  }
+}

@@ -1,0 +1,41 @@
+import Model
+import REST
+
+/// Role attributes: the lists that a role filter selects by, and the attributes in use.
+enum Roles {
+  /// The entities that `roleFilter` and `roleSemantic` of a request match, nil without a filter (management-and-model.md 4.3).
+  static func filter(_ core: ControllerCore, _ kind: EntityKind, _ request: APIRequest) throws -> Set<String>? {
+    let roles = request.queryList("roleFilter")
+    guard !roles.isEmpty, let attributes = attributes(core, kind) else { return nil }
+    let list = try RoleList(roles, field: "roleFilter")
+    let word = request.query("roleSemantic") ?? "AllOf"
+    guard let semantic = Semantic(text: word) else {
+      throw APIError.field("roleSemantic", "roleSemantic in query should be one of [AllOf AnyOf]", value: .string(word))
+    }
+    return Set(attributes.filter { list.matches(id: $0.key, attributes: $0.value, semantic: semantic) }.keys)
+  }
+
+  /// Attributes by entity, nil for kinds that have none.
+  private static func attributes(_ core: ControllerCore, _ kind: EntityKind) -> [String: [String]]? {
+    core.model { state in
+      switch kind {
+      case .identities: state.identities.mapValues(\.roleAttributes)
+      case .services: state.services.mapValues(\.roleAttributes)
+      case .edgeRouters: state.edgeRouters.mapValues(\.roleAttributes)
+      default: nil
+      }
+    }
+  }
+
+  /// The distinct attributes of a kind; the filter's only symbol is `id`, the attribute itself.
+  static func endpoint(_ core: ControllerCore, _ path: String, _ kind: EntityKind) -> Endpoint {
+    Endpoint("GET", path, access: .admin, "Role attributes in use by \(kind.rawValue)") { request, _ in
+      let query = try ListQuery(request)
+      let inUse = Set((attributes(core, kind) ?? [:]).values.joined()).sorted()
+      let page = try (query.filter ?? .all).apply(to: inUse, filterable: ["id"], page: query.page) { attribute, name in
+        name == "id" ? .string(attribute) : nil
+      }
+      return .list(page.map(JSONValue.string), filterable: ["id"])
+    }
+  }
+}

@@ -1,0 +1,92 @@
+import Fabric
+import Model
+import REST
+import Store
+
+/// Terminators over REST: those that operators made, which are stored, and the leases of live hosts, which exist in memory only.
+enum TerminatorResource {
+  static func endpoints(_ core: ControllerCore) -> [Endpoint] {
+    let resource = Resource<Terminator>(core: core)
+    return [
+      Endpoint("GET", "/terminators", access: .admin, "List terminators") { request, caller in try await list(core, request, caller) },
+      Endpoint("GET", "/terminators/{id}", access: .admin, "Show a terminator") { request, caller in
+        let id = request.parameter("id")
+        return .data(
+          .object(
+            try await core.store.read { reader in
+              guard let terminator = try all(core, reader).first(where: { $0.id == id }) else {
+                throw StoreError.notFound(kind: .terminators, id: id)
+              }
+              return try terminator.detail(DetailView(core: core, reader: reader, caller: caller))
+            }))
+      },
+      resource.creating { operations, body in try await operations.create(Terminator.self, body).id },
+    ]
+      + resource.updating { operations, id, body, partial in
+        // Cost and precedence of a lease are its host's to change.
+        if core.liveTerminators.contains(where: { $0.id == id && $0.isLease }) {
+          throw OperationError.cannotBeUpdated(kind: .terminators, id: id, reason: "a live host owns it")
+        }
+        try await operations.update(Terminator.self, id, body, partial: partial)
+      } + [
+        resource.deleting { operations, id in
+          if core.liveTerminators.contains(where: { $0.id == id && $0.isLease }) {
+            core.fleet.withTerminators { table in _ = table.remove(id) }
+            return
+          }
+          try await operations.delete(Terminator.self, id)
+        }
+      ]
+  }
+
+  /// Of one service.
+  static func ofService(_ core: ControllerCore) -> Endpoint {
+    Endpoint("GET", "/services/{id}/terminators", access: .admin, "List terminators of a service") { request, caller in
+      let id = request.parameter("id")
+      guard core.model({ $0.services[id] }) != nil else { throw StoreError.notFound(kind: .services, id: id) }
+      return try await list(core, request, caller) { $0.serviceId == id }
+    }
+  }
+
+  private static func all(_ core: ControllerCore, _ reader: StoreReader) throws -> [Terminator] {
+    try reader.all(Terminator.self) + core.liveTerminators.filter(\.isLease).map { Terminator(lease: $0) }
+  }
+
+  private static func list(
+    _ core: ControllerCore, _ request: APIRequest, _ caller: Caller, where isWanted: @escaping @Sendable (Terminator) -> Bool = { _ in true }
+  ) async throws -> APIResponse {
+    let query = try ListQuery(request)
+    let filterable = SymbolTable.of(.terminators).filterable
+    let page = try await core.store.read { reader in
+      let view = DetailView(core: core, reader: reader, caller: caller)
+      return try (query.filter ?? .all).apply(to: try all(core, reader).filter(isWanted), filterable: filterable, page: query.page) {
+        terminator, name in
+        value(of: name, terminator, view)
+      }.map { JSONValue.object(try $0.detail(view)) }
+    }
+    return .list(page, filterable: filterable)
+  }
+
+  /// The symbols of `SymbolTable.of(.terminators)`.
+  private static func value(of name: String, _ terminator: Terminator, _ view: DetailView) -> FilterValue? {
+    switch name {
+    case "id": .string(terminator.id)
+    case "binding": .string(terminator.binding)
+    case "address": .string(terminator.address)
+    case "instanceId": .string(terminator.identity)
+    case "hostId": .string(terminator.hostId)
+    case "sourceCtrl": .string(terminator.sourceCtrl)
+    case "service": .string(terminator.serviceId)
+    case "router": .string(terminator.routerId)
+    case "service.name": .string(view.name(.services, terminator.serviceId))
+    case "router.name": .string(view.name(.edgeRouters, terminator.routerId))
+    case "cost": .scalar(.int(Int64(terminator.cost)))
+    case "precedence": .string(terminator.precedence.rawValue)
+    case "isSystem": .scalar(.bool(terminator.isSystem))
+    case "createdAt": .string(terminator.createdAt.text)
+    case "updatedAt": .string(terminator.updatedAt.text)
+    default:
+      name.hasPrefix("tags.") ? .scalar(terminator.tags[String(name.dropFirst(5))].flatMap { FilterLiteral($0) } ?? .null) : nil
+    }
+  }
+}

@@ -1,0 +1,124 @@
+import Model
+import Store
+
+/// The words of `identity.permissions` (management-and-model.md 4.5).
+enum PermissionWords {
+  private static let entities = [
+    "auth-policy", "ca", "config", "config-type", "edge-router-policy", "enrollment", "external-jwt-signer", "identity", "posture-check", "router",
+    "service",
+    "service-edge-router-policy", "service-policy", "terminator", "controllers", "ops",
+  ]
+  static let all = Set(["admin_readonly"] + entities.flatMap { [$0, "\($0).create", "\($0).read", "\($0).update", "\($0).delete"] })
+}
+
+extension Identity: ManagedEntity {
+  static func blank() -> Identity { Identity(id: EntityID.short(), name: "") }
+
+  mutating func read(_ body: EntityBody) throws {
+    let nameBefore = name
+    try body.set("name", &name)
+    var type = typeId
+    try body.setWord("type", &type, words: ["User", "Device", "Service", "Router", "Default"]) { IdentityType(text: $0) }
+    guard type == typeId else {
+      throw ModelError(
+        field: "type", reason: "the type Router belongs to the identities of edge routers; it cannot be set or changed", value: .string(type.rawValue)
+      )
+    }
+    guard typeId != .router || name == nameBefore else {
+      throw ModelError(field: "name", reason: "rename the edge router instead: its identity follows", value: .string(name))
+    }
+    try body.set("isAdmin", &isAdmin)
+    try body.set("roleAttributes", &roleAttributes)
+    try body.set("permissions", &permissions)
+    for permission in permissions where !PermissionWords.all.contains(permission) {
+      throw ModelError(field: "permissions", reason: "\(permission) is no permission", value: .string(permission))
+    }
+    try body.set("authPolicyId", &authPolicyId, or: AuthPolicy.defaultID)
+    if authPolicyId.allSatisfy(\.isWhitespace) { authPolicyId = AuthPolicy.defaultID }
+    try body.setOptional("externalId", &externalId)
+    try body.set("appData", &appData)
+    try body.setWord("defaultHostingPrecedence", &defaultHostingPrecedence, or: .default, words: Precedence.allCases.map(\.rawValue)) {
+      Precedence(rawValue: $0)
+    }
+    try body.set("defaultHostingCost", &defaultHostingCost, or: 0)
+    try body.setMap("serviceHostingPrecedences", "strings", &serviceHostingPrecedences) { $0.stringValue.map { Precedence(text: $0) } }
+    try body.setMap("serviceHostingCosts", "integers", &serviceHostingCosts, \.intValue)
+    try body.set("tags", &tags)
+  }
+
+  func checkReferences(_ old: Identity?, _ transaction: StoreTransaction) throws {
+    try transaction.check(.authPolicies, authPolicyId, field: "authPolicyId")
+    for id in serviceHostingCosts.keys { try transaction.check(.services, id, field: "serviceHostingCosts") }
+    for id in serviceHostingPrecedences.keys { try transaction.check(.services, id, field: "serviceHostingPrecedences") }
+    if isDefaultAdmin, !isAdmin { throw ModelError(field: "isAdmin", reason: "the default administrator stays an administrator", value: false) }
+  }
+
+  func willDelete(_ transaction: StoreTransaction) throws {
+    if isDefaultAdmin { throw OperationError.cannotBeDeleted(kind: .identities, id: id, reason: "it is the default administrator") }
+    if typeId == .router, try transaction.exists(.edgeRouters, id) {
+      throw OperationError.cannotBeDeleted(kind: .identities, id: id, reason: "it belongs to the edge router \(name); delete that, or its tunneler")
+    }
+    try removeAttachments(transaction)
+  }
+
+  /// Deletes what hangs on the identity, and every reference to it.
+  func removeAttachments(_ transaction: StoreTransaction) throws {
+    for enrollment in try transaction.all(Enrollment.self, field: "identityId", equals: id) { try transaction.delete(Enrollment.self, enrollment.id) }
+    for authenticator in try transaction.all(Authenticator.self, field: "identityId", equals: id) {
+      try transaction.delete(Authenticator.self, authenticator.id)
+    }
+    try transaction.removeRoles(of: .identities, id)
+  }
+}
+
+extension EdgeRouterEntity: ManagedEntity {
+  static func blank() -> EdgeRouterEntity { EdgeRouterEntity(id: EntityID.short(), name: "") }
+
+  mutating func read(_ body: EntityBody) throws {
+    try body.set("name", &name)
+    try body.set("roleAttributes", &roleAttributes)
+    try body.set("cost", &cost, or: 0)
+    try body.set("noTraversal", &noTraversal, or: false)
+    try body.set("disabled", &disabled, or: false)
+    try body.set("isTunnelerEnabled", &isTunnelerEnabled, or: false)
+    try body.set("appData", &appData)
+    try body.set("configs", &configs)
+    try body.setMap("ctrlChanListeners", "lists of strings", &ctrlChanListeners, \.stringArrayValue)
+    try body.set("tags", &tags)
+  }
+
+  func checkReferences(_ old: EdgeRouterEntity?, _ transaction: StoreTransaction) throws { try transaction.check(configs: configs, target: .router) }
+
+  /// A tunneling router owns an identity and a system policy, both named after it (management-and-model.md 1.10).
+  func didStore(_ old: EdgeRouterEntity?, _ transaction: StoreTransaction) throws {
+    switch (old?.isTunnelerEnabled ?? false, isTunnelerEnabled) {
+    case (false, true):
+      try transaction.put(Identity(id: id, name: name, typeId: .router))
+      try transaction.put(
+        EdgeRouterPolicy(
+          id: id, name: "edge-router-\(id)-system", semantic: .anyOf, edgeRouterRoles: ["@\(id)"], identityRoles: ["@\(id)"], isSystem: true))
+    case (true, false): try removeTunneler(transaction)
+    case (true, true):
+      guard old?.name != name, var identity = try transaction.get(Identity.self, id) else { return }
+      identity.name = name
+      try transaction.put(identity)
+    case (false, false): break
+    }
+  }
+
+  private func removeTunneler(_ transaction: StoreTransaction) throws {
+    try transaction.delete(EdgeRouterPolicy.self, id)
+    guard let identity = try transaction.get(Identity.self, id), identity.typeId == .router else { return }
+    try identity.removeAttachments(transaction)
+    try transaction.delete(Identity.self, id)
+  }
+
+  func willDelete(_ transaction: StoreTransaction) throws {
+    if isTunnelerEnabled { try removeTunneler(transaction) }
+    try transaction.removeRoles(of: .edgeRouters, id)
+    for enrollment in try transaction.all(Enrollment.self, field: "edgeRouterId", equals: id) {
+      try transaction.delete(Enrollment.self, enrollment.id)
+    }
+    for terminator in try transaction.all(Terminator.self, field: "routerId", equals: id) { try transaction.delete(Terminator.self, terminator.id) }
+  }
+}

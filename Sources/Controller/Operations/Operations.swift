@@ -1,0 +1,59 @@
+import Model
+import Store
+
+/// What one may do with entities, free of HTTP: every change is one transaction, with its checks and its consequences in it.
+struct Operations: Sendable {
+  let core: ControllerCore
+  let context: ChangeContext
+
+  /// Makes an entity. `also` runs in the same transaction, after the entity was stored.
+  @discardableResult
+  func create<E: ManagedEntity>(
+    _ type: E.Type, _ members: JSONObject, also: @escaping @Sendable (StoreTransaction, E) throws -> Void = { _, _ in }
+  ) async throws -> E {
+    var entity = E.blank()
+    try entity.read(EntityBody(members: members, mode: .create))
+    let made = entity
+    return try await core.write(context) { transaction in
+      try made.validate()
+      try made.checkReferences(nil, transaction)
+      let stored = try transaction.put(made)
+      try stored.didStore(nil, transaction)
+      try also(transaction, stored)
+      return stored
+    }
+  }
+
+  /// Changes an entity: all its members, or those that the document has.
+  func update<E: ManagedEntity>(_ type: E.Type, _ id: String, _ members: JSONObject, partial: Bool) async throws {
+    try await change(type, id) { try $0.read(EntityBody(members: members, mode: partial ? .patch : .replace)) }
+  }
+
+  /// Changes an entity in place.
+  func change<E: ManagedEntity>(_ type: E.Type, _ id: String, _ body: @escaping @Sendable (inout E) throws -> Void) async throws {
+    try await core.write(context) { transaction in
+      let old = try transaction.require(E.self, id)
+      guard !old.isSystem || E.kind == .authPolicies else {
+        throw OperationError.cannotBeUpdated(kind: E.kind, id: id, reason: "it belongs to the system")
+      }
+      var entity = old
+      try body(&entity)
+      try entity.validate()
+      try entity.checkReferences(old, transaction)
+      guard entity != old else { return }
+      try transaction.put(entity).didStore(old, transaction)
+    }
+  }
+
+  /// Deletes an entity with what must not outlive it. Sessions of the deleted end before this returns: `ControllerCore` sees to it.
+  func delete<E: ManagedEntity>(_ type: E.Type, _ id: String) async throws {
+    try await core.write(context) { transaction in
+      let entity = try transaction.require(E.self, id)
+      guard !entity.isSystem else {
+        throw OperationError.cannotBeDeleted(kind: E.kind, id: id, reason: "it belongs to the system")
+      }
+      try entity.willDelete(transaction)
+      try transaction.delete(E.self, id)
+    }
+  }
+}

@@ -1,0 +1,208 @@
+import Fabric
+import Logging
+import Model
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import Synchronization
+import Transport
+import Wire
+import WireSchemas
+
+/// The connected routers, the circuits over them, and the way of every message to a router.
+///
+/// Messages are posted while the lock is held, so that each router sees them in the order in which the decisions were taken; posting never waits.
+final class Fleet: Sendable {
+  /// Answers the router that asked for a circuit.
+  typealias CircuitReply = @Sendable (Result<(circuit: Circuit, peerData: [UInt32: [UInt8]]), CircuitFailure>) -> Void
+
+  struct CircuitFailure: Error {
+    let circuit: String
+    let error: StructuredError
+  }
+
+  /// A router's standing order for the data model (fabric-planes.md 4.4).
+  struct Subscription {
+    var id: String
+    var position: UInt64
+  }
+
+  private struct Member {
+    let channel: MessageChannel
+    let connection: UInt64
+    var subscription: Subscription?
+    /// ClientHello came: the router serves SDKs and is told about API sessions.
+    var isEdge = false
+  }
+
+  private struct State {
+    var members: [String: Member] = [:]
+    var engine: CircuitEngine
+    var replies: [UInt64: CircuitReply] = [:]
+    var feed = DataModelFeed()
+    var random = SystemRandomNumberGenerator()
+  }
+
+  private let state: NIOLockedValueBox<State>
+  private let counter = Atomic<UInt64>(0)
+  private let leases: CircuitLeases
+  private let logger: Logger
+  private let clock: @Sendable () -> Timestamp
+
+  init(settings: CircuitEngine.Settings, leases: CircuitLeases, clock: @escaping @Sendable () -> Timestamp, logger: Logger) {
+    var engine = CircuitEngine(settings: settings)
+    engine.restore(leases.restored)
+    state = NIOLockedValueBox(State(engine: engine))
+    self.leases = leases
+    self.clock = clock
+    self.logger = logger
+  }
+
+  func nextNumber() -> UInt64 { counter.add(1, ordering: .relaxed).newValue }
+
+  // MARK: Membership
+
+  /// Admits a router's channel. - Returns: the number of the connection, nil while an older one is still open (fabric-planes.md 2.5).
+  func join(_ router: String, _ channel: MessageChannel) -> UInt64? {
+    let connection = nextNumber()
+    return state.withLockedValue { state in
+      if let old = state.members[router], old.channel.isOpen { return nil }
+      state.members[router] = Member(channel: channel, connection: connection)
+      state.engine.routerConnected(router)
+      return connection
+    }
+  }
+
+  /// - Returns: whether that connection was the router's current one.
+  func leave(_ router: String, connection: UInt64) -> Bool {
+    let wasMember = state.withLockedValue { state in
+      guard state.members[router]?.connection == connection else { return false }
+      state.members[router] = nil
+      return true
+    }
+    if wasMember { handle(.routerLost(router)) }
+    return wasMember
+  }
+
+  func isConnected(_ router: String) -> Bool { state.withLockedValue { $0.members[router]?.channel.isOpen ?? false } }
+  var connected: [String] { state.withLockedValue { $0.members.keys.sorted() } }
+
+  /// Ends a router's channel: it was deleted, disabled or enrolls anew.
+  func disconnect(_ router: String) { state.withLockedValue { $0.members[router]?.channel }?.close() }
+
+  func post(_ message: Message, to router: String) { state.withLockedValue { $0.members[router]?.channel.post(message) } }
+
+  func broadcast(_ message: Message, toEdge: Bool = true, except: String? = nil) {
+    state.withLockedValue { state in
+      for (id, member) in state.members where id != except && (member.isEdge || !toEdge) { member.channel.post(message) }
+    }
+  }
+
+  /// Runs `body` while nothing else can be posted to routers, then marks the router as serving SDKs: whatever `body` posts comes before later changes.
+  func welcome(_ router: String, connection: UInt64, _ body: (MessageChannel) -> Void) {
+    state.withLockedValue { state in
+      guard state.members[router]?.connection == connection, let channel = state.members[router]?.channel else { return }
+      body(channel)
+      state.members[router]?.isEdge = true
+    }
+  }
+
+  // MARK: Data model
+
+  /// Hands a change to every subscriber. Called for each change-set, in order.
+  func publish(_ changeSet: EdgeCtrlChangeSet) {
+    state.withLockedValue { state in
+      state.feed.append(changeSet)
+      for (id, member) in state.members {
+        guard let subscription = member.subscription, subscription.position == changeSet.previousIndex else { continue }
+        state.members[id]?.subscription?.position = changeSet.index
+        member.channel.post(Self.message(changeSet, subscription.id))
+      }
+    }
+  }
+
+  /// Begins or renews a subscription: missed changes, or the whole state, follow at once.
+  /// - Parameters:
+  ///   - index: of the model now; asked while nothing can be published.
+  ///   - full: the state now; called only when changes do not suffice.
+  func subscribe(
+    _ router: String, connection: UInt64, request: EdgeCtrlSubscribeToDataModelRequest, timeline: String, index: () -> UInt64,
+    full: () -> EdgeCtrlDataState
+  ) {
+    state.withLockedValue { state in
+      guard let member = state.members[router], member.connection == connection else { return }
+      var position = request.currentIndex
+      let index = index()
+      if request.renew, let known = member.subscription, known.id == request.subscriptionID { position = known.position }
+      if position > 0, request.timelineID == timeline, position <= index, let missed = state.feed.changes(after: position, upTo: index) {
+        for change in missed { member.channel.post(Self.message(change, request.subscriptionID)) }
+        position = index
+      } else {
+        let whole = full()
+        var message = Message(.dataState, whole)
+        message.headers.set(ControlHeader.subscriptionID, request.subscriptionID)
+        message.headers.set(ControlHeader.dataModelIndex, whole.endIndex)
+        member.channel.post(message)
+        position = whole.endIndex
+      }
+      state.members[router]?.subscription = Subscription(id: request.subscriptionID, position: position)
+    }
+  }
+
+  private static func message(_ change: EdgeCtrlChangeSet, _ subscription: String) -> Message {
+    var message = Message(.changeSet, change)
+    message.headers.set(ControlHeader.subscriptionID, subscription)
+    return message
+  }
+
+  // MARK: Circuits and terminators
+
+  var terminators: [LiveTerminator] { state.withLockedValue { $0.engine.terminators.all } }
+  var circuits: [Circuit] { state.withLockedValue { $0.engine.all } }
+  func terminators(of router: String) -> [LiveTerminator] { state.withLockedValue { $0.engine.terminators.of(router: router) } }
+  func dynamicCost(_ terminator: String) -> Int { state.withLockedValue { $0.engine.terminators.dynamicCost(terminator) } }
+
+  /// Reads or changes the table of terminators.
+  func withTerminators<R>(_ body: (inout TerminatorTable) -> R) -> R { state.withLockedValue { body(&$0.engine.terminators) } }
+
+  func create(_ request: CircuitRequest, reply: @escaping CircuitReply) {
+    state.withLockedValue { $0.replies[request.ticket] = reply }
+    handle(.create(request))
+  }
+
+  func handle(_ event: CircuitEngine.Event) {
+    let now = clock()
+    let answers = state.withLockedValue { state in
+      perform(state.engine.handle(event, now: now, random: &state.random), &state)
+    }
+    for answer in answers { answer() }
+  }
+
+  func decayCosts() {
+    let now = clock()
+    state.withLockedValue { $0.engine.terminators.decay(now: now) }
+  }
+
+  private func perform(_ actions: [CircuitEngine.Action], _ state: inout State) -> [() -> Void] {
+    var answers: [() -> Void] = []
+    for action in actions {
+      switch action {
+      case .send(let router, let message): state.members[router]?.channel.post(message)
+      case .created(let ticket, let circuit, let peerData):
+        leases.opened(circuit)
+        if let reply = state.replies.removeValue(forKey: ticket) { answers.append { reply(.success((circuit, peerData))) } }
+      case .failed(let ticket, let circuit, let error):
+        if let reply = state.replies.removeValue(forKey: ticket) {
+          answers.append { reply(.failure(CircuitFailure(circuit: circuit, error: error))) }
+        }
+      case .wake(let circuit, let attempt, let after):
+        _ = MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: .milliseconds(after)) { [weak self] () -> Void in
+          self?.handle(.deadline(circuit: circuit, attempt: attempt))
+        }
+      case .removeTerminator(let id): logger.info("terminator removed: its router does not know it", metadata: ["terminator": "\(id)"])
+      case .ended(let circuit): leases.closed(circuit.id)
+      }
+    }
+    return answers
+  }
+}

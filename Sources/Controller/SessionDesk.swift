@@ -1,0 +1,256 @@
+import Access
+import Authentication
+import Fabric
+import Foundation
+import Logging
+import Model
+import NIOConcurrencyHelpers
+import PKI
+import REST
+import Store
+import SwiftProtobuf
+import Transport
+import Wire
+import WireSchemas
+import X509
+
+/// Logs identities in and gives them sessions (edge-client-api.md 3, 5.9).
+struct SessionDesk: Sendable {
+  /// Failed logins by address, and consecutive wrong passwords by authenticator.
+  final class Attempts: Sendable {
+    private struct State {
+      var limiter = AttemptLimiter()
+      var failures: [String: Int] = [:]
+    }
+    private let state = NIOLockedValueBox(State())
+
+    func admits(_ address: String, now: Timestamp) -> Bool { state.withLockedValue { $0.limiter.admits(address, now: now.millisecondsSinceEpoch) } }
+    func failed(_ address: String, now: Timestamp) { state.withLockedValue { $0.limiter.failed(address, now: now.millisecondsSinceEpoch) } }
+    /// - Returns: consecutive failures, this one included.
+    func wrongPassword(_ authenticator: String) -> Int {
+      state.withLockedValue { state in
+        // Bounded: who exceeds it has guessed at thousands of accounts, and starts over.
+        if state.failures.count > 10_000 { state.failures = [:] }
+        state.failures[authenticator, default: 0] += 1
+        return state.failures[authenticator] ?? 1
+      }
+    }
+    func rightPassword(_ authenticator: String) { state.withLockedValue { $0.failures[authenticator] = nil } }
+  }
+
+  /// Routers named with a session, at most.
+  private static let routerLimit = 25
+
+  let core: ControllerCore
+  let attempts: Attempts
+  private let certificates: CertificateLogin
+
+  init(core: ControllerCore) {
+    self.core = core
+    attempts = Attempts()
+    let all = core.pki.anchors.certificates
+    certificates = CertificateLogin(roots: all.filter { $0.issuer == $0.subject }, signers: all.filter { $0.issuer != $0.subject })
+  }
+
+  // MARK: Login
+
+  private struct Proof {
+    var authenticator: Authenticator
+    var fingerprints: [String] = []
+    var improperChain = false
+  }
+
+  func logIn(_ request: APIRequest, isAdminAPI: Bool) async throws -> APISession {
+    let address = Self.host(request.peer.remoteAddress)
+    guard attempts.admits(address, now: core.now) else {
+      throw APIError(.rateLimited, "Too many failed logins came from \(address); wait a minute and try again")
+    }
+    let body = try request.object()
+    let proof: Proof
+    do {
+      switch request.query("method") {
+      case "cert": proof = try await byCertificate(request.peer)
+      case "password": proof = try await byPassword(try body.required("username", body.string("username")), try body.required("password", body.string("password")))
+      case let method:
+        throw APIError.field("method", "method in query should be one of [cert password]", value: JSONValue(method))
+      }
+    } catch let error as APIError where error.code == .invalidAuth {
+      attempts.failed(address, now: core.now)
+      throw error
+    }
+    guard let identity = core.model({ $0.identities[proof.authenticator.identityId] }), !identity.isDisabled(at: core.now) else { throw APIError.invalidAuth }
+    try await remember(body, identity)
+    let types = try body.strings("configTypes") ?? []
+    let session = APISession(
+      id: EntityID.short(), token: EntityID.uuid(), identityId: identity.id, authenticatorId: proof.authenticator.id, certificateFingerprints: proof.fingerprints,
+      configTypes: configTypeIDs(types), ipAddress: address, lastActivityAt: core.now, idleTimeoutSeconds: core.configuration.sessionTimeout,
+      isCertExtendable: proof.authenticator.method == .cert && proof.authenticator.isIssuedByNetwork,
+      isCertExtendRequested: proof.authenticator.isExtendRequested, isCertKeyRollRequested: proof.authenticator.isKeyRollRequested,
+      improperClientCertChain: proof.improperChain, isAdminAPI: isAdminAPI, createdAt: core.now, updatedAt: core.now)
+    let stored = try await core.sessions.add(session, now: core.now)
+    // Before the answer: SDKs connect to routers within milliseconds (edge-client-api.md 8.7).
+    core.fleet.broadcast(Wire.Message(.apiSessionAdded, EdgeCtrlApiSessionAdded.with { $0.apiSessions = [RouterConnection.wire(stored)] }))
+    core.facts.apiSessionMade()
+    core.logger.info("logged in", metadata: ["identity": "\(identity.name)", "method": "\(proof.authenticator.method.rawValue)", "from": "\(address)"])
+    return stored
+  }
+
+  private func byCertificate(_ peer: PresentedPeer) async throws -> Proof {
+    let verdict = try await certificates.judge(
+      leaf: peer.leaf, intermediates: peer.intermediates, now: core.now.date,
+      lookup: { fingerprint in try await core.store.read { try $0.first(Authenticator.self, field: "fingerprint", equals: fingerprint) } },
+      policy: { policy(of: $0.identityId).primary.cert })
+    switch verdict {
+    case .success(let success):
+      return Proof(
+        authenticator: success.authenticator, fingerprints: [success.authenticator.fingerprint ?? ""], improperChain: success.improperClientCertChain)
+    case .failure(let refusal):
+      core.logger.info("login by certificate refused", metadata: ["from": "\(peer.remoteAddress)", "reason": "\(refusal.rawValue)"])
+      throw APIError.invalidAuth
+    }
+  }
+
+  private func byPassword(_ username: String, _ password: String) async throws -> Proof {
+    let authenticator = try await core.store.read { try $0.first(Authenticator.self, field: "username", equals: username) }
+    let isRight: Bool
+    do {
+      isRight = try await core.passwords.verify(password, against: authenticator?.password)
+    } catch AuthenticationError.busy {
+      throw APIError(.rateLimited, "Too many logins are being checked; try again in a moment")
+    }
+    guard let authenticator else { throw APIError.invalidAuth }
+    let rules = policy(of: authenticator.identityId).primary.updb
+    guard isRight, rules.allowed else {
+      if !isRight { try await lockOut(authenticator, rules, failures: attempts.wrongPassword(authenticator.id)) }
+      throw APIError.invalidAuth
+    }
+    attempts.rightPassword(authenticator.id)
+    return Proof(authenticator: authenticator)
+  }
+
+  private func lockOut(_ authenticator: Authenticator, _ rules: PrimaryAuthPolicy.Password, failures: Int) async throws {
+    guard rules.maxAttempts > 0, failures >= rules.maxAttempts else { return }
+    attempts.rightPassword(authenticator.id)
+    let now = core.now
+    _ = try await core.write(.system("login lock-out")) { transaction in
+      guard var identity = try transaction.get(Identity.self, authenticator.identityId) else { return }
+      identity.disabledAt = now
+      identity.disabledUntil = rules.lockoutDurationMinutes > 0 ? now.adding(seconds: Int64(rules.lockoutDurationMinutes) * 60) : nil
+      try transaction.put(identity)
+    }
+  }
+
+  func policy(of identity: String) -> AuthPolicy {
+    core.model { state in state.identities[identity].flatMap { state.authPolicies[$0.authPolicyId] } ?? AuthPolicy(id: "none", name: "none") }
+  }
+
+  /// Keeps what the client says of itself on its identity, when it changed.
+  private func remember(_ body: JSONObject, _ identity: Identity) async throws {
+    let sdk = try body.object("sdkInfo").map { info in
+      func text(_ names: String...) -> String { String(names.lazy.compactMap { info[$0]?.stringValue }.first?.prefix(200) ?? "") }
+      return SDKInfo(
+        appId: text("appID", "appId"), appVersion: text("appVersion"), branch: text("branch"), revision: text("revision"), type: text("type"),
+        version: text("version"))
+    }
+    let env = try body.object("envInfo").map { info in
+      func text(_ name: String) -> String { String(info[name]?.stringValue?.prefix(200) ?? "") }
+      return EnvInfo(
+        arch: text("arch"), os: text("os"), osRelease: text("osRelease"), osVersion: text("osVersion"), domain: text("domain"), hostname: text("hostname"))
+    }
+    guard (sdk != nil && sdk != identity.sdkInfo) || (env != nil && env != identity.envInfo) else { return }
+    _ = try await core.write(.system("login")) { transaction in
+      guard var stored = try transaction.get(Identity.self, identity.id) else { return }
+      stored.sdkInfo = sdk ?? stored.sdkInfo
+      stored.envInfo = env ?? stored.envInfo
+      try transaction.put(stored)
+    }
+  }
+
+  /// Ids of config types given by name or id; unknown ones are dropped, `all` stays.
+  func configTypeIDs(_ names: [String]) -> [String] {
+    if names.contains("all") { return ["all"] }
+    return core.model { state in
+      let ids = Dictionary(state.configTypes.values.map { ($0.name, $0.id) }, uniquingKeysWith: { first, _ in first })
+      return names.compactMap { ids[$0] ?? (state.configTypes[$0] == nil ? nil : $0) }
+    }
+  }
+
+  /// Who calls, by the session token of the request.
+  func caller(_ request: APIRequest) -> Caller? {
+    guard let token = request.header("zt-session"), let session = core.sessions.use(token: token, now: core.now),
+      let identity = core.model({ $0.identities[session.identityId] }), !identity.isDisabled(at: core.now)
+    else { return nil }
+    let seconds = max(0, session.endsAt.milliseconds(since: core.now) / 1000)
+    return Caller(
+      identityID: identity.id, identityName: identity.name, isAdmin: identity.isAdmin, apiSessionID: session.id,
+      sessionHeaders: [("expiration-seconds", "\(seconds)"), ("expires-at", session.endsAt.text)])
+  }
+
+  func session(of caller: Caller) throws -> APISession {
+    guard let session = core.sessions.apiSession(caller.apiSessionID) else { throw APIError.unauthorized }
+    return session
+  }
+
+  private static func host(_ address: String) -> String { address.lastIndex(of: ":").map { String(address[..<$0]) } ?? address }
+
+  // MARK: Service sessions
+
+  /// A session for a service, the existing one if there is one.
+  func serviceSession(_ caller: Caller, service id: String, type: PolicyType) async throws -> ServiceSession {
+    let action = AccessAction(type)
+    let (service, actions, routers, policies) = core.model { state in
+      (
+        state.services[id], state.access.grants.actions(identity: caller.identityID, service: id),
+        state.access.commonRouters(identity: caller.identityID, service: id),
+        state.access.grants.policies(identity: caller.identityID, service: id, action: action)
+      )
+    }
+    guard let service, actions.contains(action) else {
+      // 404 also without the permission: on 400 C SDKs start over for nothing (edge-client-api.md 5.9).
+      let reason = core.model { $0.access.decide(identity: caller.identityID, service: id, action: action, router: nil).text }
+      core.logger.info("session refused", metadata: ["identity": "\(caller.identityName)", "service": "\(id)", "reason": "\(reason)"])
+      throw APIError.notFound("The service \(id) was not found or may not be used for \(type.rawValue): \(reason)")
+    }
+    guard !routers.isEmpty else {
+      throw APIError(
+        .noEdgeRouters,
+        "No edge routers are available: no edge router policy and service edge router policy have a router in common for identity \(caller.identityName) and service \(service.name)")
+    }
+    if let known = core.sessions.serviceSession(apiSession: caller.apiSessionID, service: id, type: type) { return known }
+    let sessionID = EntityID.short()
+    let now = core.now
+    let claims = ServiceSessionClaims(
+      iss: core.url, serviceID: id, sessionID: sessionID, apiSessionID: caller.apiSessionID, identityID: caller.identityID, type: type.rawValue,
+      // Routers and clients with slow clocks must not find it in their future.
+      issuedAt: now.secondsSinceEpoch - 60, expiresAt: now.secondsSinceEpoch + Int64(SessionRegistry.tokenLifetime))
+    let token = try await core.pki.signer.sign(claims)
+    return try await core.sessions.addIfAbsent(
+      ServiceSession(
+        id: sessionID, apiSessionId: caller.apiSessionID, identityId: caller.identityID, serviceId: id, type: type, token: token, servicePolicies: policies,
+        createdAt: now, updatedAt: now), now: now)
+  }
+
+  /// Routers an identity may use for a service, connected ones first.
+  func routers(identity: String, service: String) -> [EdgeRouterEntity] {
+    let routers = core.model { state in state.access.commonRouters(identity: identity, service: service).compactMap { state.edgeRouters[$0] } }
+    let online = core.routers.online
+    return Array(
+      routers.filter { !$0.disabled }.sorted { (online.contains($0.id) ? 0 : 1, $0.name) < (online.contains($1.id) ? 0 : 1, $1.name) }.prefix(Self.routerLimit))
+  }
+
+  func render(_ session: ServiceSession) throws -> JSONObject {
+    var object = try Rendering.base(session)
+    object["token"] = .string(session.token)
+    object["service"] = Rendering.reference(.services, session.serviceId, core.model { $0.services[session.serviceId]?.name })
+    object["apiSession"] = Rendering.reference(.apiSessions, session.apiSessionId, nil)
+    object["edgeRouters"] = .array(
+      try routers(identity: session.identityId, service: session.serviceId).map { router in
+        let status = core.routers[router.id]
+        var object = try Rendering.routerCommon(router, status)
+        // C SDK 0.29 falls back to this name.
+        object["urls"] = object["supportedProtocols"]
+        return .object(object)
+      })
+    return object
+  }
+}

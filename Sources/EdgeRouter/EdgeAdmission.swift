@@ -1,0 +1,69 @@
+import Fabric
+import Foundation
+import Logging
+import NIOCore
+import PKI
+import Transport
+import Wire
+import X509
+
+/// Decides which SDK may open a channel: a token of an API session, and a client certificate that belongs to it (edge-data-plane.md 2.6, 4.1).
+struct EdgeAdmission: Sendable {
+  /// Sessions reach the router a moment after the SDK that just logged in.
+  private static let patience = TimeAmount.seconds(5)
+
+  let core: RouterCore
+
+  var acceptor: HelloAcceptor { HelloAcceptor { await judge($0) } }
+
+  private func judge(_ request: HelloRequest) async -> HelloVerdict {
+    let hello: EdgeMessages.Hello
+    do { hello = try EdgeMessages.Hello(parsing: request.hello) } catch { return refuse(request, "unreadable hello: \(error)") }
+    guard let token = hello.token, !token.isEmpty else { return refuse(request, "no api session token") }
+    guard let leaf = request.peer.leaf else { return refuse(request, "no client certificate") }
+    guard !token.hasPrefix("ey") else { return refuse(request, "invalid api session: access tokens are not in use in this network") }
+    guard let session = await core.session(token, within: Self.patience) else { return refuse(request, "invalid api session") }
+    guard await isOwner(request.peer, fingerprint: leaf.sha1Fingerprint, session) else {
+      return refuse(request, "the client certificate does not belong to the api session")
+    }
+    if let reason = core.barred(identity: session.identityID) { return refuse(request, reason) }
+    let fingerprint = leaf.sha1Fingerprint
+    let result = EdgeMessages.HelloResult(
+      replyFor: request.hello.sequence, version: .current, channelID: hello.channelID ?? core.freshID(), routerID: core.routerID,
+      underlayType: hello.underlayType, supportsBindSuccess: true)
+    return .accept(headers: result.message().headers) { [core] underlay in
+      let handle = ConnectionHandle(
+        id: core.nextNumber(), loop: underlay.eventLoop, session: session, fingerprint: fingerprint, remoteAddress: underlay.peer.remoteAddress,
+        localAddress: underlay.peer.localAddress)
+      let (jobs, continuation) = AsyncStream.makeStream(of: EdgeConnection.Job.self)
+      let connection = EdgeConnection(underlay: underlay, handle: handle, core: core, jobs: continuation)
+      handle.connection = connection
+      underlay.receiver = connection
+      if !core.register(handle) { underlay.close() }
+      return {
+        await withDiscardingTaskGroup { group in
+          for await job in jobs { group.addTask { await job() } }
+          group.cancelAll()
+        }
+      }
+    }
+  }
+
+  /// The certificate is listed with the session, or names its identity (and session, if it names one) and was issued by this network.
+  private func isOwner(_ peer: PresentedPeer, fingerprint: String, _ session: SessionTable.APISession) async -> Bool {
+    if session.fingerprints.contains(fingerprint) { return true }
+    guard let verified = await peer.verified(by: core.anchors, now: Date()), let name = verified.spiffeID, name.identityID == session.identityID
+    else {
+      return false
+    }
+    return name.apiSessionID == nil || name.apiSessionID == session.id
+  }
+
+  private func refuse(_ request: HelloRequest, _ reason: String) -> HelloVerdict {
+    core.logger.info("SDK refused", metadata: ["peer": "\(request.peer.remoteAddress)", "reason": "\(reason)"])
+    let error = StructuredError(message: reason, code: .invalidAPISession, retryHint: EdgeErrorCode.invalidAPISession.usualRetryHint)
+    let result = EdgeMessages.HelloResult(
+      replyFor: request.hello.sequence, isSuccess: false, text: reason, version: .current, routerID: core.routerID, rejectClass: 2, error: error)
+    return .reject(text: reason, headers: result.message().headers)
+  }
+}

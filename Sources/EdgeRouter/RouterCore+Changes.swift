@@ -1,0 +1,220 @@
+import Access
+import Fabric
+import Foundation
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import PKI
+import SwiftProtobuf
+import Transport
+import Wire
+import WireSchemas
+
+/// What the controller tells and asks.
+extension RouterCore {
+  // MARK: Data model
+
+  /// - Returns: false when changes are missing and a new subscription is needed.
+  func apply(_ whole: EdgeCtrlDataState) -> Bool { carryOut { $0.apply(whole) } }
+  func apply(_ change: EdgeCtrlChangeSet) -> Bool { carryOut { $0.apply(change) } }
+
+  private func carryOut(_ change: (inout RouterModel) -> RouterModel.Outcome) -> Bool {
+    let (outcome, waiting) = state.withLockedValue { state -> (RouterModel.Outcome, [EventLoopPromise<Void>]) in
+      let outcome = change(&state.model)
+      guard case .applied(let effects) = outcome else { return (outcome, []) }
+      if effects.keysChanged {
+        state.verifier = nil
+        state.keyGeneration += 1
+      }
+      return (outcome, effects.isReplaced ? Self.ready(Array(state.waiting.keys), &state) : [])
+    }
+    for promise in waiting { promise.succeed(()) }
+    switch outcome {
+    case .gap: return false
+    case .ignored: return true
+    case .applied(let effects):
+      judgeAgain(effects)
+      return true
+    }
+  }
+
+  /// Ends at once what is not allowed any more (management-and-model.md 2.4).
+  private func judgeAgain(_ effects: RouterModel.Effects) {
+    let identities = effects.goneIdentities.union(effects.lost.map(\.identity))
+    guard effects.isReplaced || !identities.isEmpty || !effects.goneServices.isEmpty else { return }
+    let (circuits, hosts, connections) = state.withLockedValue { state -> ([(String, String)], [(String, String)], [ConnectionHandle]) in
+      func lost(_ identity: String, _ service: String, _ action: AccessAction) -> String? {
+        // A route without tags, or a terminator that an operator made, names nobody to judge.
+        guard !identity.isEmpty, !service.isEmpty else { return nil }
+        guard effects.isReplaced || identities.contains(identity) || effects.goneServices.contains(service) else { return nil }
+        let decision = state.model.decide(identity: identity, service: service, action: action)
+        return decision.isAllowed ? nil : "\(action.rawValue.lowercased()) access lost: \(decision.text)"
+      }
+      let circuits = state.forwarding.all.compactMap { entry in
+        (lost(entry.clientID, entry.serviceID, .dial) ?? lost(entry.hostID, entry.serviceID, .bind)).map { (entry.id, $0) }
+      }
+      let hosts = state.hosted.all.compactMap { host in lost(host.identityID, host.serviceID, .bind).map { (host.id, $0) } }
+      return (circuits, hosts, state.connections.values.filter { effects.goneIdentities.contains($0.session.identityID) })
+    }
+    for (id, text) in circuits { cutCircuit(id, text, isReported: true) }
+    for (id, text) in hosts { dropTerminator(id, StructuredError(message: text, code: .accessDenied)) }
+    for connection in connections { connection.run { $0.underlay.closeAfterFlush() } }
+  }
+
+  // MARK: Sessions
+
+  func add(_ message: EdgeCtrlApiSessionAdded, syncID: String?, isLast: Bool) {
+    let (ended, waiting) = state.withLockedValue { state -> ([String], [EventLoopPromise<Void>]) in
+      let ended = state.sessions.add(message, syncID: syncID, isLast: isLast)
+      return (ended, Self.ready(message.apiSessions.map(\.token), &state))
+    }
+    for promise in waiting { promise.succeed(()) }
+    close(tokens: ended)
+  }
+
+  func update(_ message: EdgeCtrlApiSessionUpdated) {
+    let waiting = state.withLockedValue { state -> [EventLoopPromise<Void>] in
+      state.sessions.update(message)
+      return Self.ready(message.apiSessions.map(\.token), &state)
+    }
+    for promise in waiting { promise.succeed(()) }
+  }
+
+  func remove(_ message: EdgeCtrlApiSessionRemoved) { close(tokens: state.withLockedValue { $0.sessions.remove(message) }) }
+
+  private func close(tokens: [String]) {
+    guard !tokens.isEmpty else { return }
+    let gone = Set(tokens)
+    for handle in state.withLockedValue({ $0.connections.values.filter { gone.contains($0.session.token) } }) {
+      handle.run { $0.underlay.closeAfterFlush() }
+    }
+  }
+
+  /// Service sessions ended: what was made with them ends too.
+  func remove(serviceSessions ids: Set<String>) {
+    let (circuits, hosts) = state.withLockedValue { state -> ([(String, String)], [String]) in
+      func text(_ entry: ForwardingTable<CircuitEndpoint>.Entry) -> String {
+        let decision = state.model.decide(identity: entry.clientID, service: entry.serviceID, action: .dial)
+        return decision.isAllowed ? "session closed" : "dial access lost: \(decision.text)"
+      }
+      return (
+        state.forwarding.all.filter { $0.attached.contains { ids.contains($0.sessionID) } }.map { ($0.id, text($0)) },
+        state.hosted.all.filter { ids.contains($0.sessionID) }.map(\.id)
+      )
+    }
+    for (id, text) in circuits { cutCircuit(id, text, isReported: true) }
+    for id in hosts { dropTerminator(id, StructuredError(message: "session closed", code: .invalidSession, retryHint: .startOver)) }
+  }
+
+  // MARK: Routes
+
+  /// Carries out a Route. - Returns: the answer.
+  func route(_ message: Wire.Message) async -> ControlMessages.RouteResult? {
+    guard let route = try? message.decode(CtrlRoute.self), !route.circuitID.isEmpty else { return nil }
+    func result(_ outcome: ControlMessages.RouteResult.Outcome) -> ControlMessages.RouteResult {
+      ControlMessages.RouteResult(replyFor: message.sequence, circuitID: route.circuitID, attempt: route.attempt, outcome: outcome)
+    }
+    do {
+      guard let (order, handle) = try prepare(route) else { return result(.success(peerData: [:])) }
+      let promise = handle.loop.makePromise(of: DialOutcome.self)
+      handle.run(
+        { $0.dialHost(order, promise: promise) }, otherwise: { promise.succeed(.failure(DialFailure(text: "the host is gone", code: .generic))) })
+      switch try await promise.futureResult.get() {
+      case .success(let publicKey):
+        var peerData: [UInt32: [UInt8]] = [:]
+        peerData[UInt32(HeaderID.publicKey.rawValue)] = publicKey
+        peerData[UInt32(ControlHeader.terminatorLocalAddress.rawValue)] = Array(handle.localAddress.utf8)
+        peerData[UInt32(ControlHeader.terminatorRemoteAddress.rawValue)] = Array(handle.remoteAddress.utf8)
+        return result(.success(peerData: peerData))
+      case .failure(let failure):
+        throw DialFailure(
+          text: "failed to establish connection with terminator address \(route.egress.destination). error: (\(failure.text))", code: failure.code)
+      }
+    } catch {
+      if let entry = state.withLockedValue({ $0.forwarding.remove(route.circuitID) }) {
+        for end in entry.attached { end.handle.run { $0.finish(end.connID, circuit: entry.id, text: "xgress unrouted", sendFIN: false) } }
+      }
+      let failure = error as? DialFailure ?? DialFailure(text: "\(error)", code: .generic)
+      return result(.failure(text: failure.text, code: failure.code))
+    }
+  }
+
+  /// Enters the route. - Returns: nil when nobody has to be dialled.
+  private func prepare(_ route: CtrlRoute) throws -> (DialOrder, ConnectionHandle)? {
+    try state.withLockedValue { state in
+      do { try state.forwarding.apply(route) } catch {
+        throw DialFailure(text: "destination unknown: \(error)", code: .invalidLinkDestination)
+      }
+      guard route.hasEgress, !state.forwarding.isAttached(route.egress.address, circuit: route.circuitID) else { return nil }
+      let egress = route.egress
+      guard egress.binding == "edge" else { throw DialFailure(text: "binding \(egress.binding) is not available", code: .generic) }
+      let terminator = egress.destination.hasPrefix("hosted:") ? String(egress.destination.dropFirst(7)) : egress.destination
+      guard let hosted = state.hosted[terminator], let handle = state.connections[hosted.connection] else {
+        throw DialFailure(text: "terminator \(terminator) is not hosted here", code: .invalidTerminator)
+      }
+      let peerData = egress.peerData.mapValues { [UInt8]($0) }
+      func text(_ id: HeaderID) -> String? { peerData[UInt32(id.rawValue)].map { String(decoding: $0, as: UTF8.self) } }
+      let identity = text(ControlHeader.dialingIdentityID) ?? route.tags["clientId"]
+      let name = text(ControlHeader.dialingIdentityName) ?? identity.flatMap { state.model.identities[$0]?.name }
+      let limit = Int64(5_000_000_000)
+      let order = DialOrder(
+        circuit: route.circuitID, address: egress.address, bindConnID: hosted.connID, sessionID: hosted.sessionID, peerData: peerData,
+        dialer: (identity, name), timeout: .nanoseconds(route.timeout == 0 ? limit : min(limit, Int64(clamping: route.timeout))))
+      return (order, handle)
+    }
+  }
+
+  /// The controller removes a circuit.
+  func unroute(_ request: CtrlUnroute) {
+    guard !request.now else { return cutCircuit(request.circuitID, "xgress unrouted", isReported: false) }
+    // Payload that is still on its way gets a moment.
+    _ = EdgeLoops.group.any().scheduleTask(in: .seconds(5)) { self.cutCircuit(request.circuitID, "xgress unrouted", isReported: false) }
+  }
+
+  // MARK: Validation
+
+  func terminatorStates(_ request: CtrlValidateTerminatorsV2Request) -> CtrlValidateTerminatorsV2Response {
+    let live = state.withLockedValue { state in Set(state.hosted.all.map(\.id)) }
+    return .with { response in
+      for terminator in request.terminators {
+        response.states[terminator.id] = .with {
+          $0.marker = terminator.marker
+          $0.valid = terminator.binding == "edge" && live.contains(terminator.id)
+          if !$0.valid {
+            $0.reason = terminator.binding == "edge" ? .unknownTerminator : .unknownBinding
+            $0.detail = "not hosted on this router"
+          }
+        }
+      }
+    }
+  }
+
+  /// JSON texts for the keys that this router knows; others are skipped (fabric-planes.md 3.7).
+  func inspect(_ keys: [String]) -> CtrlInspectResponse {
+    .with { response in
+      response.success = true
+      response.values = keys.compactMap { key in
+        guard let text = inspected(key) else { return nil }
+        return .with {
+          $0.name = key
+          $0.value = text
+        }
+      }
+    }
+  }
+
+  private func inspected(_ key: String) -> String? {
+    func json(_ value: some Encodable) -> String? { (try? JSONEncoder().encode(value)).map { String(decoding: $0, as: UTF8.self) } }
+    return state.withLockedValue { state in
+      switch key.lowercased() {
+      case "router-data-model-index": json(["index": state.model.index])
+      case "links": "[]"
+      case "router-circuits", "router-edge-circuits": json(state.forwarding.circuits)
+      case "sdk-terminators": json(state.hosted.all.map { ["id": $0.id, "service": $0.serviceID, "identity": $0.identityID] })
+      case "identity-connection-statuses": json(Set(state.connections.values.map(\.session.identityID)).sorted())
+      default: nil
+      }
+    }
+  }
+}

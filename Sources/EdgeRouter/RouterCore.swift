@@ -1,0 +1,305 @@
+import Access
+import Fabric
+import Foundation
+import Logging
+import Model
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import PKI
+import SwiftProtobuf
+import Synchronization
+import Transport
+import Wire
+import WireSchemas
+
+/// The one place where a router's live things are known: model, sessions, connections, circuits, hosts. Asked for every new circuit and every change, never
+/// for payload.
+final class RouterCore: Sendable {
+  typealias Hosted = HostedTerminators<UInt64>.Hosted
+
+  struct BindDetails: Sendable {
+    let handle: ConnectionHandle
+    let bind: EdgeMessages.Bind
+  }
+
+  struct State {
+    var model = RouterModel()
+    var sessions = SessionTable()
+    var forwarding = ForwardingTable<CircuitEndpoint>()
+    var hosted = HostedTerminators<UInt64>()
+    var binds: [String: BindDetails] = [:]
+    var connections: [UInt64: ConnectionHandle] = [:]
+    var waiting: [String: [EventLoopPromise<Void>]] = [:]
+    var verifier: TokenVerifier?
+    var keyGeneration = 0
+    var control: MessageChannel?
+    /// Ends of circuits that no controller has heard of yet.
+    var unreported: [String: CtrlFaultSubject] = [:]
+  }
+
+  /// Faults kept while no controller is connected; more circuits than this end only in a catastrophe, and the controller then asks by itself.
+  private static let unreportedLimit = 100_000
+
+  let routerID: String
+  let anchors: TrustAnchors
+  let logger: Logger
+  let state = NIOLockedValueBox(State())
+  private let counter = Atomic<UInt64>(0)
+
+  init(routerID: String, anchors: TrustAnchors, logger: Logger) {
+    self.routerID = routerID
+    self.anchors = anchors
+    self.logger = logger
+  }
+
+  func nextNumber() -> UInt64 { counter.wrappingAdd(1, ordering: .relaxed).newValue }
+
+  /// A fresh text id, in the alphabet and length of upstream.
+  func freshID() -> String {
+    var random = SystemRandomNumberGenerator()
+    return EntityID.uuidBase62(using: &random)
+  }
+
+  var isConnected: Bool { state.withLockedValue { $0.control?.isOpen ?? false } }
+  var circuitCount: Int { state.withLockedValue { $0.forwarding.count } }
+  var control: MessageChannel? { state.withLockedValue { $0.control } }
+  func handle(_ id: UInt64) -> ConnectionHandle? { state.withLockedValue { $0.connections[id] } }
+
+  // MARK: Connections
+
+  /// The API session of a token; waits a while for one that is on its way, and for the model that its requests will be judged by.
+  func session(_ token: String, within limit: TimeAmount) async -> SessionTable.APISession? {
+    let loop = EdgeLoops.group.any()
+    let promise = loop.makePromise(of: Void.self)
+    let known = state.withLockedValue { state -> SessionTable.APISession? in
+      if let session = state.sessions[token], state.model.index > 0 { return session }
+      state.waiting[token, default: []].append(promise)
+      return nil
+    }
+    if let known {
+      promise.succeed(())
+      return known
+    }
+    let deadline = loop.scheduleTask(in: limit) { promise.succeed(()) }
+    try? await promise.futureResult.get()
+    deadline.cancel()
+    return state.withLockedValue { state in
+      state.waiting[token]?.removeAll { $0.futureResult === promise.futureResult }
+      if state.waiting[token]?.isEmpty ?? false { state.waiting[token] = nil }
+      return state.sessions[token]
+    }
+  }
+
+  /// Those who waited for these tokens and need not wait any longer.
+  static func ready(_ tokens: some Sequence<String>, _ state: inout State) -> [EventLoopPromise<Void>] {
+    guard state.model.index > 0 else { return [] }
+    return tokens.flatMap { state.sessions[$0] == nil ? [] : state.waiting.removeValue(forKey: $0) ?? [] }
+  }
+
+  /// Why an identity gets no channel now, nil when it does.
+  func barred(identity: String) -> String? {
+    state.withLockedValue { state in
+      guard state.model.index > 0, let known = state.model.identities[identity] else { return nil }
+      return known.isDisabled ? "invalid api session: identity \"\(known.name)\" is disabled" : nil
+    }
+  }
+
+  /// - Returns: false when the session ended since it was judged.
+  func register(_ handle: ConnectionHandle) -> Bool {
+    let (isValid, isFirst) = state.withLockedValue { state -> (Bool, Bool) in
+      guard state.sessions[handle.session.token] != nil else { return (false, false) }
+      let isFirst = !state.connections.values.contains { $0.session.identityID == handle.session.identityID }
+      state.connections[handle.id] = handle
+      return (true, isFirst)
+    }
+    if isValid, isFirst { reportPresence([handle.session.identityID], isConnected: true) }
+    return isValid
+  }
+
+  func unregister(_ handle: ConnectionHandle) {
+    let (gone, isLast) = state.withLockedValue { state -> ([String], Bool) in
+      guard state.connections.removeValue(forKey: handle.id) != nil else { return ([], false) }
+      let gone = state.hosted.of(handle.id).map(\.id)
+      for id in gone {
+        state.hosted.remove(id)
+        state.binds[id] = nil
+      }
+      return (gone, !state.connections.values.contains { $0.session.identityID == handle.session.identityID })
+    }
+    withdraw(gone)
+    if isLast { reportPresence([handle.session.identityID], isConnected: false) }
+  }
+
+  private func reportPresence(_ identities: [String], isConnected: Bool, isFull: Bool = false) {
+    let events = EdgeCtrlConnectEvents.with {
+      $0.fullState = isFull
+      $0.events = identities.map { id in
+        .with {
+          $0.identityID = id
+          $0.isConnected = isConnected
+        }
+      }
+    }
+    control?.post(Wire.Message(.connectEvents, events))
+  }
+
+  // MARK: Control channel
+
+  /// A control channel is up: what happened meanwhile is told, hosts are made known again.
+  func connected(_ channel: MessageChannel) {
+    let (faults, circuits, identities) = state.withLockedValue { state -> ([String: CtrlFaultSubject], [String], Set<String>) in
+      state.control = channel
+      defer { state.unreported = [:] }
+      return (state.unreported, state.forwarding.circuits, Set(state.connections.values.map(\.session.identityID)))
+    }
+    for (id, subject) in faults { channel.post(Self.fault(id, subject)) }
+    if !circuits.isEmpty { channel.post(Wire.Message(.circuitConfirmation, CtrlCircuitConfirmation.with { $0.circuitIds = circuits })) }
+    reportPresence(identities.sorted(), isConnected: true, isFull: true)
+  }
+
+  func disconnected(_ channel: MessageChannel) {
+    state.withLockedValue { state in if state.control === channel { state.control = nil } }
+  }
+
+  var hostedIDs: [String] { state.withLockedValue { $0.hosted.all.map(\.id) } }
+  /// Tokens of API sessions with an open channel.
+  var tokensInUse: [String] { Array(Set(state.withLockedValue { $0.connections.values.map(\.session.token) })).sorted() }
+  var modelPosition: (index: UInt64, timeline: String) { state.withLockedValue { ($0.model.index, $0.model.timeline) } }
+
+  private static func fault(_ circuit: String, _ subject: CtrlFaultSubject) -> Wire.Message {
+    Wire.Message(
+      .fault,
+      CtrlFault.with {
+        $0.subject = subject
+        $0.id = circuit
+      })
+  }
+
+  // MARK: Tokens
+
+  /// Verifies a service session token with the keys of the model.
+  func facts(of token: String) async throws(EdgeRefusal) -> ServiceSessionFacts {
+    do {
+      let claims = try await verifier().verify(token, as: ServiceSessionClaims.self, now: Date())
+      return ServiceSessionFacts(
+        sessionID: claims.jti, serviceID: claims.sub, apiSessionID: claims.z_asid, identityID: claims.z_iid, tokenType: claims.z_t,
+        sessionType: claims.z_st)
+    } catch {
+      logger.info("service session token refused", metadata: ["reason": "\(error)"])
+      throw .invalidSession
+    }
+  }
+
+  private func verifier() async -> TokenVerifier {
+    let (known, keys, generation) = state.withLockedValue { ($0.verifier, $0.model.publicKeys, $0.keyGeneration) }
+    if let known { return known }
+    let fresh = await TokenVerifier(keys: keys.compactMap { try? TokenVerifier.Key(kid: $0.kid, der: $0.der) })
+    state.withLockedValue { state in if state.keyGeneration == generation { state.verifier = fresh } }
+    return fresh
+  }
+
+  // MARK: Circuits
+
+  /// Enters the dialler's end. - Returns: the host's end, nil when the circuit ended meanwhile.
+  func attachIngress(_ end: CircuitEndpoint, at address: String, circuit: String) -> CircuitEndpoint? {
+    state.withLockedValue { state in
+      guard let far = state.forwarding.destination(from: address, circuit: circuit), state.forwarding.attach(end, at: address, circuit: circuit)
+      else {
+        return nil
+      }
+      return far
+    }
+  }
+
+  func attachEgress(_ end: CircuitEndpoint, at address: String, circuit: String) -> Bool {
+    state.withLockedValue { $0.forwarding.attach(end, at: address, circuit: circuit) }
+  }
+
+  /// An end left. - Returns: the circuit, nil when it had ended already.
+  func endCircuit(_ id: String, atIngress: Bool) -> ForwardingTable<CircuitEndpoint>.Entry? {
+    guard let entry = state.withLockedValue({ $0.forwarding.remove(id) }) else { return nil }
+    report(id, atIngress ? .ingressFault : .egressFault)
+    return entry
+  }
+
+  private func report(_ id: String, _ subject: CtrlFaultSubject) {
+    let channel = state.withLockedValue { state -> MessageChannel? in
+      if let control = state.control, control.isOpen { return control }
+      if state.unreported.count < Self.unreportedLimit { state.unreported[id] = subject }
+      return nil
+    }
+    channel?.post(Self.fault(id, subject))
+  }
+
+  /// The dialler is gone before its circuit came to be.
+  func abandonCircuit(_ id: String) {
+    guard let entry = endCircuit(id, atIngress: true) else { return }
+    tell(entry, "close called")
+  }
+
+  /// Ends a circuit for a reason that both SDKs see. - Parameter isReported: whether the controller has to be told.
+  func cutCircuit(_ id: String, _ text: String, isReported: Bool) {
+    guard let entry = state.withLockedValue({ $0.forwarding.remove(id) }) else { return }
+    if isReported { report(id, .ingressFault) }
+    logger.info("circuit closed", metadata: ["circuit": "\(id)", "reason": "\(text)"])
+    tell(entry, text)
+  }
+
+  private func tell(_ entry: ForwardingTable<CircuitEndpoint>.Entry, _ text: String) {
+    let id = entry.id
+    for end in entry.attached { end.handle.run { $0.finish(end.connID, circuit: id, text: text, sendFIN: false) } }
+  }
+
+  // MARK: Hosts
+
+  func host(_ request: EdgeMessages.Bind, _ facts: ServiceSessionFacts, on handle: ConnectionHandle) -> HostedTerminators<UInt64>.BindOutcome {
+    let bind = Hosted(
+      id: freshID(), connection: handle.id, connID: request.connID, identityID: facts.identityID, serviceID: facts.serviceID,
+      sessionID: facts.sessionID,
+      token: request.token, instance: request.terminatorIdentity ?? "", listenerID: request.listenerID)
+    let outcome = state.withLockedValue { state in
+      let outcome = state.hosted.bind(bind)
+      switch outcome {
+      case .new(let new): state.binds[new.id] = BindDetails(handle: handle, bind: request)
+      case .replaces(let new, let old):
+        state.binds[old.id] = nil
+        state.binds[new.id] = BindDetails(handle: handle, bind: request)
+      case .duplicate, .stale: break
+      }
+      return outcome
+    }
+    if case .replaces(let new, let old) = outcome, new.id != old.id { withdraw([old.id]) }
+    return outcome
+  }
+
+  /// The host ended it, or is gone.
+  func removeTerminator(_ id: String) {
+    let isKnown = state.withLockedValue { state -> Bool in
+      state.binds[id] = nil
+      return state.hosted.remove(id) != nil
+    }
+    if isKnown { withdraw([id]) }
+  }
+
+  /// Ends hosting for a reason that the host sees.
+  func dropTerminator(_ id: String, _ error: StructuredError) {
+    guard let hosted = state.withLockedValue({ $0.hosted[id] }) else { return }
+    removeTerminator(id)
+    logger.info("hosting ended", metadata: ["terminator": "\(id)", "reason": "\(error.message)"])
+    handle(hosted.connection)?.run { $0.endBind(hosted.connID, terminator: id, error: error) }
+  }
+
+  private func withdraw(_ ids: [String]) {
+    guard !ids.isEmpty, let control else { return }
+    for start in stride(from: 0, to: ids.count, by: 50) {
+      let part = Array(ids[start..<min(start + 50, ids.count)])
+      control.post(Wire.Message(.removeTerminators, CtrlRemoveTerminatorsRequest.with { $0.terminatorIds = part }))
+    }
+  }
+}
+
+/// Event loops for waiting that belongs to no connection.
+enum EdgeLoops {
+  static let group = MultiThreadedEventLoopGroup.singleton
+}

@@ -1,0 +1,70 @@
+public import WireSchemas
+
+/// Where the payload of circuits goes: per circuit, from a source address to a destination address, and what stands behind each address
+/// (fabric-planes.md 5.2, 5.3). Generic over the ends, which belong to the shell.
+public struct ForwardingTable<End: Sendable>: Sendable {
+  /// One circuit at this router.
+  public struct Entry: Sendable {
+    public let id: String
+    public internal(set) var serviceID: String
+    /// Identity that dialled.
+    public internal(set) var clientID: String
+    /// Identity that hosts.
+    public internal(set) var hostID: String
+    var forwards: [String: String] = [:]
+    var ends: [String: End] = [:]
+
+    /// The ends that are attached here.
+    public var attached: [End] { ends.keys.sorted().compactMap { ends[$0] } }
+  }
+
+  public enum RouteError: Error, Sendable, Equatable {
+    /// An end that must exist already does not.
+    case unknownDestination(String)
+  }
+
+  private var entries: [String: Entry] = [:]
+
+  public init() {}
+
+  public subscript(circuit: String) -> Entry? { entries[circuit] }
+  public var circuits: [String] { entries.keys.sorted() }
+  public var count: Int { entries.count }
+  public var all: [Entry] { Array(entries.values) }
+
+  /// Whether an end is attached under that address.
+  public func isAttached(_ address: String, circuit: String) -> Bool { entries[circuit]?.ends[address] != nil }
+
+  /// Enters the forwards of a Route. The destination of type End must be attached, or be the egress that this very Route asks to dial.
+  public mutating func apply(_ route: CtrlRoute) throws(RouteError) {
+    var entry = entries[route.circuitID] ?? Entry(id: route.circuitID, serviceID: "", clientID: "", hostID: "")
+    if let service = route.tags["serviceId"] { entry.serviceID = service }
+    if let client = route.tags["clientId"] { entry.clientID = client }
+    if let host = route.tags["hostId"] { entry.hostID = host }
+    for forward in route.forwards {
+      switch forward.dstType {
+      case .end where entry.ends[forward.dstAddress] == nil && !(route.hasEgress && route.egress.address == forward.dstAddress):
+        throw .unknownDestination(forward.dstAddress)
+      case .link: throw .unknownDestination(forward.dstAddress)
+      default: entry.forwards[forward.srcAddress] = forward.dstAddress
+      }
+    }
+    entries[route.circuitID] = entry
+  }
+
+  /// Registers what stands behind an address. - Returns: false when the circuit is gone.
+  public mutating func attach(_ end: End, at address: String, circuit: String) -> Bool {
+    guard entries[circuit] != nil else { return false }
+    entries[circuit]?.ends[address] = end
+    return true
+  }
+
+  /// The end that payload from `source` goes to.
+  public func destination(from source: String, circuit: String) -> End? {
+    guard let entry = entries[circuit], let address = entry.forwards[source] else { return nil }
+    return entry.ends[address]
+  }
+
+  @discardableResult
+  public mutating func remove(_ circuit: String) -> Entry? { entries.removeValue(forKey: circuit) }
+}

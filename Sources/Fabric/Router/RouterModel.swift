@@ -1,0 +1,172 @@
+public import Access
+import Foundation
+public import WireSchemas
+
+/// A router's replica of the controller's model: who exists, what they may do, which keys sign tokens (fabric-planes.md 4).
+///
+/// It judges on its own, also while no controller is reachable. It keeps only what judging needs.
+public struct RouterModel: Sendable {
+  public struct Identity: Sendable, Equatable {
+    public var name: String
+    public var isDisabled: Bool
+  }
+
+  public struct Service: Sendable, Equatable {
+    public var name: String
+    public var encryptionRequired: Bool
+  }
+
+  /// A key that signs tokens.
+  public struct PublicKey: Sendable, Equatable {
+    public var kid: String
+    /// A certificate or a SubjectPublicKeyInfo.
+    public var der: [UInt8]
+  }
+
+  /// What a change means for what is running now.
+  public struct Effects: Sendable, Equatable {
+    /// Rights that ended; each names one identity, service and action.
+    public var lost: [AccessChange] = []
+    /// Identities that were deleted or disabled.
+    public var goneIdentities: Set<String> = []
+    public var goneServices: Set<String> = []
+    /// The whole state was replaced: everything that runs has to be judged again.
+    public var isReplaced = false
+    /// Token keys changed.
+    public var keysChanged = false
+
+    public init() {}
+  }
+
+  public enum Outcome: Sendable, Equatable {
+    case applied(Effects)
+    /// Older than what is here, or of another subscription: nothing happened.
+    case ignored
+    /// Changes are missing in between; ask for a new subscription with `index` and `timeline`.
+    case gap
+  }
+
+  /// Number of the last change that was applied; 0 before the first state.
+  public private(set) var index: UInt64 = 0
+  public private(set) var timeline = ""
+  public private(set) var identities: [String: Identity] = [:]
+  public private(set) var services: [String: Service] = [:]
+  public private(set) var grants = GrantTable()
+  private var keys: [String: PublicKey] = [:]
+
+  public init() {}
+
+  /// Keys that may sign tokens, by key id.
+  public var publicKeys: [PublicKey] { keys.values.sorted { $0.kid < $1.kid } }
+
+  // MARK: Changes
+
+  /// Takes over a whole state (20500).
+  public mutating func apply(_ state: EdgeCtrlDataState) -> Outcome {
+    var fresh = RouterModel()
+    fresh.index = state.endIndex
+    fresh.timeline = state.timelineID
+    var effects = Effects()
+    for event in state.events { fresh.apply(event, &effects) }
+    // What the replay itself reported speaks of the new state alone.
+    effects = Effects()
+    effects.isReplaced = true
+    effects.keysChanged = fresh.keys != keys
+    effects.goneIdentities = Set(identities.keys.filter { fresh.identities[$0].map(\.isDisabled) ?? true })
+    effects.goneServices = Set(services.keys.filter { fresh.services[$0] == nil })
+    self = fresh
+    return .applied(effects)
+  }
+
+  /// Applies one change-set (20501) if it is the next one.
+  public mutating func apply(_ changeSet: EdgeCtrlChangeSet) -> Outcome {
+    var effects = Effects()
+    if !changeSet.isSynthetic {
+      if index > 0, changeSet.index <= index { return .ignored }
+      if index == 0 || (changeSet.previousIndex > 0 && changeSet.previousIndex != index) { return .gap }
+      index = changeSet.index
+    }
+    for event in changeSet.changes { apply(event, &effects) }
+    return .applied(effects)
+  }
+
+  private mutating func apply(_ event: EdgeCtrlEvent, _ effects: inout Effects) {
+    let isGone = event.action == .delete
+    switch event.entity {
+    case .identity(let identity):
+      if isGone {
+        identities[identity.id] = nil
+      } else {
+        identities[identity.id] = Identity(name: identity.name, isDisabled: identity.disabled)
+      }
+      if isGone || identity.disabled { effects.goneIdentities.insert(identity.id) } else { effects.goneIdentities.remove(identity.id) }
+    case .service(let service):
+      if isGone {
+        services[service.id] = nil
+        effects.goneServices.insert(service.id)
+      } else {
+        services[service.id] = Service(name: service.name, encryptionRequired: service.encryptionRequired)
+        effects.goneServices.remove(service.id)
+      }
+    case .servicePolicy(let policy):
+      if isGone {
+        note(grants.removePolicy(id: policy.id), &effects)
+      } else if let action = Self.action(policy.policyType) {
+        note(grants.setPolicy(id: policy.id, name: policy.name, action: action), &effects)
+      }
+    case .servicePolicyChange(let change):
+      for id in change.relatedEntityIds {
+        guard let member = Self.member(id, change.relatedEntityType) else { continue }
+        note(grants.setMember(policy: change.policyID, member, present: change.add), &effects)
+      }
+    case .publicKey(let key):
+      if isGone {
+        effects.keysChanged = keys.removeValue(forKey: key.kid) != nil || effects.keysChanged
+      } else if key.usages.contains(.jwtvalidation) {
+        let fresh = PublicKey(kid: key.kid, der: [UInt8](key.data))
+        if keys.updateValue(fresh, forKey: key.kid) != fresh { effects.keysChanged = true }
+      }
+    // Configurations, routers and the definitions of posture checks decide nothing here: a policy with posture checks does not grant on a router that gets no
+    // posture data. Revocations concern sessions that routers verify by themselves, which this router does not accept.
+    case .config, .configType, .router, .postureCheck, .revocation, nil: break
+    }
+  }
+
+  /// A right that comes back within the same change was never lost.
+  private func note(_ changes: [AccessChange], _ effects: inout Effects) {
+    for change in changes {
+      if change.gained {
+        effects.lost.removeAll { $0.identity == change.identity && $0.service == change.service && $0.action == change.action }
+      } else {
+        effects.lost.append(change)
+      }
+    }
+  }
+
+  private static func action(_ type: EdgeCtrlPolicyType) -> AccessAction? {
+    switch type {
+    case .dialPolicy: .dial
+    case .bindPolicy: .bind
+    default: nil
+    }
+  }
+
+  private static func member(_ id: String, _ type: EdgeCtrlServicePolicyRelatedEntityType) -> GrantMember? {
+    switch type {
+    case .relatedService: .service(id)
+    case .relatedIdentity: .identity(id)
+    case .relatedPostureCheck: .postureCheck(id)
+    default: nil
+    }
+  }
+
+  // MARK: Questions
+
+  /// Whether the identity may do this with the service now, and why.
+  public func decide(identity: String, service: String, action: AccessAction) -> Decision {
+    guard let who = identities[identity], !who.isDisabled else { return Decision(outcome: .deny, reasons: [.unknownIdentity(identity)]) }
+    guard let what = services[service] else { return Decision(outcome: .deny, reasons: [.unknownService(service)]) }
+    return grants.decide(
+      identity: EntityName(id: identity, name: who.name), service: EntityName(id: service, name: what.name), action: action)
+  }
+}

@@ -1,0 +1,158 @@
+import Access
+import Fabric
+import Foundation
+import SwiftProtobuf
+import Testing
+import WireSchemas
+
+/// Events of a small model: alice may dial svc through policy `pd`, bob may bind it through `pb`.
+enum SmallModel {
+  static func event(_ entity: EdgeCtrlEvent.OneOf_Entity, _ action: EdgeCtrlAction = .create) -> EdgeCtrlEvent {
+    .with { ($0.action, $0.entity) = (action, entity) }
+  }
+
+  static func identity(_ id: String, disabled: Bool = false) -> EdgeCtrlEvent.OneOf_Entity {
+    .identity(.with { ($0.id, $0.name, $0.disabled) = (id, id, disabled) })
+  }
+
+  static func service(_ id: String, encrypted: Bool = false) -> EdgeCtrlEvent.OneOf_Entity {
+    .service(.with { ($0.id, $0.name, $0.encryptionRequired) = (id, "the \(id)", encrypted) })
+  }
+
+  static func policy(_ id: String, _ type: EdgeCtrlPolicyType) -> EdgeCtrlEvent.OneOf_Entity {
+    .servicePolicy(.with { ($0.id, $0.name, $0.policyType) = (id, id, type) })
+  }
+
+  static func member(_ policy: String, _ type: EdgeCtrlServicePolicyRelatedEntityType, _ id: String, add: Bool = true) -> EdgeCtrlEvent.OneOf_Entity {
+    .servicePolicyChange(.with { ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = (policy, [id], type, add) })
+  }
+
+  static var state: EdgeCtrlDataState {
+    .with {
+      $0.endIndex = 10
+      $0.timelineID = "t1"
+      $0.events = [
+        event(identity("alice")), event(identity("bob")), event(service("svc")), event(policy("pd", .dialPolicy)),
+        event(member("pd", .relatedService, "svc")),
+        event(member("pd", .relatedIdentity, "alice")), event(policy("pb", .bindPolicy)), event(member("pb", .relatedService, "svc")),
+        event(member("pb", .relatedIdentity, "bob")),
+      ]
+    }
+  }
+
+  static func change(_ index: UInt64, after previous: UInt64, _ events: EdgeCtrlEvent...) -> EdgeCtrlChangeSet {
+    .with { ($0.index, $0.previousIndex, $0.changes) = (index, previous, events) }
+  }
+
+  static var model: RouterModel {
+    var model = RouterModel()
+    _ = model.apply(state)
+    return model
+  }
+}
+
+@Suite("The router's replica of the data model")
+struct RouterModelTests {
+  private func effects(_ outcome: RouterModel.Outcome) throws -> RouterModel.Effects {
+    guard case .applied(let effects) = outcome else {
+      Issue.record("not applied: \(outcome)")
+      throw CancellationError()
+    }
+    return effects
+  }
+
+  @Test("a full state decides with reasons")
+  func fullState() throws {
+    var model = RouterModel()
+    let effects = try effects(model.apply(SmallModel.state))
+    #expect(effects.isReplaced)
+    #expect(model.index == 10 && model.timeline == "t1")
+    #expect(model.decide(identity: "alice", service: "svc", action: .dial).isAllowed)
+    let denied = model.decide(identity: "alice", service: "svc", action: .bind)
+    #expect(denied.text == "no service policy of type Bind matches both identity \"alice\" and service \"the svc\"")
+    #expect(model.decide(identity: "nobody", service: "svc", action: .dial).text == "identity nobody is not known here")
+    #expect(model.decide(identity: "alice", service: "none", action: .dial).text == "service none is not known here")
+  }
+
+  @Test("a change names exactly the rights that end")
+  func lost() throws {
+    var model = SmallModel.model
+    let effects = try effects(
+      model.apply(SmallModel.change(11, after: 10, SmallModel.event(SmallModel.member("pd", .relatedIdentity, "alice", add: false)))))
+    #expect(effects.lost == [AccessChange(identity: "alice", service: "svc", action: .dial, gained: false)])
+    #expect(!model.decide(identity: "alice", service: "svc", action: .dial).isAllowed)
+    #expect(model.decide(identity: "bob", service: "svc", action: .bind).isAllowed)
+  }
+
+  @Test("a right that comes back in the same change was never lost")
+  func regained() throws {
+    var model = SmallModel.model
+    let effects = try effects(
+      model.apply(
+        SmallModel.change(
+          11, after: 10, SmallModel.event(SmallModel.member("pd", .relatedIdentity, "alice", add: false)),
+          SmallModel.event(SmallModel.member("pd", .relatedIdentity, "alice")))))
+    #expect(effects.lost.isEmpty)
+  }
+
+  @Test("gaps are noticed, old changes ignored, synthetic ones applied outside the numbering")
+  func order() throws {
+    var empty = RouterModel()
+    #expect(empty.apply(SmallModel.change(5, after: 4)) == .gap)
+    var model = SmallModel.model
+    #expect(model.apply(SmallModel.change(13, after: 12)) == .gap)
+    #expect(model.index == 10)
+    #expect(model.apply(SmallModel.change(10, after: 9)) == .ignored)
+    var keys = SmallModel.change(
+      0, after: 0, SmallModel.event(.publicKey(.with { ($0.kid, $0.data, $0.usages) = ("k", Data([1]), [.jwtvalidation]) })))
+    keys.isSynthetic = true
+    #expect(try effects(model.apply(keys)).keysChanged)
+    #expect(try !effects(model.apply(keys)).keysChanged)
+    #expect(model.index == 10 && model.publicKeys.map(\.kid) == ["k"])
+    #expect(try effects(model.apply(SmallModel.change(11, after: 10))) == RouterModel.Effects())
+    #expect(model.index == 11)
+  }
+
+  @Test("identities that are disabled or deleted, and deleted services, are named")
+  func gone() throws {
+    var model = SmallModel.model
+    let disabled = try effects(model.apply(SmallModel.change(11, after: 10, SmallModel.event(SmallModel.identity("alice", disabled: true), .update))))
+    #expect(disabled.goneIdentities == ["alice"])
+    #expect(!model.decide(identity: "alice", service: "svc", action: .dial).isAllowed)
+    let deleted = try effects(
+      model.apply(
+        SmallModel.change(12, after: 11, SmallModel.event(SmallModel.identity("bob"), .delete), SmallModel.event(SmallModel.service("svc"), .delete)))
+    )
+    #expect(deleted.goneIdentities == ["bob"] && deleted.goneServices == ["svc"])
+  }
+
+  @Test("a policy with posture checks does not grant where posture is not known")
+  func posture() throws {
+    var model = SmallModel.model
+    _ = model.apply(SmallModel.change(11, after: 10, SmallModel.event(SmallModel.member("pd", .relatedPostureCheck, "os"))))
+    #expect(model.decide(identity: "alice", service: "svc", action: .dial).text.contains("posture checks do not pass"))
+  }
+
+  @Test("a service session must be the caller's own, of the right kind, for a service that is there")
+  func serviceSessions() {
+    let model = SmallModel.model
+    let session = SessionTable.APISession(id: "as", token: "t", identityID: "alice", fingerprints: [])
+    func verdict(
+      _ identity: String = "alice", api: String = "as", type: String = "Dial", service: String = "svc", kind: String = "s",
+      for action: AccessAction = .dial
+    ) -> EdgeRefusal? {
+      let facts = ServiceSessionFacts(sessionID: "j", serviceID: service, apiSessionID: api, identityID: identity, tokenType: kind, sessionType: type)
+      do throws(EdgeRefusal) {
+        try model.judge(facts, for: action, session: session)
+        return nil
+      } catch { return error }
+    }
+    #expect(verdict() == nil)
+    #expect(verdict("bob") == .invalidSession)
+    #expect(verdict(api: "other") == .invalidSession)
+    #expect(verdict(kind: "a") == .invalidSession)
+    #expect(verdict(type: "Bind") == .wrongType(expected: .dial, got: "Bind"))
+    #expect(verdict(service: "none") == .serviceGone)
+    if case .noAccess? = verdict(type: "Bind", for: .bind) {} else { Issue.record("alice may not bind") }
+  }
+}

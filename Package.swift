@@ -99,7 +99,10 @@ let package = Package(
     floor("Swiftlet", ["Transport", "SealedStream", "Wire", "PKI", nioCore, nioPosix, nioHTTP1, nioSSL, x509, logging]),
     floor(
       "EdgeRouter",
-      ["Transport", "Fabric", "Access", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix, nioSSL, protobuf, x509, logging, lifecycle, yams]),
+      [
+        "Transport", "Fabric", "Access", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix, nioSSL, protobuf, x509, logging,
+        lifecycle, yams,
+      ]),
     floor("REST", ["Transport", "Model", httpTypes, hummingbirdCore, hummingbirdHTTP2, nioCore, nioPosix, nioHTTP1, logging]),
     floor("Authentication", ["PKI", "Model", "Store", "CSodium", nioCore, nioPosix, x509, logging]),
     // Floor 5
@@ -114,7 +117,8 @@ let package = Package(
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "Controller", "EdgeRouter", "Tunnel", "Swiftlet", "Transport", "PKI", "Model", "Facts", argumentParser, yams, logging, lifecycle, nioCore, nioPosix,
+        "Controller", "EdgeRouter", "Tunnel", "Swiftlet", "Transport", "PKI", "Model", "Facts", argumentParser, yams, logging, lifecycle, nioCore,
+        nioPosix,
       ],
       swiftSettings: settings),
     // Tests, one target a floor's target

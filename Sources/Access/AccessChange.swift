@@ -71,7 +71,8 @@ public struct AccessDelta: Sendable, Equatable {
   public var routerAccessServices: Set<String>
 
   public init(
-    memberships: [MembershipChange] = [], access: [AccessChange] = [], routerAccessIdentities: Set<String> = [], routerAccessServices: Set<String> = []
+    memberships: [MembershipChange] = [], access: [AccessChange] = [], routerAccessIdentities: Set<String> = [],
+    routerAccessServices: Set<String> = []
   ) {
     self.memberships = memberships
     self.access = access

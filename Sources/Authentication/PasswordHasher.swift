@@ -77,7 +77,8 @@ public final class PasswordHasher: Sendable {
   }
 
   private static func check(_ password: String, _ stored: PasswordHash) throws -> Bool {
-    guard stored.algorithm == algorithm, let salt = Data(base64Encoded: stored.salt), salt.count == saltLength, let expected = Data(base64Encoded: stored.hash),
+    guard stored.algorithm == algorithm, let salt = Data(base64Encoded: stored.salt), salt.count == saltLength,
+      let expected = Data(base64Encoded: stored.hash),
       expected.count == hashLength
     else { return false }
     let hash = try derive(password, salt: Array(salt), passes: stored.opslimit, memory: stored.memlimit)
@@ -101,7 +102,9 @@ public enum PasswordPolicy {
 
   public static func check(_ password: String, _ policy: PrimaryAuthPolicy.Password) throws(AuthenticationError) {
     let minimum = max(policy.minPasswordLength, lengths.lowerBound)
-    guard (minimum...lengths.upperBound).contains(password.count) else { throw .badPolicy("it must have \(minimum) to \(lengths.upperBound) characters") }
+    guard (minimum...lengths.upperBound).contains(password.count) else {
+      throw .badPolicy("it must have \(minimum) to \(lengths.upperBound) characters")
+    }
     if policy.requireNumberChar, !password.contains(where: \.isNumber) { throw .badPolicy("it must contain a digit") }
     if policy.requireMixedCase, !(password.contains(where: \.isUppercase) && password.contains(where: \.isLowercase)) {
       throw .badPolicy("it must contain upper and lower case letters")

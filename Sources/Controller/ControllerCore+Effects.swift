@@ -26,7 +26,9 @@ extension ControllerCore {
       sessions.formUnion(self.sessions.serviceSessions(identity: lost.identity, service: lost.service, type: type))
       if lost.action == .bind {
         fleet.withTerminators { table in
-          for terminator in table.of(service: lost.service) where terminator.hostID == lost.identity && terminator.isLease { table.remove(terminator.id) }
+          for terminator in table.of(service: lost.service) where terminator.hostID == lost.identity && terminator.isLease {
+            table.remove(terminator.id)
+          }
         }
       }
     }

@@ -97,7 +97,8 @@ actor ControllerCore {
       try Self.putKey(old, publishedUntil: until, transaction)
       try Self.putKey(signer, publishedUntil: nil, transaction)
     }
-    logger.notice("server certificate renewed", metadata: ["fingerprint": "\(signer.sha1Fingerprint)", "notAfter": "\(Timestamp(signer.notValidAfter))"])
+    logger.notice(
+      "server certificate renewed", metadata: ["fingerprint": "\(signer.sha1Fingerprint)", "notAfter": "\(Timestamp(signer.notValidAfter))"])
   }
 
   private static func putKey(_ certificate: Certificate, publishedUntil: Timestamp?, _ transaction: StoreTransaction) throws {

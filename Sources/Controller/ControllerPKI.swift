@@ -40,16 +40,19 @@ final class ControllerPKI: Sendable {
       return try await ControllerPKI(
         authorities: Certificate.list(pem: PrivateFiles.read(supplied.authorities)), signing: signing, chain: chain,
         key: PrivateKey(pem: PrivateFiles.read(supplied.serverKey)),
-        trustDomain: configuration.trustDomain ?? chain.leaf.spiffeID?.trustDomain ?? signing.chain.leaf.sha1Fingerprint, directory: directory, names: names,
+        trustDomain: configuration.trustDomain ?? chain.leaf.spiffeID?.trustDomain ?? signing.chain.leaf.sha1Fingerprint, directory: directory,
+        names: names,
         lifetime: configuration.certificateLifetime, isSupplied: true)
     }
     if !PrivateFiles.exists(directory + "/server.pem") { try create(in: directory, names: names, configuration: configuration, now: now) }
     let signing = try CertificateAuthority(
-      chain: CertificateChain(pem: PrivateFiles.read(directory + "/signing.pem")), key: PrivateKey(pem: PrivateFiles.read(directory + "/signing.key")))
+      chain: CertificateChain(pem: PrivateFiles.read(directory + "/signing.pem")), key: PrivateKey(pem: PrivateFiles.read(directory + "/signing.key"))
+    )
     let chain = try CertificateChain(pem: PrivateFiles.read(directory + "/server.pem"))
     return try await ControllerPKI(
       authorities: Certificate.list(pem: PrivateFiles.read(directory + "/root.pem")), signing: signing, chain: chain,
-      key: PrivateKey(pem: PrivateFiles.read(directory + "/server.key")), trustDomain: chain.leaf.spiffeID?.trustDomain ?? "swiftlet", directory: directory,
+      key: PrivateKey(pem: PrivateFiles.read(directory + "/server.key")), trustDomain: chain.leaf.spiffeID?.trustDomain ?? "swiftlet",
+      directory: directory,
       names: names, lifetime: configuration.certificateLifetime, isSupplied: false)
   }
 
@@ -73,7 +76,8 @@ final class ControllerPKI: Sendable {
   }
 
   private init(
-    authorities: [Certificate], signing: CertificateAuthority, chain: CertificateChain, key: PrivateKey, trustDomain: String, directory: String, names: [String],
+    authorities: [Certificate], signing: CertificateAuthority, chain: CertificateChain, key: PrivateKey, trustDomain: String, directory: String,
+    names: [String],
     lifetime: TimeInterval, isSupplied: Bool
   ) async throws {
     guard key.fits(chain.leaf) else { throw PKIError.badPrivateKey("it is not the key of the server certificate") }
@@ -103,7 +107,8 @@ final class ControllerPKI: Sendable {
     let key = serverIdentity.key
     let old = serverIdentity.chain.leaf
     let chain = try signingAuthority.issueServer(
-      publicKey: key.publicKey, commonName: controllerID, names: names, uris: [SPIFFEID.controller(controllerID, trustDomain: trustDomain).description], now: now,
+      publicKey: key.publicKey, commonName: controllerID, names: names,
+      uris: [SPIFFEID.controller(controllerID, trustDomain: trustDomain).description], now: now,
       lifetime: lifetime)
     let signer = try await TokenSigner(key: key, certificate: chain.leaf)
     try PrivateFiles.write(chain.pem, to: directory + "/server.pem")

@@ -24,8 +24,10 @@ enum Rendering {
   /// What SDKs learn of an edge router (edge-client-api.md 5.3).
   static func routerCommon(_ router: EdgeRouterEntity, _ status: RouterDirectory.Status) throws -> JSONObject {
     [
-      "name": .string(router.name), "hostname": .string(status.hostname.isEmpty ? router.hostname : status.hostname), "isOnline": .bool(status.isOnline),
-      "disabled": .bool(router.disabled), "cost": JSONValue(router.cost), "noTraversal": .bool(router.noTraversal), "syncStatus": .string(status.syncStatus),
+      "name": .string(router.name), "hostname": .string(status.hostname.isEmpty ? router.hostname : status.hostname),
+      "isOnline": .bool(status.isOnline),
+      "disabled": .bool(router.disabled), "cost": JSONValue(router.cost), "noTraversal": .bool(router.noTraversal),
+      "syncStatus": .string(status.syncStatus),
       "supportedProtocols": .object(status.protocols.mapValues(JSONValue.string)), "appData": .object(router.appData),
       "version": JSONValue(status.version?.version),
     ]
@@ -35,7 +37,8 @@ enum Rendering {
     [
       "id": .string(session.id), "createdAt": .string(session.createdAt.text), "updatedAt": .string(session.lastActivityAt.text),
       "_links": ["self": ["href": "./current-api-session"]], "tags": [:], "token": .string(session.token), "identityId": .string(session.identityId),
-      "identity": reference(.identities, session.identityId, identityName), "ipAddress": .string(session.ipAddress), "configTypes": JSONValue(session.configTypes),
+      "identity": reference(.identities, session.identityId, identityName), "ipAddress": .string(session.ipAddress),
+      "configTypes": JSONValue(session.configTypes),
       "authQueries": [], "isMfaRequired": .bool(session.isMfaRequired), "isMfaComplete": .bool(session.isMfaComplete),
       "lastActivityAt": .string(session.lastActivityAt.text), "cachedLastActivityAt": .string(session.lastActivityAt.text),
       "authenticatorId": .string(session.authenticatorId), "isCertExtendable": .bool(session.isCertExtendable),

@@ -70,7 +70,8 @@ struct SessionDesk: Sendable {
     do {
       switch request.query("method") {
       case "cert": proof = try await byCertificate(request.peer)
-      case "password": proof = try await byPassword(try body.required("username", body.string("username")), try body.required("password", body.string("password")))
+      case "password":
+        proof = try await byPassword(try body.required("username", body.string("username")), try body.required("password", body.string("password")))
       case let method:
         throw APIError.field("method", "method in query should be one of [cert password]", value: JSONValue(method))
       }
@@ -78,11 +79,14 @@ struct SessionDesk: Sendable {
       attempts.failed(address, now: core.now)
       throw error
     }
-    guard let identity = core.model({ $0.identities[proof.authenticator.identityId] }), !identity.isDisabled(at: core.now) else { throw APIError.invalidAuth }
+    guard let identity = core.model({ $0.identities[proof.authenticator.identityId] }), !identity.isDisabled(at: core.now) else {
+      throw APIError.invalidAuth
+    }
     try await remember(body, identity)
     let types = try body.strings("configTypes") ?? []
     let session = APISession(
-      id: EntityID.short(), token: EntityID.uuid(), identityId: identity.id, authenticatorId: proof.authenticator.id, certificateFingerprints: proof.fingerprints,
+      id: EntityID.short(), token: EntityID.uuid(), identityId: identity.id, authenticatorId: proof.authenticator.id,
+      certificateFingerprints: proof.fingerprints,
       configTypes: configTypeIDs(types), ipAddress: address, lastActivityAt: core.now, idleTimeoutSeconds: core.configuration.sessionTimeout,
       isCertExtendable: proof.authenticator.method == .cert && proof.authenticator.isIssuedByNetwork,
       isCertExtendRequested: proof.authenticator.isExtendRequested, isCertKeyRollRequested: proof.authenticator.isKeyRollRequested,
@@ -91,7 +95,8 @@ struct SessionDesk: Sendable {
     // Before the answer: SDKs connect to routers within milliseconds (edge-client-api.md 8.7).
     core.fleet.broadcast(Wire.Message(.apiSessionAdded, EdgeCtrlApiSessionAdded.with { $0.apiSessions = [RouterConnection.wire(stored)] }))
     core.facts.apiSessionMade()
-    core.logger.info("logged in", metadata: ["identity": "\(identity.name)", "method": "\(proof.authenticator.method.rawValue)", "from": "\(address)"])
+    core.logger.info(
+      "logged in", metadata: ["identity": "\(identity.name)", "method": "\(proof.authenticator.method.rawValue)", "from": "\(address)"])
     return stored
   }
 
@@ -155,7 +160,8 @@ struct SessionDesk: Sendable {
     let env = try body.object("envInfo").map { info in
       func text(_ name: String) -> String { String(info[name]?.stringValue?.prefix(200) ?? "") }
       return EnvInfo(
-        arch: text("arch"), os: text("os"), osRelease: text("osRelease"), osVersion: text("osVersion"), domain: text("domain"), hostname: text("hostname"))
+        arch: text("arch"), os: text("os"), osRelease: text("osRelease"), osVersion: text("osVersion"), domain: text("domain"),
+        hostname: text("hostname"))
     }
     guard (sdk != nil && sdk != identity.sdkInfo) || (env != nil && env != identity.envInfo) else { return }
     _ = try await core.write(.system("login")) { transaction in
@@ -214,7 +220,8 @@ struct SessionDesk: Sendable {
     guard !routers.isEmpty else {
       throw APIError(
         .noEdgeRouters,
-        "No edge routers are available: no edge router policy and service edge router policy have a router in common for identity \(caller.identityName) and service \(service.name)")
+        "No edge routers are available: no edge router policy and service edge router policy have a router in common for identity \(caller.identityName) and service \(service.name)"
+      )
     }
     if let known = core.sessions.serviceSession(apiSession: caller.apiSessionID, service: id, type: type) { return known }
     let sessionID = EntityID.short()
@@ -226,7 +233,8 @@ struct SessionDesk: Sendable {
     let token = try await core.pki.signer.sign(claims)
     return try await core.sessions.addIfAbsent(
       ServiceSession(
-        id: sessionID, apiSessionId: caller.apiSessionID, identityId: caller.identityID, serviceId: id, type: type, token: token, servicePolicies: policies,
+        id: sessionID, apiSessionId: caller.apiSessionID, identityId: caller.identityID, serviceId: id, type: type, token: token,
+        servicePolicies: policies,
         createdAt: now, updatedAt: now), now: now)
   }
 
@@ -235,7 +243,8 @@ struct SessionDesk: Sendable {
     let routers = core.model { state in state.access.commonRouters(identity: identity, service: service).compactMap { state.edgeRouters[$0] } }
     let online = core.routers.online
     return Array(
-      routers.filter { !$0.disabled }.sorted { (online.contains($0.id) ? 0 : 1, $0.name) < (online.contains($1.id) ? 0 : 1, $1.name) }.prefix(Self.routerLimit))
+      routers.filter { !$0.disabled }.sorted { (online.contains($0.id) ? 0 : 1, $0.name) < (online.contains($1.id) ? 0 : 1, $1.name) }.prefix(
+        Self.routerLimit))
   }
 
   func render(_ session: ServiceSession) throws -> JSONObject {

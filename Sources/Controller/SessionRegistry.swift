@@ -80,7 +80,8 @@ final class SessionRegistry: Sendable {
     return session
   }
 
-  private static func serviceSession(_ all: [String: ServiceSession], _ apiSession: String, _ service: String, _ type: PolicyType) -> ServiceSession? {
+  private static func serviceSession(_ all: [String: ServiceSession], _ apiSession: String, _ service: String, _ type: PolicyType) -> ServiceSession?
+  {
     all.values.first { $0.apiSessionId == apiSession && $0.serviceId == service && $0.type == type }
   }
 
@@ -112,7 +113,9 @@ final class SessionRegistry: Sendable {
   func remove(serviceSessions ids: Set<String>, now: Timestamp) async throws -> [ServiceSession] {
     let removed = state.withLockedValue { state in ids.compactMap { state.services.removeValue(forKey: $0) } }
     if removed.isEmpty { return [] }
-    _ = try await store.write(.system("session"), now: now) { transaction in for session in removed { try transaction.delete(ServiceSession.self, session.id) } }
+    _ = try await store.write(.system("session"), now: now) { transaction in
+      for session in removed { try transaction.delete(ServiceSession.self, session.id) }
+    }
     return removed
   }
 

@@ -274,7 +274,9 @@ public struct JSONSchema: Sendable {
     }
 
     private mutating func validate(_ number: Double, _ members: JSONObject, _ path: [String]) {
-      if let limit = members["minimum"]?.doubleValue, number < limit { fail(path, "Must be greater than or equal to \(members["minimum"]?.text ?? "")") }
+      if let limit = members["minimum"]?.doubleValue, number < limit {
+        fail(path, "Must be greater than or equal to \(members["minimum"]?.text ?? "")")
+      }
       if let limit = members["maximum"]?.doubleValue, number > limit { fail(path, "Must be less than or equal to \(members["maximum"]?.text ?? "")") }
       if let limit = members["exclusiveMinimum"]?.doubleValue, number <= limit {
         fail(path, "Must be greater than \(members["exclusiveMinimum"]?.text ?? "")")

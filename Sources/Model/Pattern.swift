@@ -160,9 +160,15 @@ struct Pattern: Sendable {
 
     private mutating func quantifier() throws(Failure) -> (Int, Int?)? {
       switch next {
-      case "*": position += 1; return (0, nil)
-      case "+": position += 1; return (1, nil)
-      case "?": position += 1; return (0, 1)
+      case "*":
+        position += 1
+        return (0, nil)
+      case "+":
+        position += 1
+        return (1, nil)
+      case "?":
+        position += 1
+        return (0, 1)
       case "{":
         guard let close = scalars[position...].firstIndex(of: "}") else { return nil }
         let parts = String(String.UnicodeScalarView(scalars[position + 1..<close])).split(separator: ",", omittingEmptySubsequences: false)

@@ -13,7 +13,9 @@ public struct CSR: Sendable {
 
   public var commonName: String? { subject.commonName }
   /// Text forms of the IP addresses asked for.
-  public var ipAddresses: [String] { names.compactMap { if case .ipAddress(let octets) = $0 { IPAddressText.text(Array(octets.bytes)) } else { nil } } }
+  public var ipAddresses: [String] {
+    names.compactMap { if case .ipAddress(let octets) = $0 { IPAddressText.text(Array(octets.bytes)) } else { nil } }
+  }
   public var uris: [String] { names.compactMap { if case .uniformResourceIdentifier(let uri) = $0 { uri } else { nil } } }
   public var dnsNames: [String] { names.compactMap { if case .dnsName(let name) = $0 { name } else { nil } } }
 
@@ -47,7 +49,9 @@ public struct CSR: Sendable {
     } catch {
       throw .badCSR("\(error)")
     }
-    guard request.publicKey.isValidSignature(request.signature, for: request) else { throw .badCSR("its signature does not prove possession of the key") }
+    guard request.publicKey.isValidSignature(request.signature, for: request) else {
+      throw .badCSR("its signature does not prove possession of the key")
+    }
     publicKey = request.publicKey
     subject = request.subject
     do {
@@ -103,12 +107,15 @@ public struct CSR: Sendable {
   }
 
   /// ecdsa-with-SHA256, -SHA384, -SHA512.
-  private static let ecdsaAlgorithms: Set<ASN1ObjectIdentifier> = [[1, 2, 840, 10045, 4, 3, 2], [1, 2, 840, 10045, 4, 3, 3], [1, 2, 840, 10045, 4, 3, 4]]
+  private static let ecdsaAlgorithms: Set<ASN1ObjectIdentifier> = [
+    [1, 2, 840, 10045, 4, 3, 2], [1, 2, 840, 10045, 4, 3, 3], [1, 2, 840, 10045, 4, 3, 4],
+  ]
 }
 
 extension Certificate.PrivateKey {
   var defaultSignatureAlgorithm: Certificate.SignatureAlgorithm {
     let algorithms = supportedSignatureAlgorithms
-    return [.ecdsaWithSHA256, .ecdsaWithSHA384, .ecdsaWithSHA512, .sha256WithRSAEncryption].first { algorithms.contains($0) } ?? .sha256WithRSAEncryption
+    return [.ecdsaWithSHA256, .ecdsaWithSHA384, .ecdsaWithSHA512, .sha256WithRSAEncryption].first { algorithms.contains($0) }
+      ?? .sha256WithRSAEncryption
   }
 }

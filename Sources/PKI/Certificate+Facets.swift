@@ -34,7 +34,9 @@ extension Certificate {
   }
 
   public var uris: [String] {
-    ((try? extensions.subjectAlternativeNames) ?? SubjectAlternativeNames()).compactMap { if case .uniformResourceIdentifier(let uri) = $0 { uri } else { nil } }
+    ((try? extensions.subjectAlternativeNames) ?? SubjectAlternativeNames()).compactMap {
+      if case .uniformResourceIdentifier(let uri) = $0 { uri } else { nil }
+    }
   }
 
   public var commonName: String? { subject.commonName }

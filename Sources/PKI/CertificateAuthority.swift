@@ -29,7 +29,8 @@ public struct CertificateAuthority: Sendable {
     let key = try PrivateKey.generate(algorithm)
     let subject = try DistinguishedName { CommonName(name) }
     let certificate = try Certificate(
-      version: .v3, serialNumber: serial(), publicKey: key.publicKey, notValidBefore: now - Lifetime.backdate, notValidAfter: now + 10 * Lifetime.year,
+      version: .v3, serialNumber: serial(), publicKey: key.publicKey, notValidBefore: now - Lifetime.backdate,
+      notValidAfter: now + 10 * Lifetime.year,
       issuer: subject, subject: subject,
       extensions: try Certificate.Extensions {
         Critical(BasicConstraints.isCertificateAuthority(maxPathLength: nil))
@@ -44,7 +45,8 @@ public struct CertificateAuthority: Sendable {
     let subordinate = try PrivateKey.generate(algorithm)
     let certificate = try Certificate(
       version: .v3, serialNumber: Self.serial(), publicKey: subordinate.publicKey, notValidBefore: now - Lifetime.backdate,
-      notValidAfter: min(now + 10 * Lifetime.year, chain.leaf.notValidAfter), issuer: chain.leaf.subject, subject: try DistinguishedName { CommonName(name) },
+      notValidAfter: min(now + 10 * Lifetime.year, chain.leaf.notValidAfter), issuer: chain.leaf.subject,
+      subject: try DistinguishedName { CommonName(name) },
       extensions: try Certificate.Extensions {
         Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
         Critical(KeyUsage(keyCertSign: true, cRLSign: true))
@@ -59,11 +61,13 @@ public struct CertificateAuthority: Sendable {
 
   /// A client certificate of an identity: subject from the request, exactly one SAN, the identity's SPIFFE id.
   public func issueIdentity(
-    publicKey: Certificate.PublicKey, subject: DistinguishedName?, identityID: String, trustDomain: String, now: Date, lifetime: TimeInterval = Lifetime.year
+    publicKey: Certificate.PublicKey, subject: DistinguishedName?, identityID: String, trustDomain: String, now: Date,
+    lifetime: TimeInterval = Lifetime.year
   ) throws -> CertificateChain {
     try issue(
       publicKey: publicKey, subject: try subject ?? DistinguishedName { CommonName(identityID) },
-      names: [.uniformResourceIdentifier(SPIFFEID.identity(identityID, trustDomain: trustDomain).description)], usage: .clientAuth, now: now, lifetime: lifetime)
+      names: [.uniformResourceIdentifier(SPIFFEID.identity(identityID, trustDomain: trustDomain).description)], usage: .clientAuth, now: now,
+      lifetime: lifetime)
   }
 
   /// A client certificate for one API session.
@@ -72,7 +76,8 @@ public struct CertificateAuthority: Sendable {
   ) throws -> CertificateChain {
     let id = SPIFFEID.apiSession(apiSessionID, identity: identityID, certificate: certificateID, trustDomain: trustDomain)
     return try issue(
-      publicKey: publicKey, subject: try DistinguishedName { CommonName(identityID) }, names: [.uniformResourceIdentifier(id.description)], usage: .clientAuth,
+      publicKey: publicKey, subject: try DistinguishedName { CommonName(identityID) }, names: [.uniformResourceIdentifier(id.description)],
+      usage: .clientAuth,
       now: now, lifetime: Lifetime.apiSession)
   }
 
@@ -81,11 +86,13 @@ public struct CertificateAuthority: Sendable {
   /// - Parameter routerID: must be the common name of the request, because the control hello is bound to it (fabric-planes.md 1.4).
   public func issueRouterClient(_ request: CSR, routerID: String, now: Date, lifetime: TimeInterval = Lifetime.year) throws -> CertificateChain {
     guard request.commonName == routerID else { throw PKIError.badCSR("its common name must be the router's id, \(routerID)") }
-    return try issue(publicKey: request.publicKey, subject: request.subject, names: request.namesWithoutSPIFFE, usage: .clientAuth, now: now, lifetime: lifetime)
+    return try issue(
+      publicKey: request.publicKey, subject: request.subject, names: request.namesWithoutSPIFFE, usage: .clientAuth, now: now, lifetime: lifetime)
   }
 
   public func issueRouterServer(_ request: CSR, now: Date, lifetime: TimeInterval = Lifetime.year) throws -> CertificateChain {
-    try issue(publicKey: request.publicKey, subject: request.subject, names: request.namesWithoutSPIFFE, usage: .serverAuth, now: now, lifetime: lifetime)
+    try issue(
+      publicKey: request.publicKey, subject: request.subject, names: request.namesWithoutSPIFFE, usage: .serverAuth, now: now, lifetime: lifetime)
   }
 
   /// A server certificate for the host names and IP addresses under which it is reached.
@@ -94,12 +101,14 @@ public struct CertificateAuthority: Sendable {
   ) throws -> CertificateChain {
     let subject = try DistinguishedName { CommonName(commonName ?? names.first ?? "server") }
     return try issue(
-      publicKey: publicKey, subject: subject, names: names.map(GeneralName.host) + uris.map { .uniformResourceIdentifier($0) }, usage: .serverAuth, now: now,
+      publicKey: publicKey, subject: subject, names: names.map(GeneralName.host) + uris.map { .uniformResourceIdentifier($0) }, usage: .serverAuth,
+      now: now,
       lifetime: lifetime)
   }
 
   private func issue(
-    publicKey: Certificate.PublicKey, subject: DistinguishedName, names: [GeneralName], usage: ExtendedKeyUsage.Usage, now: Date, lifetime: TimeInterval
+    publicKey: Certificate.PublicKey, subject: DistinguishedName, names: [GeneralName], usage: ExtendedKeyUsage.Usage, now: Date,
+    lifetime: TimeInterval
   ) throws -> CertificateChain {
     let certificate = try Certificate(
       version: .v3, serialNumber: Self.serial(), publicKey: publicKey, notValidBefore: now - Lifetime.backdate,

@@ -32,7 +32,9 @@ public enum PKCS7 {
   public static func base64Lines(_ bytes: [UInt8]) -> String {
     let text = Array(Data(bytes).base64EncodedString().utf8)
     var lines = ""
-    for start in stride(from: 0, to: text.count, by: 64) { lines += String(decoding: text[start..<min(start + 64, text.count)], as: UTF8.self) + "\n" }
+    for start in stride(from: 0, to: text.count, by: 64) {
+      lines += String(decoding: text[start..<min(start + 64, text.count)], as: UTF8.self) + "\n"
+    }
     return lines
   }
 

@@ -59,7 +59,9 @@ public struct ServiceSessionClaims: ExpiringClaims, Equatable {
   /// True for a session of a legacy API session.
   public var z_leg: Bool
 
-  public init(iss: String, serviceID: String, sessionID: String, apiSessionID: String, identityID: String, type: String, issuedAt: Int64, expiresAt: Int64) {
+  public init(
+    iss: String, serviceID: String, sessionID: String, apiSessionID: String, identityID: String, type: String, issuedAt: Int64, expiresAt: Int64
+  ) {
     self.iss = iss
     sub = serviceID
     aud = ["openziti"]
@@ -168,7 +170,9 @@ public struct TokenVerifier: Sendable {
         key = certificate.publicKey
       } else {
         let document = PEMDocument(type: Certificate.PublicKey.defaultPEMDiscriminator, derBytes: der)
-        do { key = try Certificate.PublicKey(pemDocument: document) } catch { throw .badCertificate("neither a certificate nor a public key (\(error))") }
+        do { key = try Certificate.PublicKey(pemDocument: document) } catch {
+          throw .badCertificate("neither a certificate nor a public key (\(error))")
+        }
       }
     }
   }
@@ -201,7 +205,9 @@ public struct TokenVerifier: Sendable {
     guard let algorithm = algorithms[kid] else { throw .unknownTokenKey(kid) }
     guard header.alg == algorithm.rawValue else { throw .badToken("its key is for \(algorithm.rawValue)") }
     guard header.crit == nil else { throw .badToken("critical header fields are not understood") }
-    do { return try await keys.verify(token, as: Payload<Claims>.self).claims } catch { throw .badToken("its signature or claims are not valid (\(error))") }
+    do { return try await keys.verify(token, as: Payload<Claims>.self).claims } catch {
+      throw .badToken("its signature or claims are not valid (\(error))")
+    }
   }
 
   /// Judges signature and end.
@@ -244,7 +250,9 @@ public struct TokenParts: Sendable {
   public init(_ token: String) throws(PKIError) {
     guard token.utf8.count <= TokenVerifier.sizeLimit else { throw .badToken("longer than \(TokenVerifier.sizeLimit) bytes") }
     let parts = token.split(separator: ".", omittingEmptySubsequences: false)
-    guard parts.count == 3, let head = Self.decode(parts[0]), let payload = Self.decode(parts[1]) else { throw .badToken("not of the form header.claims.signature") }
+    guard parts.count == 3, let head = Self.decode(parts[0]), let payload = Self.decode(parts[1]) else {
+      throw .badToken("not of the form header.claims.signature")
+    }
     do { header = try JSONDecoder().decode(Header.self, from: head) } catch { throw .badToken("unreadable header") }
     self.payload = payload
   }

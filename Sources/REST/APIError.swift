@@ -72,14 +72,18 @@ public struct APIError: Error, Sendable, Equatable {
     self.cause = cause
   }
 
-  public static let unauthorized = APIError(.unauthorized, "The request could not be completed. The session is not authorized or the credentials are invalid")
+  public static let unauthorized = APIError(
+    .unauthorized, "The request could not be completed. The session is not authorized or the credentials are invalid")
   public static let invalidAuth = APIError(.invalidAuth, "The authentication request failed")
 
-  public static func notFound(_ what: String = "The resource requested was not found or is no longer available") -> APIError { APIError(.notFound, what) }
+  public static func notFound(_ what: String = "The resource requested was not found or is no longer available") -> APIError {
+    APIError(.notFound, what)
+  }
 
   /// A value that does not fit its field.
   public static func field(_ name: String, _ reason: String, value: JSONValue = .null) -> APIError {
-    APIError(.couldNotValidate, "The supplied request contains an invalid document or no valid accept content were available, see cause",
+    APIError(
+      .couldNotValidate, "The supplied request contains an invalid document or no valid accept content were available, see cause",
       cause: .field(name: name, reason: reason, value: value))
   }
 

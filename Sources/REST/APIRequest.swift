@@ -93,7 +93,9 @@ public struct ListQuery: Sendable {
       page[keyPath: path] = number
     }
     if let offset = page.offset, offset < 0 || offset > PageRequest.maximumOffset {
-      throw APIError(.invalidPagination, "The pagination properties provided are invalid", cause: .field(name: "offset", reason: "must be between 0 and \(PageRequest.maximumOffset)", value: JSONValue(offset)))
+      throw APIError(
+        .invalidPagination, "The pagination properties provided are invalid",
+        cause: .field(name: "offset", reason: "must be between 0 and \(PageRequest.maximumOffset)", value: JSONValue(offset)))
     }
     do throws(FilterError) {
       if let text = request.query("filter"), !text.isEmpty { filter = try FilterQuery(parsing: text) }

@@ -63,7 +63,9 @@ public struct APIServer: Sendable {
       if let translated = translate(error) {
         known = translated
       } else {
-        logger.error("request failed", metadata: ["method": "\(request.method)", "path": "\(request.path)", "request": "\(request.requestID)", "error": "\(error)"])
+        logger.error(
+          "request failed",
+          metadata: ["method": "\(request.method)", "path": "\(request.path)", "request": "\(request.requestID)", "error": "\(error)"])
         known = APIError(.unhandled, "An unhandled error occurred; the controller's log names it by request id \(request.requestID)")
       }
     }
@@ -85,7 +87,8 @@ public struct APIServer: Sendable {
     let segments = rest.split(separator: "/").map { Self.percentDecoded($0) }
     switch api.api.find(method: request.method, segments: segments) {
     case .unknown:
-      throw APIError.notFound("The resource requested was not found: path \(api.base.isEmpty ? "/edge/client/v1" + request.path : request.path) was not found")
+      throw APIError.notFound(
+        "The resource requested was not found: path \(api.base.isEmpty ? "/edge/client/v1" + request.path : request.path) was not found")
     case .wrongMethod(let allowed):
       throw APIError(.methodNotAllowed, "The resource does not support \(request.method); it supports \(allowed.sorted().joined(separator: ", "))")
     case .found(let endpoint, let parameters):
@@ -116,7 +119,10 @@ public struct APIServer: Sendable {
   /// `Accept` may come several times and with parameters; refused only when it excludes everything we make.
   private static func acceptable(_ accept: String) -> Bool {
     let types = accept.split(separator: ",").map { $0.split(separator: ";").first.map { $0.trimming(" ") } ?? "" }
-    return types.isEmpty || types.contains { ["", "*/*", "application/*", "application/json", "application/pkcs7-mime", "text/plain", "text/*", "text/html"].contains($0) }
+    return types.isEmpty
+      || types.contains {
+        ["", "*/*", "application/*", "application/json", "application/pkcs7-mime", "text/plain", "text/*", "text/html"].contains($0)
+      }
   }
 
   static func percentDecoded(_ text: some StringProtocol) -> String {
@@ -127,7 +133,9 @@ public struct APIServer: Sendable {
         bytes.append(byte)
         continue
       }
-      guard let high = iterator.next(), let low = iterator.next(), let value = UInt8(String(decoding: [high, low], as: UTF8.self), radix: 16) else { return String(text) }
+      guard let high = iterator.next(), let low = iterator.next(), let value = UInt8(String(decoding: [high, low], as: UTF8.self), radix: 16) else {
+        return String(text)
+      }
       bytes.append(value)
     }
     return String(decoding: bytes, as: UTF8.self)

@@ -47,7 +47,9 @@ public struct Endpoint: Sendable {
   }
 
   /// An operation open to strangers.
-  public static func open(_ method: String, _ path: String, _ summary: String, handler: @escaping @Sendable (APIRequest) async throws -> APIResponse) -> Endpoint {
+  public static func open(_ method: String, _ path: String, _ summary: String, handler: @escaping @Sendable (APIRequest) async throws -> APIResponse)
+    -> Endpoint
+  {
     Endpoint(method, path, access: .none, summary) { request, _ in try await handler(request) }
   }
 

@@ -28,7 +28,8 @@ public struct HTTPAcceptor: ConnectionAcceptor {
       for (name, value) in response.headers { if let name = HTTPField.Name(name) { fields.append(HTTPField(name: name, value: value)) } }
       fields[.contentLength] = "\(response.body.count)"
       try await writer.write(
-        response: HTTPResponse(status: .init(code: response.status), headerFields: fields), body: ResponseBody(byteBuffer: ByteBuffer(bytes: response.body)))
+        response: HTTPResponse(status: .init(code: response.status), headerFields: fields),
+        body: ResponseBody(byteBuffer: ByteBuffer(bytes: response.body)))
       // What an oversized request still has to say is not listened to.
       if response.status == 413 { throw TransportError.protocolViolation("body over the limit") }
     }
@@ -57,7 +58,9 @@ public struct HTTPAcceptor: ConnectionAcceptor {
       APIRequest(method: request.method.rawValue, path: path, query: query, headers: headers, body: body, peer: peer, requestID: requestID)
     }
     let tooLarge = APIError(.entityTooLarge, "The body exceeds \(APIServer.bodyLimit) bytes")
-    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > APIServer.bodyLimit { return server.answer(to: tooLarge, request: make([])) }
+    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > APIServer.bodyLimit {
+      return server.answer(to: tooLarge, request: make([]))
+    }
     var body: [UInt8] = []
     do {
       for try await part in request.body {

@@ -172,7 +172,8 @@ struct FilterSQL {
     case .compare(let operand, let comparison, let literal): (operand, .compare(comparison, literal))
     case .oneOf(let operand, let literals, let negated): (operand, .oneOf(literals, negated: negated))
     case .between(let operand, let low, let high, let negated): (operand, .between(low, high, negated: negated))
-    case .contains(let operand, let literal, let ignoringCase, let negated): (operand, .contains(literal, ignoringCase: ignoringCase, negated: negated))
+    case .contains(let operand, let literal, let ignoringCase, let negated):
+      (operand, .contains(literal, ignoringCase: ignoringCase, negated: negated))
     default: nil
     }
   }

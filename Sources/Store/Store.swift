@@ -1,6 +1,6 @@
-public import Model
 internal import Foundation
 internal import GRDB
+public import Model
 
 /// The durable state of a controller: entities as documents and the numbered change-sets that made them, in SQLite.
 /// It does not know what entities mean (that is `Model` and `Access`), answers no network and keeps no read model in memory.

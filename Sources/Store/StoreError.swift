@@ -1,5 +1,5 @@
-public import Model
 internal import GRDB
+public import Model
 
 /// Why the store refused or failed. Every text says what to do next.
 public enum StoreError: Error, Equatable, Sendable, CustomStringConvertible {

@@ -1,5 +1,5 @@
-public import Model
 internal import GRDB
+public import Model
 
 /// Values of the symbols that only the running controller knows, such as `online` or `identities`: entity id, symbol name.
 public typealias RuntimeSymbols = @Sendable (_ id: String, _ symbol: String) -> FilterValue?

@@ -1,5 +1,5 @@
-public import Model
 internal import GRDB
+public import Model
 
 /// Questions to one consistent state of the store. Valid only inside the closure that received it.
 public class StoreReader {
@@ -18,7 +18,8 @@ public class StoreReader {
   }
 
   public func exists(_ kind: EntityKind, _ id: String) throws -> Bool {
-    try Bool.fetchOne(database.cachedStatement(sql: "SELECT EXISTS (SELECT 1 FROM documents WHERE kind = ? AND id = ?)"), arguments: [kind.rawValue, id])
+    try Bool.fetchOne(
+      database.cachedStatement(sql: "SELECT EXISTS (SELECT 1 FROM documents WHERE kind = ? AND id = ?)"), arguments: [kind.rawValue, id])
       ?? false
   }
 

@@ -1,5 +1,5 @@
-public import Model
 internal import GRDB
+public import Model
 
 /// A transaction in progress: reads see its own writes. Valid only inside the closure that received it.
 public final class StoreTransaction: StoreReader {

@@ -105,7 +105,9 @@ public struct IdentityFile: Sendable, Equatable {
   public func clientTLS() throws(IdentityFileError) -> ClientTLS {
     let key: PrivateKey
     let chain: CertificateChain
-    do { key = try PrivateKey(pem: try Self.resolve(self.key)) } catch let error as PKIError { throw .unusable(member: "id.key", reason: "\(error)") } catch {
+    do { key = try PrivateKey(pem: try Self.resolve(self.key)) } catch let error as PKIError {
+      throw .unusable(member: "id.key", reason: "\(error)")
+    } catch {
       throw .unusable(member: "id.key", reason: "\(error)")
     }
     do { chain = try CertificateChain(pem: try Self.resolve(certificate)) } catch { throw .unusable(member: "id.cert", reason: "\(error)") }
@@ -115,7 +117,9 @@ public struct IdentityFile: Sendable, Equatable {
 
   /// The certificates to trust.
   public func trustAnchors() throws(IdentityFileError) -> TrustAnchors {
-    do { return TrustAnchors(try Certificates.list(pem: try Self.resolve(authorities))) } catch { throw .unusable(member: "id.ca", reason: "\(error)") }
+    do { return TrustAnchors(try Certificates.list(pem: try Self.resolve(authorities))) } catch {
+      throw .unusable(member: "id.ca", reason: "\(error)")
+    }
   }
 
   /// PEM text behind a reference: the text itself, `pem:`, `file://` or a path.

@@ -40,11 +40,13 @@ public enum OverlayError: Error, Sendable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .controllerUnreachable(let reason): "no controller answers: \(reason)"
-    case .controllerRefused(let operation, let status, let code, let message): "the controller refused to \(operation): \(message) (\(code), HTTP \(status))"
+    case .controllerRefused(let operation, let status, let code, let message):
+      "the controller refused to \(operation): \(message) (\(code), HTTP \(status))"
     case .notAuthenticated(let reason): "the controller does not accept this identity: \(reason)"
     case .badAnswer(let operation, let reason): "the controller's answer to \"\(operation)\" cannot be read: \(reason)"
     case .serviceNotFound(let name): "no service \"\(name)\" for this identity; check the name and that a service policy grants it"
-    case .notPermitted(let service, let action): "no service policy lets this identity \(action.lowercased()) \"\(service)\"; ask for a \(action) policy"
+    case .notPermitted(let service, let action):
+      "no service policy lets this identity \(action.lowercased()) \"\(service)\"; ask for a \(action) policy"
     case .noRouters(let service): "no edge router may carry \"\(service)\" for this identity; check edge-router and service-edge-router policies"
     case .routersUnreachable(let service, let reason): "no edge router of \"\(service)\" can be reached: \(reason)"
     case .dialRefused(let service, let text, _): "cannot connect to \"\(service)\": \(text)"

@@ -87,7 +87,9 @@ struct LoginCommand: AsyncParsableCommand {
   }
 
   private func trustedRoots(_ base: String, saved: Profile?) async throws -> TrustAnchors {
-    if let ca { return try TrustProbe.anchors(pem: String(decoding: try PrivateFile.read(ca, what: "the certificates in"), as: UTF8.self), source: ca) }
+    if let ca {
+      return try TrustProbe.anchors(pem: String(decoding: try PrivateFile.read(ca, what: "the certificates in"), as: UTF8.self), source: ca)
+    }
     let roots = try await Spinner.during("asking \(base) for its root certificates") { [wait] in try await TrustProbe.fetch(base, timeout: wait) }
     if let saved, saved.url.hasPrefix(base + "/"), let known = try? TrustProbe.anchors(pem: saved.roots, source: "the saved login"),
       known.fingerprints == roots.fingerprints

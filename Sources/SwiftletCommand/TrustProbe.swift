@@ -17,7 +17,8 @@ enum TrustProbe {
       _ = try await HTTPSClient(tls: ClientTLS(trust: .anchors(anchors))).request(url, timeout: timeout, maxBody: 1 << 20)
       return anchors
     } catch {
-      throw CommandFailure("cannot establish trust in \(base)", error, next: "check host and port, and that it is a controller: curl -k \(base)/version")
+      throw CommandFailure(
+        "cannot establish trust in \(base)", error, next: "check host and port, and that it is a controller: curl -k \(base)/version")
     }
   }
 

@@ -117,7 +117,9 @@ struct HostTarget: ExpressibleByArgument, Sendable {
   let port: Int
 
   init?(argument: String) {
-    guard let last = argument.lastIndex(of: ":"), let port = Int(argument[argument.index(after: last)...]), (1...65535).contains(port) else { return nil }
+    guard let last = argument.lastIndex(of: ":"), let port = Int(argument[argument.index(after: last)...]), (1...65535).contains(port) else {
+      return nil
+    }
     let rest = argument[..<last]
     let split = rest.hasSuffix("]") ? rest.range(of: ":[", options: .backwards)?.lowerBound : rest.lastIndex(of: ":")
     guard let split, split != rest.startIndex else { return nil }

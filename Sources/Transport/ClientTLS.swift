@@ -102,7 +102,8 @@ public final class ClientTLS: Sendable {
       try await completed.withLockedValue { $0 }?.get()
       let certificates = shown.withLockedValue { $0 }
       let peer = PresentedPeer(
-        leaf: certificates.first, intermediates: Array(certificates.dropFirst()), isResumed: false, remoteAddress: channel.remoteAddress?.text ?? address,
+        leaf: certificates.first, intermediates: Array(certificates.dropFirst()), isResumed: false,
+        remoteAddress: channel.remoteAddress?.text ?? address,
         localAddress: channel.localAddress?.text ?? "unknown")
       return try await channel.eventLoop.submit {
         let output = try prepare(channel, peer)
@@ -119,7 +120,9 @@ public final class ClientTLS: Sendable {
 
   private static func reason(_ error: any Error) -> String {
     if let failure = error as? NIOConnectionError {
-      if let dns = failure.dnsAError ?? failure.dnsAAAAError, failure.connectionErrors.isEmpty { return "name \(failure.host) does not resolve (\(dns))" }
+      if let dns = failure.dnsAError ?? failure.dnsAAAAError, failure.connectionErrors.isEmpty {
+        return "name \(failure.host) does not resolve (\(dns))"
+      }
       return failure.connectionErrors.map { reason($0.error) }.joined(separator: "; ")
     }
     if let failure = error as? IOError { return String(cString: strerror(failure.errnoCode)) }

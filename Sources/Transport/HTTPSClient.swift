@@ -40,7 +40,8 @@ public struct HTTPSClient: Sendable {
       try channel.pipeline.syncOperations.addHandler(collector)
       var fields = HTTPHeaders([("host", target.authority), ("connection", "close")] + headers)
       if let body { fields.add(name: "content-length", value: "\(body.count)") }
-      channel.write(HTTPClientRequestPart.head(.init(version: .http1_1, method: .init(rawValue: method), uri: target.path, headers: fields)), promise: nil)
+      channel.write(
+        HTTPClientRequestPart.head(.init(version: .http1_1, method: .init(rawValue: method), uri: target.path, headers: fields)), promise: nil)
       if let body { channel.write(HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(bytes: body))), promise: nil) }
       channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
       return collector.answer
@@ -49,7 +50,8 @@ public struct HTTPSClient: Sendable {
   }
 
   /// The certificate a server proves, believed by nobody yet: the first step of enrollment.
-  public static func leaf(of url: String, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, timeout: TimeAmount = .seconds(10)) async throws
+  public static func leaf(of url: String, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, timeout: TimeAmount = .seconds(10))
+    async throws
     -> Certificate
   {
     let target = try Target(url)

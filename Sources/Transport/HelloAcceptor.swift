@@ -42,9 +42,10 @@ public struct HelloAcceptor: ConnectionAcceptor {
       return {
         guard let message = try? await hello.get() else { return }
         let verdict = await judge(HelloRequest(hello: message, peer: peer, alpn: alpn))
-        let task = (try? await channel.eventLoop.submit { () -> ConnectionTask? in
-          Self.carryOut(verdict, for: message, on: bound.value)
-        }.get()) ?? nil
+        let task =
+          (try? await channel.eventLoop.submit { () -> ConnectionTask? in
+            Self.carryOut(verdict, for: message, on: bound.value)
+          }.get()) ?? nil
         await task?()
         try? await channel.closeFuture.get()
       }

@@ -76,7 +76,8 @@ private final class ResultWaiter: FrameReceiver {
     deadline?.cancel()
     underlay.setReading(false)
     do {
-      guard let header = try frames.withUnsafeReadableBytes({ try FrameHeader.parse($0, limits: .peer) }), let first = frames.readSlice(length: header.frameLength)
+      guard let header = try frames.withUnsafeReadableBytes({ try FrameHeader.parse($0, limits: .peer) }),
+        let first = frames.readSlice(length: header.frameLength)
       else { throw TransportError.protocolViolation("short frame") }
       let message = try first.withUnsafeReadableBytes { try Message.parse($0, limits: .peer) }
       guard message.contentType == .result, message.replyFor == sequence else {

@@ -31,7 +31,8 @@ public final class MessageChannel: Sendable {
     let loop = underlay.eventLoop
     let demand = MessageDemand(underlay: NIOLoopBound(underlay, eventLoop: loop), loop: loop)
     let sequence = NIOAsyncSequenceProducer.makeSequence(
-      elementType: Message.self, backPressureStrategy: NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark(lowWatermark: 1024, highWatermark: 8192),
+      elementType: Message.self,
+      backPressureStrategy: NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark(lowWatermark: 1024, highWatermark: 8192),
       finishOnDeinit: true, delegate: demand)
     let core = MessageChannelCore(underlay: underlay, source: sequence.source, heartbeats: heartbeats)
     underlay.receiver = core

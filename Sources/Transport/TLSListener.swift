@@ -40,7 +40,8 @@ public final class TLSListener: Sendable {
   ///   - group: event loops of the accepted connections.
   public init(
     host: String, port: Int, identity: ServerIdentity, acceptors: [(alpn: [String], acceptor: any ConnectionAcceptor)],
-    fallback: (any ConnectionAcceptor)? = nil, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, limits: StrangerLimits = StrangerLimits(),
+    fallback: (any ConnectionAcceptor)? = nil, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+    limits: StrangerLimits = StrangerLimits(),
     logger: Logger
   ) {
     self.host = host
@@ -64,13 +65,16 @@ public final class TLSListener: Sendable {
         .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
         .bind(host: host, port: port) { channel in self.prepare(channel) }
       bound.withLockedValue { $0 = channel }
-      guard let address = channel.channel.localAddress else { throw TransportError.connectFailed(address: "\(host):\(port)", reason: "no local address") }
+      guard let address = channel.channel.localAddress else {
+        throw TransportError.connectFailed(address: "\(host):\(port)", reason: "no local address")
+      }
       return address
     } catch let error as TransportError {
       throw error
     } catch {
       throw TransportError.connectFailed(
-        address: "\(host):\(port)", reason: "cannot listen there: \(error). Is the port in use by another process, or the address not on this machine?")
+        address: "\(host):\(port)",
+        reason: "cannot listen there: \(error). Is the port in use by another process, or the address not on this machine?")
     }
   }
 

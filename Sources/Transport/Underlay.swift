@@ -177,7 +177,9 @@ public final class Underlay: ChannelInboundHandler {
     let result: Result<Int, WireError> = buffer.withUnsafeReadableBytes { bytes in
       var end = 0
       do throws(WireError) {
-        while let header = try FrameHeader.parse(UnsafeRawBufferPointer(rebasing: bytes[end...]), limits: limits), header.frameLength <= bytes.count - end {
+        while let header = try FrameHeader.parse(UnsafeRawBufferPointer(rebasing: bytes[end...]), limits: limits),
+          header.frameLength <= bytes.count - end
+        {
           end += header.frameLength
         }
         return .success(end)

@@ -16,10 +16,12 @@ import Testing
     #expect(try FilterQuery(parsing: "x not in [1, 2.5]").predicate == .oneOf(.symbol("x"), [.int(1), .double(2.5)], negated: true))
     #expect(try FilterQuery(parsing: "x between -1 and 2").predicate == .between(.symbol("x"), .int(-1), .int(2), negated: false))
     #expect(try FilterQuery(parsing: #"x not iContains "A""#).predicate == .contains(.symbol("x"), .string("A"), ignoringCase: true, negated: true))
-    #expect(try FilterQuery(parsing: "createdAt > datetime(1970-01-01T00:00:01Z)").predicate
-      == .compare(.symbol("createdAt"), .greater, .datetime(Timestamp(secondsSinceEpoch: 1))))
-    #expect(try FilterQuery(parsing: "count(from configs where name = \"a\") > 0").predicate
-      == .compare(.count(.subquery("configs", FilterQuery(predicate: .compare(.symbol("name"), .equal, .string("a"))))), .greater, .int(0)))
+    #expect(
+      try FilterQuery(parsing: "createdAt > datetime(1970-01-01T00:00:01Z)").predicate
+        == .compare(.symbol("createdAt"), .greater, .datetime(Timestamp(secondsSinceEpoch: 1))))
+    #expect(
+      try FilterQuery(parsing: "count(from configs where name = \"a\") > 0").predicate
+        == .compare(.count(.subquery("configs", FilterQuery(predicate: .compare(.symbol("name"), .equal, .string("a"))))), .greater, .int(0)))
     #expect(try FilterQuery(parsing: "not isEmpty(roleAttributes)").predicate == .not(.isEmpty(.symbol("roleAttributes"))))
     #expect(try FilterQuery(parsing: "'tags.odd name' = 1").predicate == .compare(.symbol("tags.odd name"), .equal, .int(1)))
     #expect(try FilterQuery(parsing: "sort by name") == FilterQuery(sort: [SortField(name: "name")]))
@@ -33,8 +35,10 @@ import Testing
   }
 
   @Test(arguments: [
-    "name =", "= 1", "(a", "a)", "a b", "name = 'x'", "a in []", "a in [true]", "a < null", "a between \"x\" and \"y\"", "limit", "skip x", "sort name",
-    "a = \"open", "a = \"\\q\"", "datetime(x) = 1", "a = datetime(yesterday)", "isEmpty()", "anyOf(a)", "1 = 1", "a . b", "a = 1e", "a!1", "\u{0}", "a = 1 limit 2 skip 1",
+    "name =", "= 1", "(a", "a)", "a b", "name = 'x'", "a in []", "a in [true]", "a < null", "a between \"x\" and \"y\"", "limit", "skip x",
+    "sort name",
+    "a = \"open", "a = \"\\q\"", "datetime(x) = 1", "a = datetime(yesterday)", "isEmpty()", "anyOf(a)", "1 = 1", "a . b", "a = 1e", "a!1", "\u{0}",
+    "a = 1 limit 2 skip 1",
   ])
   func refuses(_ text: String) { #expect(throws: FilterError.self) { try FilterQuery(parsing: text) } }
 
@@ -47,7 +51,8 @@ import Testing
 
   @Test func neverTrapsOnDamagedFilters() {
     var random = Seeded(3)
-    let seed = Array(#"not anyOf(a.b-c) in ["x", 1.5] and count(from q where z) >= 2 or d between 1 and datetime(2020-01-01T00:00:00Z) sort by n"#.unicodeScalars)
+    let seed = Array(
+      #"not anyOf(a.b-c) in ["x", 1.5] and count(from q where z) >= 2 or d between 1 and datetime(2020-01-01T00:00:00Z) sort by n"#.unicodeScalars)
     for _ in 0..<5000 {
       var scalars = seed
       for _ in 0..<3 { scalars.remove(at: Int.random(in: 0..<scalars.count, using: &random)) }

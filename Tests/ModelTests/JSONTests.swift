@@ -7,7 +7,7 @@ import Testing
     #expect(value["a"] == [1, -2.5, 1000.0, true, false, nil, "x"])
     #expect(value["b"] == [:])
     #expect(value["c"] == .int(.max))
-    #expect(value["d"] == .double(9223372036854775808))
+    #expect(value["d"] == .double(9_223_372_036_854_775_808))
   }
 
   @Test func lastDuplicateWins() throws {

@@ -17,10 +17,22 @@ import Testing
   }
 
   @Test(arguments: [
-    ("intercept.v1", #"{"protocols":["tcp"],"addresses":["db.ziti","*.corp.ziti","10.0.0.0/8"],"portRanges":[{"low":5432,"high":5432}],"dialOptions":{"identity":"$dst_hostname"}}"#),
-    ("host.v1", #"{"protocol":"tcp","address":"127.0.0.1","port":5432,"listenOptions":{"maxConnections":2,"cost":10,"precedence":"default","bindUsingEdgeIdentity":false}}"#),
-    ("host.v1", #"{"forwardProtocol":true,"allowedProtocols":["tcp","udp"],"forwardAddress":true,"allowedAddresses":["10.0.0.0/8"],"forwardPort":true,"allowedPortRanges":[{"low":1,"high":65535}]}"#),
-    ("host.v1", #"{"protocol":"tcp","address":"a","port":1,"portChecks":[{"address":"a:1","interval":"5s","timeout":"1s","actions":[{"trigger":"fail","action":"mark unhealthy"}]}]}"#),
+    (
+      "intercept.v1",
+      #"{"protocols":["tcp"],"addresses":["db.ziti","*.corp.ziti","10.0.0.0/8"],"portRanges":[{"low":5432,"high":5432}],"dialOptions":{"identity":"$dst_hostname"}}"#
+    ),
+    (
+      "host.v1",
+      #"{"protocol":"tcp","address":"127.0.0.1","port":5432,"listenOptions":{"maxConnections":2,"cost":10,"precedence":"default","bindUsingEdgeIdentity":false}}"#
+    ),
+    (
+      "host.v1",
+      #"{"forwardProtocol":true,"allowedProtocols":["tcp","udp"],"forwardAddress":true,"allowedAddresses":["10.0.0.0/8"],"forwardPort":true,"allowedPortRanges":[{"low":1,"high":65535}]}"#
+    ),
+    (
+      "host.v1",
+      #"{"protocol":"tcp","address":"a","port":1,"portChecks":[{"address":"a:1","interval":"5s","timeout":"1s","actions":[{"trigger":"fail","action":"mark unhealthy"}]}]}"#
+    ),
     ("host.v2", #"{"terminators":[{"protocol":"udp","address":"a","port":1}]}"#),
     ("proxy.v1", #"{"port":8080,"protocols":["tcp"]}"#),
     ("router.link.v1", #"{"dialers":[{"groups":"a","startupDelay":"1.5s"}],"listeners":[{"bind":"tls:0.0.0.0:1"}]}"#),
@@ -35,8 +47,10 @@ import Testing
     ("intercept.v1", #"{"protocols":["tcp"],"addresses":[""],"portRanges":[{"low":1,"high":1}]}"#),
     ("intercept.v1", #"{"protocols":["tcp"],"addresses":["a"],"portRanges":[{"low":1}]}"#),
     ("intercept.v1", #"{"protocols":["tcp"],"addresses":["a"],"portRanges":[{"low":1,"high":65536}]}"#),
-    ("host.v1", #"{"protocol":7}"#), ("host.v1", #"{"protocol":"tcp","address":"a"}"#), ("host.v1", #"{"forwardProtocol":true,"address":"a","port":1}"#),
-    ("host.v1", #"{"protocol":"tcp","address":"a","port":1,"extra":1}"#), ("host.v2", #"{"terminators":[]}"#), ("proxy.v1", #"{"port":0,"protocols":["tcp"]}"#),
+    ("host.v1", #"{"protocol":7}"#), ("host.v1", #"{"protocol":"tcp","address":"a"}"#),
+    ("host.v1", #"{"forwardProtocol":true,"address":"a","port":1}"#),
+    ("host.v1", #"{"protocol":"tcp","address":"a","port":1,"extra":1}"#), ("host.v2", #"{"terminators":[]}"#),
+    ("proxy.v1", #"{"port":0,"protocols":["tcp"]}"#),
     ("router.link.v1", #"{"dialers":[{"startupDelay":"soon"}]}"#), ("ziti-tunneler-client.v1", #"{"hostname":"h","port":1.5}"#),
   ])
   func refuses(_ type: String, _ data: String) throws { #expect(try !isValid(type, data)) }

@@ -12,7 +12,10 @@ import Testing
     #expect(try #require(Timestamp(text)).text == canonical)
   }
 
-  @Test(arguments: ["", "2025-02-29T00:00:00Z", "2025-13-01T00:00:00Z", "2025-01-01T24:00:00Z", "2025-01-01 00:00:00", "2025-01-01T00:00:00.Z", "2025-01-01T00:00:00+1:00"])
+  @Test(arguments: [
+    "", "2025-02-29T00:00:00Z", "2025-13-01T00:00:00Z", "2025-01-01T24:00:00Z", "2025-01-01 00:00:00", "2025-01-01T00:00:00.Z",
+    "2025-01-01T00:00:00+1:00",
+  ])
   func timestampsRefuse(_ text: String) { #expect(Timestamp(text) == nil) }
 
   @Test func timestampKnowsTheCalendar() {
@@ -64,7 +67,12 @@ import Testing
   }
 
   @Test func validationNamesTheField() {
-    func field(_ entity: some Entity) -> String? { do throws(ModelError) { try entity.validate(); return nil } catch { return error.field } }
+    func field(_ entity: some Entity) -> String? {
+      do throws(ModelError) {
+        try entity.validate()
+        return nil
+      } catch { return error.field }
+    }
     #expect(field(Identity(id: "a", name: "alice")) == nil)
     #expect(field(Identity(id: "a", name: " ")) == "name")
     #expect(field(Identity(id: "a", name: "a", roleAttributes: ["#x"])) == "roleAttributes")

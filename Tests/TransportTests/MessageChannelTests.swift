@@ -52,7 +52,8 @@ struct MessageChannelTests {
     try await withListener { network, address in
       await #expect {
         _ = try await MessageChannel.dial(
-          address: address, tls: network.client, alpn: ALPN.control, hello: Message(contentType: .hello, body: Array("stranger".utf8)), group: network.group)
+          address: address, tls: network.client, alpn: ALPN.control, hello: Message(contentType: .hello, body: Array("stranger".utf8)),
+          group: network.group)
       } throws: { error in
         guard case .helloRefused(_, let reason, let headers)? = error as? TransportError else { return false }
         return reason == "unknown router" && headers.uint32(.errorCode) == 7
@@ -84,7 +85,9 @@ struct MessageChannelTests {
   @Test("a peer that stays silent after the handshake is closed")
   func silentStranger() async throws {
     try await withListener(helloTimeout: .milliseconds(200)) { network, address in
-      let closed = try await network.client.connect(host: address.host, port: address.port, alpn: [ALPN.control], group: network.group, timeout: .seconds(5)) {
+      let closed = try await network.client.connect(
+        host: address.host, port: address.port, alpn: [ALPN.control], group: network.group, timeout: .seconds(5)
+      ) {
         channel, _ in channel.closeFuture
       }
       try await closed.get()
@@ -95,7 +98,9 @@ struct MessageChannelTests {
   func otherVersion() async throws {
     try await withListener { network, address in
       let answer = NIOLockedValueBox<[UInt8]>([])
-      let closed = try await network.client.connect(host: address.host, port: address.port, alpn: [ALPN.control], group: network.group, timeout: .seconds(5)) {
+      let closed = try await network.client.connect(
+        host: address.host, port: address.port, alpn: [ALPN.control], group: network.group, timeout: .seconds(5)
+      ) {
         channel, _ in
         try channel.pipeline.syncOperations.addHandler(RawReader(into: answer))
         channel.writeAndFlush(ByteBuffer(bytes: [3, 6, 9, 0x0d] + [UInt8](repeating: 0, count: 16)), promise: nil)

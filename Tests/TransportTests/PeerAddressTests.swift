@@ -17,7 +17,9 @@ struct PeerAddressTests {
     #expect(PeerAddress(host: "::1", port: 443).description == "tls:[::1]:443")
   }
 
-  @Test("anything else is refused", arguments: ["", "tls:", "tls:host", "tls:host:", "tls:host:99999", "tcp:host:1", "host:1", "tls::1", "tls:a:b:1", "tls:[::1]", "tls:host:-1"])
+  @Test(
+    "anything else is refused",
+    arguments: ["", "tls:", "tls:host", "tls:host:", "tls:host:99999", "tcp:host:1", "host:1", "tls::1", "tls:a:b:1", "tls:[::1]", "tls:host:-1"])
   func refused(text: String) {
     #expect(throws: TransportError.self) { try PeerAddress(parsing: text) }
   }

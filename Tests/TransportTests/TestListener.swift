@@ -51,7 +51,8 @@ func withListener(helloTimeout: TimeAmount = .seconds(5), _ body: @escaping @Sen
       }
     }
   }
-  let listener = TLSListener(host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: [ALPN.control], acceptor: acceptor)], logger: Logger(label: "test"))
+  let listener = TLSListener(
+    host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: [ALPN.control], acceptor: acceptor)], logger: Logger(label: "test"))
   let address = try await listener.start()
   let port = try #require(address.port)
   try await withThrowingTaskGroup(of: Void.self) { tasks in

@@ -48,7 +48,8 @@ final class CircuitLeases: Sendable {
     }
     restored = open.values.map {
       Circuit(
-        id: $0.id, serviceID: $0.service, clientID: $0.client, hostID: $0.host, terminatorID: $0.terminator, path: $0.path, ingressAddress: $0.ingress,
+        id: $0.id, serviceID: $0.service, clientID: $0.client, hostID: $0.host, terminatorID: $0.terminator, path: $0.path,
+        ingressAddress: $0.ingress,
         egressAddress: $0.egress, createdAt: Timestamp(millisecondsSinceEpoch: $0.at))
     }
     do {
@@ -65,7 +66,8 @@ final class CircuitLeases: Sendable {
     append(
       Line(
         open: Open(
-          id: circuit.id, service: circuit.serviceID, client: circuit.clientID, host: circuit.hostID, terminator: circuit.terminatorID, path: circuit.path,
+          id: circuit.id, service: circuit.serviceID, client: circuit.clientID, host: circuit.hostID, terminator: circuit.terminatorID,
+          path: circuit.path,
           ingress: circuit.ingressAddress, egress: circuit.egressAddress, at: circuit.createdAt.millisecondsSinceEpoch)))
   }
 

@@ -13,7 +13,8 @@ struct DataModelFeed: Sendable {
   /// What follows `position`, up to and including `index`; nil when the beginning is no longer here.
   func changes(after position: UInt64, upTo index: UInt64) -> ArraySlice<EdgeCtrlChangeSet>? {
     if position == index { return [] }
-    guard let first = changes.firstIndex(where: { $0.previousIndex == position }), let last = changes.lastIndex(where: { $0.index == index }), first <= last
+    guard let first = changes.firstIndex(where: { $0.previousIndex == position }), let last = changes.lastIndex(where: { $0.index == index }),
+      first <= last
     else { return nil }
     return changes[first...last]
   }

@@ -21,7 +21,9 @@ struct EdgeAuthorization: Sendable {
     guard !Set(session.certificateFingerprints).isDisjoint(with: fingerprints) else {
       throw Refusal("the client certificate does not belong to the api session", .invalidAPISession)
     }
-    guard let identity = core.model({ $0.identities[session.identityId] }) else { throw Refusal("invalid api session: its identity is gone", .invalidAPISession) }
+    guard let identity = core.model({ $0.identities[session.identityId] }) else {
+      throw Refusal("invalid api session: its identity is gone", .invalidAPISession)
+    }
     guard !identity.isDisabled(at: core.now) else { throw Refusal("identity \"\(identity.name)\" is disabled", .accessDenied) }
     return session
   }

@@ -24,7 +24,9 @@ struct RouterAdmission: Sendable {
     guard let peer = await request.peer.verified(by: core.pki.anchors, now: core.now.date) else { return refuse("no certificate of this network") }
     let hello: ControlMessages.RouterHello
     do { hello = try ControlMessages.RouterHello(parsing: request.hello) } catch { return refuse("hello: \(error)") }
-    guard let router = core.model({ $0.edgeRouters[hello.routerID] }) else { return refuse("router \(hello.routerID) is not known; create it and enroll it") }
+    guard let router = core.model({ $0.edgeRouters[hello.routerID] }) else {
+      return refuse("router \(hello.routerID) is not known; create it and enroll it")
+    }
     guard let fingerprint = router.fingerprint, router.isVerified else { return refuse("router \(router.name) has not enrolled") }
     guard fingerprint == peer.fingerprint else {
       return refuse("router \(router.name) presented certificate \(peer.fingerprint), enrolled was \(fingerprint)")

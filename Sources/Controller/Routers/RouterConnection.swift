@@ -32,7 +32,8 @@ struct RouterConnection: Sendable {
       $0.connectedAt = now
       $0.syncStatus = "SYNC_HELLO_WAIT"
       $0.version = RouterVersionInfo(
-        version: hello.version.version, revision: hello.version.revision, buildDate: hello.version.buildDate, os: hello.version.os, arch: hello.version.arch)
+        version: hello.version.version, revision: hello.version.revision, buildDate: hello.version.buildDate, os: hello.version.os,
+        arch: hello.version.arch)
     }
     core.facts.routerOnline(router, true)
     core.logger.info("router connected", metadata: ["router": "\(router)", "version": "\(hello.version.version)"])
@@ -207,7 +208,9 @@ struct RouterConnection: Sendable {
         channel.reply(refusal.message(), to: message)
       case .quiesce, .dequiesce:
         let precedence: Wire.Precedence = message.contentType == .quiesce ? .failed : .default
-        fleet.withTerminators { table in for terminator in table.of(router: router) { table.update(terminator.id, cost: nil, precedence: precedence.model) } }
+        fleet.withTerminators { table in
+          for terminator in table.of(router: router) { table.update(terminator.id, cost: nil, precedence: precedence.model) }
+        }
         channel.reply(Wire.Message.result(success: true, text: "", replyTo: message), to: message)
       default: break  // Links, metrics, alerts and traces: of no consequence in a network whose circuits stay on one router.
       }
@@ -222,7 +225,8 @@ struct RouterConnection: Sendable {
     func refuse(_ error: StructuredError, circuit: String? = nil) {
       core.facts.circuitFailed()
       channel.reply(
-        ControlMessages.Failure(replyFor: message.sequence, text: error.message, code: error.code, retryHint: error.retryHint, circuitID: circuit).message(),
+        ControlMessages.Failure(replyFor: message.sequence, text: error.message, code: error.code, retryHint: error.retryHint, circuitID: circuit)
+          .message(),
         to: message)
     }
     do {
@@ -293,7 +297,9 @@ struct RouterConnection: Sendable {
       guard let circuit = known[id] else { continue }
       let service = core.model { $0.services[circuit.serviceID] }
       let idle = (confirmation.idleTimes[id] ?? 0) / 1_000_000
-      if service == nil || (service?.maxIdleTimeMillis ?? 0 > 0 && idle >= Int64(service?.maxIdleTimeMillis ?? 0)) { fleet.handle(.remove(circuit: id)) }
+      if service == nil || (service?.maxIdleTimeMillis ?? 0 > 0 && idle >= Int64(service?.maxIdleTimeMillis ?? 0)) {
+        fleet.handle(.remove(circuit: id))
+      }
     }
   }
 
@@ -321,14 +327,18 @@ struct RouterConnection: Sendable {
       guard request.cost <= 65535 else { return refuse("cost \(request.cost) exceeds 65535", .invalidCost) }
       let terminator = LiveTerminator(
         id: request.address, serviceID: service.id, routerID: router, hostID: api.identityId, instance: request.instanceID, address: request.address,
-        cost: Int(request.cost), precedence: Model.Precedence(wire: request.precedence), peerData: request.peerData.mapValues { Array($0) }, createdAt: core.now)
+        cost: Int(request.cost), precedence: Model.Precedence(wire: request.precedence), peerData: request.peerData.mapValues { Array($0) },
+        createdAt: core.now)
       let refusal = fleet.withTerminators { table -> (String, EdgeErrorCode)? in
         if let old = table[terminator.id] {
-          guard old.serviceID == terminator.serviceID, old.routerID == router, old.hostID == terminator.hostID, old.binding == terminator.binding else {
+          guard old.serviceID == terminator.serviceID, old.routerID == router, old.hostID == terminator.hostID, old.binding == terminator.binding
+          else {
             return ("terminator id \(terminator.id) is taken", .invalidTerminator)
           }
         }
-        let rivals = table.of(service: service.id).filter { !$0.instance.isEmpty && $0.instance == terminator.instance && $0.hostID != terminator.hostID }
+        let rivals = table.of(service: service.id).filter {
+          !$0.instance.isEmpty && $0.instance == terminator.instance && $0.hostID != terminator.hostID
+        }
         guard rivals.isEmpty else { return ("instance \(terminator.instance) of the service is hosted by another identity", .invalidInstanceID) }
         table.put(terminator)
         return nil
@@ -337,7 +347,8 @@ struct RouterConnection: Sendable {
       core.facts.terminatorMade()
       answer(.success)
     } catch {
-      let kind: EdgeCtrlCreateTerminatorResult = [.invalidAPISession, .invalidSession].contains(error.error.code) ? .failedInvalidSession : .failedOther
+      let kind: EdgeCtrlCreateTerminatorResult =
+        [.invalidAPISession, .invalidSession].contains(error.error.code) ? .failedInvalidSession : .failedOther
       answer(kind, error.error)
     }
   }
@@ -355,7 +366,8 @@ struct RouterConnection: Sendable {
       channel.reply(Wire.Message(contentType: .updateTerminatorResponse), to: message)
     } else {
       channel.reply(
-        ControlMessages.Failure(replyFor: message.sequence, text: "terminator \(request.terminatorID) is not known", code: .invalidTerminator).message(),
+        ControlMessages.Failure(replyFor: message.sequence, text: "terminator \(request.terminatorID) is not known", code: .invalidTerminator)
+          .message(),
         to: message)
     }
   }
@@ -400,7 +412,8 @@ struct RouterConnection: Sendable {
     let fingerprint = core.model { $0.edgeRouters[request.routerID]?.fingerprint }
     let isGenuine = fingerprint.map { request.fingerprints.contains($0) } ?? false
     channel.reply(
-      Wire.Message.result(success: isGenuine, text: isGenuine ? "" : "router \(request.routerID) did not enroll with that certificate", replyTo: message),
+      Wire.Message.result(
+        success: isGenuine, text: isGenuine ? "" : "router \(request.routerID) did not enroll with that certificate", replyTo: message),
       to: message)
   }
 

@@ -1,5 +1,5 @@
-public import Model
 import Foundation
+public import Model
 import SwiftProtobuf
 public import Wire
 import WireSchemas
@@ -19,7 +19,8 @@ public struct Circuit: Sendable, Equatable {
   public let createdAt: Timestamp
 
   public init(
-    id: String, serviceID: String, clientID: String, hostID: String, terminatorID: String, path: [String], ingressAddress: String, egressAddress: String,
+    id: String, serviceID: String, clientID: String, hostID: String, terminatorID: String, path: [String], ingressAddress: String,
+    egressAddress: String,
     createdAt: Timestamp
   ) {
     self.id = id
@@ -47,7 +48,8 @@ public struct CircuitRequest: Sendable {
   public var peerData: [UInt32: [UInt8]]
 
   public init(
-    ticket: UInt64, serviceID: String, strategy: TerminatorStrategy, encryptionRequired: Bool, instance: String, ingressRouter: String, clientID: String,
+    ticket: UInt64, serviceID: String, strategy: TerminatorStrategy, encryptionRequired: Bool, instance: String, ingressRouter: String,
+    clientID: String,
     peerData: [UInt32: [UInt8]]
   ) {
     self.ticket = ticket
@@ -157,7 +159,8 @@ public struct CircuitEngine: Sendable {
 
   private mutating func create(_ request: CircuitRequest, now: Timestamp, random: inout some RandomNumberGenerator) -> [Action] {
     if request.encryptionRequired, request.peerData[UInt32(HeaderID.publicKey.rawValue)] == nil {
-      let error = StructuredError(message: "encryption required on service, initiator did not send public header", code: .encryptionDataMissing, retryHint: .startOver)
+      let error = StructuredError(
+        message: "encryption required on service, initiator did not send public header", code: .encryptionDataMissing, retryHint: .startOver)
       return [.failed(ticket: request.ticket, circuit: "", error)]
     }
     // At most 15 bytes, so that links can carry it in a compact form (fabric-planes.md 7.4).
@@ -185,10 +188,14 @@ public struct CircuitEngine: Sendable {
       }
       let circuit = Circuit(
         id: circuitID, serviceID: request.serviceID, clientID: request.clientID, hostID: terminator.hostID, terminatorID: terminator.id,
-        path: [request.ingressRouter], ingressAddress: EntityID.uuidBase62(using: &random), egressAddress: EntityID.uuidBase62(using: &random), createdAt: now)
-      pending[circuitID] = Attempt(request: request, circuit: circuit, number: number, deadline: deadline, answered: false, tried: tried.union([terminator.id]))
+        path: [request.ingressRouter], ingressAddress: EntityID.uuidBase62(using: &random), egressAddress: EntityID.uuidBase62(using: &random),
+        createdAt: now)
+      pending[circuitID] = Attempt(
+        request: request, circuit: circuit, number: number, deadline: deadline, answered: false, tried: tried.union([terminator.id]))
       return [
-        .send(router: request.ingressRouter, route(circuit, terminator: terminator, attempt: number, remaining: deadline.milliseconds(since: now), peerData: request.peerData)),
+        .send(
+          router: request.ingressRouter,
+          route(circuit, terminator: terminator, attempt: number, remaining: deadline.milliseconds(since: now), peerData: request.peerData)),
         .wake(circuit: circuitID, attempt: number, after: max(1, deadline.milliseconds(since: now))),
       ]
     }
@@ -204,7 +211,9 @@ public struct CircuitEngine: Sendable {
     if attempt.request.strategy == .sticky { merged[UInt32(ControlHeader.stickinessToken.rawValue)] = Array(circuit.terminatorID.utf8) }
     if attempt.request.encryptionRequired, merged[UInt32(HeaderID.publicKey.rawValue)] == nil {
       let error = StructuredError(message: "encryption required on service, terminator did not send public header", code: .encryptionDataMissing)
-      return circuit.path.map { .send(router: $0, unroute(circuit.id, now: true)) } + [.failed(ticket: attempt.request.ticket, circuit: circuit.id, error)]
+      return circuit.path.map { .send(router: $0, unroute(circuit.id, now: true)) } + [
+        .failed(ticket: attempt.request.ticket, circuit: circuit.id, error)
+      ]
     }
     circuits[circuit.id] = circuit
     terminators.succeeded(circuit.terminatorID)
@@ -225,7 +234,8 @@ public struct CircuitEngine: Sendable {
     if Int(attempt.number) + 1 < settings.attempts, now < attempt.deadline {
       return actions
         + self.attempt(
-          attempt.request, circuitID: circuit.id, number: attempt.number + 1, tried: attempt.tried, deadline: attempt.deadline, now: now, random: &random)
+          attempt.request, circuitID: circuit.id, number: attempt.number + 1, tried: attempt.tried, deadline: attempt.deadline, now: now,
+          random: &random)
     }
     pending[circuit.id] = nil
     let message =

@@ -126,7 +126,8 @@ public struct TerminatorTable: Sendable {
   ///   - pathCost: cost from the ingress router to a router, nil when there is no path.
   ///   - sticky: the terminator a dialler had before, for strategy `sticky`.
   public func select(
-    service: String, instance: String, strategy: TerminatorStrategy, online: (String) -> Bool, pathCost: (String) -> Int?, sticky: String?, excluding: Set<String>,
+    service: String, instance: String, strategy: TerminatorStrategy, online: (String) -> Bool, pathCost: (String) -> Int?, sticky: String?,
+    excluding: Set<String>,
     random: inout some RandomNumberGenerator
   ) -> Result<LiveTerminator, Failure> {
     let candidates = of(service: service).filter { $0.instance == instance }

@@ -87,7 +87,7 @@ extension ControllerCore {
       $0.ids = removed.api.map(\.id)
     }
     fleet.broadcast(Wire.Message(.apiSessionRemoved, message))
-    for session in removed.api { facts.apiSessionEnded(session.identityId) }
+    for _ in removed.api { facts.apiSessionEnded() }
   }
 
   /// Ends service sessions; routers close the circuits and terminators made with them.

@@ -101,6 +101,14 @@ actor ControllerCore {
       "server certificate renewed", metadata: ["fingerprint": "\(signer.sha1Fingerprint)", "notAfter": "\(Timestamp(signer.notValidAfter))"])
   }
 
+  /// Withdraws replaced certificates whose last token has expired.
+  func forgetOldKeys() async throws {
+    let now = self.now
+    let old = model { $0.publicKeys.values.filter { $0.publishedUntil.map { $0 < now } ?? false }.map(\.id) }
+    guard !old.isEmpty else { return }
+    _ = try await write(.system()) { transaction in for id in old { try transaction.delete(PublicKeyRecord.self, id) } }
+  }
+
   private static func putKey(_ certificate: Certificate, publishedUntil: Timestamp?, _ transaction: StoreTransaction) throws {
     let id = certificate.sha1Fingerprint
     if let known = try transaction.get(PublicKeyRecord.self, id), known.publishedUntil == publishedUntil { return }

@@ -77,6 +77,7 @@ struct SessionDesk: Sendable {
       }
     } catch let error as APIError where error.code == .invalidAuth {
       attempts.failed(address, now: core.now)
+      core.facts.loginRefused()
       throw error
     }
     guard let identity = core.model({ $0.identities[proof.authenticator.identityId] }), !identity.isDisabled(at: core.now) else {
@@ -231,6 +232,7 @@ struct SessionDesk: Sendable {
       // Routers and clients with slow clocks must not find it in their future.
       issuedAt: now.secondsSinceEpoch - 60, expiresAt: now.secondsSinceEpoch + Int64(SessionRegistry.tokenLifetime))
     let token = try await core.pki.signer.sign(claims)
+    core.facts.serviceSessionMade()
     return try await core.sessions.addIfAbsent(
       ServiceSession(
         id: sessionID, apiSessionId: caller.apiSessionID, identityId: caller.identityID, serviceId: id, type: type, token: token,

@@ -105,7 +105,12 @@ final class SessionRegistry: Sendable {
     if removed.0.isEmpty { return ([], []) }
     _ = try await store.write(.system("session"), now: now) { transaction in
       for session in removed.1 { try transaction.delete(ServiceSession.self, session.id) }
-      for session in removed.0 { try transaction.delete(APISession.self, session.id) }
+      for session in removed.0 {
+        for certificate in try transaction.all(APISessionCertificate.self, field: "apiSessionId", equals: session.id) {
+          try transaction.delete(APISessionCertificate.self, certificate.id)
+        }
+        try transaction.delete(APISession.self, session.id)
+      }
     }
     return removed
   }
@@ -117,6 +122,18 @@ final class SessionRegistry: Sendable {
       for session in removed { try transaction.delete(ServiceSession.self, session.id) }
     }
     return removed
+  }
+
+  /// Changes the certificates an API session may be used with. - Returns: the session as it is now, nil when it is gone.
+  func changeFingerprints(of id: String, now: Timestamp, _ change: @Sendable (inout [String]) -> Void) async throws -> APISession? {
+    let changed = state.withLockedValue { state in
+      guard var session = state.api[id] else { return APISession?.none }
+      change(&session.certificateFingerprints)
+      state.api[id] = session
+      return session
+    }
+    if let changed { _ = try await store.write(.system("session"), now: now) { try $0.put(changed) } }
+    return changed
   }
 
   /// Service sessions of an identity for a service, for rights that were lost.

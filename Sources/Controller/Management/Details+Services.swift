@@ -10,9 +10,16 @@ extension EdgeService: DetailedEntity {
     object["isFabricOnly"] = nil
     let actions = view.core.model { $0.access.grants.actions(identity: view.caller.identityID, service: id) }
     object["permissions"] = actions.isEmpty ? ["Invalid"] : JSONValue(AccessAction.allCases.filter(actions.contains).map(\.rawValue))
-    object["postureQueries"] = []
+    object["postureQueries"] = .array(AccessAction.allCases.flatMap { postureSets(view, $0) })
     object["config"] = .object(config(view))
     return object
+  }
+
+  /// One set for each policy that grants the action; SDKs notice gained and lost rights by their ids (edge-client-api.md 5.6).
+  private func postureSets(_ view: DetailView, _ action: AccessAction) -> [JSONValue] {
+    view.core.model { $0.access.grants.policies(identity: view.caller.identityID, service: id, action: action) }.sorted().map { policy in
+      ["policyId": .string(policy), "policyType": .string(action.rawValue), "isPassing": true, "postureQueries": []]
+    }
   }
 
   /// Data of the wanted config types by name, with the overrides of who looks.

@@ -27,11 +27,13 @@ struct Resource<E: DetailedEntity>: Sendable {
   }
 
   /// One page of what matches the request.
-  /// - Parameter ids: only these are considered.
-  func list(_ request: APIRequest, _ caller: Caller, ids: Set<String>? = nil) async throws -> APIResponse {
+  /// - Parameters:
+  ///   - ids: only these are considered.
+  ///   - configTypes: whose data services show; nil takes those the request names.
+  func list(_ request: APIRequest, _ caller: Caller, ids: Set<String>? = nil, configTypes types: Set<String>? = nil) async throws -> APIResponse {
     let query = try ListQuery(request)
     let core = core
-    let configTypes = Set(request.queryList("configTypes"))
+    let configTypes = types ?? Set(request.queryList("configTypes"))
     var considered = ids
     if let matching = try Roles.filter(core, E.kind, request) { considered = considered?.intersection(matching) ?? matching }
     let wanted = considered

@@ -35,7 +35,6 @@ struct RouterConnection: Sendable {
         version: hello.version.version, revision: hello.version.revision, buildDate: hello.version.buildDate, os: hello.version.os,
         arch: hello.version.arch)
     }
-    core.facts.routerOnline(router, true)
     core.logger.info("router connected", metadata: ["router": "\(router)", "version": "\(hello.version.version)"])
     channel.post(controllerAddresses())
     await withDiscardingTaskGroup { group in
@@ -52,7 +51,6 @@ struct RouterConnection: Sendable {
       $0.identities = []
       $0.syncStatus = "SYNC_DISCONNECTED"
     }
-    core.facts.routerOnline(router, false)
     core.logger.info("router disconnected", metadata: ["router": "\(router)"])
   }
 
@@ -140,6 +138,10 @@ struct RouterConnection: Sendable {
       $0.identityID = session.identityId
       $0.certFingerprints = session.certificateFingerprints
     }
+  }
+
+  static func updated(_ session: APISession) -> Wire.Message {
+    Wire.Message(.apiSessionUpdated, EdgeCtrlApiSessionUpdated.with { $0.apiSessions = [wire(session)] })
   }
 
   /// Asks the router which of the terminators known here it still serves; the others are dropped (fabric-planes.md 5.6).

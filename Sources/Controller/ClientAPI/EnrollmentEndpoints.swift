@@ -1,0 +1,64 @@
+import Model
+import PKI
+import REST
+import Store
+
+/// Enrollment, open to whoever holds a token (edge-client-api.md 2.4, 2.7).
+enum EnrollmentEndpoints {
+  static func all(_ core: ControllerCore) -> [Endpoint] {
+    let desk = EnrollmentDesk(core: core)
+    return [
+      .open("POST", "/enroll", "Redeem an enrollment token") { request in
+        let word = request.query("method") ?? "ott"
+        guard let method = EnrollmentMethod(rawValue: word) else {
+          throw APIError(.invalidEnrollMethod, "There is no enrollment method \(word.prefix(50))")
+        }
+        return try await redeem(desk, request, method: method, token: request.query("token"))
+      },
+      .open("POST", "/enroll/extend/router", "New certificates for an enrolled router") { request in
+        let body = try request.object()
+        let issued = try await desk.extendRouter(request.peer, client: text(body, clientNames), server: text(body, serverNames))
+        return .data(["cert": .string(issued.client.pem), "serverCert": .string(issued.server.pem)])
+      },
+    ]
+      + [EnrollmentMethod.ott, .updb, .erott].map { method in
+        .open("POST", "/enroll/\(method.rawValue)", "Redeem a token of method \(method.rawValue)") { request in
+          try await redeem(desk, request, method: method, token: request.query("token"))
+        }
+      }
+  }
+
+  private static let clientNames = ["certCsr", "clientCsr"]
+  private static let serverNames = ["serverCertCsr", "serverCsr"]
+
+  private static func text(_ body: JSONObject, _ names: [String]) throws -> String {
+    for name in names { if let text = try body.string(name) { return text } }
+    return ""
+  }
+
+  private static func redeem(_ desk: EnrollmentDesk, _ request: APIRequest, method: EnrollmentMethod, token: String?) async throws -> APIResponse {
+    // A request may name its token and its signing request in JSON, or send the signing request alone.
+    var body: JSONObject = [:]
+    switch request.mediaType {
+    case "application/json": body = try request.object()
+    case "", "text/plain", "application/x-pem-file", "application/pkcs7": body["clientCsr"] = .string(String(decoding: request.body, as: UTF8.self))
+    case let type: throw APIError(.unsupportedMedia, "A body of type \(type.prefix(100)) cannot be enrolled; send JSON or a PEM signing request")
+    }
+    let enrollment = try await desk.pending(token: try token ?? body.string("token") ?? "", method: method)
+    switch method {
+    case .ott:
+      let chain = try await desk.redeemIdentity(enrollment, csr: try text(body, clientNames.reversed()))
+      return .data(["cert": .string(chain.pem), "ca": .string(desk.core.pki.bundlePEM)])
+    case .updb:
+      let name = try await desk.redeemPassword(
+        enrollment, username: try body.string("username"), password: try body.required("password", body.string("password")))
+      return .data(["username": .string(name)])
+    case .erott:
+      let issued = try await desk.redeemRouter(enrollment, client: try text(body, clientNames), server: try text(body, serverNames))
+      return .data([
+        "cert": .string(issued.client.pem), "serverCert": .string(issued.server.pem), "ca": .string(desk.core.pki.bundlePEM),
+      ])
+    case .ottca, .trott: throw APIError(.invalidEnrollMethod, "This network has no enrollments of method \(method.rawValue)")
+    }
+  }
+}

@@ -1,0 +1,148 @@
+import Access
+import Authentication
+import Model
+import PKI
+import REST
+import Store
+import Transport
+import X509
+
+/// The caller's own identity, routers and authenticators (edge-client-api.md 2.9, 2.10, 5.2, 5.3).
+enum IdentityEndpoints {
+  /// In every API.
+  static func shared(_ core: ControllerCore) -> [Endpoint] {
+    [
+      Endpoint("GET", "/current-identity", "Show the caller") { _, caller in
+        .data(
+          .object(
+            try await core.store.read { reader in
+              var object = try reader.require(Identity.self, caller.identityID).detail(DetailView(core: core, reader: reader, caller: caller))
+              object["_links"] = ["self": ["href": "./current-identity"]]
+              // Tokens of outstanding invitations are the administrator's to hand out.
+              object["enrollment"] = [:]
+              return object
+            }))
+      }
+    ] + authenticators(core)
+  }
+
+  static func client(_ core: ControllerCore) -> [Endpoint] {
+    [
+      Endpoint("GET", "/current-identity/edge-routers", "Edge routers the caller may use") { request, caller in
+        let ids = core.model { state in
+          (caller.isAdmin ? Set(state.edgeRouters.keys) : state.access.routers(identity: caller.identityID))
+            .filter { state.edgeRouters[$0]?.isVerified == true }
+        }
+        return try await ClientAPI.page(core, EdgeRouterEntity.self, request, ids: { _ in ids }) { router in
+          [
+            "id": .string(router.id), "createdAt": .string(router.createdAt.text), "updatedAt": .string(router.updatedAt.text),
+            "tags": .object(router.tags), "_links": Rendering.links("edge-routers", router.id),
+          ].merging(try Rendering.routerCommon(router, core.routers[router.id])) { $1 }
+        }
+      }
+    ]
+  }
+
+  private static func authenticators(_ core: ControllerCore) -> [Endpoint] {
+    let base = "/current-identity/authenticators"
+    return [
+      Endpoint("GET", base, "Authenticators of the caller") { request, caller in
+        let own = try await core.store.read { try $0.all(Authenticator.self, field: "identityId", equals: caller.identityID).map(\.id) }
+        return try await Resource<Authenticator>(core: core).list(request, caller, ids: Set(own))
+      },
+      Endpoint("GET", base + "/{id}", "An authenticator of the caller") { request, caller in
+        let own = try await owned(core, request, caller)
+        return .data(.object(try await core.store.read { try own.detail(DetailView(core: core, reader: $0, caller: caller)) }))
+      },
+      Endpoint("POST", base + "/{id}/extend", "Ask for a new certificate") { request, caller in
+        let body = try request.object()
+        let chain = try await CertificateExtension(core: core).request(
+          request.parameter("id"), caller, request.peer, csr: try body.required("clientCertCsr", body.string("clientCertCsr")))
+        return .data(["clientCert": .string(chain.pem), "ca": .string(core.pki.bundlePEM)])
+      },
+      Endpoint("POST", base + "/{id}/extend-verify", "Take a new certificate into use") { request, caller in
+        let body = try request.object()
+        try await CertificateExtension(core: core).activate(
+          request.parameter("id"), caller, pem: try body.required("clientCert", body.string("clientCert")))
+        return .empty
+      },
+    ]
+      + [("PUT", false), ("PATCH", true)].map { method, partial in
+        Endpoint(method, base + "/{id}", "Change user name or password") { request, caller in
+          let own = try await owned(core, request, caller)
+          let body = try request.object()
+          guard own.method == .updb else { throw OperationError.authenticatorCannotChange(reason: "it is a certificate; extend it instead") }
+          let current = try body.required("currentPassword", body.string("currentPassword"))
+          guard try await core.passwords.verify(current, against: own.password) else { throw APIError.unauthorized }
+          try await Operations(core, request, caller).updateAuthenticator(own.id, body, partial: partial)
+          return .empty
+        }
+      }
+  }
+
+  private static func owned(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller) async throws -> Authenticator {
+    let id = request.parameter("id")
+    guard let found = try await core.store.read({ try $0.get(Authenticator.self, id) }), found.identityId == caller.identityID else {
+      throw StoreError.notFound(kind: .authenticators, id: id)
+    }
+    return found
+  }
+}
+
+/// Rolls the certificate of an identity: the new one is pending until its holder shows that it arrived; until then the old one is good.
+struct CertificateExtension: Sendable {
+  let core: ControllerCore
+
+  func request(_ id: String, _ caller: Caller, _ peer: PresentedPeer, csr text: String) async throws -> CertificateChain {
+    let authenticator = try await extendable(id, caller)
+    guard let shown = peer.fingerprint, shown == authenticator.fingerprint else { throw APIError.unauthorized }
+    let chain = try EnrollmentDesk(core: core).certify(identity: caller.identityID, EnrollmentDesk.request(text))
+    try await core.write(context(caller)) { transaction in
+      var stored = try transaction.require(Authenticator.self, id)
+      stored.unverifiedFingerprint = chain.leaf.sha1Fingerprint
+      stored.unverifiedCertPem = chain.pem
+      try transaction.put(stored)
+    }
+    return chain
+  }
+
+  /// - Parameter pem: only its first certificate counts; SDKs send the whole chain.
+  func activate(_ id: String, _ caller: Caller, pem: String) async throws {
+    let old = try await extendable(id, caller)
+    guard let leaf = try? Certificate.list(pem: pem).first else {
+      throw APIError(.invalidClientCertificate, "clientCert holds no certificate in PEM")
+    }
+    let fingerprint = leaf.sha1Fingerprint
+    try await core.write(context(caller)) { transaction in
+      var stored = try transaction.require(Authenticator.self, id)
+      guard stored.unverifiedFingerprint == fingerprint else {
+        throw APIError(.invalidClientCertificate, "The certificate is not the one that was issued last for authenticator \(id)")
+      }
+      stored.fingerprint = fingerprint
+      stored.certPem = stored.unverifiedCertPem
+      stored.unverifiedFingerprint = nil
+      stored.unverifiedCertPem = nil
+      stored.isExtendRequested = false
+      stored.isKeyRollRequested = false
+      try transaction.put(stored)
+    }
+    // Sessions made with the old certificate go on with the new one.
+    let desk = SessionDesk(core: core)
+    for session in core.sessions.apiSessions where session.authenticatorId == id && session.certificateFingerprints.contains(old.fingerprint ?? "") {
+      try await desk.changeFingerprints(of: session.id) { $0.append(fingerprint) }
+    }
+  }
+
+  private func extendable(_ id: String, _ caller: Caller) async throws -> Authenticator {
+    guard let found = try await core.store.read({ try $0.get(Authenticator.self, id) }) else { throw StoreError.notFound(kind: .authenticators, id: id) }
+    guard found.identityId == caller.identityID else { throw APIError.unauthorized }
+    guard found.method == .cert, found.isIssuedByNetwork else {
+      throw OperationError.authenticatorCannotChange(reason: "only certificates that this network issued can be extended")
+    }
+    return found
+  }
+
+  private func context(_ caller: Caller) -> ChangeContext {
+    ChangeContext(authorID: caller.identityID, authorName: caller.identityName, source: "rest.client")
+  }
+}

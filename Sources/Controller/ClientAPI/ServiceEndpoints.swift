@@ -1,0 +1,109 @@
+import Access
+import Fabric
+import Model
+import REST
+import Store
+
+/// Services of the caller and sessions for them (edge-client-api.md 5.5 to 5.9, 5.12).
+enum ServiceEndpoints {
+  static func all(_ desk: SessionDesk) -> [Endpoint] { services(desk) + sessions(desk) + posture() }
+
+  private static func services(_ desk: SessionDesk) -> [Endpoint] {
+    let core = desk.core
+    return [
+      Endpoint("GET", "/services", "Services the caller may dial or host") { request, caller in
+        try await Resource<EdgeService>(core: core).list(
+          request, caller, ids: core.model { $0.access.grants.services(for: caller.identityID) }, configTypes: try configTypes(desk, request, caller))
+      },
+      Endpoint("GET", "/services/{id}", "A service the caller may dial or host") { request, caller in
+        let service = try visible(core, request, caller)
+        let types = try configTypes(desk, request, caller)
+        return .data(
+          .object(try await core.store.read { try service.detail(DetailView(core: core, reader: $0, caller: caller, configTypes: types)) }))
+      },
+      Endpoint("GET", "/services/{id}/edge-routers", "Edge routers for a service") { request, caller in
+        let service = try visible(core, request, caller)
+        let routers = try desk.routers(identity: caller.identityID, service: service.id).map { router in
+          JSONValue.object(try Rendering.routerCommon(router, core.routers[router.id]))
+        }
+        return .data(["edgeRouters": .array(routers)])
+      },
+      Endpoint("GET", "/services/{id}/terminators", "Hosts of a service, for dialling one of them") { request, caller in
+        let service = try visible(core, request, caller)
+        let terminators = core.liveTerminators.filter { $0.serviceID == service.id }.sorted { $0.id < $1.id }.map { terminator -> JSONValue in
+          [
+            "id": .string(terminator.id), "createdAt": .string(terminator.createdAt.text), "updatedAt": .string(terminator.createdAt.text),
+            "_links": Rendering.links("terminators", terminator.id), "tags": [:], "identity": .string(terminator.instance),
+            "routerId": .string(terminator.routerID), "serviceId": .string(service.id),
+            "service": Rendering.reference(.services, service.id, service.name),
+          ]
+        }
+        return .list(terminators, query: try ListQuery(request))
+      },
+    ]
+  }
+
+  private static func visible(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller) throws -> EdgeService {
+    let id = request.parameter("id")
+    let service = core.model { state in
+      state.access.grants.actions(identity: caller.identityID, service: id).isEmpty ? nil : state.services[id]
+    }
+    guard let service else { throw StoreError.notFound(kind: .services, id: id) }
+    return service
+  }
+
+  /// Config types of the request, else those the session was made with.
+  private static func configTypes(_ desk: SessionDesk, _ request: APIRequest, _ caller: Caller) throws -> Set<String> {
+    let asked = request.queryList("configTypes")
+    return Set(asked.isEmpty ? try desk.session(of: caller).configTypes : asked)
+  }
+
+  private static func sessions(_ desk: SessionDesk) -> [Endpoint] {
+    let core = desk.core
+    @Sendable func owned(_ request: APIRequest, _ caller: Caller) throws -> ServiceSession {
+      let id = request.parameter("id")
+      guard let session = core.sessions.serviceSession(id), session.apiSessionId == caller.apiSessionID else {
+        throw StoreError.notFound(kind: .sessions, id: id)
+      }
+      return session
+    }
+    return [
+      Endpoint("POST", "/sessions", "A session for a service") { request, caller in
+        let body = try request.object()
+        let word = try body.string("type") ?? PolicyType.dial.rawValue
+        guard let type = PolicyType(rawValue: word) else {
+          throw APIError.field("type", "type in body should be one of [Dial Bind]", value: .string(word))
+        }
+        let session = try await desk.serviceSession(caller, service: try body.required("serviceId", body.string("serviceId")), type: type)
+        return .data(.object(try desk.render(session)), status: 201)
+      },
+      Endpoint("GET", "/sessions", "Sessions of the session in use") { request, caller in
+        let ids = Set(core.sessions.serviceSessions(apiSession: caller.apiSessionID).map(\.id))
+        return try await ClientAPI.page(core, ServiceSession.self, request, ids: { _ in ids }) { try desk.render($0) }
+      },
+      Endpoint("GET", "/sessions/{id}", "A session for a service") { request, caller in
+        .data(.object(try desk.render(try owned(request, caller))))
+      },
+      Endpoint("DELETE", "/sessions/{id}", "End a session for a service") { request, caller in
+        try await core.endSessions(serviceSessions: [try owned(request, caller).id])
+        return .empty
+      },
+    ]
+  }
+
+  /// No policy of this network asks for posture: what SDKs report is read and changes nothing.
+  private static func posture() -> [Endpoint] {
+    [
+      Endpoint("POST", "/posture-response", "Report posture") { request, _ in
+        _ = try request.object()
+        return .data(["services": []], status: 201)
+      },
+      Endpoint("POST", "/posture-response-bulk", "Report posture") { request, _ in
+        guard request.body.isEmpty || (try? JSONValue(parsing: request.body))?.arrayValue != nil else {
+          throw APIError(.couldNotParseBody, "The body of the request must be an array of posture responses")
+        }
+        return .data(["services": []])
+      },
+    ]
+  }
+}

@@ -1,0 +1,116 @@
+import Authentication
+public import Logging
+import Model
+import NIOConcurrencyHelpers
+public import NIOCore
+import NIOPosix
+import PKI
+import REST
+public import ServiceLifecycle
+import Transport
+import Wire
+
+/// A running controller: one TLS port for the APIs and the control channels of routers, told apart by ALPN.
+public final class ControllerNode: Service {
+  private let core: ControllerCore
+  private let listeners: [TLSListener]
+  private let logger: Logger
+  private let bound = NIOLockedValueBox<[SocketAddress]>([])
+
+  /// Opens the store, making keys, certificates and built-in rows at the first start. Binds nothing yet.
+  /// - Throws: `StoreError`, `PKIError`, or an error of the file system.
+  public init(configuration: ControllerConfiguration, logger: Logger) async throws {
+    let core = try await ControllerCore(configuration: configuration, logger: logger)
+    self.core = core
+    self.logger = logger
+    let http = HTTPAcceptor(Self.server(core), logger: logger, requestID: { EntityID.short() })
+    let routers = RouterAdmission(core: core, fleet: core.fleet).acceptor
+    listeners = configuration.listeners.map { address in
+      TLSListener(
+        host: address.host, port: address.port, identity: core.pki.serverIdentity,
+        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: http), (alpn: [ALPN.control], acceptor: routers)], fallback: http, logger: logger)
+    }
+  }
+
+  /// All APIs of a controller, as one server.
+  static func server(_ core: ControllerCore) -> APIServer {
+    let desk = SessionDesk(core: core)
+    let client = API(basePaths: [InformationEndpoints.clientPath, InformationEndpoints.legacyClientPath], endpoints: ClientAPI.endpoints(desk))
+    let management = API(
+      basePaths: [InformationEndpoints.managementPath],
+      endpoints: ClientAPI.shared(desk, isAdminAPI: true) + ManagementAPI.endpoints(core: core))
+    return APIServer(
+      apis: [
+        client, management, API(basePaths: [MonitoringEndpoints.healthPath, MonitoringEndpoints.healthPath + "/v1"], endpoints: MonitoringEndpoints.health(core)),
+        API(basePaths: [MonitoringEndpoints.metricsPath], endpoints: MonitoringEndpoints.metrics(core)),
+      ], root: client,
+      // C SDKs take a new instance id for a restarted controller, and 0.29 crashes without one.
+      standing: [("ziti-instance-id", EntityID.uuid()), ("server", "ziti-controller/\(VersionInfo.current.version)")], logger: core.logger,
+      authenticate: { desk.caller($0) }, translate: { ManagementErrors.translate($0) })
+  }
+
+  public var provisioning: Provisioning { Provisioning(core: core) }
+
+  /// Base address of the APIs: `https://host:port`.
+  public var url: String { core.url }
+  /// Routers whose control channel is up.
+  public var connectedRouters: [String] { core.fleet.connected }
+  public var circuitCount: Int { core.fleet.circuits.count }
+
+  /// Renews the server certificate now; a new one is taken into use without a restart.
+  public func renewCertificates() async throws { try await core.renewCertificatesIfDue(force: true) }
+
+  /// Binds the ports. `run` does it if nobody did.
+  /// - Returns: the address of the first listener.
+  @discardableResult
+  public func start() async throws -> SocketAddress {
+    if let first = bound.withLockedValue({ $0.first }) { return first }
+    var addresses: [SocketAddress] = []
+    for listener in listeners { addresses.append(try await listener.start()) }
+    guard let first = addresses.first else { throw ConfigurationError(file: core.configuration.dataDirectory, "no listener is configured") }
+    if core.advertised.port == 0, let port = first.port { core.advertise(port: port) }
+    bound.withLockedValue { $0 = addresses }
+    return first
+  }
+
+  /// Serves until cancelled or until the service group shuts down.
+  public func run() async throws {
+    let address = try await start()
+    logger.info("controller serves", metadata: ["address": "\(address)", "url": "\(core.url)", "id": "\(core.pki.controllerID)"])
+    do {
+      try await cancelWhenGracefulShutdown {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+          for listener in self.listeners { group.addTask { try await listener.run() } }
+          group.addTask { await self.keepHouse() }
+          defer { group.cancelAll() }
+          do { try await group.next() } catch is CancellationError {}
+        }
+      }
+    } catch {
+      try? await core.sessions.flush(now: core.now)
+      throw error
+    }
+    try await core.sessions.flush(now: core.now)
+  }
+
+  /// What must happen now and then; a failure is logged and tried again at the next turn.
+  private func keepHouse() async {
+    var turn = 0
+    while !Task.isCancelled {
+      try? await Task.sleep(for: .seconds(5))
+      if Task.isCancelled { return }
+      turn += 1
+      do {
+        core.fleet.decayCosts()
+        try await core.endSessions(apiSessions: core.sessions.expired(now: core.now))
+        if turn.isMultiple(of: 12) {
+          try await core.sessions.flush(now: core.now)
+          try await core.renewCertificatesIfDue()
+          try await core.forgetOldKeys()
+        }
+      } catch {
+        logger.error("housekeeping failed", metadata: ["error": "\(error)"])
+      }
+    }
+  }
+}

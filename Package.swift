@@ -38,8 +38,8 @@ func floor(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
   .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
-  .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: settings)
 }
 
 let package = Package(
@@ -136,7 +136,12 @@ let package = Package(
     tests("ControllerTests", ["Controller", "Store", "Model", "REST", "Transport", "PKI", "Swiftlet", "Wire", x509]),
     tests("EdgeRouterTests", ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioEmbedded]),
     tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", nioCore, nioPosix, nioEmbedded]),
-    tests("EndToEndTests", ["Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Model", "PKI", "Wire", nioCore, nioPosix, logging]),
-    tests("InteropTests", ["Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Model", "PKI", nioCore, nioPosix, logging]),
+    // A network in the test's process, shared by the two targets below.
+    .target(
+      name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Transport", nioCore, nioPosix, logging], path: "Tests/NetworkFixture",
+      swiftSettings: settings),
+    tests("EndToEndTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "PKI", nioCore, nioPosix, logging, x509]),
+    // The scripts run in a virtual environment, from where they are.
+    tests("InteropTests", ["NetworkFixture", "Controller"], exclude: ["python"]),
   ]
 )

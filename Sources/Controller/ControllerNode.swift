@@ -77,6 +77,8 @@ public final class ControllerNode: Service {
   public func run() async throws {
     let address = try await start()
     logger.info("controller serves", metadata: ["address": "\(address)", "url": "\(core.url)", "id": "\(core.pki.controllerID)"])
+    defer { logger.info("controller stopped") }
+    let result: Result<Void, any Error>
     do {
       try await cancelWhenGracefulShutdown {
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -86,11 +88,13 @@ public final class ControllerNode: Service {
           do { try await group.next() } catch is CancellationError {}
         }
       }
+      result = .success(())
     } catch {
-      try? await core.sessions.flush(now: core.now)
-      throw error
+      result = .failure(error)
     }
-    try await core.sessions.flush(now: core.now)
+    // In a task of its own: this one may be cancelled, and a cancelled task cannot write.
+    try await Task { try await core.sessions.flush(now: core.now) }.value
+    try result.get()
   }
 
   /// What must happen now and then; a failure is logged and tried again at the next turn.

@@ -1,0 +1,154 @@
+// NetworkFixture: a whole network in the test's process: a controller and an edge router on loopback, with free ports and a directory of their own. It
+// tests nothing itself. Start reading at `Network`.
+
+public import Controller
+public import EdgeRouter
+import Foundation
+public import Logging
+import NIOCore
+import NIOPosix
+import Transport
+
+/// A controller with one edge router that any identity may use for any service.
+public actor Network {
+  public struct Failure: Error, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
+  }
+
+  public nonisolated let directory: String
+  public nonisolated let logger: Logger
+  private var configuration: ControllerConfiguration
+  private var controllerNode: ControllerNode
+  private var controllerTask: Task<Void, Never>?
+  private var routerNode: RouterNode?
+  private var routerTask: Task<Void, Never>?
+  private var routerPort = 0
+  public private(set) var routerID = ""
+
+  public var controller: ControllerNode { controllerNode }
+  public var provisioning: Provisioning { controllerNode.provisioning }
+  public var router: RouterNode? { routerNode }
+
+  private init(directory: String, configuration: ControllerConfiguration, controller: ControllerNode, logger: Logger) {
+    self.directory = directory
+    self.configuration = configuration
+    controllerNode = controller
+    self.logger = logger
+  }
+
+  /// Starts everything and waits until the router is connected.
+  /// - Parameter configure: changes the controller's configuration before its start.
+  public static func start(_ configure: (inout ControllerConfiguration) -> Void = { _ in }) async throws -> Network {
+    let directory = NSTemporaryDirectory() + "swiftlet-network-" + UUID().uuidString
+    var logger = Logger(label: "network")
+    logger.logLevel = ProcessInfo.processInfo.environment["SWIFTLET_TEST_LOG"].flatMap { Logger.Level(rawValue: $0) } ?? .critical
+    var configuration = ControllerConfiguration(dataDirectory: directory + "/controller", host: "127.0.0.1", port: 0)
+    configuration.serverNames = ["localhost"]
+    configure(&configuration)
+    let controller = try await ControllerNode(configuration: configuration, logger: logger)
+    let network = Network(directory: directory, configuration: configuration, controller: controller, logger: logger)
+    try await network.begin()
+    return network
+  }
+
+  private func begin() async throws {
+    let port = try await controllerNode.start().port ?? 0
+    // A restart must find its clients on the same port.
+    configuration.listeners[0].port = port
+    configuration.advertised.port = port
+    runController()
+    try await provisioning.setAdminPassword(username: "admin", password: "admin-password")
+    try await provisioning.createEdgeRouterPolicy(name: "all routers", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
+    try await provisioning.createServiceEdgeRouterPolicy(name: "all services", serviceRoles: ["#all"], edgeRouterRoles: ["#all"])
+    let invitation = try await provisioning.createEdgeRouter(name: "router")
+    routerID = invitation.id
+    try await RouterEnrollment.enroll(jwt: invitation.jwt, configuration: routerConfiguration())
+    try await startRouter()
+  }
+
+  private func routerConfiguration() throws -> RouterConfiguration {
+    let files = directory + "/router"
+    try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: true)
+    return RouterConfiguration(
+      identity: .init(directory: files), controllers: [PeerAddress(host: "127.0.0.1", port: configuration.advertised.port)],
+      listener: .init(host: "127.0.0.1", port: routerPort, advertised: PeerAddress(host: "127.0.0.1", port: routerPort)))
+  }
+
+  private func runController() {
+    let node = controllerNode
+    let logger = logger
+    controllerTask = Task { do { try await node.run() } catch { logger.error("controller ended: \(error)") } }
+  }
+
+  // MARK: Stopping and starting
+
+  public func stopController() async {
+    controllerTask?.cancel()
+    await controllerTask?.value
+    controllerTask = nil
+  }
+
+  public func startController() async throws {
+    controllerNode = try await ControllerNode(configuration: configuration, logger: logger)
+    try await controllerNode.start()
+    runController()
+  }
+
+  public func stopRouter() async {
+    routerTask?.cancel()
+    await routerTask?.value
+    routerTask = nil
+    routerNode = nil
+  }
+
+  public func startRouter() async throws {
+    let node = try await RouterNode(configuration: routerConfiguration(), logger: logger)
+    routerNode = node
+    routerPort = node.edgeAddress?.port ?? 0
+    let logger = logger
+    routerTask = Task { do { try await node.run() } catch { logger.error("router ended: \(error)") } }
+    let id = routerID
+    try await Self.wait("the router is connected") { [self] in await controller.connectedRouters.contains(id) }
+  }
+
+  public func stop() async {
+    await stopRouter()
+    await stopController()
+    try? FileManager.default.removeItem(atPath: directory)
+  }
+
+  // MARK: Model
+
+  /// An identity with its enrollment token.
+  public func invite(_ name: String, roles: [String] = []) async throws -> Provisioning.Invitation {
+    try await provisioning.createIdentity(name: name, roleAttributes: roles)
+  }
+
+  public struct ServiceIDs: Sendable {
+    public let service: String
+    public let dialPolicy: String
+    public let bindPolicy: String
+  }
+
+  /// A service that the given roles may dial and host.
+  @discardableResult
+  public func service(_ name: String, dial: [String] = ["#all"], bind: [String] = ["#all"], encrypted: Bool = true) async throws -> ServiceIDs {
+    let id = try await provisioning.createService(name: name, encryptionRequired: encrypted)
+    return ServiceIDs(
+      service: id,
+      dialPolicy: try await provisioning.createServicePolicy(name: "dial \(name)", type: .dial, identityRoles: dial, serviceRoles: ["@\(id)"]),
+      bindPolicy: try await provisioning.createServicePolicy(name: "bind \(name)", type: .bind, identityRoles: bind, serviceRoles: ["@\(id)"]))
+  }
+
+  // MARK: Waiting
+
+  /// Waits until something holds; a minute is a hang.
+  public static func wait(_ what: String, seconds: Int = 60, _ condition: @Sendable () async throws -> Bool) async throws {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    while try await !condition() {
+      guard ContinuousClock.now < deadline else { throw Failure("waited \(seconds) s in vain: \(what)") }
+      try await Task.sleep(for: .milliseconds(20))
+    }
+  }
+}

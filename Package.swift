@@ -133,15 +133,17 @@ let package = Package(
     tests("StoreTests", ["Store", "Model"]),
     tests("RESTTests", ["REST", "Model", "Transport"]),
     tests("AuthenticationTests", ["Authentication", "Model", "PKI", "Store"]),
-    tests("ControllerTests", ["Controller", "Store", "Model", "REST", "Transport", "PKI", "Swiftlet", "Wire", x509]),
+    tests("ControllerTests", ["Controller", "Store", "Model", "REST", "Transport", "PKI", "Wire", nioConcurrency, x509]),
     tests("EdgeRouterTests", ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioEmbedded]),
     tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", nioCore, nioPosix, nioEmbedded]),
     // A network in the test's process, shared by the two targets below.
     .target(
-      name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Transport", nioCore, nioPosix, logging], path: "Tests/NetworkFixture",
+      name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Transport", "Model", nioCore, nioPosix, logging],
+      path: "Tests/NetworkFixture",
       swiftSettings: settings),
-    tests("EndToEndTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "PKI", nioCore, nioPosix, logging, x509]),
+    tests(
+      "EndToEndTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "PKI", nioCore, nioPosix, logging, x509]),
     // The scripts run in a virtual environment, from where they are.
-    tests("InteropTests", ["NetworkFixture", "Controller"], exclude: ["python"]),
+    tests("InteropTests", ["NetworkFixture", "Controller", "EdgeRouter", "Model"], exclude: ["python"]),
   ]
 )

@@ -60,6 +60,7 @@ actor ControllerCore {
       settings: settings, leases: CircuitLeases(path: configuration.dataDirectory + "/circuits.jsonl", logger: logger), clock: configuration.clock,
       logger: logger)
     fleet.withTerminators { table in for terminator in loaded.1 { table.put(LiveTerminator(terminator)) } }
+    try await renewCertificatesIfDue()
   }
 
   /// Reads the model under its lock; keep it short.

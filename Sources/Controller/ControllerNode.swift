@@ -41,7 +41,8 @@ public final class ControllerNode: Service {
       endpoints: ClientAPI.shared(desk, isAdminAPI: true) + ManagementAPI.endpoints(core: core))
     return APIServer(
       apis: [
-        client, management, API(basePaths: [MonitoringEndpoints.healthPath, MonitoringEndpoints.healthPath + "/v1"], endpoints: MonitoringEndpoints.health(core)),
+        client, management,
+        API(basePaths: [MonitoringEndpoints.healthPath, MonitoringEndpoints.healthPath + "/v1"], endpoints: MonitoringEndpoints.health(core)),
         API(basePaths: [MonitoringEndpoints.metricsPath], endpoints: MonitoringEndpoints.metrics(core)),
       ], root: client,
       // C SDKs take a new instance id for a restarted controller, and 0.29 crashes without one.

@@ -99,7 +99,11 @@ final class ControllerPKI: Sendable {
   }
 
   /// Whether the server certificate should be renewed now. An operator's own certificate is the operator's to renew.
-  func isRenewalDue(now: Date) -> Bool { !isSupplied && CertificateRenewal.isDue(serverIdentity.chain.leaf, now: now) }
+  func isRenewalDue(now: Date) -> Bool {
+    let leaf = serverIdentity.chain.leaf
+    // A configuration that advertises another name needs a certificate with it.
+    return !isSupplied && (CertificateRenewal.isDue(leaf, now: now) || !names.allSatisfy { leaf.names(host: $0) })
+  }
 
   /// Issues a new certificate for the same key and swaps it in: enrollment tokens already given out still verify, because SDKs check them with the key.
   /// - Returns: the certificate that was replaced; it must stay published until the last token signed under it has expired.

@@ -47,17 +47,6 @@ final class RouterIdentity: Sendable {
 
   /// SDKs refuse a router whose certificate does not name the host they dial, so it is said here, at start.
   func requireName(_ host: String) throws(RouterError) {
-    // IP addresses are compared by SDKs in binary; here only names are.
-    guard host.contains(where: { $0.isLetter }), !host.contains(":") else { return }
-    let names = (try? server.chain.leaf.extensions.subjectAlternativeNames) ?? SubjectAlternativeNames()
-    let wanted = host.lowercased()
-    let isNamed = names.contains { name in
-      guard case .dnsName(let written) = name else { return false }
-      let pattern = written.lowercased()
-      if pattern == wanted { return true }
-      guard pattern.hasPrefix("*."), let dot = wanted.firstIndex(of: ".") else { return false }
-      return pattern.dropFirst() == wanted[dot...]
-    }
-    guard isNamed else { throw .nameNotCovered(name: host, file: files.serverCertificate) }
+    guard server.chain.leaf.names(host: host) else { throw .nameNotCovered(name: host, file: files.serverCertificate) }
   }
 }

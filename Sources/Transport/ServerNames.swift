@@ -1,6 +1,6 @@
 import PKI
 import SwiftASN1
-import X509
+public import X509
 
 extension String {
   var isIPAddress: Bool { IPAddressText.octets(self) != nil }
@@ -8,7 +8,7 @@ extension String {
 
 extension Certificate {
   /// Whether the certificate names this host in its subject alternative names: DNS with one leading wildcard label, or the exact IP address.
-  func names(host: String) -> Bool {
+  public func names(host: String) -> Bool {
     guard let names = try? extensions.subjectAlternativeNames else { return false }
     let address = IPAddressText.octets(host)
     return names.contains { name in

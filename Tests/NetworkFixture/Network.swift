@@ -5,6 +5,7 @@ public import Controller
 public import EdgeRouter
 import Foundation
 public import Logging
+public import Model
 import NIOCore
 import NIOPosix
 import Transport
@@ -139,6 +140,30 @@ public actor Network {
       service: id,
       dialPolicy: try await provisioning.createServicePolicy(name: "dial \(name)", type: .dial, identityRoles: dial, serviceRoles: ["@\(id)"]),
       bindPolicy: try await provisioning.createServicePolicy(name: "bind \(name)", type: .bind, identityRoles: bind, serviceRoles: ["@\(id)"]))
+  }
+
+  // MARK: Management API
+
+  private var token: String?
+
+  /// A call of the management API by the administrator, over the wire. - Returns: `data` of the answer.
+  @discardableResult
+  public func api(_ method: String, _ path: String, _ body: JSONValue? = nil) async throws -> JSONValue {
+    let leaf = try await HTTPSClient.leaf(of: controllerNode.url)
+    let client = HTTPSClient(tls: ClientTLS(trust: .leaf(leaf)))
+    let base = controllerNode.url + "/edge/management/v1"
+    if token == nil {
+      let login: JSONValue = ["username": "admin", "password": "admin-password"]
+      let answer = try await client.request(
+        method: "POST", base + "/authenticate?method=password", headers: [("content-type", "application/json")], body: login.serialized())
+      token = try JSONValue(parsing: answer.body)["data"]?["token"]?.stringValue
+    }
+    let answer = try await client.request(
+      method: method, base + path, headers: [("content-type", "application/json"), ("zt-session", token ?? "")], body: body?.serialized())
+    guard (200..<300).contains(answer.status) else {
+      throw Failure("\(method) \(path): \(answer.status) \(String(decoding: answer.body, as: UTF8.self))")
+    }
+    return try JSONValue(parsing: answer.body)["data"] ?? .null
   }
 
   // MARK: Waiting

@@ -134,7 +134,9 @@ struct CertificateExtension: Sendable {
   }
 
   private func extendable(_ id: String, _ caller: Caller) async throws -> Authenticator {
-    guard let found = try await core.store.read({ try $0.get(Authenticator.self, id) }) else { throw StoreError.notFound(kind: .authenticators, id: id) }
+    guard let found = try await core.store.read({ try $0.get(Authenticator.self, id) }) else {
+      throw StoreError.notFound(kind: .authenticators, id: id)
+    }
     guard found.identityId == caller.identityID else { throw APIError.unauthorized }
     guard found.method == .cert, found.isIssuedByNetwork else {
       throw OperationError.authenticatorCannotChange(reason: "only certificates that this network issued can be extended")

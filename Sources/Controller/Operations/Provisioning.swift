@@ -48,6 +48,9 @@ public struct Provisioning: Sendable {
     }
   }
 
+  /// Whether the default administrator exists: a network without one is new.
+  public func hasAdministrator() async throws -> Bool { try await core.store.read { try $0.all(Identity.self).contains(where: \.isDefaultAdmin) } }
+
   /// - Returns: the id and the one-time token the identity enrolls with.
   public func createIdentity(name: String, roleAttributes: [String] = [], isAdmin: Bool = false) async throws -> Invitation {
     let identity = try await operations.createIdentity([

@@ -1,0 +1,147 @@
+import Controller
+import EdgeRouter
+import Foundation
+import Logging
+import ServiceLifecycle
+import Swiftlet
+import Transport
+
+/// Controller and edge router in one process, with what a newcomer needs to see them work. What the operator changed or deleted later stays as it is.
+struct QuickstartNetwork: Service {
+  struct Report: Sendable {
+    struct Demo: Sendable {
+      /// Identity files.
+      var host: String
+      var client: String
+    }
+    var url: String
+    var router: String
+    /// Of the administrator, at the first start only.
+    var password: String?
+    var demo: Demo?
+  }
+
+  static let service = "demo"
+  private static let routerName = "quickstart-router"
+  private static let hostName = "demo-host"
+  private static let clientName = "demo-client"
+
+  let directory: String
+  let host: String
+  let port: Int
+  let routerPort: Int
+  let logger: Logger
+  let started: @Sendable (Report) -> Void
+
+  private var isLocal: Bool { ["127.0.0.1", "localhost", "::1"].contains(host) }
+
+  func run() async throws {
+    try PrivateFile.makeDirectory(directory)
+    var configuration = ControllerConfiguration(dataDirectory: directory + "/controller", host: isLocal ? "127.0.0.1" : "0.0.0.0", port: port)
+    configuration.advertised.host = host
+    configuration.serverNames = ["localhost", "127.0.0.1"]
+    let controller = try await ControllerNode(configuration: configuration, logger: logger)
+    try await controller.start()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await controller.run() }
+      group.addTask {
+        let (router, report) = try await assemble(controller)
+        started(report)
+        try await router.run()
+      }
+      defer { group.cancelAll() }
+      do { try await group.next() } catch is CancellationError {}
+    }
+  }
+
+  /// Makes what is missing. The administrator comes last, so that a first start that was cut off is continued by the next one.
+  private func assemble(_ controller: ControllerNode) async throws -> (RouterNode, Report) {
+    let provisioning = controller.provisioning
+    let isNew = try await !provisioning.hasAdministrator()
+    if isNew { try await createModel(provisioning) }
+    let router = try await router(controller)
+    var report = Report(url: controller.url, router: "\(host):\(router.edgeAddress?.port ?? routerPort)")
+    if let server = try await identity(Self.hostName, provisioning), let client = try await identity(Self.clientName, provisioning) {
+      report.demo = .init(host: server, client: client)
+    }
+    if isNew {
+      let password = Self.password()
+      try await provisioning.setAdminPassword(username: "admin", password: password)
+      report.password = password
+    }
+    return (router, report)
+  }
+
+  private func createModel(_ provisioning: Provisioning) async throws {
+    if try await provisioning.edgeRouterPolicy(named: "quickstart-all") == nil {
+      try await provisioning.createEdgeRouterPolicy(name: "quickstart-all", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
+    }
+    if try await provisioning.serviceEdgeRouterPolicy(named: "quickstart-all") == nil {
+      try await provisioning.createServiceEdgeRouterPolicy(name: "quickstart-all", serviceRoles: ["#all"], edgeRouterRoles: ["#all"])
+    }
+    if try await provisioning.edgeRouter(named: Self.routerName) == nil {
+      _ = try await provisioning.createEdgeRouter(name: Self.routerName, roleAttributes: ["public"])
+    }
+    for (name, role) in [(Self.hostName, "demo-hosts"), (Self.clientName, "demo-clients")] where try await provisioning.identity(named: name) == nil {
+      _ = try await provisioning.createIdentity(name: name, roleAttributes: [role])
+    }
+    if try await provisioning.service(named: Self.service) == nil {
+      try await provisioning.createService(name: Self.service, roleAttributes: ["demo"])
+    }
+    for (name, type, role) in [("demo-bind", Provisioning.PolicyKind.bind, "#demo-hosts"), ("demo-dial", .dial, "#demo-clients")]
+    where try await provisioning.servicePolicy(named: name) == nil {
+      try await provisioning.createServicePolicy(name: name, type: type, identityRoles: [role], serviceRoles: ["#demo"])
+    }
+  }
+
+  // MARK: Router
+
+  private func router(_ controller: ControllerNode) async throws -> RouterNode {
+    let files = directory + "/router"
+    try PrivateFile.makeDirectory(files)
+    guard let address = URL(string: controller.url), let controllerPort = address.port else {
+      throw CommandFailure("the controller's address \(controller.url) has no port")
+    }
+    let local = isLocal ? host : "127.0.0.1"
+    let configuration = RouterConfiguration(
+      identity: .init(directory: files), controllers: [PeerAddress(host: local, port: controllerPort)],
+      listener: .init(host: isLocal ? "127.0.0.1" : "0.0.0.0", port: routerPort, advertised: PeerAddress(host: host, port: routerPort)),
+      request: .init(names: ["localhost", "127.0.0.1"]))
+    let provisioning = controller.provisioning
+    guard let member = try await provisioning.edgeRouter(named: Self.routerName) else {
+      throw CommandFailure(
+        "the model in \(directory) has no edge router \(Self.routerName)",
+        next: "start on another --directory, or make it again: swiftlet create edge-router")
+    }
+    if member.isEnrolled {
+      do {
+        return try await RouterNode(configuration: configuration, logger: logger)
+      } catch RouterError.nameNotCovered, RouterError.unreadable {
+        // Another --host, or lost files: the certificates are of no more use.
+      }
+    }
+    for file in [configuration.identity.certificate, configuration.identity.serverCertificate] { try? FileManager.default.removeItem(atPath: file) }
+    let invitation = try await provisioning.reissueEnrollment(edgeRouter: member.id)
+    try await RouterEnrollment.enroll(jwt: invitation.jwt, configuration: configuration)
+    return try await RouterNode(configuration: configuration, logger: logger)
+  }
+
+  // MARK: Identities
+
+  /// The identity file, enrolled now if it is missing; nil when the operator deleted the identity.
+  private func identity(_ name: String, _ provisioning: Provisioning) async throws -> String? {
+    guard let member = try await provisioning.identity(named: name) else { return nil }
+    let file = "\(directory)/\(name).json"
+    if member.isEnrolled, FileManager.default.fileExists(atPath: file) { return file }
+    let invitation = try await provisioning.reissueEnrollment(identity: member.id)
+    try await Enrollment.enroll(jwt: invitation.jwt).save(to: file)
+    return file
+  }
+
+  /// 20 letters and digits without look-alikes: 114 bits.
+  private static func password() -> String {
+    let alphabet = Array("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789")
+    var random = SystemRandomNumberGenerator()
+    return String((0..<20).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &random)] })
+  }
+}

@@ -3,6 +3,7 @@ import EdgeRouter
 import Foundation
 import Model
 import NetworkFixture
+import Synchronization
 import Testing
 
 @Suite("The Python SDK from PyPI, unchanged", .serialized, .timeLimit(.minutes(10)))
@@ -169,6 +170,24 @@ struct PythonInteropTests {
     _ = try await sdk.enroll(jwt: invitation.jwt, in: network.directory, "once")
     let script = try sdk.start("enroll.py", [network.directory + "/once.jwt", network.directory + "/twice.json"])
     #expect(try await script.event("enrolled")?.ok == false)
+    await network.stop()
+  }
+
+  @Test("an expired certificate is refused on a resumed TLS session too, where policy does not allow it", arguments: [true, false])
+  func expiredOnResumption(allowed: Bool) async throws {
+    let sdk = try await PythonSDK.shared.value
+    let ahead = Mutex<Int64>(0)
+    let network = try await Network.start { $0.clock = { Timestamp.now().adding(seconds: ahead.withLock { $0 }) } }
+    let file = try await sdk.enroll(network, "old")
+    try await network.api(
+      "PATCH", "/auth-policies/default", ["primary": ["cert": ["allowed": true, "allowExpiredCerts": .bool(allowed)]]])
+    let script = try sdk.start("resume.py", [file])
+    #expect(try await script.event("first")?.status == 200)
+    ahead.withLock { $0 = 400 * 24 * 3600 }
+    script.tell("go")
+    let second = try #require(try await script.event("second"))
+    #expect(second.ok == true, "the session was not resumed")
+    #expect(second.status == (allowed ? 200 : 401))
     await network.stop()
   }
 }

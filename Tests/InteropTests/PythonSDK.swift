@@ -29,13 +29,17 @@ struct PythonSDK: Sendable {
     private let events: AsyncStream<Event>
     private let seen = Mutex<AsyncStream<Event>.Iterator?>(nil)
     let log: Mutex<String>
+    private let input = Pipe()
+
+    /// Writes a line to the script's standard input.
+    func tell(_ line: String) { try? input.fileHandleForWriting.write(contentsOf: Data((line + "\n").utf8)) }
 
     init(_ process: Process) throws {
       let output = Pipe()
       let errors = Pipe()
       process.standardOutput = output
       process.standardError = errors
-      process.standardInput = FileHandle.nullDevice
+      process.standardInput = input
       let (stream, continuation) = AsyncStream<Event>.makeStream()
       events = stream
       log = Mutex("")

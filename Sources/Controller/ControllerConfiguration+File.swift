@@ -7,16 +7,15 @@ extension ControllerConfiguration {
   /// they change nothing, and are errors where ignoring them would mislead.
   /// - Throws: `ConfigurationError`, with the line of whatever is wrong.
   public static func load(path: String) throws -> ControllerConfiguration {
-    try ControllerConfiguration(StrictDocument(path: path), relativeTo: URL(fileURLWithPath: path).deletingLastPathComponent().path)
+    try ControllerConfiguration(StrictDocument(path: path))
   }
 
-  init(_ document: StrictDocument, relativeTo directory: String) throws {
+  init(_ document: StrictDocument) throws {
     let root = document.root
     root.accept("v", "events", "healthChecks", "command", "commandRateLimiter", "routerDataModel", "tls", "connectEvents", "trace", "profile")
-    func absolute(_ path: String) -> String { path.hasPrefix("/") ? path : URL(fileURLWithPath: directory + "/" + path).standardizedFileURL.path }
 
     if root.contains("cluster") { throw root.error("cluster", "several controllers are not available yet; write db: FILE") }
-    let database = absolute(try root.required("db"))
+    let database = try root.required("db")
     guard let edge = try root.section("edge") else { throw root.missing("edge") }
     guard let api = try edge.section("api") else { throw edge.missing("api") }
     api.accept("activityUpdateInterval", "activityUpdateBatchSize", "disableOidcAutoBinding")
@@ -33,7 +32,7 @@ extension ControllerConfiguration {
       guard timeout >= .minutes(1) else { throw api.error("sessionTimeout", "must be at least 1m") }
       sessionTimeout = Int(timeout.nanoseconds / 1_000_000_000)
     }
-    try readEnrollment(edge, root, absolute)
+    try readEnrollment(edge, root)
     if let network = try root.section("network") {
       network.accept(
         "minRouterCost", "routerConnectChurnLimit", "cycleSeconds", "pendingLinkTimeoutSeconds", "initialLinkLatency", "metricsReportInterval",
@@ -45,7 +44,7 @@ extension ControllerConfiguration {
     try document.finish()
   }
 
-  private mutating func readEnrollment(_ edge: StrictSection, _ root: StrictSection, _ absolute: (String) -> String) throws {
+  private mutating func readEnrollment(_ edge: StrictSection, _ root: StrictSection) throws {
     func lifetime(_ section: StrictSection, _ key: String) throws -> Int? {
       guard let kind = try section.section(key), let duration = try kind.duration("duration") else { return nil }
       guard duration >= .minutes(5) else { throw kind.error("duration", "must be at least 5m") }
@@ -68,8 +67,8 @@ extension ControllerConfiguration {
     let key = try identity.string("server_key") ?? identity.required("key")
     _ = try identity.string("key")
     supplied = SuppliedIdentity(
-      serverChain: absolute(try identity.required("server_cert")), serverKey: absolute(key), authorities: absolute(try identity.required("ca")),
-      signingChain: absolute(try signing.required("cert")), signingKey: absolute(try signing.required("key")))
+      serverChain: try identity.required("server_cert"), serverKey: key, authorities: try identity.required("ca"),
+      signingChain: try signing.required("cert"), signingKey: try signing.required("key"))
   }
 
   /// Where to listen: the control listener and the web bind points, each address once.

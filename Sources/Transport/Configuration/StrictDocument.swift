@@ -113,7 +113,7 @@ public final class StrictSection {
   public func string(_ key: String) throws(ConfigurationError) -> String? {
     guard let node = value(key) else { return nil }
     guard let scalar = node.scalar else { throw error(key, "expected text") }
-    return scalar.string
+    return try expanded(scalar.string, key)
   }
 
   public func required(_ key: String) throws(ConfigurationError) -> String {
@@ -147,14 +147,28 @@ public final class StrictSection {
   /// A list of texts; a single text counts as a list of one.
   public func list(_ key: String) throws(ConfigurationError) -> [String]? {
     guard let node = value(key) else { return nil }
-    if let scalar = node.scalar { return [scalar.string] }
+    if let scalar = node.scalar { return [try expanded(scalar.string, key)] }
     guard let sequence = node.sequence else { throw error(key, "expected a list") }
     var items: [String] = []
     for item in sequence {
       guard let text = item.scalar?.string else { throw error(key, "expected a list of texts") }
-      items.append(text)
+      items.append(try expanded(text, key))
     }
     return items
+  }
+
+  /// `${NAME}` in a value is the variable of the environment.
+  private func expanded(_ text: String, _ key: String) throws(ConfigurationError) -> String {
+    var result = ""
+    var rest = text[...]
+    while let start = rest.firstRange(of: "${") {
+      guard let end = rest[start.upperBound...].firstIndex(of: "}") else { break }
+      let variable = String(rest[start.upperBound..<end])
+      guard let value = ProcessInfo.processInfo.environment[variable] else { throw error(key, "the environment has no variable \(variable)") }
+      result += rest[..<start.lowerBound] + value
+      rest = rest[rest.index(after: end)...]
+    }
+    return result + rest
   }
 
   public func section(_ key: String) throws(ConfigurationError) -> StrictSection? {

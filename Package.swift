@@ -142,7 +142,7 @@ let package = Package(
       path: "Tests/NetworkFixture",
       swiftSettings: settings),
     tests(
-      "EndToEndTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "PKI", nioCore, nioPosix, logging, x509]),
+      "EndToEndTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Model", "PKI", nioCore, nioPosix, logging, x509]),
     // The scripts run in a virtual environment, from where they are.
     tests("InteropTests", ["NetworkFixture", "Controller", "EdgeRouter", "Model"], exclude: ["python"]),
   ]

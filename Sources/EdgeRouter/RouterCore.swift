@@ -183,8 +183,8 @@ final class RouterCore: Sendable {
     do {
       let claims = try await verifier().verify(token, as: ServiceSessionClaims.self, now: Date())
       return ServiceSessionFacts(
-        sessionID: claims.jti, serviceID: claims.sub, apiSessionID: claims.z_asid, identityID: claims.z_iid, tokenType: claims.z_t,
-        sessionType: claims.z_st)
+        sessionID: claims.jti, serviceID: claims.sub, apiSessionID: claims.apiSessionID, identityID: claims.identityID, tokenType: claims.tokenType,
+        sessionType: claims.sessionType)
     } catch {
       logger.info("service session token refused", metadata: ["reason": "\(error)"])
       throw .invalidSession

@@ -90,9 +90,9 @@ public struct CSR: Sendable {
   /// `SEQUENCE { info, SEQUENCE { ecdsa-with-SHA…, NULL }, signature }` without the NULL; anything else is returned as it is.
   static func withoutNullParameter(_ der: [UInt8]) throws -> [UInt8] {
     let root = try DER.parse(der)
-    guard case .constructed(let children) = root.content else { return der }
+    guard root.identifier == .sequence, case .constructed(let children) = root.content else { return der }
     let parts = Array(children)
-    guard parts.count == 3, case .constructed(let algorithmNodes) = parts[1].content else { return der }
+    guard parts.count == 3, parts[1].identifier == .sequence, case .constructed(let algorithmNodes) = parts[1].content else { return der }
     let algorithm = Array(algorithmNodes)
     guard algorithm.count == 2, algorithm[1].identifier == .null, let oid = try? ASN1ObjectIdentifier(derEncoded: algorithm[0]),
       ecdsaAlgorithms.contains(oid)

@@ -20,7 +20,9 @@ public enum PKCS7 {
           try body.serialize(1)
           body.appendConstructedNode(identifier: .set) { _ in }
           try body.appendConstructedNode(identifier: .sequence) { try $0.serialize(data) }
-          body.appendConstructedNode(identifier: explicitZero) { list in certificates.forEach { list.serializeRawBytes($0.derBytes) } }
+          body.appendConstructedNode(identifier: explicitZero) { list in
+            for certificate in certificates { list.serializeRawBytes(certificate.derBytes) }
+          }
           body.appendConstructedNode(identifier: .set) { _ in }
         }
       }

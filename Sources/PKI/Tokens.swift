@@ -49,15 +49,24 @@ public struct ServiceSessionClaims: ExpiringClaims, Equatable {
   /// Session id.
   public var jti: String
   /// API session id.
-  public var z_asid: String
+  public var apiSessionID: String
   /// Identity id.
-  public var z_iid: String
+  public var identityID: String
   /// Token type, `s`.
-  public var z_t: String
+  public var tokenType: String
   /// `Dial` or `Bind`.
-  public var z_st: String
+  public var sessionType: String
   /// True for a session of a legacy API session.
-  public var z_leg: Bool
+  public var isLegacy: Bool
+
+  private enum CodingKeys: String, CodingKey {
+    case iss, sub, aud, iat, exp, jti
+    case apiSessionID = "z_asid"
+    case identityID = "z_iid"
+    case tokenType = "z_t"
+    case sessionType = "z_st"
+    case isLegacy = "z_leg"
+  }
 
   public init(
     iss: String, serviceID: String, sessionID: String, apiSessionID: String, identityID: String, type: String, issuedAt: Int64, expiresAt: Int64
@@ -68,11 +77,11 @@ public struct ServiceSessionClaims: ExpiringClaims, Equatable {
     iat = issuedAt
     exp = expiresAt
     jti = sessionID
-    z_asid = apiSessionID
-    z_iid = identityID
-    z_t = "s"
-    z_st = type
-    z_leg = true
+    self.apiSessionID = apiSessionID
+    self.identityID = identityID
+    tokenType = "s"
+    sessionType = type
+    isLegacy = true
   }
 }
 

@@ -9,6 +9,8 @@ public enum OverlayError: Error, Sendable, CustomStringConvertible {
   case controllerRefused(operation: String, status: Int, code: String, message: String)
   /// The identity is not accepted, or needs a second factor that this SDK does not offer.
   case notAuthenticated(reason: String)
+  /// The token does not lead to an identity.
+  case enrollmentRefused(reason: String)
   case badAnswer(operation: String, reason: String)
   /// No service of that name is visible to the identity.
   case serviceNotFound(name: String)
@@ -43,6 +45,7 @@ public enum OverlayError: Error, Sendable, CustomStringConvertible {
     case .controllerRefused(let operation, let status, let code, let message):
       "the controller refused to \(operation): \(message) (\(code), HTTP \(status))"
     case .notAuthenticated(let reason): "the controller does not accept this identity: \(reason)"
+    case .enrollmentRefused(let reason): "cannot enroll: \(reason)"
     case .badAnswer(let operation, let reason): "the controller's answer to \"\(operation)\" cannot be read: \(reason)"
     case .serviceNotFound(let name): "no service \"\(name)\" for this identity; check the name and that a service policy grants it"
     case .notPermitted(let service, let action):

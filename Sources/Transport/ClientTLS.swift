@@ -62,7 +62,6 @@ public final class ClientTLS: Sendable {
   ) async throws -> Output {
     let address = "\(host):\(port)"
     let verdict = NIOLockedValueBox<TransportError?>(nil)
-    let shown = NIOLockedValueBox<[Certificate]>([])
     let context: NIOSSLContext
     do {
       context = try self.context(alpn: alpn)
@@ -70,7 +69,8 @@ public final class ClientTLS: Sendable {
       throw TransportError.handshakeFailed(address: address, reason: "own certificate and key cannot be used: \(error)")
     }
     let trust = self.trust
-    let completed = NIOLockedValueBox<EventLoopFuture<Void>?>(nil)
+    // A name may lead to several addresses, so to several channels, of which one wins.
+    let outputs = NIOLockedValueBox<[ObjectIdentifier: EventLoopFuture<Output>]>([:])
     let channel: any Channel
     do {
       channel = try await ClientBootstrap(group: group)
@@ -79,6 +79,7 @@ public final class ClientTLS: Sendable {
         .channelOption(.socketOption(.so_keepalive), value: 1)
         .channelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
+            let shown = NIOLockedValueBox<[Certificate]>([])
             let tls = try NIOSSLClientHandler(context: context, serverHostname: host.isIPAddress ? nil : host) { certificates, promise in
               promise.completeWithTask {
                 let certificates = certificates.compactMap { try? Certificate(nioSSL: $0) }
@@ -89,7 +90,14 @@ public final class ClientTLS: Sendable {
               }
             }
             let gate = HandshakeGate(loop: channel.eventLoop, timeout: timeout)
-            completed.withLockedValue { $0 = gate.completed }
+            let output = gate.completed.flatMapThrowing {
+              let certificates = shown.withLockedValue { $0 }
+              let peer = PresentedPeer(
+                leaf: certificates.first, intermediates: Array(certificates.dropFirst()), isResumed: false,
+                remoteAddress: channel.remoteAddress?.text ?? address, localAddress: channel.localAddress?.text ?? "unknown")
+              return try prepare(channel, peer)
+            }
+            outputs.withLockedValue { $0[ObjectIdentifier(channel)] = output }
             try channel.pipeline.syncOperations.addHandler(tls)
             try channel.pipeline.syncOperations.addHandler(gate)
           }
@@ -99,17 +107,10 @@ public final class ClientTLS: Sendable {
       throw TransportError.connectFailed(address: address, reason: Self.reason(error))
     }
     do {
-      try await completed.withLockedValue { $0 }?.get()
-      let certificates = shown.withLockedValue { $0 }
-      let peer = PresentedPeer(
-        leaf: certificates.first, intermediates: Array(certificates.dropFirst()), isResumed: false,
-        remoteAddress: channel.remoteAddress?.text ?? address,
-        localAddress: channel.localAddress?.text ?? "unknown")
-      return try await channel.eventLoop.submit {
-        let output = try prepare(channel, peer)
-        try channel.pipeline.syncOperations.handler(type: HandshakeGate.self).open()
-        return output
-      }.get()
+      guard let output = outputs.withLockedValue({ $0[ObjectIdentifier(channel)] }) else {
+        throw TransportError.closed(reason: "the connection was not prepared")
+      }
+      return try await output.get()
     } catch {
       channel.close(promise: nil)
       if let verdict = verdict.withLockedValue({ $0 }) { throw verdict }
@@ -150,15 +151,13 @@ extension ServerTrust {
   }
 }
 
-/// Tells when the handshake is complete and holds early bytes until the protocol's handlers are in place.
+/// Tells when the handshake is complete. What follows on its future runs within the event itself, before the peer's first byte and before the peer can
+/// be seen closing the connection; then the gate leaves the pipeline.
 private final class HandshakeGate: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
-  typealias InboundOut = ByteBuffer
 
   private let promise: EventLoopPromise<Void>
   private var deadline: Scheduled<Void>?
-  private var held: [ByteBuffer] = []
-  private var context: ChannelHandlerContext?
   private let timeout: TimeAmount
 
   var completed: EventLoopFuture<Void> { promise.futureResult }
@@ -169,20 +168,18 @@ private final class HandshakeGate: ChannelInboundHandler, RemovableChannelHandle
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
-    self.context = context
     let promise = self.promise
     deadline = context.eventLoop.scheduleTask(in: timeout) { promise.fail(TransportError.timedOut(what: "TLS handshake")) }
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if case .handshakeCompleted? = event as? TLSUserEvent {
-      deadline?.cancel()
-      promise.succeed(())
-    }
+    // Pass the event on first: the handlers to come were not there when it happened, and a removed handler's context leads nowhere.
     context.fireUserInboundEventTriggered(event)
+    guard case .handshakeCompleted? = event as? TLSUserEvent else { return }
+    deadline?.cancel()
+    promise.succeed(())
+    context.pipeline.syncOperations.removeHandler(self, promise: nil)
   }
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) { held.append(unwrapInboundIn(data)) }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     promise.fail(error)
@@ -193,14 +190,5 @@ private final class HandshakeGate: ChannelInboundHandler, RemovableChannelHandle
     deadline?.cancel()
     promise.fail(TransportError.closed(reason: "the server closed the connection in the handshake"))
     context.fireChannelInactive()
-  }
-
-  func open() {
-    guard let context else { return }
-    let early = held
-    held = []
-    for buffer in early { context.fireChannelRead(wrapInboundOut(buffer)) }
-    if !early.isEmpty { context.fireChannelReadComplete() }
-    context.pipeline.syncOperations.removeHandler(self, promise: nil)
   }
 }

@@ -15,7 +15,8 @@ public struct FrameHeader: Equatable, Sendable {
   /// Bytes before the header records.
   @inlinable
   public static var size: Int { 20 }
-  static let magic: UInt32 = 0x0c09_0603
+  /// The first four bytes, little-endian.
+  public static let magic: UInt32 = 0x0c09_0603
 
   public var contentType: ContentType
   public var sequence: Int32

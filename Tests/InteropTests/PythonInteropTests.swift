@@ -126,7 +126,7 @@ struct PythonInteropTests {
     try await bench.dialAgain(["echo"])
     // The old circuit lives: killing the host is what ends it.
     try await Network.wait("only the old circuit is left") { await bench.network.router?.circuitCount == 1 }
-    bench.server.kill()
+    bench.server.stop()
     #expect(try await held.event("ended")?.ok == true)
     await bench.stop()
   }
@@ -136,7 +136,7 @@ struct PythonInteropTests {
     let bench = try await Bench.start("echo")
     let held = try bench.dial(["echo", "--hold"])
     _ = try #require(try await held.event("alive"))
-    bench.server.kill()
+    bench.server.stop()
     #expect(try await held.event("ended")?.ok == true)
     try await Network.wait("the terminator is gone") {
       try await bench.network.api("GET", "/services/\(bench.ids.service)/terminators").arrayValue?.isEmpty == true
@@ -157,7 +157,7 @@ struct PythonInteropTests {
     let dialler = try bench.sdk.start("dial.py", [late, "echo"])
     #expect(try await dialler.event("echoed")?.ok == true)
     #expect(await bench.network.router?.circuitCount ?? 0 >= 1)
-    bench.server.kill()
+    bench.server.stop()
     #expect(try await held.event("ended")?.ok == true)
     await bench.stop()
   }

@@ -84,13 +84,16 @@ struct PythonSDK: Sendable {
       }
     }
 
+    /// Ends the script. libziti's own thread outlives a polite request, so there is none.
     func stop() {
-      process.withLock { if $0.isRunning { $0.terminate() } }
+      process.withLock { process in
+        guard process.isRunning else { return }
+        _ = Foundation.kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+      }
     }
 
-    func kill() {
-      process.withLock { if $0.isRunning { _ = Foundation.kill($0.processIdentifier, SIGKILL) } }
-    }
+    deinit { stop() }
   }
 
   let interpreter: String

@@ -1,0 +1,162 @@
+import FoundationEssentials
+import NIOCore
+import Transport
+import Wire
+
+/// The client API of a controller as this SDK uses it (edge-client-api.md 3, 5). Tries the identity's controllers in turn.
+struct ControllerClient: Sendable {
+  struct Login: Decodable, Sendable {
+    struct Reference: Decodable, Sendable {
+      var id: String
+      var name: String?
+    }
+    struct AuthQuery: Decodable, Sendable { var typeId: String? }
+    var id: String
+    var token: String
+    var identity: Reference
+    var authQueries: [AuthQuery]?
+  }
+
+  struct Service: Decodable, Sendable {
+    var id: String
+    var name: String
+    var encryptionRequired: Bool
+    var permissions: [String]
+    var config: [String: JSONFragment]?
+  }
+
+  struct Session: Decodable, Sendable {
+    struct Router: Decodable, Sendable {
+      var name: String
+      var supportedProtocols: [String: String]?
+    }
+    var id: String
+    var token: String
+    var edgeRouters: [Router]
+  }
+
+  private struct Envelope<Value: Decodable>: Decodable {
+    struct Meta: Decodable {
+      struct Pagination: Decodable { var totalCount: Int }
+      var pagination: Pagination?
+    }
+    var data: Value
+    var meta: Meta?
+  }
+
+  private struct Failure: Decodable {
+    struct Body: Decodable {
+      struct Cause: Decodable {
+        var message: String?
+        var reason: String?
+      }
+      var code: String?
+      var message: String?
+      var cause: Cause?
+    }
+    var error: Body
+  }
+
+  private struct ServiceUpdates: Decodable { var lastChangeAt: String }
+  private struct Nothing: Decodable {}
+
+  private static let pageSize = 500
+  static let path = "/edge/client/v1"
+
+  let bases: [String]
+  let tls: ClientTLS
+
+  init(identity: IdentityFile) throws {
+    bases = identity.controllers.map(Self.base)
+    tls = try identity.clientTLS()
+  }
+
+  /// The base of the client API at an address that may come without a path.
+  static func base(_ address: String) -> String {
+    var text = address
+    while text.hasSuffix("/") { text.removeLast() }
+    let host = text.hasPrefix("https://") ? text.dropFirst(8) : text[...]
+    return host.contains("/") ? text : text + path
+  }
+
+  static func refusal(_ operation: String, _ answer: HTTPAnswer) -> OverlayError {
+    let body = (try? JSONDecoder().decode(Failure.self, from: Data(answer.body)))?.error
+    let message = [body?.message, body?.cause?.reason ?? body?.cause?.message].compactMap { $0 }.joined(separator: ": ")
+    return .controllerRefused(
+      operation: operation, status: answer.status, code: body?.code ?? "UNKNOWN", message: message.isEmpty ? "no reason given" : message)
+  }
+
+  // MARK: Requests
+
+  private func send<Value: Decodable>(
+    _ method: String, _ path: String, _ operation: String, token: String? = nil, body: [String: JSONFragment]? = nil, as: Value.Type
+  ) async throws -> Envelope<Value> {
+    var headers = [("accept", "application/json")]
+    if let token { headers.append(("zt-session", token)) }
+    if body != nil { headers.append(("content-type", "application/json")) }
+    let bytes = try body.map { Array(try JSONEncoder().encode($0)) }
+    var failure: (any Error)?
+    for base in bases {
+      let answer: HTTPAnswer
+      do {
+        answer = try await HTTPSClient(tls: tls).request(method: method, base + path, headers: headers, body: bytes)
+      } catch is CancellationError {
+        throw CancellationError()
+      } catch {
+        failure = error
+        continue
+      }
+      guard (200..<300).contains(answer.status) else { throw Self.refusal(operation, answer) }
+      do { return try JSONDecoder().decode(Envelope<Value>.self, from: Data(answer.body)) } catch {
+        throw OverlayError.badAnswer(operation: operation, reason: "\(error)")
+      }
+    }
+    throw OverlayError.controllerUnreachable(reason: failure.map { "\($0)" } ?? "the identity names no controller")
+  }
+
+  func logIn(application: Overlay.Application) async throws -> Login {
+    let body: [String: JSONFragment] = [
+      "sdkInfo": .object([
+        "type": .string("swiftlet"), "version": .string(VersionInfo.current.revision), "appID": .string(application.id),
+        "appVersion": .string(application.version),
+      ]),
+      "envInfo": .object(["os": .string(VersionInfo.current.os), "arch": .string(VersionInfo.current.arch)]),
+      "configTypes": .array([.string("all")]),
+    ]
+    let login: Login
+    do {
+      login = try await send("POST", "/authenticate?method=cert", "log in", body: body, as: Login.self).data
+    } catch OverlayError.controllerRefused(_, 401, _, let message) {
+      throw OverlayError.notAuthenticated(reason: message)
+    }
+    if let query = login.authQueries?.first {
+      throw OverlayError.notAuthenticated(reason: "it asks for a further factor (\(query.typeId ?? "unknown")), which this SDK does not offer")
+    }
+    return login
+  }
+
+  func logOut(token: String) async throws { _ = try await send("DELETE", "/current-api-session", "log out", token: token, as: Nothing.self) }
+
+  /// When the caller's services changed last; an opaque text. Asking prolongs the session.
+  func lastChange(token: String) async throws -> String {
+    try await send("GET", "/current-api-session/service-updates", "ask for changes", token: token, as: ServiceUpdates.self).data.lastChangeAt
+  }
+
+  func services(token: String) async throws -> [Service] {
+    var all: [Service] = []
+    while true {
+      let page = try await send(
+        "GET", "/services?limit=\(Self.pageSize)&offset=\(all.count)&configTypes=all", "list services", token: token, as: [Service].self)
+      all += page.data
+      if page.data.isEmpty || all.count >= page.meta?.pagination?.totalCount ?? 0 { return all }
+    }
+  }
+
+  /// A session for a service; the one that exists, if one does.
+  /// - Parameter type: `Dial` or `Bind`.
+  func session(token: String, service: String, type: String) async throws -> Session {
+    try await send(
+      "POST", "/sessions", "make a \(type) session", token: token, body: ["serviceId": .string(service), "type": .string(type)], as: Session.self
+    ).data
+  }
+}

@@ -1,0 +1,82 @@
+import NIOCore
+import Synchronization
+
+/// Something that is being hosted; stopping it ends the offer, not the connections that came of it.
+package final class Hosting: Sendable {
+  private let task: Task<Void, Never>
+
+  init(_ body: @escaping @Sendable () async -> Void) { task = Task { await body() } }
+
+  deinit { task.cancel() }
+
+  func stop() async {
+    task.cancel()
+    await task.value
+  }
+}
+
+/// A hosted service: a sequence of the streams that diallers open.
+public final class OverlayListener: Sendable, AsyncSequence {
+  public typealias Element = OverlayStream
+
+  /// Diallers that wait to be taken; further ones are refused.
+  private static let backlog = 1024
+
+  public let service: String
+  private let streams: AsyncStream<OverlayStream>
+  private let continuation: AsyncStream<OverlayStream>.Continuation
+  private let hosting = Mutex<Hosting?>(nil)
+  private let waiting = Atomic<Int>(0)
+
+  init(service: String) {
+    self.service = service
+    (streams, continuation) = AsyncStream.makeStream()
+  }
+
+  func attach(_ hosting: Hosting) { self.hosting.withLock { $0 = hosting } }
+
+  /// On an event loop.
+  func offered(_ dial: IncomingDial) {
+    guard waiting.add(1, ordering: .relaxed).newValue <= Self.backlog else {
+      waiting.subtract(1, ordering: .relaxed)
+      return dial.reject("the host is too busy")
+    }
+    guard let connection = dial.accept() else {
+      waiting.subtract(1, ordering: .relaxed)
+      return
+    }
+    let caller = OverlayStream.Caller(
+      identityID: dial.caller.identityID, identityName: dial.caller.identityName, claimedName: dial.caller.claimedName, appData: dial.caller.appData)
+    let stream = OverlayStream(onLoop: connection, caller: caller)
+    if case .terminated = continuation.yield(stream) { connection.close() }
+  }
+
+  /// Ends the offer. Streams that were taken live on.
+  public func close() async {
+    continuation.finish()
+    let hosting = hosting.withLock { hosting in
+      defer { hosting = nil }
+      return hosting
+    }
+    await hosting?.stop()
+  }
+
+  public struct AsyncIterator: AsyncIteratorProtocol {
+    private let listener: OverlayListener
+    private var iterator: AsyncStream<OverlayStream>.Iterator
+
+    fileprivate init(_ listener: OverlayListener) {
+      self.listener = listener
+      iterator = listener.streams.makeAsyncIterator()
+    }
+
+    /// The next dialler; nil when the listener was closed.
+    public mutating func next() async throws -> OverlayStream? {
+      guard let stream = await iterator.next() else { return nil }
+      listener.waiting.subtract(1, ordering: .relaxed)
+      return stream
+    }
+  }
+
+  public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self) }
+}

@@ -1,0 +1,59 @@
+public import Logging
+import NIOCore
+import NIOPosix
+public import ServiceLifecycle
+public import Swiftlet
+
+/// Hosts a service: carries each connection from the overlay to a server.
+public final class HostTunnel: Service {
+  private let overlay: Overlay
+  private let service: String
+  private let host: String
+  private let port: Int
+  private let logger: Logger
+
+  /// - Parameters:
+  ///   - host: name or address of the server.
+  public init(overlay: Overlay, service: String, host: String, port: Int, logger: Logger) {
+    self.overlay = overlay
+    self.service = service
+    self.host = host
+    self.port = port
+    self.logger = logger
+  }
+
+  /// Hosts until cancelled or until the service group shuts down. Connections in progress go on to their end.
+  public func run() async throws {
+    let (host, port, service, logger) = (self.host, self.port, self.service, self.logger)
+    let hosting = try await overlay.host(service) { dial in
+      Self.connect(dial, host, port, service, logger)
+    }
+    logger.info("service hosted", metadata: ["service": "\(service)", "server": "\(host):\(port)"])
+    try? await gracefulShutdown()
+    await overlay.stop(hosting)
+  }
+
+  /// The server is asked first: a dialler learns at once when it is down.
+  private static func connect(_ dial: IncomingDial, _ host: String, _ port: Int, _ service: String, _ logger: Logger) {
+    let bound = NIOLoopBound(dial, eventLoop: dial.eventLoop)
+    ClientBootstrap(group: dial.eventLoop)
+      .connectTimeout(.seconds(4))
+      .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try Splice.prepare(channel) } }
+      .connect(host: host, port: port)
+      .whenComplete { result in
+        let dial = bound.value
+        switch result {
+        case .success(let channel):
+          guard let connection = dial.accept() else { return channel.close(promise: nil) }
+          do { try Splice.join(channel, connection) } catch {
+            connection.close()
+            channel.close(promise: nil)
+          }
+        case .failure(let error):
+          logger.warning("the server of a service does not answer", metadata: ["service": "\(service)", "server": "\(host):\(port)", "reason": "\(error)"])
+          dial.reject("the server behind \(service) does not answer")
+        }
+      }
+  }
+}

@@ -1,0 +1,81 @@
+public import Logging
+public import NIOCore
+import NIOConcurrencyHelpers
+import NIOPosix
+public import ServiceLifecycle
+public import Swiftlet
+
+/// Listens on a local port and carries each connection to a service.
+public final class ProxyTunnel: Service {
+  private let overlay: Overlay
+  private let service: String
+  private let host: String
+  private let port: Int
+  private let logger: Logger
+  private let bound = NIOLockedValueBox<(any Channel)?>(nil)
+
+  /// - Parameters:
+  ///   - host: local address to listen on.
+  ///   - port: 0 picks a free one; `start` tells which.
+  public init(overlay: Overlay, service: String, host: String, port: Int, logger: Logger) {
+    self.overlay = overlay
+    self.service = service
+    self.host = host
+    self.port = port
+    self.logger = logger
+  }
+
+  /// Binds the port. `run` does it if nobody did.
+  @discardableResult
+  public func start() async throws -> SocketAddress {
+    if let channel = bound.withLockedValue({ $0 }), let address = channel.localAddress { return address }
+    let (overlay, service, logger) = (self.overlay, self.service, self.logger)
+    let channel = try await ServerBootstrap(group: overlay.group)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .serverChannelOption(.backlog, value: 1024)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try Splice.prepare(channel)
+          Self.connect(channel, overlay, service, logger)
+        }
+      }
+      .bind(host: host, port: port).get()
+    bound.withLockedValue { $0 = channel }
+    guard let address = channel.localAddress else { throw OverlayError.closed }
+    logger.info("proxy listens", metadata: ["service": "\(service)", "address": "\(address)"])
+    return address
+  }
+
+  /// Dials for one local connection, on its event loop. The task ends with the dial's own time limit.
+  private static func connect(_ channel: any Channel, _ overlay: Overlay, _ service: String, _ logger: Logger) {
+    let loop = channel.eventLoop
+    loop.makeFutureWithTask { try await overlay.connect(service, on: loop) }.whenComplete { result in
+      switch result {
+      case .success(let connection):
+        guard channel.isActive, (try? Splice.join(channel, connection.value)) != nil else {
+          connection.value.close()
+          return channel.close(promise: nil)
+        }
+      case .failure(let error):
+        logger.warning("a local connection cannot be carried", metadata: ["service": "\(service)", "reason": "\(error)"])
+        channel.close(promise: nil)
+      }
+    }
+  }
+
+  /// Carries connections until cancelled or until the service group shuts down.
+  public func run() async throws {
+    try await start()
+    guard let channel = bound.withLockedValue({ $0 }) else { return }
+    try await withTaskCancellationHandler {
+      try await withGracefulShutdownHandler {
+        try await channel.closeFuture.get()
+      } onGracefulShutdown: {
+        channel.close(promise: nil)
+      }
+    } onCancel: {
+      channel.close(promise: nil)
+    }
+  }
+}

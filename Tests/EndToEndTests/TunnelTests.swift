@@ -1,0 +1,87 @@
+import Foundation
+import Model
+import NIOCore
+import NIOPosix
+import NetworkFixture
+import Swiftlet
+import Testing
+import Tunnel
+
+@Suite("Tunnels of TCP programs", .timeLimit(.minutes(3)))
+struct TunnelTests {
+  /// A TCP server that sends back what it gets until the peer ends, then ends itself.
+  private static func echoServer() async throws -> (channel: any Channel, port: Int) {
+    let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .childChannelOption(.allowRemoteHalfClosure, value: true)
+      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Echo()) } }
+      .bind(host: "127.0.0.1", port: 0).get()
+    return (channel, channel.localAddress?.port ?? 0)
+  }
+
+  private final class Echo: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) { context.write(data, promise: nil) }
+    func channelReadComplete(context: ChannelHandlerContext) { context.flush() }
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+      if case ChannelEvent.inputClosed = event { context.close(mode: .output, promise: nil) }
+    }
+  }
+
+  /// Sends and ends, and gives what came until the peer's end.
+  private static func exchange(_ port: Int, _ bytes: ByteBuffer) async throws -> ByteBuffer {
+    let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .channelOption(.allowRemoteHalfClosure, value: true)
+      .connect(host: "127.0.0.1", port: port) { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+        }
+      }
+    return try await client.executeThenClose { inbound, outbound in
+      async let writing: Void = {
+        try await outbound.write(bytes)
+        outbound.finish()
+      }()
+      var all = ByteBuffer()
+      for try await var part in inbound { all.writeBuffer(&part) }
+      try await writing
+      return all
+    }
+  }
+
+  @Test("proxy -> router -> host carries a TCP program with both half closes")
+  func tcp() async throws {
+    let bench = try await OverlayBench.start()
+    try await bench.network.service("tcp")
+    let server = try await Self.echoServer()
+    let host = try await bench.overlay("host")
+    let client = try await bench.overlay("client")
+    let hosting = HostTunnel(overlay: host, service: "tcp", host: "127.0.0.1", port: server.port, logger: bench.network.logger)
+    let proxy = ProxyTunnel(overlay: client, service: "tcp", host: "127.0.0.1", port: 0, logger: bench.network.logger)
+    let port = try await proxy.start().port ?? 0
+    let running = Task {
+      await withDiscardingTaskGroup { group in
+        group.addTask { try? await hosting.run() }
+        group.addTask { try? await proxy.run() }
+      }
+    }
+    try await Network.wait("the service is hosted") { try await bench.network.api("GET", "/terminators").arrayValue?.isEmpty == false }
+    for size in [0, 1, 100_000, 16 << 20] {
+      let sent = OverlayBench.pattern(size)
+      #expect(try await Self.exchange(port, sent) == sent)
+    }
+    try await withThrowingDiscardingTaskGroup { group in
+      for index in 0..<32 {
+        group.addTask {
+          let sent = OverlayBench.pattern(50_000 + index, seed: UInt64(index + 7))
+          let got = try await Self.exchange(port, sent)
+          #expect(got == sent)
+        }
+      }
+    }
+    running.cancel()
+    await running.value
+    try await server.channel.close()
+    await bench.stop()
+  }
+}

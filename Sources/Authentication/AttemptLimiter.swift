@@ -21,12 +21,17 @@ public struct AttemptLimiter: Sendable {
   }
 
   /// Whether another attempt from `address` is admitted. - Parameter now: milliseconds.
-  public func admits(_ address: String, now: Int64) -> Bool { tokens(buckets[address], now: now) >= 1 }
+  ///
+  /// While every remembered address is guessing, unknown ones wait too: they could not be counted.
+  public func admits(_ address: String, now: Int64) -> Bool {
+    if let bucket = buckets[address] { return tokens(bucket, now: now) >= 1 }
+    return buckets.count < capacity || buckets.values.contains { tokens($0, now: now) >= burst }
+  }
 
   public mutating func failed(_ address: String, now: Int64) {
     if buckets.count >= capacity, buckets[address] == nil {
       buckets = buckets.filter { tokens($0.value, now: now) < burst }
-      // All of them are guessing: forgetting any would help a guesser, so new addresses wait for the old ones to cool down.
+      // All of them are guessing: forgetting any would help a guesser, so `admits` makes new addresses wait for the old ones to cool down.
       if buckets.count >= capacity { return }
     }
     buckets[address] = Bucket(tokens: max(0, tokens(buckets[address], now: now) - 1), at: now)

@@ -79,7 +79,7 @@ public final class PasswordHasher: Sendable {
   private static func check(_ password: String, _ stored: PasswordHash) throws -> Bool {
     guard stored.algorithm == algorithm, let salt = Data(base64Encoded: stored.salt), salt.count == saltLength,
       let expected = Data(base64Encoded: stored.hash),
-      expected.count == hashLength
+      expected.count == hashLength, stored.opslimit > 0, stored.memlimit > 0
     else { return false }
     let hash = try derive(password, salt: Array(salt), passes: stored.opslimit, memory: stored.memlimit)
     return sodium_memcmp(hash, Array(expected), hashLength) == 0
@@ -101,7 +101,7 @@ public enum PasswordPolicy {
   public static let usernameLengths = 4...100
 
   public static func check(_ password: String, _ policy: PrimaryAuthPolicy.Password) throws(AuthenticationError) {
-    let minimum = max(policy.minPasswordLength, lengths.lowerBound)
+    let minimum = min(max(policy.minPasswordLength, lengths.lowerBound), lengths.upperBound)
     guard (minimum...lengths.upperBound).contains(password.count) else {
       throw .badPolicy("it must have \(minimum) to \(lengths.upperBound) characters")
     }

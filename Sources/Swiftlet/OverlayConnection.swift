@@ -77,6 +77,7 @@ package final class OverlayConnection {
   // MARK: Out
 
   package var isOpen: Bool { channel != nil }
+  /// Whether more should be written. Meaningful after a flush: TLS keeps what it was given until then.
   package var isWritable: Bool { channel?.isWritable ?? false }
 
   /// Queues bytes; `flush` sends them. Bytes after `finish` are dropped.

@@ -31,7 +31,6 @@ final class RouterChannel: FrameReceiver {
   private var listeners: [UInt32: Listener] = [:]
   private var replies: [Int32: Reply] = [:]
   private var dirty: [OverlayConnection] = []
-  private var waitingForSpace = false
   /// Connections whose delegate does not read; while there is one, the channel does not read either.
   private var full: Set<UInt32> = []
   private var sequence: Int32 = 0
@@ -55,10 +54,7 @@ final class RouterChannel: FrameReceiver {
 
   // MARK: Out
 
-  func write(_ frames: ByteBuffer) {
-    underlay.write(frames)
-    if !underlay.isWritable { waitingForSpace = true }
-  }
+  func write(_ frames: ByteBuffer) { underlay.write(frames) }
 
   func flush() { underlay.flush() }
 
@@ -301,8 +297,7 @@ final class RouterChannel: FrameReceiver {
   func readBurstEnded(on underlay: Underlay) { deliverDirty() }
 
   func writabilityChanged(on underlay: Underlay) {
-    guard underlay.isWritable, waitingForSpace else { return }
-    waitingForSpace = false
+    guard underlay.isWritable else { return }
     for connection in Array(connections.values) { connection.writabilityChanged() }
   }
 

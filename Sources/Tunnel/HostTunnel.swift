@@ -39,17 +39,15 @@ public final class HostTunnel: Service {
     ClientBootstrap(group: dial.eventLoop)
       .connectTimeout(.seconds(4))
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try Splice.prepare(channel) } }
+      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { _ = try Splice.install(on: channel) } }
       .connect(host: host, port: port)
       .whenComplete { result in
         let dial = bound.value
         switch result {
         case .success(let channel):
-          guard let connection = dial.accept() else { return channel.close(promise: nil) }
-          do { try Splice.join(channel, connection) } catch {
-            connection.close()
-            channel.close(promise: nil)
-          }
+          guard let splice = try? channel.pipeline.syncOperations.handler(type: Splice.self) else { return channel.close(promise: nil) }
+          guard let connection = dial.accept() else { return splice.abandon() }
+          splice.join(connection)
         case .failure(let error):
           logger.warning("the server of a service does not answer", metadata: ["service": "\(service)", "server": "\(host):\(port)", "reason": "\(error)"])
           dial.reject("the server behind \(service) does not answer")

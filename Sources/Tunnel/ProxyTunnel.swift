@@ -36,8 +36,7 @@ public final class ProxyTunnel: Service {
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          try Splice.prepare(channel)
-          Self.connect(channel, overlay, service, logger)
+          Self.connect(try Splice.install(on: channel), on: channel.eventLoop, overlay, service, logger)
         }
       }
       .bind(host: host, port: port).get()
@@ -48,18 +47,14 @@ public final class ProxyTunnel: Service {
   }
 
   /// Dials for one local connection, on its event loop. The task ends with the dial's own time limit.
-  private static func connect(_ channel: any Channel, _ overlay: Overlay, _ service: String, _ logger: Logger) {
-    let loop = channel.eventLoop
+  private static func connect(_ splice: Splice, on loop: any EventLoop, _ overlay: Overlay, _ service: String, _ logger: Logger) {
+    let splice = NIOLoopBound(splice, eventLoop: loop)
     loop.makeFutureWithTask { try await overlay.connect(service, on: loop) }.whenComplete { result in
       switch result {
-      case .success(let connection):
-        guard channel.isActive, (try? Splice.join(channel, connection.value)) != nil else {
-          connection.value.close()
-          return channel.close(promise: nil)
-        }
+      case .success(let connection): splice.value.join(connection.value)
       case .failure(let error):
         logger.warning("a local connection cannot be carried", metadata: ["service": "\(service)", "reason": "\(error)"])
-        channel.close(promise: nil)
+        splice.value.abandon()
       }
     }
   }

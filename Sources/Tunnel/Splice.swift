@@ -18,31 +18,43 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
-  private let connection: OverlayConnection
+  /// nil until the overlay's side is there.
+  private var connection: OverlayConnection?
   private var context: ChannelHandlerContext?
+  /// What came before it: a channel that does not read still reads to the end when its peer ends.
+  private var early: [ByteBuffer] = []
   private var localEnded = false
   private var overlayEnded = false
-  private var closesAfterFlush = false
 
-  init(_ connection: OverlayConnection) { self.connection = connection }
-
-  /// Options of a local channel that is spliced: half closes are passed on, bursts are large.
-  static func prepare(_ channel: any Channel) throws {
-    guard let options = channel.syncOptions else { return }
-    try options.setOption(.allowRemoteHalfClosure, value: true)
-    try options.setOption(.autoRead, value: false)
-    try options.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 128 * 1024))
-    try options.setOption(.maxMessagesPerRead, value: 1)
-    try options.setOption(.writeBufferWaterMark, value: .init(low: 512 * 1024, high: 1024 * 1024))
-  }
-
-  /// Puts the splice at the end of the channel's pipeline and lets bytes flow. On the event loop.
-  static func join(_ channel: any Channel, _ connection: OverlayConnection) throws {
-    let splice = Splice(connection)
+  /// Makes a local channel ready to be joined: half closes are passed on, bursts are large. Call before it reads anything.
+  static func install(on channel: any Channel) throws -> Splice {
+    if let options = channel.syncOptions {
+      try options.setOption(.allowRemoteHalfClosure, value: true)
+      try options.setOption(.autoRead, value: false)
+      try options.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 128 * 1024))
+      try options.setOption(.maxMessagesPerRead, value: 1)
+      try options.setOption(.writeBufferWaterMark, value: .init(low: 512 * 1024, high: 1024 * 1024))
+    }
+    let splice = Splice()
     try channel.pipeline.syncOperations.addHandler(splice)
-    connection.start(splice)
-    try channel.syncOptions?.setOption(.autoRead, value: true)
+    return splice
   }
+
+  /// Lets bytes flow. On the event loop of both.
+  func join(_ connection: OverlayConnection) {
+    guard context?.channel.isActive == true else { return connection.close() }
+    self.connection = connection
+    let early = self.early
+    self.early = []
+    for bytes in early { connection.write(bytes) }
+    connection.flush()
+    if localEnded { connection.finish() }
+    connection.start(self)
+    read(true)
+  }
+
+  /// The overlay's side will not come.
+  func abandon() { context?.close(promise: nil) }
 
   // MARK: Local
 
@@ -50,25 +62,29 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
   func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    connection.write(unwrapInboundIn(data))
+    let bytes = unwrapInboundIn(data)
+    if let connection { connection.write(bytes) } else { early.append(bytes) }
+  }
+
+  func channelReadComplete(context: ChannelHandlerContext) {
+    guard let connection else { return }
+    connection.flush()
     if !connection.isWritable { read(false) }
   }
 
-  func channelReadComplete(context: ChannelHandlerContext) { connection.flush() }
-
-  func channelWritabilityChanged(context: ChannelHandlerContext) { connection.setReading(context.channel.isWritable) }
+  func channelWritabilityChanged(context: ChannelHandlerContext) { connection?.setReading(context.channel.isWritable) }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if case ChannelEvent.inputClosed = event {
       localEnded = true
-      connection.finish()
+      connection?.finish()
       endIfDone()
     }
     context.fireUserInboundEventTriggered(event)
   }
 
   func channelInactive(context: ChannelHandlerContext) {
-    connection.close()
+    connection?.close()
     context.fireChannelInactive()
   }
 
@@ -78,7 +94,7 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
 
   private func endIfDone() {
     guard localEnded, overlayEnded else { return }
-    connection.close()
+    connection?.close()
   }
 
   // MARK: OverlayConnectionDelegate
@@ -86,7 +102,7 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
   func received(_ bytes: ByteBuffer) {
     guard let context else { return }
     context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
-    if !context.channel.isWritable { connection.setReading(false) }
+    if !context.channel.isWritable { connection?.setReading(false) }
   }
 
   func receivedEnd() {

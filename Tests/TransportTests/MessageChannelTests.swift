@@ -123,6 +123,19 @@ struct MessageChannelTests {
       #expect(second.sha1Fingerprint == renewed.leaf.sha1Fingerprint)
     }
   }
+
+  @Test("a server that closes as soon as the handshake is complete has shown its certificate all the same")
+  func closesAtOnce() async throws {
+    try await withListener { network, address in
+      // Nobody serves `http/1.1` here, so the listener closes; the certificate must not depend on who is faster.
+      let expected = network.identity.chain.leaf.sha1Fingerprint
+      let seen = try await withThrowingTaskGroup(of: String.self) { tasks in
+        for _ in 0..<64 { tasks.addTask { try await HTTPSClient.leaf(of: "https://127.0.0.1:\(address.port)/").sha1Fingerprint } }
+        return try await tasks.reduce(into: []) { $0.append($1) }
+      }
+      #expect(seen == Array(repeating: expected, count: 64))
+    }
+  }
 }
 
 final class RawReader: ChannelInboundHandler {

@@ -117,8 +117,8 @@ let package = Package(
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "Controller", "EdgeRouter", "Tunnel", "Swiftlet", "Transport", "PKI", "Model", "Facts", argumentParser, yams, logging, lifecycle, nioCore,
-        nioPosix,
+        "Controller", "EdgeRouter", "Tunnel", "Swiftlet", "Transport", "PKI", "Model", argumentParser, yams, logging, lifecycle, nioCore,
+        nioPosix, x509,
       ],
       swiftSettings: settings),
     // Tests, one target a floor's target

@@ -103,6 +103,13 @@ public struct IdentityFile: Sendable, Equatable {
   /// What the identity proves in TLS and whom it believes, towards controllers and routers alike.
   /// - Throws: `IdentityFileError` when a reference cannot be read or its content is unusable.
   public func clientTLS() throws(IdentityFileError) -> ClientTLS {
+    let (chain, key) = try credentials()
+    return ClientTLS(chain: chain, key: key, trust: .anchors(try trustAnchors()))
+  }
+
+  /// The key and the certificates that go with it.
+  /// - Throws: `IdentityFileError` when a reference cannot be read or its content is unusable.
+  public func credentials() throws(IdentityFileError) -> (chain: CertificateChain, key: PrivateKey) {
     let key: PrivateKey
     let chain: CertificateChain
     do { key = try PrivateKey(pem: try Self.resolve(self.key)) } catch let error as PKIError {
@@ -112,7 +119,7 @@ public struct IdentityFile: Sendable, Equatable {
     }
     do { chain = try CertificateChain(pem: try Self.resolve(certificate)) } catch { throw .unusable(member: "id.cert", reason: "\(error)") }
     guard key.fits(chain.leaf) else { throw .unusable(member: "id.cert", reason: "the certificate was issued for another key than id.key") }
-    return ClientTLS(chain: chain, key: key, trust: .anchors(try trustAnchors()))
+    return (chain, key)
   }
 
   /// The certificates to trust.

@@ -133,7 +133,7 @@ struct LoginCommand: AsyncParsableCommand {
   private func withCertificate(_ path: String, _ management: String, trust: ServerTrust) async throws -> (JSONValue, String) {
     let credentials: (chain: CertificateChain, key: PrivateKey)
     do {
-      credentials = try Credentials.load(path)
+      credentials = try IdentityFile.load(from: path).credentials()
     } catch {
       throw CommandFailure("cannot use the identity file \(path)", error)
     }

@@ -2,6 +2,7 @@ import Controller
 import EdgeRouter
 import Foundation
 import Logging
+import NIOCore
 import ServiceLifecycle
 import Swiftlet
 import Transport

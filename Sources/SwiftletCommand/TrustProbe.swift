@@ -2,6 +2,7 @@ import Foundation
 import NIOCore
 import PKI
 import Transport
+import X509
 
 /// Learns a controller's roots on first contact: fetches them unseen, then proves that the server's own chain reaches them
 /// (management-and-model.md 5.3). What that cannot prove, that it is the right controller, the person decides by the fingerprint.
@@ -27,7 +28,7 @@ enum TrustProbe {
   ///   - source: where they come from, for the error.
   static func anchors(pem: String, source: String) throws -> TrustAnchors {
     do {
-      return TrustAnchors(try CertificateChain.list(pem: pem))
+      return TrustAnchors(try Certificate.list(pem: pem))
     } catch {
       throw CommandFailure("\(source) holds no usable certificates", error)
     }

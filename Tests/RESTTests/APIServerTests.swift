@@ -1,0 +1,227 @@
+import Model
+import REST
+import Testing
+
+@Suite("The API server", .timeLimit(.minutes(1)))
+struct APIServerTests {
+  @Test(
+    "a path is found under every base and under the root, the longest base first",
+    arguments: [
+      ("/edge/client/v1/version", "/edge/client/v1"), ("/edge/client/version", "/edge/client"), ("/version", ""), ("//version/", ""),
+      ("/edge/client/v1/version/", "/edge/client/v1"),
+    ])
+  func bases(_ path: String, _ base: String) async {
+    let answer = await send("GET", path)
+    #expect(answer.status == 200)
+    #expect(answer.json["data"]?["base"] == .string(base))
+  }
+
+  @Test("a base of another API is that API's")
+  func otherAPI() async {
+    #expect(await send("GET", "/edge/management/v1/version").json["data"] == "management")
+    #expect(await send("GET", "/edge/management/v1/echo").status == 404)
+  }
+
+  @Test(
+    "an unknown path answers 404 and says which",
+    arguments: [
+      "/", "/nothing", "/edge/client/v1/nothing", "/edge/client/v1", "/edge/client/v2/version", "/versions", "/version/x", "/items/1/parts",
+    ])
+  func unknown(_ path: String) async {
+    let answer = await send("GET", path)
+    #expect(answer.status == 404)
+    #expect(answer.code == "NOT_FOUND")
+    #expect(answer.json["error"]?["message"]?.stringValue?.contains(path) == true)
+    #expect(answer.json["error"]?["requestId"] == "q1")
+  }
+
+  @Test("another method answers 405 and names those there are")
+  func wrongMethod() async {
+    let answer = await send("PUT", "/items/1")
+    #expect(answer.status == 405)
+    #expect(answer.code == "METHOD_NOT_ALLOWED")
+    #expect(
+      answer.json["error"]?["message"]?.stringValue?.hasSuffix("DELETE, GET, GET") == true
+        || answer.json["error"]?["message"]?.stringValue?.hasSuffix("DELETE, GET") == true)
+  }
+
+  @Test(
+    "Accept is refused only when it excludes all we make",
+    arguments: [
+      ("application/json", 200), ("*/*", 200), ("application/xml, */*;q=0.1", 200), ("text/html;q=0.5 , application/json; charset=utf-8", 200),
+      ("", 200),
+      ("application/xml", 406), ("image/png, application/yaml", 406),
+    ])
+  func accept(_ value: String, _ status: Int) async {
+    let answer = await send("GET", "/version", headers: [("Accept", value)])
+    #expect(answer.status == status)
+    if status == 406 { #expect(answer.code == "NOT_ACCEPTABLE") }
+  }
+
+  @Test("another media type than the operation takes answers 415")
+  func mediaType() async {
+    let refused = await send("POST", "/plain", headers: [("Content-Type", "application/json")], body: Array("{}".utf8))
+    #expect(refused.status == 415)
+    #expect(refused.code == "UNSUPPORTED_MEDIA")
+    #expect(await send("POST", "/plain", headers: [("content-type", " Text/Plain ; charset=utf-8")], body: [1]).status == 200)
+  }
+
+  @Test(
+    "parameters are percent-decoded once, within their segment",
+    arguments: [
+      ("/items/a", "a"), ("/items/a%20b", "a b"), ("/items/a+b", "a+b"), ("/items/a%2Fb", "a/b"), ("/items/%C3%A4", "ä"), ("/items/%2541", "%41"),
+      ("/items/100%", "100%"), ("/items/%zz", "%zz"), ("/items/%4", "%4"), ("/items/%+1", "%+1"), ("/items/%ff", "\u{fffd}"),
+    ])
+  func percentDecoding(_ path: String, _ id: String) async {
+    #expect(await send("GET", path).json["data"] == .string(id))
+  }
+
+  @Test("a base path is not decoded into being, nor a segment into two")
+  func encodedPaths() async {
+    #expect(await send("GET", "/items/a/parts/b%2Fc").json["data"] == ["a", "b/c"])
+    #expect(await send("GET", "/items%2Fa").status == 404)
+    #expect(await send("GET", "/items/..%2F..%2Fversion").json["data"] == "../../version")
+  }
+
+  @Test("the first declaration that matches serves")
+  func order() async { #expect(await send("GET", "/items/special").json["data"] == "special") }
+
+  @Test(
+    "a session opens what is for sessions, an administrator what is for them",
+    arguments: [
+      ("/version", nil, 200), ("/mine", nil, 401), ("/mine", "stale", 401), ("/mine", "user", 200), ("/operators", "user", 401),
+      ("/operators", "admin", 200), ("/nothing", nil, 404),
+    ] as [(String, String?, Int)])
+  func access(_ path: String, _ session: String?, _ status: Int) async {
+    let answer = await send("GET", path, headers: session.map { [("zt-session", $0)] } ?? [])
+    #expect(answer.status == status)
+    if status == 401 {
+      #expect(answer.code == "UNAUTHORIZED")
+      #expect(answer.header("www-authenticate") == "zt-session realm=\"zt-session\" error=\"\(session == nil ? "missing" : "invalid")\"")
+    }
+    #expect(answer.header("expiration-seconds") == (session == "admin" ? "1800" : nil))
+  }
+
+  @Test(
+    "every answer bears the standing headers", arguments: [("GET", "/version"), ("GET", "/nothing"), ("GET", "/unexpected"), ("OPTIONS", "/mine")])
+  func standing(_ method: String, _ path: String) async {
+    let answer = await send(method, path, headers: [("Origin", "https://console")])
+    #expect(answer.header("ziti-instance-id") == "instance")
+    #expect(answer.header("server") == "test")
+    #expect(answer.header("access-control-allow-origin") == "https://console")
+  }
+
+  @Test("who comes from no page gets no cross-origin headers")
+  func noOrigin() async { #expect(await send("GET", "/version").header("access-control-allow-origin") == nil) }
+
+  @Test(
+    "a failure of lower floors is translated, an unexpected one is not told",
+    arguments: [
+      ("/translated", 409, "CAN_NOT_DELETE_REFERENCED_ENTITY"), ("/unexpected", 500, "UNHANDLED"), ("/model", 400, "COULD_NOT_VALIDATE"),
+    ])
+  func failures(_ path: String, _ status: Int, _ code: String) async {
+    let answer = await send("GET", path)
+    #expect(answer.status == status)
+    #expect(answer.code == code)
+    if status == 500 { #expect(answer.json["error"]?["message"]?.stringValue?.contains("Unexpected") == false) }
+  }
+
+  @Test("every code has the status of its family", arguments: APIError.Code.allCases)
+  func statuses(_ code: APIError.Code) { #expect((400...503).contains(code.status)) }
+}
+
+@Suite("Bodies and envelopes", .timeLimit(.minutes(1)))
+struct EnvelopeTests {
+  private func typed(_ body: String) async -> Answer { await send("POST", "/typed", body: Array(body.utf8)) }
+
+  @Test("a body of the right types is read")
+  func rightTypes() async {
+    let answer = await typed(#"{"name":"n","cost":5,"admin":true,"roles":["a"],"tags":{"x":1},"unknown":null}"#)
+    #expect(answer.json["data"] == ["name": "n", "cost": 5, "admin": true, "roles": ["a"], "tags": ["x": 1]])
+    #expect(answer.json["meta"] == [:])
+    #expect(answer.header("content-type") == "application/json")
+  }
+
+  @Test(
+    "a member of the wrong type is named, with its value",
+    arguments: [
+      (#"{"name":1}"#, "name"), (#"{"name":"n","cost":"5"}"#, "cost"), (#"{"name":"n","cost":1.5}"#, "cost"),
+      (#"{"name":"n","admin":"true"}"#, "admin"),
+      (#"{"name":"n","roles":"a"}"#, "roles"), (#"{"name":"n","roles":["a",1]}"#, "roles"), (#"{"name":"n","tags":[]}"#, "tags"), ("{}", "name"),
+      (#"{"name":null}"#, "name"), ("", "name"), ("[]", "body"), ("null", "body"), ("\"text\"", "body"),
+    ])
+  func wrongTypes(_ body: String, _ field: String) async {
+    let answer = await typed(body)
+    #expect(answer.status == 400)
+    #expect(answer.code == "COULD_NOT_VALIDATE")
+    #expect(answer.causeField == field)
+    #expect(answer.json["error"]?["cause"]?["reason"]?.stringValue?.isEmpty == false)
+  }
+
+  @Test(
+    "what is no JSON answers 400",
+    arguments: ["{", "{\"name\":}", "{\"name\":\"n\"} x", "\u{0}", "{'name':'n'}", String(repeating: "[", count: 100_000)])
+  func malformed(_ body: String) async {
+    let answer = await typed(body)
+    #expect(answer.status == 400)
+    #expect(answer.code == "COULD_NOT_PARSE_BODY")
+  }
+
+  @Test("bytes that are no UTF-8 answer 400")
+  func notUTF8() async {
+    #expect(await send("POST", "/typed", body: Array("{\"name\":\"".utf8) + [0xff, 0xfe] + Array("\"}".utf8)).status == 400)
+  }
+
+  @Test("what was made is named by id and by link")
+  func created() async {
+    let answer = await send("POST", "/items")
+    #expect(answer.status == 201)
+    #expect(answer.json["data"] == ["id": "x", "_links": ["self": ["href": "./items/x"]]])
+  }
+
+  @Test("an empty answer has its envelope")
+  func empty() async { #expect(await send("DELETE", "/items/1").json == ["data": [:], "meta": [:]]) }
+
+  @Test(
+    "a list is cut by limit and offset and tells the whole",
+    arguments: [
+      ([], 10, 0, 10), ([("limit", "3")], 3, 0, 3), ([("limit", "3"), ("offset", "24")], 3, 24, 1), ([("offset", "100")], 10, 100, 0),
+      ([("limit", "0")], 10, 0, 10), ([("limit", "-2")], 10, 0, 10), ([("limit", "-1")], Int.max, 0, 25), ([("limit", "9999")], 500, 0, 25),
+      ([("limit", "")], 10, 0, 10), ([("filter", "true limit 2 skip 1")], 10, 0, 10), ([("filter", "true skip 1 limit 2")], 2, 1, 2),
+    ] as [([(name: String, value: String)], Int, Int, Int)])
+  func paging(_ query: [(name: String, value: String)], _ limit: Int, _ offset: Int, _ count: Int) async {
+    let answer = await send("GET", "/items", query: query)
+    // A filter that the language does not allow is the business of the test below.
+    guard answer.status == 200 else { return #expect(query.first?.value == "true limit 2 skip 1") }
+    #expect(answer.json["data"]?.arrayValue?.count == count)
+    #expect(answer.json["meta"]?["pagination"] == ["limit": JSONValue(limit), "offset": JSONValue(offset), "totalCount": 25])
+    #expect(answer.json["meta"]?["filterableFields"] == ["id"])
+  }
+
+  @Test(
+    "paging and filters that make no sense are refused by name",
+    arguments: [
+      ("limit", "many", "COULD_NOT_VALIDATE", "limit"), ("limit", "1.5", "COULD_NOT_VALIDATE", "limit"),
+      ("limit", "99999999999999999999", "COULD_NOT_VALIDATE", "limit"), ("offset", "x", "COULD_NOT_VALIDATE", "offset"),
+      ("offset", "-1", "INVALID_PAGINATION", "offset"), ("offset", "100001", "INVALID_PAGINATION", "offset"),
+      ("filter", "name =", "INVALID_FILTER", nil),
+      ("filter", "name = \"x", "INVALID_FILTER", nil), ("sort", "name sideways", "INVALID_FILTER", nil), ("sort", "; drop", "INVALID_FILTER", nil),
+    ] as [(String, String, String, String?)])
+  func badPaging(_ name: String, _ value: String, _ code: String, _ field: String?) async {
+    let answer = await send("GET", "/items", query: [(name, value)])
+    #expect(answer.status == 400)
+    #expect(answer.code == code)
+    #expect(answer.causeField == field)
+  }
+
+  @Test("a list in the query may be repeated, bracketed or separated by commas")
+  func queryLists() async {
+    let answer = await send("GET", "/query", query: [("q", "1"), ("list", "a,b"), ("list[]", "c"), ("q", "2")])
+    #expect(answer.json["data"] == ["1", ["a", "b", "c"], nil])
+  }
+
+  @Test("the declarations tell OpenAPI what there is")
+  func openAPI() {
+    #expect(TestAPI.client.openAPIPaths["/items/{id}"] == ["get": "one item", "delete": "removes one item"])
+  }
+}

@@ -1,0 +1,183 @@
+import Model
+import Testing
+
+@testable import Store
+
+/// The filter language in SQL, held against the same filter judged in memory.
+@Suite("Queries", .timeLimit(.minutes(1)))
+struct QueryTests {
+  private static let words = ["alpha", "Beta", "gamma", "DELTA", "ÄÖÜ", "äöü", "a%b_c", "it's"]
+
+  /// A store with identities whose members vary, some of them absent.
+  private static func store(seed: UInt64) async throws -> Store {
+    var random = SeededGenerator(seed: seed)
+    let store = try await Store.inMemory()
+    for number in 0..<40 {
+      var tags: JSONObject = [:]
+      if Bool.random(using: &random) { tags["region"] = .string(words.randomElement(using: &random) ?? "") }
+      if Bool.random(using: &random) { tags["rank"] = JSONValue(Int.random(in: 0..<5, using: &random)) }
+      if Bool.random(using: &random) { tags["flag"] = .bool(Bool.random(using: &random)) }
+      let identity = Identity(
+        id: "i\(Int.random(in: 0..<1000, using: &random))-\(number)", name: "\(words[number % words.count]) \(number)",
+        isAdmin: Bool.random(using: &random), roleAttributes: words.filter { _ in Int.random(in: 0..<4, using: &random) == 0 },
+        externalId: Bool.random(using: &random) ? "ext \(number)" : nil, tags: tags, createdAt: start.adding(seconds: Int64(number % 7)))
+      try await store.change { try $0.put(identity) }
+    }
+    return store
+  }
+
+  /// The ids, in order, and the total, by SQL and in memory. A runtime symbol, true for everybody, sends a query to memory.
+  private static func both(_ store: Store, _ query: FilterQuery, page: PageRequest = PageRequest(limit: -1)) async throws -> (
+    sql: [String], memory: [String], totals: [Int]
+  ) {
+    var inMemory = query
+    let everybody = Filter.compare(.count(.symbol("services")), .equal, .int(1))
+    inMemory.predicate = .and([query.predicate ?? .constant(true), everybody])
+    let runtimeQuery = inMemory
+    return try await store.read { reader in
+      let sql = try reader.query(Identity.self, filter: query, page: page)
+      let memory = try reader.query(Identity.self, filter: runtimeQuery, page: page) { _, _ in .strings(["s1"]) }
+      return (sql.items.map(\.id), memory.items.map(\.id), [sql.totalCount, memory.totalCount])
+    }
+  }
+
+  private static let filters = [
+    "true", "false", "name = \"alpha 0\"", "name != \"alpha 0\"", "name < \"b\"", "name >= \"b\"", "name contains \"a\"", "name icontains \"ÄÖ\"",
+    "name contains \"a%b_c\"", "not name contains \"a\"", "name not contains \"a\"", "name in [\"alpha 0\", \"it's 7\"]",
+    "name not in [\"alpha 0\"]", "externalId = null", "externalId != null", "externalId = \"ext 3\"", "externalId != \"ext 3\"",
+    "not (externalId = \"ext 3\")", "externalId contains \"ext\"", "not externalId contains \"ext\"", "externalId not contains \"1\"",
+    "externalId in [\"ext 3\", \"ext 4\"]", "not externalId in [\"ext 3\"]", "isAdmin", "not isAdmin", "isAdmin = true", "isAdmin != true",
+    "isAdmin = false", "createdAt = datetime(2027-01-15T08:00:02Z)", "createdAt > datetime(2027-01-15T08:00:03Z)",
+    "createdAt between datetime(2027-01-15T08:00:01Z) and datetime(2027-01-15T08:00:04Z)",
+    "createdAt not between datetime(2027-01-15T08:00:01Z) and datetime(2027-01-15T08:00:04Z)", "anyOf(roleAttributes) = \"alpha\"",
+    "allOf(roleAttributes) = \"alpha\"", "allOf(roleAttributes) != \"alpha\"", "anyOf(roleAttributes) icontains \"äö\"",
+    "anyOf(roleAttributes) in [\"alpha\", \"Beta\"]", "not anyOf(roleAttributes) in [\"alpha\", \"Beta\"]", "count(roleAttributes) > 1",
+    "count(roleAttributes) = 0", "isEmpty(roleAttributes)", "not isEmpty(roleAttributes)", "tags.region = \"alpha\"", "tags.region != \"alpha\"",
+    "tags.region = null", "tags.region != null", "tags.region icontains \"ä\"", "tags.rank = 3", "tags.rank > 2", "tags.rank != 2",
+    "tags.rank between 1 and 3", "tags.rank in [1, 4]", "tags.flag = true", "tags.flag != true", "tags.flag = false", "tags.nothing = null",
+    "tags.nothing = \"x\"", "type = \"Default\"", "authPolicyId = \"default\"", "isSystem = false",
+    "isAdmin = true and tags.rank > 1 or name contains \"a\" and not (externalId = null)",
+    "(isAdmin or tags.flag = true) and not isEmpty(roleAttributes)",
+    "name = \"' or 1=1 --\"", "tags.rank >= 2 and tags.rank < 4",
+  ]
+
+  @Test("SQL and memory agree on every filter")
+  func filtersAgree() async throws {
+    let store = try await Self.store(seed: 1)
+    var selective = 0
+    for text in Self.filters {
+      let (sql, memory, totals) = try await Self.both(store, try FilterQuery(parsing: text))
+      #expect(sql == memory, "\(text)")
+      #expect(totals == [sql.count, sql.count], "\(text)")
+      if (1..<40).contains(sql.count) { selective += 1 }
+    }
+    // The data must be such that the filters mean something.
+    #expect(selective > 40)
+  }
+
+  @Test("and on every combination of them", arguments: 2...4 as ClosedRange<UInt64>)
+  func combinationsAgree(_ seed: UInt64) async throws {
+    let store = try await Self.store(seed: seed)
+    var random = SeededGenerator(seed: seed)
+    let terms = try Self.filters.compactMap { try FilterQuery(parsing: $0).predicate }
+    func make(_ depth: Int) -> Filter {
+      let term = terms.randomElement(using: &random) ?? .constant(true)
+      guard depth > 0 else { return term }
+      switch Int.random(in: 0..<4, using: &random) {
+      case 0: return .not(make(depth - 1))
+      case 1: return .and([make(depth - 1), make(depth - 1)])
+      case 2: return .or([make(depth - 1), make(depth - 1)])
+      default: return term
+      }
+    }
+    for _ in 0..<100 {
+      let filter = make(3)
+      let (sql, memory, _) = try await Self.both(store, FilterQuery(predicate: filter))
+      #expect(sql == memory, "\(filter)")
+    }
+  }
+
+  @Test(
+    "SQL and memory agree on order and page",
+    arguments: [
+      "true", "true sort by name", "true sort by name desc", "true sort by createdAt, name desc", "true sort by createdAt desc",
+      "true sort by externalId", "true sort by externalId desc, name", "true sort by isAdmin, id desc", "true sort by tags.rank desc, name",
+      "true sort by tags.region", "isAdmin sort by name skip 3 limit 5", "true sort by name skip 38 limit 5", "true skip 100", "true limit none",
+      "true limit 0",
+    ])
+  func orderAgrees(_ text: String) async throws {
+    let store = try await Self.store(seed: 5)
+    let (sql, memory, totals) = try await Self.both(store, try FilterQuery(parsing: text))
+    #expect(sql == memory)
+    #expect(totals.first == totals.last)
+  }
+
+  @Test("pages put together are the whole, in order")
+  func pages() async throws {
+    let store = try await Self.store(seed: 6)
+    let query = try FilterQuery(parsing: "true sort by createdAt")
+    let whole = try await store.read { try $0.query(Identity.self, filter: query, page: PageRequest(limit: -1)) }
+    #expect(whole.items.count == 40)
+    #expect(whole.limit == .max)
+    var collected: [Identity] = []
+    for offset in stride(from: 0, to: 49, by: 7) {
+      let page = try await store.read { try $0.query(Identity.self, filter: query, page: PageRequest(limit: 7, offset: offset)) }
+      #expect(page.totalCount == 40)
+      #expect(page.limit == 7)
+      #expect(page.offset == offset)
+      collected += page.items
+    }
+    #expect(collected == whole.items)
+    #expect(try await store.read { try $0.query(Identity.self) }.items.count == 10)
+  }
+
+  @Test("only the ids that a caller may see are considered")
+  func restricted() async throws {
+    let store = try await Store.inMemory()
+    for id in ["a", "b", "c"] { try await store.change { try $0.put(Identity(id: id, name: id)) } }
+    let page = try await store.read { try $0.query(Identity.self, filter: FilterQuery(parsing: "id != \"b\""), ids: ["b", "c", "x"]) }
+    #expect(page.items.map(\.id) == ["c"])
+    #expect(page.totalCount == 1)
+    #expect(try await store.read { try $0.query(Identity.self, ids: []) }.totalCount == 0)
+  }
+
+  @Test("filters reach over references and into sub-queries")
+  func references() async throws {
+    let store = try await Store.inMemory()
+    try await store.change { transaction in
+      try transaction.put(EdgeService(id: "s1", name: "web", configs: ["c1", "c2"]))
+      try transaction.put(EdgeService(id: "s2", name: "ssh", configs: ["c2"]))
+      try transaction.put(EdgeService(id: "s3", name: "idle"))
+      try transaction.put(Config(id: "c1", name: "one", configTypeId: "host.v1"))
+      try transaction.put(Config(id: "c2", name: "two", configTypeId: "intercept.v1"))
+      for (id, service, cost) in [("t1", "s1", 1), ("t2", "s1", 50), ("t3", "s2", 2)] {
+        try transaction.put(Terminator(id: id, serviceId: service, routerId: "r1", binding: "edge", address: "a", cost: cost))
+      }
+    }
+    func services(_ text: String) async throws -> [String] {
+      let query = try FilterQuery(parsing: text)
+      return try await store.read { try $0.query(EdgeService.self, filter: query) }.items.map(\.id)
+    }
+    #expect(try await services("isEmpty(terminators)") == ["s3"])
+    #expect(try await services("count(terminators) = 2") == ["s1"])
+    #expect(try await services("not isEmpty(from terminators where cost > 10)") == ["s1"])
+    #expect(try await services("count(from configs where type = \"host.v1\") = 1") == ["s1"])
+    #expect(try await services("anyOf(configs) = \"c2\"") == ["s1", "s2"])
+    let byName = try FilterQuery(parsing: "service.name = \"web\" sort by service.name desc, cost desc")
+    #expect(try await store.read { try $0.query(Terminator.self, filter: byName) }.items.map(\.id) == ["t2", "t1"])
+  }
+
+  @Test(
+    "names that are not there, or not for this use, are refused",
+    arguments: [
+      "nope = 1", "roleAttributes = \"a\"", "anyOf(name) = \"a\"", "tags = 1", "true sort by roleAttributes", "true sort by nope", "services = 1",
+      "isEmpty(name)", "tags.\"x\" = 1", "isEmpty(from roleAttributes where true)",
+    ])
+  func refused(_ text: String) async throws {
+    let store = try await Self.store(seed: 7)
+    await #expect(throws: FilterError.self) {
+      let query = try FilterQuery(parsing: text)
+      _ = try await store.read { try $0.query(Identity.self, filter: query) }
+    }
+  }
+}

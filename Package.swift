@@ -144,6 +144,6 @@ let package = Package(
     tests(
       "EndToEndTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Model", "PKI", nioCore, nioPosix, logging, x509]),
     // The scripts run in a virtual environment, from where they are.
-    tests("InteropTests", ["NetworkFixture", "Controller", "EdgeRouter", "Model"], exclude: ["python"]),
+    tests("InteropTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Model", nioCore], exclude: ["python"]),
   ]
 )

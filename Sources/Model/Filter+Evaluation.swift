@@ -36,6 +36,20 @@ extension FilterLiteral {
     }
   }
 
+  /// A total order for sorting, SQLite's: absent values, then numbers and truth values, then texts.
+  func sortOrder(to other: FilterLiteral) -> Int {
+    guard sortRank == other.sortRank else { return sortRank < other.sortRank ? -1 : 1 }
+    return order(to: other) ?? 0
+  }
+
+  private var sortRank: Int {
+    switch self {
+    case .null: 0
+    case .bool, .int, .double: 1
+    case .string, .datetime: 2
+    }
+  }
+
   private var number: Double? {
     switch self {
     case .int(let value): Double(value)
@@ -155,10 +169,9 @@ extension FilterQuery {
     let keys = (fields + [SortField(name: "id")])
     matches.sort { left, right in
       for field in keys {
-        guard case .scalar(let leftValue) = lookup(left, field.name), case .scalar(let rightValue) = lookup(right, field.name),
-          let order = leftValue.order(to: rightValue), order != 0
-        else { continue }
-        return field.ascending ? order < 0 : order > 0
+        guard case .scalar(let leftValue) = lookup(left, field.name), case .scalar(let rightValue) = lookup(right, field.name) else { continue }
+        let order = leftValue.sortOrder(to: rightValue)
+        if order != 0 { return field.ascending ? order < 0 : order > 0 }
       }
       return false
     }

@@ -78,6 +78,7 @@ extension StoreReader {
     func find(_ path: [String], in document: JSONValue?) -> JSONValue { path.reduce(document) { $0?[$1] } ?? .null }
     func scalar(_ value: JSONValue, _ type: SymbolTable.ValueType) -> FilterValue? {
       if type == .bool { return .scalar(.bool(value.boolValue ?? false)) }
+      if type == .datetime, let moment = value.stringValue.flatMap({ Timestamp($0) }) { return .scalar(.datetime(moment)) }
       return FilterLiteral(value).map(FilterValue.scalar)
     }
     guard let source = try? symbols.source(of: name) else { return nil }

@@ -113,7 +113,9 @@ struct PythonSDK: Sendable {
     return PythonSDK(interpreter: interpreter, scripts: scripts)
   }
 
-  private static func run(_ executable: String, _ arguments: [String]) async throws {
+  /// Runs a program to its end. - Returns: what it printed.
+  @discardableResult
+  static func run(_ executable: String, _ arguments: [String]) async throws -> String {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: executable)
     process.arguments = arguments
@@ -126,6 +128,7 @@ struct PythonSDK: Sendable {
     guard process.terminationStatus == 0 else {
       throw Network.Failure("\(arguments.joined(separator: " ")) failed (\(process.terminationStatus)): \(text.suffix(2000))")
     }
+    return text
   }
 
   func start(_ script: String, _ arguments: [String]) throws -> Script {

@@ -40,9 +40,7 @@ struct APIServerTests {
     let answer = await send("PUT", "/items/1")
     #expect(answer.status == 405)
     #expect(answer.code == "METHOD_NOT_ALLOWED")
-    #expect(
-      answer.json["error"]?["message"]?.stringValue?.hasSuffix("DELETE, GET, GET") == true
-        || answer.json["error"]?["message"]?.stringValue?.hasSuffix("DELETE, GET") == true)
+    #expect(answer.json["error"]?["message"]?.stringValue?.hasSuffix("it supports DELETE, GET") == true)
   }
 
   @Test(
@@ -187,12 +185,10 @@ struct EnvelopeTests {
     arguments: [
       ([], 10, 0, 10), ([("limit", "3")], 3, 0, 3), ([("limit", "3"), ("offset", "24")], 3, 24, 1), ([("offset", "100")], 10, 100, 0),
       ([("limit", "0")], 10, 0, 10), ([("limit", "-2")], 10, 0, 10), ([("limit", "-1")], Int.max, 0, 25), ([("limit", "9999")], 500, 0, 25),
-      ([("limit", "")], 10, 0, 10), ([("filter", "true limit 2 skip 1")], 10, 0, 10), ([("filter", "true skip 1 limit 2")], 2, 1, 2),
+      ([("limit", "")], 10, 0, 10), ([("filter", "true skip 1 limit 2")], 2, 1, 2),
     ] as [([(name: String, value: String)], Int, Int, Int)])
   func paging(_ query: [(name: String, value: String)], _ limit: Int, _ offset: Int, _ count: Int) async {
     let answer = await send("GET", "/items", query: query)
-    // A filter that the language does not allow is the business of the test below.
-    guard answer.status == 200 else { return #expect(query.first?.value == "true limit 2 skip 1") }
     #expect(answer.json["data"]?.arrayValue?.count == count)
     #expect(answer.json["meta"]?["pagination"] == ["limit": JSONValue(limit), "offset": JSONValue(offset), "totalCount": 25])
     #expect(answer.json["meta"]?["filterableFields"] == ["id"])

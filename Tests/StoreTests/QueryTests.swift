@@ -48,6 +48,7 @@ struct QueryTests {
     "not (externalId = \"ext 3\")", "externalId contains \"ext\"", "not externalId contains \"ext\"", "externalId not contains \"1\"",
     "externalId in [\"ext 3\", \"ext 4\"]", "not externalId in [\"ext 3\"]", "isAdmin", "not isAdmin", "isAdmin = true", "isAdmin != true",
     "isAdmin = false", "createdAt = datetime(2027-01-15T08:00:02Z)", "createdAt > datetime(2027-01-15T08:00:03Z)",
+    "createdAt = \"2027-01-15T08:00:02Z\"", "createdAt < \"2027-01-15T09:00:03+01:00\"",
     "createdAt between datetime(2027-01-15T08:00:01Z) and datetime(2027-01-15T08:00:04Z)",
     "createdAt not between datetime(2027-01-15T08:00:01Z) and datetime(2027-01-15T08:00:04Z)", "anyOf(roleAttributes) = \"alpha\"",
     "allOf(roleAttributes) = \"alpha\"", "allOf(roleAttributes) != \"alpha\"", "anyOf(roleAttributes) icontains \"äö\"",

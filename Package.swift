@@ -135,14 +135,15 @@ let package = Package(
     tests("AuthenticationTests", ["Authentication", "Model", "PKI", "Store"]),
     tests("ControllerTests", ["Controller", "Store", "Model", "REST", "Transport", "PKI", "Wire", nioConcurrency, x509]),
     tests("EdgeRouterTests", ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioEmbedded]),
-    tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", nioCore, nioPosix, nioEmbedded]),
+    tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", "PKI", nioCore, nioEmbedded]),
     // A network in the test's process, shared by the two targets below.
     .target(
       name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Transport", "Model", nioCore, nioPosix, logging],
       path: "Tests/NetworkFixture",
       swiftSettings: settings),
     tests(
-      "EndToEndTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Model", "PKI", nioCore, nioPosix, logging, x509]),
+      "EndToEndTests",
+      ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Model", "PKI", nioCore, nioPosix, logging, x509]),
     // The scripts run in a virtual environment, from where they are.
     tests("InteropTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Model", nioCore], exclude: ["python"]),
   ]

@@ -77,7 +77,7 @@ public final class ControllerNode: Service {
   /// Serves until cancelled or until the service group shuts down.
   public func run() async throws {
     let address = try await start()
-    logger.info("controller serves", metadata: ["address": "\(address)", "url": "\(core.url)", "id": "\(core.pki.controllerID)"])
+    logger.info("controller serves", metadata: ["address": "\(address.text)", "url": "\(core.url)", "id": "\(core.pki.controllerID)"])
     defer { logger.info("controller stopped") }
     let result: Result<Void, any Error>
     do {

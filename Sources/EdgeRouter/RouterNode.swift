@@ -52,7 +52,7 @@ public final class RouterNode: Service {
 
   /// Serves until cancelled or until the service group shuts down.
   public func run() async throws {
-    logger.info("edge router serves", metadata: ["router": "\(core.routerID)", "address": "\(address)"])
+    logger.info("edge router serves", metadata: ["router": "\(core.routerID)", "address": "\(address.text)"])
     try await cancelWhenGracefulShutdown {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await self.listener.run() }

@@ -2,7 +2,7 @@ public import SealedStream
 public import Wire
 
 /// Why something on the overlay did not work, with the words of the side that refused.
-public enum OverlayError: Error, Sendable, CustomStringConvertible {
+public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
   /// No controller of the identity answered.
   case controllerUnreachable(reason: String)
   /// The controller answered with an error; `code` is the stable code of its error catalogue.

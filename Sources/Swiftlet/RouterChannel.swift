@@ -49,6 +49,8 @@ final class RouterChannel: FrameReceiver {
 
   var isOpen: Bool { underlay.isOpen }
   var isWritable: Bool { underlay.isWritable }
+  /// Whether the channel does not read because a connection's bytes are not taken.
+  var isPaused: Bool { !full.isEmpty }
   var allocator: ByteBufferAllocator { underlay.allocator }
   func close() { underlay.close() }
 
@@ -121,7 +123,8 @@ final class RouterChannel: FrameReceiver {
         done(.failure(error))
       }
       guard let answer else {
-        let error: OverlayError = isOpen ? .timedOut(what: "the dial of \"\(service)\"") : .channelLost(router: router, reason: "it closed during a dial")
+        let error: OverlayError =
+          isOpen ? .timedOut(what: "the dial of \"\(service)\"") : .channelLost(router: router, reason: "it closed during a dial")
         return refuse(error, tell: isOpen)
       }
       guard let connected = try? EdgeMessages.StateConnected(parsing: answer) else {

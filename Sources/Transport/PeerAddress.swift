@@ -1,4 +1,4 @@
-import NIOCore
+public import NIOCore
 
 /// Where a peer listens: `tls:host:port`, or `tls://host:port` as the REST documents write it (edge-data-plane.md 1.1).
 public struct PeerAddress: Sendable, Hashable, CustomStringConvertible {
@@ -55,7 +55,7 @@ public struct PeerAddress: Sendable, Hashable, CustomStringConvertible {
 
 extension SocketAddress {
   /// `ip:port` for logs and events.
-  var text: String {
+  public var text: String {
     guard let ip = ipAddress, let port else { return "unix" }
     return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
   }

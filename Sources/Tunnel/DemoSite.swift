@@ -61,7 +61,8 @@ public final class DemoSite: Service {
     let request = lines.first?.split(separator: " ") ?? []
     let lowered = lines.dropFirst().map { $0.lowercased() }
     let isGet = request.count == 3 && (request[0] == "GET" || request[0] == "HEAD")
-    let isLast = !isGet || request[2] != "HTTP/1.1" || lowered.contains { $0.hasPrefix("connection:") && $0.contains("close") }
+    let isLast =
+      !isGet || request[2] != "HTTP/1.1" || lowered.contains { $0.hasPrefix("connection:") && $0.contains("close") }
       || lowered.contains { $0.hasPrefix("content-length:") || $0.hasPrefix("transfer-encoding:") }
     let name = caller?.identityName ?? caller?.claimedName ?? ""
     let body = isGet ? page(visitor: name.isEmpty ? "somebody" : name) : "this page answers GET only\n"

@@ -49,7 +49,8 @@ public final class HostTunnel: Service {
           guard let connection = dial.accept() else { return splice.abandon() }
           splice.join(connection)
         case .failure(let error):
-          logger.warning("the server of a service does not answer", metadata: ["service": "\(service)", "server": "\(host):\(port)", "reason": "\(error)"])
+          logger.warning(
+            "the server of a service does not answer", metadata: ["service": "\(service)", "server": "\(host):\(port)", "reason": "\(error)"])
           dial.reject("the server behind \(service) does not answer")
         }
       }

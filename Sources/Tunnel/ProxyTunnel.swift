@@ -1,6 +1,6 @@
 public import Logging
-public import NIOCore
 import NIOConcurrencyHelpers
+public import NIOCore
 import NIOPosix
 public import ServiceLifecycle
 public import Swiftlet
@@ -42,7 +42,7 @@ public final class ProxyTunnel: Service {
       .bind(host: host, port: port).get()
     bound.withLockedValue { $0 = channel }
     guard let address = channel.localAddress else { throw OverlayError.closed }
-    logger.info("proxy listens", metadata: ["service": "\(service)", "address": "\(address)"])
+    logger.info("proxy listens", metadata: ["service": "\(service)", "address": "\(address.text)"])
     return address
   }
 

@@ -132,7 +132,9 @@ struct OverlayTests {
     // The token of another network, told to be of this one.
     let parts = foreign.jwt.split(separator: ".").map(String.init)
     let mine = try await bench.network.invite("c").jwt.split(separator: ".").map(String.init)
-    await #expect(throws: (any Error).self, "foreign signature") { _ = try await Enrollment.enroll(jwt: [mine[0], mine[1], parts[2]].joined(separator: ".")) }
+    await #expect(throws: (any Error).self, "foreign signature") {
+      _ = try await Enrollment.enroll(jwt: [mine[0], mine[1], parts[2]].joined(separator: "."))
+    }
     for garbage in ["", "a.b.c", "....", String(repeating: "x", count: 100_000)] {
       await #expect(throws: (any Error).self) { _ = try await Enrollment.enroll(jwt: garbage) }
     }

@@ -4,6 +4,7 @@ public import NIOCore
 import NIOPosix
 public import ServiceLifecycle
 public import Swiftlet
+import Transport
 
 /// Listens on a local port and carries each connection to a service.
 public final class ProxyTunnel: Service {

@@ -46,7 +46,8 @@ struct IdentityFileTests {
   @Test(
     "that cannot be used say why",
     arguments: [
-      ("", "JSON"), ("[]", "JSON"), ("{}", "ztAPI"), (#"{"ztAPI":"https://c:1"}"#, "id"), (#"{"ztAPI":"https://c:1","id":{"cert":"c","ca":"a"}}"#, "id.key"),
+      ("", "JSON"), ("[]", "JSON"), ("{}", "ztAPI"), (#"{"ztAPI":"https://c:1"}"#, "id"),
+      (#"{"ztAPI":"https://c:1","id":{"cert":"c","ca":"a"}}"#, "id.key"),
       (#"{"ztAPI":7,"id":{"key":"k","cert":"c","ca":"a"}}"#, "ztAPI"), (#"{"ztAPIs":[],"ztAPI":"","id":{}}"#, "ztAPI"),
     ])
   func broken(text: String, word: String) throws {

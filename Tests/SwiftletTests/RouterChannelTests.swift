@@ -57,7 +57,9 @@ private final class Recorder: OverlayConnectionDelegate {
 
 @Suite("A channel to a router")
 struct RouterChannelTests {
-  private func dial(_ router: ScriptedRouter, encrypted: Bool = false) throws -> (connect: Message, result: () -> Result<OverlayConnection, OverlayError>?) {
+  private func dial(_ router: ScriptedRouter, encrypted: Bool = false) throws -> (
+    connect: Message, result: () -> Result<OverlayConnection, OverlayError>?
+  ) {
     var result: Result<OverlayConnection, OverlayError>?
     router.channel.dial(service: "svc", token: "token", encrypted: encrypted, options: .init()) { result = $0 }
     let connect = try #require(try router.sent().first)
@@ -102,7 +104,8 @@ struct RouterChannelTests {
     let router = try ScriptedRouter()
     let (_, connID, recorder) = try connected(router)
     try router.say(
-      EdgeMessages.Data(connID: connID, body: Array("last".utf8)).message(), EdgeMessages.StateClosed(connID: connID, text: "dial access lost").message())
+      EdgeMessages.Data(connID: connID, body: Array("last".utf8)).message(),
+      EdgeMessages.StateClosed(connID: connID, text: "dial access lost").message())
     #expect(recorder.bytes == ByteBuffer(string: "last"))
     guard case .some(.some(.connectionClosed(let text))) = recorder.closedWith else {
       Issue.record("not told")

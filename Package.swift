@@ -121,6 +121,8 @@ let package = Package(
         nioPosix, x509,
       ],
       swiftSettings: settings),
+    // Programs that show how the SDK is used; the tutorial's code is this one.
+    .executableTarget(name: "echo", dependencies: ["Swiftlet", nioCore], path: "Examples/Echo", swiftSettings: settings),
     // Tests, one target a floor's target
     tests("WireTests", ["Wire"], resources: [.copy("Resources")]),
     tests("WireSchemasTests", ["WireSchemas", "Wire"], resources: [.copy("Resources")]),

@@ -33,7 +33,7 @@ struct ControllerConfigurationTests {
   @Test("the annotated example is valid")
   func example() throws {
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    let configuration = try ControllerConfiguration.load(path: root.appendingPathComponent("examples/controller.yml").path)
+    let configuration = try ControllerConfiguration.load(path: root.appendingPathComponent("Examples/controller.yml").path)
     #expect(configuration.listeners == [.init(host: "0.0.0.0", port: 1280)])
     #expect(configuration.advertised == .init(host: "localhost", port: 1280))
     #expect(configuration.trustDomain == "example.swiftlet")

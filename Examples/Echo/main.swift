@@ -23,7 +23,7 @@ case ("serve", 2):
           for try await bytes in stream { try await stream.write(bytes) }
           try await stream.finish()
         } catch {
-          print("\(stream.caller?.name ?? "someone"): \(error)")
+          print("\(stream.caller?.identityName ?? "someone"): \(error)")
         }
         await stream.close()
       }

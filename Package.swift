@@ -18,6 +18,8 @@ let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio
 let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
+let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioWebSocket: Target.Dependency = .product(name: "NIOWebSocket", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let hummingbirdHTTP2: Target.Dependency = .product(name: "HummingbirdHTTP2", package: "hummingbird")
@@ -48,12 +50,15 @@ let package = Package(
   products: [
     .executable(name: "swiftlet", targets: ["SwiftletCommand"]),
     .library(name: "Swiftlet", targets: ["Swiftlet"]),
+    .library(name: "SwiftletShare", targets: ["SwiftletShare"]),
   ],
   dependencies: [
     // Event loops, sockets and ByteBuffer: the base of every listener and of the data plane.
     .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
     // TLS (BoringSSL) with optional client certificates, ALPN and SNI.
     .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
+    // HTTP/2 streams as channels, for the public frontend of shares.
+    .package(url: "https://github.com/apple/swift-nio-http2.git", from: "1.46.0"),
     // HTTP/1.1 and HTTP/2 server channels and the request router of the REST APIs.
     .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
     // The header and status types of Hummingbird's API.
@@ -112,12 +117,21 @@ let package = Package(
         "REST", "Authentication", "Store", "Fabric", "Access", "Model", "Facts", "Transport", "Wire", "WireSchemas", "PKI", nioCore, nioPosix,
         nioSSL, protobuf, x509, logging, lifecycle, yams,
       ]),
+    floor("WebRelay", ["Transport", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioSSL, logging]),
+    floor("SwiftletShare", ["Swiftlet", "Transport", "Model", nioCore, nioPosix, logging]),
     floor("Tunnel", ["Swiftlet", "Transport", nioCore, nioPosix, logging, lifecycle]),
+    // Floor 6
+    floor(
+      "Share",
+      [
+        "SwiftletShare", "WebRelay", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport", "Model", "PKI", nioCore, nioPosix, nioHTTP1,
+        nioSSL, logging, lifecycle, yams,
+      ]),
     // Floor 7
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "Controller", "EdgeRouter", "Tunnel", "Swiftlet", "Transport", "PKI", "Model", argumentParser, yams, logging, lifecycle, nioCore,
+        "Controller", "EdgeRouter", "Tunnel", "Share", "SwiftletShare", "Swiftlet", "Transport", "PKI", "Model", argumentParser, yams, logging, lifecycle, nioCore,
         nioPosix, x509,
       ],
       swiftSettings: settings),
@@ -138,6 +152,8 @@ let package = Package(
     tests("ControllerTests", ["Controller", "Store", "Model", "REST", "Transport", "PKI", "Wire", nioConcurrency, x509]),
     tests("EdgeRouterTests", ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioEmbedded]),
     tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", "PKI", nioCore, nioEmbedded]),
+    tests("WebRelayTests", ["WebRelay", "Transport", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded]),
+    tests("ShareTests", ["Share", "SwiftletShare", "Controller", "REST", "Store", "Transport", "Model", "NetworkFixture", nioCore, nioPosix]),
     // A network in the test's process, shared by the two targets below.
     .target(
       name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Transport", "Model", nioCore, nioPosix, logging],

@@ -1,6 +1,8 @@
 /// A client's durable session with the controller (management spec 1.13); its token is a random UUID.
 public struct APISession: Entity {
   public static let kind = EntityKind.apiSessions
+  public static let isIntent = false
+  public static let indexedMembers = [IndexedMember("token", isUnique: true), IndexedMember("identityId"), IndexedMember("authenticatorId")]
   public static let secretMembers = ["token"]
 
   public let id: String

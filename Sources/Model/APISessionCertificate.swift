@@ -1,6 +1,8 @@
 /// A short-lived certificate issued to an API session (management spec 1.13).
 public struct APISessionCertificate: Entity {
   public static let kind = EntityKind.apiSessionCertificates
+  public static let isIntent = false
+  public static let indexedMembers = [IndexedMember("apiSessionId"), IndexedMember("fingerprint")]
 
   public let id: String
   public var createdAt: Timestamp

@@ -1,6 +1,9 @@
 /// A proof an identity can present: a certificate or a password (management spec 1.17).
 public struct Authenticator: Entity {
   public static let kind = EntityKind.authenticators
+  public static let indexedMembers = [
+    IndexedMember("fingerprint", isUnique: true), IndexedMember("username", isUnique: true), IndexedMember("identityId"), IndexedMember("unverifiedFingerprint"),
+  ]
   public static let secretMembers = ["password"]
 
   public let id: String

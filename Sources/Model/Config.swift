@@ -1,6 +1,7 @@
 /// Named data of a config type, attached to services or routers (management spec 1.6).
 public struct Config: Entity {
   public static let kind = EntityKind.configs
+  public static let indexedMembers = [IndexedMember("configTypeId")]
 
   public let id: String
   public var createdAt: Timestamp

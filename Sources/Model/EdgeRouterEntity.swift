@@ -1,6 +1,7 @@
 /// An edge router as configured, and what was last known of it (management spec 1.10).
 public struct EdgeRouterEntity: Entity {
   public static let kind = EntityKind.edgeRouters
+  public static let indexedMembers = [IndexedMember("fingerprint", isUnique: true), IndexedMember("unverifiedFingerprint")]
 
   public let id: String
   public var createdAt: Timestamp

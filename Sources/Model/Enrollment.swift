@@ -1,6 +1,9 @@
 /// An outstanding invitation: one token, one use (management spec 1.18).
 public struct Enrollment: Entity {
   public static let kind = EntityKind.enrollments
+  public static let indexedMembers = [
+    IndexedMember("token", isUnique: true), IndexedMember("identityId"), IndexedMember("edgeRouterId"), IndexedMember("transitRouterId"),
+  ]
   public static let secretMembers = ["token", "jwt"]
 
   public let id: String

@@ -6,6 +6,9 @@
 /// REST details, so that a stored document and a rendered detail differ by computed members only.
 public protocol Entity: Codable, Sendable, Equatable {
   static var kind: EntityKind { get }
+  /// Whether changes are intent, numbered in change-sets. Sessions are activity: durable, but of no interest to replicas.
+  static var isIntent: Bool { get }
+  static var indexedMembers: [IndexedMember] { get }
   /// Names of members that must never leave the store in change-sets, events or logs.
   static var secretMembers: [String] { get }
   var id: String { get }
@@ -20,18 +23,20 @@ public protocol Entity: Codable, Sendable, Equatable {
 }
 
 extension Entity {
+  public static var isIntent: Bool { true }
+  public static var indexedMembers: [IndexedMember] { [] }
   public static var secretMembers: [String] { [] }
   public var uniqueName: String? { nil }
 
   /// The checks common to all kinds.
-  func validateBase() throws(ModelError) {
+  public func validateBase() throws(ModelError) {
     guard !id.isEmpty, id.utf8.count <= 256 else { throw ModelError(field: "id", reason: "id must have 1 to 256 bytes", value: .string(id)) }
     for (name, value) in tags {
       if case .array = value { throw ModelError(field: "tags", reason: "tag '\(name)' must not be an array", value: value) }
     }
   }
 
-  func validate(name: String) throws(ModelError) {
+  public func validate(name: String) throws(ModelError) {
     guard !name.allSatisfy(\.isWhitespace) else { throw ModelError(field: "name", reason: "name is required", value: .string(name)) }
     guard name.utf8.count <= 4096 else { throw ModelError(field: "name", reason: "name must not exceed 4096 bytes", value: .string(name)) }
   }

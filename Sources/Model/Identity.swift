@@ -1,6 +1,7 @@
 /// A person, device, program or router that may connect (management spec 1.2).
 public struct Identity: Entity {
   public static let kind = EntityKind.identities
+  public static let indexedMembers = [IndexedMember("externalId", isUnique: true), IndexedMember("authPolicyId")]
 
   public let id: String
   public var createdAt: Timestamp

@@ -1,6 +1,8 @@
 /// The right of an API session to dial or bind one service (management spec 1.14).
 public struct ServiceSession: Entity {
   public static let kind = EntityKind.sessions
+  public static let isIntent = false
+  public static let indexedMembers = [IndexedMember("apiSessionId"), IndexedMember("serviceId"), IndexedMember("identityId")]
   public static let secretMembers = ["token"]
 
   public let id: String

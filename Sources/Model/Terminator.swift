@@ -1,6 +1,7 @@
 /// A way out of the fabric to a host of a service (management spec 1.11).
 public struct Terminator: Entity {
   public static let kind = EntityKind.terminators
+  public static let indexedMembers = [IndexedMember("serviceId"), IndexedMember("routerId"), IndexedMember("hostId")]
   public static let secretMembers = ["identitySecret"]
 
   public let id: String

@@ -41,10 +41,11 @@ public struct APIServer: Sendable {
     if request.method == "OPTIONS" {
       response = APIResponse(headers: [], body: [])
     } else {
+      let (api, rest) = route(request.path)
       do {
-        response = try await withTimeout { try await self.handle(request) }
+        response = try await withTimeout { try await self.handle(request, api, rest) }
       } catch {
-        response = answer(to: error, request: request)
+        response = api.api.dialect?.answer(error, request) ?? answer(to: error, request: request)
       }
     }
     response.headers += standing
@@ -77,12 +78,12 @@ public struct APIServer: Sendable {
     return response
   }
 
-  private func handle(_ request: APIRequest) async throws -> APIResponse {
-    if let accept = request.header("accept"), !Self.acceptable(accept) {
+  private func handle(_ request: APIRequest, _ api: (api: API, base: String), _ rest: Substring) async throws -> APIResponse {
+    let dialect = api.api.dialect
+    if dialect == nil, let accept = request.header("accept"), !Self.acceptable(accept) {
       throw APIError(.notAcceptable, "none of the media types in Accept can be produced: \(accept.prefix(200))")
     }
     var request = request
-    let (api, rest) = route(request.path)
     request.basePath = api.base
     let segments = rest.split(separator: "/").map { Self.percentDecoded($0) }
     switch api.api.find(method: request.method, segments: segments) {
@@ -93,7 +94,7 @@ public struct APIServer: Sendable {
       throw APIError(.methodNotAllowed, "The resource does not support \(request.method); it supports \(allowed.sorted().joined(separator: ", "))")
     case .found(let endpoint, let parameters):
       request.parameters = parameters
-      let caller = try await authenticate(request)
+      let caller = try await (dialect?.authenticate ?? authenticate)(request)
       switch endpoint.access {
       case .none: break
       case .session: guard caller != nil else { throw APIError.unauthorized }

@@ -63,14 +63,29 @@ public struct Endpoint: Sendable {
   }
 }
 
+/// How an API that is not one of OpenZiti's knows its callers and words its errors.
+public struct APIDialect: Sendable {
+  let authenticate: APIServer.Authenticate
+  let answer: @Sendable (any Error, APIRequest) -> APIResponse?
+
+  /// - Parameter answer: nil leaves the error to the server's own form.
+  public init(authenticate: @escaping APIServer.Authenticate, answer: @escaping @Sendable (any Error, APIRequest) -> APIResponse?) {
+    self.authenticate = authenticate
+    self.answer = answer
+  }
+}
+
 /// A set of endpoints under one or several base paths.
 public struct API: Sendable {
   public let basePaths: [String]
   public let endpoints: [Endpoint]
+  let dialect: APIDialect?
   private let index: [Int: [String: [Endpoint]]]
 
-  public init(basePaths: [String], endpoints: [Endpoint]) {
+  /// - Parameter dialect: nil for OpenZiti's own.
+  public init(basePaths: [String], endpoints: [Endpoint], dialect: APIDialect? = nil) {
     self.basePaths = basePaths
+    self.dialect = dialect
     self.endpoints = endpoints
     var index: [Int: [String: [Endpoint]]] = [:]
     for endpoint in endpoints { index[endpoint.segments.count, default: [:]][endpoint.segments.first ?? "", default: []].append(endpoint) }

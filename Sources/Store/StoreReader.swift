@@ -49,7 +49,7 @@ public class StoreReader {
   }
 
   private func lookup<E: Entity>(_ type: E.Type, field: String, equals value: String, limit: Int) throws -> [E] {
-    guard StoreSchema.lookups[E.kind]?.contains(where: { $0.field == field }) ?? false else {
+    guard E.indexedMembers.contains(where: { $0.field == field }) else {
       throw StoreError.notIndexed(kind: E.kind, field: field)
     }
     return try decodeAll(

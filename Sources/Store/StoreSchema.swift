@@ -3,29 +3,15 @@ internal import Model
 
 /// The tables and what is indexed in them.
 enum StoreSchema {
-  /// A member that entities are looked up by.
-  struct Lookup: Sendable {
-    var field: String
-    var isUnique = false
-  }
-
-  /// Values that are absent or empty are not indexed, so they may repeat.
-  static let lookups: [EntityKind: [Lookup]] = [
-    .identities: [Lookup(field: "externalId", isUnique: true), Lookup(field: "authPolicyId")],
-    .configs: [Lookup(field: "configTypeId")],
-    .edgeRouters: [Lookup(field: "fingerprint", isUnique: true), Lookup(field: "unverifiedFingerprint")],
-    .terminators: [Lookup(field: "serviceId"), Lookup(field: "routerId"), Lookup(field: "hostId")],
-    .enrollments: [
-      Lookup(field: "token", isUnique: true), Lookup(field: "identityId"), Lookup(field: "edgeRouterId"), Lookup(field: "transitRouterId"),
-    ],
-    .authenticators: [
-      Lookup(field: "fingerprint", isUnique: true), Lookup(field: "username", isUnique: true), Lookup(field: "identityId"),
-      Lookup(field: "unverifiedFingerprint"),
-    ],
-    .apiSessions: [Lookup(field: "token", isUnique: true), Lookup(field: "identityId"), Lookup(field: "authenticatorId")],
-    .sessions: [Lookup(field: "apiSessionId"), Lookup(field: "serviceId"), Lookup(field: "identityId")],
-    .apiSessionCertificates: [Lookup(field: "apiSessionId"), Lookup(field: "fingerprint")],
-  ]
+  /// Indexed members by kind, for queries in the filter language, which knows kinds by name.
+  static let lookups: [EntityKind: [IndexedMember]] = {
+    func entry<E: Entity>(_ type: E.Type) -> (EntityKind, [IndexedMember]) { (E.kind, E.indexedMembers) }
+    return Dictionary(
+      uniqueKeysWithValues: [
+        entry(Identity.self), entry(Config.self), entry(EdgeRouterEntity.self), entry(Terminator.self), entry(Enrollment.self), entry(Authenticator.self),
+        entry(APISession.self), entry(ServiceSession.self), entry(APISessionCertificate.self),
+      ])
+  }()
 
   static let migrator: DatabaseMigrator = {
     var migrator = DatabaseMigrator()

@@ -56,8 +56,8 @@ public final class StoreTransaction: StoreReader {
       E.kind.rawValue, entity.id, entity.uniqueName, document.text, entity.createdAt.millisecondsSinceEpoch, entity.updatedAt.millisecondsSinceEpoch,
       entity.isSystem,
     ])
-    try index(document, kind: E.kind, id: entity.id, before: stored)
-    touch(E.kind, entity.id, before: stored, after: document, secrets: E.secretMembers)
+    try index(document, E.indexedMembers, kind: E.kind, id: entity.id, before: stored)
+    if E.isIntent { touch(E.kind, entity.id, before: stored, after: document, secrets: E.secretMembers) }
     return entity
   }
 
@@ -67,12 +67,12 @@ public final class StoreTransaction: StoreReader {
     guard let stored = try document(E.kind, id).map({ try Self.parse($0, kind: E.kind, id: id) }) else { return false }
     try database.cachedStatement(sql: "DELETE FROM lookups WHERE kind = ? AND id = ?").execute(arguments: [E.kind.rawValue, id])
     try database.cachedStatement(sql: "DELETE FROM documents WHERE kind = ? AND id = ?").execute(arguments: [E.kind.rawValue, id])
-    touch(E.kind, id, before: stored, after: nil, secrets: E.secretMembers)
+    if E.isIntent { touch(E.kind, id, before: stored, after: nil, secrets: E.secretMembers) }
     return true
   }
 
-  private func index(_ document: JSONValue, kind: EntityKind, id: String, before: JSONValue?) throws {
-    for lookup in StoreSchema.lookups[kind] ?? [] {
+  private func index(_ document: JSONValue, _ members: [IndexedMember], kind: EntityKind, id: String, before: JSONValue?) throws {
+    for lookup in members {
       let value = document[lookup.field]?.stringValue.flatMap { $0.isEmpty ? nil : $0 }
       let old = before?[lookup.field]?.stringValue.flatMap { $0.isEmpty ? nil : $0 }
       guard value != old else { continue }
@@ -93,7 +93,6 @@ public final class StoreTransaction: StoreReader {
   }
 
   private func touch(_ kind: EntityKind, _ id: String, before: JSONValue?, after: JSONValue?, secrets: [String]) {
-    guard kind.isIntent else { return }
     let key = Key(kind: kind, id: id)
     if touched[key] == nil {
       order.append(key)

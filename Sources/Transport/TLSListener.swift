@@ -8,7 +8,8 @@ import PKI
 import Synchronization
 import X509
 
-/// One TCP port that speaks TLS and hands each connection to the acceptor of its ALPN protocol.
+/// One TCP port that speaks TLS and hands each connection to the acceptor of its ALPN protocol. Without an identity it speaks no TLS and the fallback
+/// serves everyone: for loopback, and behind a proxy that ends TLS.
 ///
 /// Client certificates are requested and recorded, never judged in the handshake. On a resumed session NIOSSL calls no verify
 /// callback and shows only the leaf; the helpers the peer sent in its full handshake are then taken from `ResumptionMemory`.
@@ -20,7 +21,7 @@ public final class TLSListener: Sendable {
 
   private let host: String
   private let port: Int
-  private let identity: ServerIdentity
+  private let identity: ServerIdentity?
   private let acceptors: [String: any ConnectionAcceptor]
   private let preference: [String]
   private let fallback: (any ConnectionAcceptor)?
@@ -39,7 +40,7 @@ public final class TLSListener: Sendable {
   ///   - fallback: serves clients that offer no protocol we know (Go SDKs offer none); without it they are closed.
   ///   - group: event loops of the accepted connections.
   public init(
-    host: String, port: Int, identity: ServerIdentity, acceptors: [(alpn: [String], acceptor: any ConnectionAcceptor)],
+    host: String, port: Int, identity: ServerIdentity?, acceptors: [(alpn: [String], acceptor: any ConnectionAcceptor)],
     fallback: (any ConnectionAcceptor)? = nil, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
     limits: StrangerLimits = StrangerLimits(),
     logger: Logger
@@ -117,9 +118,14 @@ public final class TLSListener: Sendable {
     open.add(1, ordering: .relaxed)
     handshaking.add(1, ordering: .relaxed)
     channel.closeFuture.whenComplete { _ in self.open.subtract(1, ordering: .relaxed) }
+    guard let identity else {
+      handshaking.subtract(1, ordering: .relaxed)
+      return channel.eventLoop.makeSucceededFuture(
+        Accepted(channel: channel, negotiated: handOver(channel, shown: nil, result: .fallback)))
+    }
     return channel.eventLoop.makeCompletedFuture {
       let shown = NIOLockedValueBox<[NIOSSLCertificate]?>(nil)
-      let tls = NIOSSLServerHandler(context: try self.identity.context(alpn: self.preference)) { certificates, promise in
+      let tls = NIOSSLServerHandler(context: try identity.context(alpn: self.preference)) { certificates, promise in
         shown.withLockedValue { $0 = certificates }
         promise.succeed(.certificateVerified)
       }

@@ -30,10 +30,8 @@ extension Operations {
     let made = draft
     let invitation = enrollment
     return try await core.write(context) { transaction in
-      try made.validate()
-      try made.checkReferences(nil, transaction)
       if let invitation { try Self.checkUsername(invitation.username, transaction) }
-      let stored = try transaction.put(made)
+      let stored = try transaction.insert(made)
       if let invitation { try transaction.put(invitation) }
       return stored
     }
@@ -46,10 +44,7 @@ extension Operations {
     let made = draft
     let invitation = try await desk.invite(.edgeRouter(made.id), method: .erott)
     return try await core.write(context) { transaction in
-      try made.validate()
-      try made.checkReferences(nil, transaction)
-      let stored = try transaction.put(made)
-      try stored.didStore(nil, transaction)
+      let stored = try transaction.insert(made)
       return (stored, try transaction.put(invitation))
     }
   }

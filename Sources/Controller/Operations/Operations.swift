@@ -15,10 +15,7 @@ struct Operations: Sendable {
     try entity.read(EntityBody(members: members, mode: .create))
     let made = entity
     return try await core.write(context) { transaction in
-      try made.validate()
-      try made.checkReferences(nil, transaction)
-      let stored = try transaction.put(made)
-      try stored.didStore(nil, transaction)
+      let stored = try transaction.insert(made)
       try also(transaction, stored)
       return stored
     }
@@ -47,13 +44,6 @@ struct Operations: Sendable {
 
   /// Deletes an entity with what must not outlive it. Sessions of the deleted end before this returns: `ControllerCore` sees to it.
   func delete<E: ManagedEntity>(_ type: E.Type, _ id: String) async throws {
-    try await core.write(context) { transaction in
-      let entity = try transaction.require(E.self, id)
-      guard !entity.isSystem else {
-        throw OperationError.cannotBeDeleted(kind: E.kind, id: id, reason: "it belongs to the system")
-      }
-      try entity.willDelete(transaction)
-      try transaction.delete(E.self, id)
-    }
+    try await core.write(context) { try $0.remove(try $0.require(E.self, id)) }
   }
 }

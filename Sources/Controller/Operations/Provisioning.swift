@@ -25,7 +25,7 @@ public struct Provisioning: Sendable {
     case anyOf = "AnyOf"
   }
 
-  private let core: ControllerCore
+  let core: ControllerCore
   private var operations: Operations { Operations(core: core, context: .system("provisioning")) }
 
   init(core: ControllerCore) { self.core = core }

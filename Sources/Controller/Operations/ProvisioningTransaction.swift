@@ -22,8 +22,13 @@ public struct ProvisioningTransaction {
 
   /// An identity that is enrolled with a new P-256 key.
   public func createEnrolledIdentity(name: String, tags: JSONObject = [:]) throws -> Credentials {
+    try issueCredentials(identity: store.insert(Identity(id: EntityID.short(), name: name, tags: tags)).id)
+  }
+
+  /// A new key and certificate for an identity; those it has stay good.
+  public func issueCredentials(identity id: String) throws -> Credentials {
+    let identity = try store.require(Identity.self, id)
     let key = try PrivateKey.generate(.p256)
-    let identity = try store.insert(Identity(id: EntityID.short(), name: name, tags: tags))
     let chain = try core.pki.signingAuthority.issueIdentity(
       publicKey: key.publicKey, subject: nil, identityID: identity.id, trustDomain: core.pki.trustDomain, now: core.now.date,
       lifetime: core.configuration.certificateLifetime)

@@ -1,0 +1,57 @@
+public import Transport
+
+/// How a share service runs.
+public struct ShareConfiguration: Sendable {
+  /// Where something listens: plain TCP, or TLS with the given certificate.
+  public struct Listener: Sendable {
+    public var host: String
+    public var port: Int
+    public var identity: ServerIdentity?
+
+    public init(host: String, port: Int, identity: ServerIdentity? = nil) {
+      self.host = host
+      self.port = port
+      self.identity = identity
+    }
+  }
+
+  /// Counts per account; nil is unlimited (zrok.md 1.10).
+  public struct Limits: Sendable {
+    public var environments: Int?
+    public var shares: Int?
+    public var reservedNames: Int?
+
+    public init(environments: Int? = nil, shares: Int? = nil, reservedNames: Int? = nil) {
+      self.environments = environments
+      self.shares = shares
+      self.reservedNames = reservedNames
+    }
+  }
+
+  /// Where identities and keys of the service are kept, mode 0700.
+  public var directory: String
+  public var api: Listener
+  public var frontend: Listener
+  /// The zone of public shares: a share is reached at `<name>.<zone>`.
+  public var zone: String
+  /// Strings that open the administrative calls, sent as `x-token`.
+  public var adminSecrets: [String] = []
+  public var limits = Limits()
+  /// Anyone may ask for an account.
+  public var invitesOpen = false
+  public var invitesNeedToken = false
+  /// Frontends of upstream check basic authentication from the service's config, where passwords stand in clear; ours keep hashes.
+  public var upstreamFrontends = false
+  /// A warning page before a visitor's first look at someone's share.
+  public var interstitial = false
+
+  public init(directory: String, api: Listener, frontend: Listener, zone: String) {
+    self.directory = directory
+    self.api = api
+    self.frontend = frontend
+    self.zone = zone
+  }
+
+  /// The scheme of public URLs.
+  var scheme: String { frontend.identity == nil ? "http" : "https" }
+}

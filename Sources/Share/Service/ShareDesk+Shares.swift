@@ -1,0 +1,282 @@
+import Authentication
+import Controller
+import Model
+import Store
+
+/// What a client asks for when it shares, of either generation of the API (zrok.md 2.2).
+struct ShareOrder: Sendable {
+  struct NameSelection: Sendable {
+    /// Empty is the default namespace.
+    var namespace: String
+    /// Empty takes the share's token.
+    var name: String
+  }
+
+  var environment: String
+  var mode: ShareMode
+  var backendMode: BackendMode
+  var target = ""
+  var scheme = "none"
+  var basicUsers: [(username: String, password: String)] = []
+  var provider = ""
+  var emailPatterns: [String] = []
+  var refreshInterval = ""
+  var permissionMode = PermissionMode.open
+  var grants: [String] = []
+  var names: [NameSelection] = []
+  /// v1: public names of frontends; nil in v2.
+  var frontends: [String]?
+  var reserved = false
+  /// The wanted token; empty takes a random one.
+  var token = ""
+}
+
+extension ShareDesk {
+  struct MadeShare: Sendable {
+    let token: String
+    let endpoints: [String]
+    /// With scheme, for clients of ours.
+    let urls: [String]
+  }
+
+  func createShare(_ accountID: String, _ order: ShareOrder) async throws -> MadeShare {
+    guard order.mode == .private || order.backendMode.isHTTP else {
+      throw ShareRefusal(
+        422, "a public share is reached over HTTP, which \(order.backendMode.rawValue) does not speak; make it private, or use another backend mode")
+    }
+    let gate = try await gate(order)
+    let token = order.token.isEmpty ? ShareTokens.share() : order.token
+    guard ShareTokens.isLabel(token, lengths: 3...32, dash: order.frontends == nil) else {
+      throw ShareRefusal(
+        422, order.frontends == nil ? "a share token has 3 to 32 characters of a-z, 0-9 and -" : "a unique name has 4 to 32 characters of a-z and 0-9")
+    }
+    let interstitial = configuration.interstitial
+    let (limits, suffix, scheme) = (configuration.limits, portSuffix, configuration.scheme)
+    let clear = configuration.upstreamFrontends ? order.basicUsers : []
+    let tags = tags(share: token)
+    let endpoints = try await network.write(author: accountID) { change -> [(shown: String, url: String)] in
+      let store = change.store
+      let account = try store.account(accountID)
+      _ = try store.environment(order.environment, of: accountID)
+      let count = try store.all(ShareRow.self, field: "accountId", equals: accountID).count
+      if let limit = limits.shares, !account.limitless, count >= limit {
+        throw ShareRefusal(401, "the account has \(count) shares and may have \(limit); delete one first")
+      }
+      guard try store.named(ShareRow.self, token) == nil, try store.named(EdgeService.self, token) == nil else {
+        throw ShareRefusal(409, "the share token \(token) is in use")
+      }
+      let grants = try order.grants.map { email in
+        guard let account = try store.account(email: email) else {
+          throw ShareRefusal(order.frontends == nil ? 500 : 404, "access was to be granted to \(email), but there is no such account")
+        }
+        return account.id
+      }
+      var row = ShareRow(
+        id: EntityID.short(), token: token, accountId: accountID, environmentId: order.environment, mode: order.mode, backendMode: order.backendMode,
+        target: String(order.target.prefix(2048)), permissionMode: order.permissionMode, accessGrants: grants, gate: gate, serviceId: "", configId: "",
+        bindPolicyId: "", routerPolicyId: "")
+      row.reserved = order.reserved
+      row.interstitial = interstitial && order.mode == .public && order.backendMode != .drive && !account.skipsInterstitial
+
+      row.configId = try change.createConfig(
+        name: token, typeID: change.configType(named: Self.proxyConfigType), data: Self.proxyConfig(row, clear: clear), tags: tags)
+      row.serviceId = try change.createService(name: token, configs: [row.configId], tags: tags)
+      let prefix = "\(order.environment)-\(row.serviceId)"
+      row.bindPolicyId = try change.createServicePolicy(
+        name: prefix + "-bind", type: .bind, identities: [order.environment], service: row.serviceId, tags: tags)
+      row.routerPolicyId = try change.createServiceEdgeRouterPolicy(
+        name: order.frontends == nil ? "\(order.environment)-\(token)-serp" : token, service: row.serviceId, tags: tags)
+
+      var made: [(shown: String, url: String)] = []
+      if order.mode == .public {
+        let places = try order.frontends.map { try Self.places(frontends: $0, token: token, account, store) } ?? Self.places(order, token, account, store)
+        for place in places {
+          try store.put(place.name)
+          made.append(
+            place.template.map { ($0.replacing("{token}", with: token), $0.replacing("{token}", with: token)) }
+              ?? (place.host + suffix, scheme + "://" + place.host + suffix))
+        }
+        let identities = Set(places.flatMap(\.identities)).sorted()
+        if !identities.isEmpty {
+          row.dialPolicyId = try change.createServicePolicy(
+            name: prefix + "-dial", type: .dial, identities: identities, service: row.serviceId, tags: tags)
+        }
+        row.frontendSelection = order.frontends?.first ?? ""
+        row.endpoints = made.map(\.shown)
+      } else {
+        row.endpoints = ["private"]
+      }
+      try store.put(row)
+      return made
+    }
+    try await refresh(token)
+    return MadeShare(token: token, endpoints: endpoints.map(\.shown), urls: endpoints.map(\.url))
+  }
+
+  /// Where a public share will be found: a name that leads to it, and who dials.
+  private struct Place {
+    var name: ShareName
+    var host: String
+    var identities: [String]
+    /// v1 shows the frontend's template.
+    var template: String?
+  }
+
+  /// v1: the frontends' default namespaces carry the token as a name.
+  private static func places(frontends: [String], token: String, _ account: ShareAccount, _ store: StoreTransaction) throws -> [Place] {
+    guard !frontends.isEmpty else { throw ShareRefusal(404, "a public share needs a frontend; the default one is called \(defaultName)") }
+    return try frontends.map { publicName in
+      guard let frontend = try store.named(ShareFrontend.self, publicName),
+        frontend.permissionMode == .open || account.frontendGrants.contains(frontend.id),
+        let namespace = try store.all(ShareNamespace.self).first(where: { $0.frontends.contains { $0.token == frontend.id } })
+      else { throw ShareRefusal.notFound("frontend \(publicName)") }
+      guard try store.named(ShareName.self, ShareName.unique(namespace.id, token)) == nil else {
+        throw ShareRefusal(409, "the name \(token) is taken")
+      }
+      return Place(
+        name: ShareName(id: EntityID.short(), namespace: namespace.id, name: token, accountId: account.id, shareToken: token), host: "",
+        identities: [frontend.zId], template: frontend.urlTemplate)
+    }
+  }
+
+  /// v2: names in namespaces; without a selection the default namespace, under the share's token.
+  private static func places(_ order: ShareOrder, _ token: String, _ account: ShareAccount, _ store: StoreTransaction) throws -> [Place] {
+    let selections = order.names.isEmpty ? [ShareOrder.NameSelection(namespace: "", name: "")] : order.names
+    return try selections.map { selection in
+      let namespace = try usableNamespace(selection.namespace, account, store)
+      let label = selection.name.isEmpty ? token : selection.name
+      var name: ShareName
+      if let known = try store.named(ShareName.self, ShareName.unique(namespace.id, label)) {
+        guard known.accountId == account.id else { throw ShareRefusal(409, "the name \(label) belongs to another account") }
+        guard try known.shareToken.isEmpty || store.named(ShareRow.self, known.shareToken) == nil else {
+          throw ShareRefusal(409, "the name \(label) is in use by share \(known.shareToken)")
+        }
+        name = known
+      } else {
+        try check(label: label)
+        name = ShareName(id: EntityID.short(), namespace: namespace.id, name: label, accountId: account.id)
+      }
+      name.shareToken = token
+      let identities = try namespace.frontends.compactMap { try store.get(ShareFrontend.self, $0.token)?.zId }
+      return Place(name: name, host: label + "." + namespace.name, identities: identities, template: nil)
+    }
+  }
+
+  /// The gate of a share, with its passwords hashed.
+  private func gate(_ order: ShareOrder) async throws -> ShareGate {
+    var gate = ShareGate()
+    gate.scheme = order.scheme
+    switch order.scheme {
+    case "none": break
+    case "basic":
+      guard (1...32).contains(order.basicUsers.count) else { throw ShareRefusal(422, "basic authentication needs 1 to 32 users") }
+      for user in order.basicUsers {
+        guard (1...256).contains(user.username.utf8.count), !user.username.contains(":"), (1...256).contains(user.password.utf8.count) else {
+          throw ShareRefusal(422, "a user name has 1 to 256 bytes without a colon, a password 1 to 256")
+        }
+        gate.users.append(BasicUser(username: user.username, password: try await passwords.hash(user.password)))
+      }
+    case "oauth":
+      throw ShareRefusal(422, "this service has no OAuth provider '\(order.provider)'; use basic authentication, or a private share")
+    default: throw ShareRefusal(500, "there is no authentication scheme '\(order.scheme)'; there are none and basic")
+    }
+    return gate
+  }
+
+  /// What frontends of upstream read (zrok.md 3). Clear passwords only where the operator runs such frontends.
+  private static func proxyConfig(_ share: ShareRow, clear: [(username: String, password: String)]) -> JSONObject {
+    let users = clear.map { user -> JSONValue in ["username": .string(user.username), "password": .string(user.password)] }
+    return [
+      "interstitial": .bool(share.interstitial), "auth_scheme": .string(share.gate.scheme),
+      "basic_auth": users.isEmpty ? .null : ["users": .array(users)], "oauth": .null,
+    ]
+  }
+
+  /// - Parameter reserved: what a v1 client says of the share; when it is wrong nothing happens (zrok.md 1.3). nil in v2.
+  func unshare(_ accountID: String, environment: String, token: String, reserved: Bool?) async throws {
+    let removed = try await network.write(author: accountID) { change -> Bool in
+      _ = try change.store.environment(environment, of: accountID)
+      let share = try change.store.share(token, of: accountID)
+      guard share.environmentId == environment else { throw ShareRefusal.notFound("share \(token) in environment \(environment)") }
+      if let reserved, share.reserved != reserved { return false }
+      try Self.remove(share, change)
+      return true
+    }
+    if removed { try await refresh(token) }
+  }
+
+  func updateShare(_ accountID: String, token: String, target: String?, add: [String], remove: [String]) async throws {
+    try await network.write(author: accountID) { change in
+      var share = try change.store.share(token, of: accountID)
+      if let target { share.target = String(target.prefix(2048)) }
+      for email in add {
+        let id = try change.store.requireAccount(email: email).id
+        if !share.accessGrants.contains(id) { share.accessGrants.append(id) }
+      }
+      for email in remove {
+        guard let id = try change.store.account(email: email)?.id else { continue }
+        share.accessGrants.removeAll { $0 == id }
+      }
+      try change.store.put(share)
+    }
+  }
+
+  // MARK: Accesses
+
+  struct MadeAccess: Sendable {
+    let token: String
+    let backendMode: BackendMode
+  }
+
+  func createAccess(_ accountID: String, environment: String, share token: String, bindAddress: String, description: String) async throws -> MadeAccess {
+    let base = tags(share: token)
+    return try await network.write(author: accountID) { change in
+      let store = change.store
+      _ = try store.environment(environment, of: accountID)
+      guard let share = try store.named(ShareRow.self, token) else { throw ShareRefusal.notFound("share \(token)") }
+      guard share.permissionMode == .open || share.accountId == accountID || share.accessGrants.contains(accountID) else {
+        // Like one that does not exist: tokens of closed shares are not to be guessed.
+        throw ShareRefusal.notFound("share \(token)")
+      }
+      let access = ShareTokens.secret()
+      var tags = base
+      tags["zrokEnvironmentZId"] = .string(environment)
+      tags["zrokFrontendToken"] = .string(access)
+      let policy = try change.createServicePolicy(
+        name: "\(access)-\(environment)-\(share.serviceId)-dial", type: .dial, identities: [environment], service: share.serviceId, tags: tags)
+      let number = (try store.all(ShareAccessRow.self).map(\.number).max() ?? 0) + 1
+      var row = ShareAccessRow(
+        id: EntityID.short(), number: number, token: access, environmentId: environment, shareToken: token, backendMode: share.backendMode,
+        dialPolicyId: policy)
+      row.bindAddress = String(bindAddress.prefix(256))
+      row.description = String(description.prefix(1024))
+      try store.put(row)
+      return MadeAccess(token: access, backendMode: share.backendMode)
+    }
+  }
+
+  private static func access(_ token: String, of accountID: String, _ reader: StoreReader) throws -> ShareAccessRow {
+    guard let row = try reader.named(ShareAccessRow.self, token),
+      try reader.get(ShareEnvironmentRow.self, row.environmentId)?.accountId == accountID
+    else { throw ShareRefusal.notFound("access \(token)") }
+    return row
+  }
+
+  func updateAccess(_ accountID: String, token: String, bindAddress: String, description: String) async throws {
+    try await network.write(author: accountID) { change in
+      var row = try Self.access(token, of: accountID, change.store)
+      row.bindAddress = String(bindAddress.prefix(256))
+      row.description = String(description.prefix(1024))
+      try change.store.put(row)
+    }
+  }
+
+  func deleteAccess(_ accountID: String, environment: String, token: String, share: String) async throws {
+    try await network.write(author: accountID) { change in
+      _ = try change.store.environment(environment, of: accountID)
+      let row = try Self.access(token, of: accountID, change.store)
+      guard row.environmentId == environment, row.shareToken == share else { throw ShareRefusal.notFound("access \(token) to share \(share)") }
+      try Self.remove(row, change)
+    }
+  }
+}

@@ -1,0 +1,140 @@
+import Authentication
+import Controller
+import Foundation
+import Logging
+import Model
+import Store
+import Swiftlet
+import Synchronization
+
+/// What one may do with the share service, free of HTTP. Every change is one transaction of the controller: rows of ours and the entities of the network that
+/// they stand for come and go together.
+final class ShareDesk: Sendable {
+  /// The config type that frontends of every generation read (zrok.md 3).
+  static let proxyConfigType = "zrok.proxy.v1"
+  /// Token and public name of the namespace and the frontend made at the first start.
+  static let defaultName = "public"
+
+  let network: Provisioning
+  let configuration: ShareConfiguration
+  let directory = ShareDirectory()
+  let passwords: PasswordHasher
+  let logger: Logger
+  private let limiter = Mutex(AttemptLimiter())
+
+  init(network: Provisioning, configuration: ShareConfiguration, logger: Logger) throws {
+    self.network = network
+    self.configuration = configuration
+    self.logger = logger
+    passwords = try PasswordHasher()
+  }
+
+  var tags: JSONObject { ["zrok": "swiftlet"] }
+  func tags(share token: String) -> JSONObject { ["zrok": "swiftlet", "zrokShareToken": .string(token)] }
+
+  /// Makes what every share service has, once, and fills the directory.
+  /// - Returns: the identity that the public frontend dials with.
+  func open() async throws -> IdentityFile {
+    let path = configuration.directory + "/public.json"
+    let zone = configuration.zone
+    let template = configuration.scheme + "://{token}." + zone + portSuffix
+    let tags = self.tags
+    let known = FileManager.default.fileExists(atPath: path)
+    try await network.write(author: "share service") { change in
+      let store = change.store
+      _ = try change.configType(named: Self.proxyConfigType)
+      var frontend = try store.named(ShareFrontend.self, Self.defaultName)
+      if frontend == nil || !known {
+        let credentials =
+          try frontend.map { try change.issueCredentials(identity: $0.zId) }
+          ?? change.createEnrolledIdentity(name: "share-frontend-" + Self.defaultName, tags: tags)
+        if frontend == nil { try change.createEdgeRouterPolicy(name: "share-frontend-" + Self.defaultName, identity: credentials.identityID, tags: tags) }
+        // Before the commit: an identity without its key would be of no use.
+        try Self.identityFile(credentials).save(to: path)
+        frontend =
+          frontend
+          ?? ShareFrontend(
+            id: ShareTokens.secret(), zId: credentials.identityID, publicName: Self.defaultName, urlTemplate: template, permissionMode: .open, dynamic: true)
+      }
+      guard var frontend else { return }
+      if try frontend.urlTemplate != template || store.get(ShareFrontend.self, frontend.id) == nil {
+        frontend.urlTemplate = template
+        try store.put(frontend)
+      }
+      var namespace =
+        try store.get(ShareNamespace.self, Self.defaultName)
+        ?? ShareNamespace(
+          id: Self.defaultName, name: zone, description: "public shares", open: true,
+          frontends: [.init(token: frontend.id, isDefault: true, createdAt: store.now)])
+      namespace.name = zone
+      if try store.get(ShareNamespace.self, namespace.id) != namespace { try store.put(namespace) }
+    }
+    for share in try await network.read({ try $0.all(ShareRow.self) }) { try await refresh(share.token) }
+    return try IdentityFile.load(from: path)
+  }
+
+  static func identityFile(_ credentials: ProvisioningTransaction.Credentials) -> IdentityFile {
+    IdentityFile(
+      controllers: credentials.controllers, key: credentials.key, certificate: credentials.certificate, authorities: credentials.authorities)
+  }
+
+  /// `:8080` where browsers need it.
+  var portSuffix: String {
+    let standard = configuration.frontend.identity == nil ? 80 : 443
+    return configuration.frontend.port == standard ? "" : ":\(configuration.frontend.port)"
+  }
+
+  /// Brings the directory up to date with what the store says of a share.
+  func refresh(_ token: String) async throws {
+    let (version, hosts, route) = try await network.read { reader -> (UInt64, [String], ShareRoute?) in
+      let version = try reader.currentIndex()
+      guard let share = try reader.named(ShareRow.self, token), share.mode == .public else { return (version, [], nil) }
+      let hosts = try reader.all(ShareName.self, field: "shareToken", equals: token).compactMap { name in
+        try reader.get(ShareNamespace.self, name.namespace).map { (name.name + "." + $0.name).lowercased() }
+      }
+      return (
+        version, hosts, ShareRoute(token: token, backendMode: share.backendMode, gate: share.gate, interstitial: share.interstitial)
+      )
+    }
+    directory.replace(token, hosts: hosts, with: route, version: version)
+  }
+
+  // MARK: Attempts
+
+  func admits(_ address: String) -> Bool {
+    let now = network.now.secondsSinceEpoch
+    return limiter.withLock { $0.admits(address, now: now) }
+  }
+
+  func failed(_ address: String) {
+    let now = network.now.secondsSinceEpoch
+    limiter.withLock { $0.failed(address, now: now) }
+  }
+}
+
+extension StoreReader {
+  /// An environment of the account; another's answers like none.
+  func environment(_ id: String, of account: String) throws -> ShareEnvironmentRow {
+    guard let row = try get(ShareEnvironmentRow.self, id), row.accountId == account else {
+      throw ShareRefusal(401, "environment \(id) is none of this account; enable this machine again")
+    }
+    return row
+  }
+
+  func share(_ token: String, of account: String) throws -> ShareRow {
+    guard let row = try named(ShareRow.self, token), row.accountId == account else { throw ShareRefusal.notFound("share \(token)") }
+    return row
+  }
+
+  func account(email: String) throws -> ShareAccount? { try named(ShareAccount.self, email.lowercased()) }
+
+  func requireAccount(email: String) throws -> ShareAccount {
+    guard let account = try account(email: email) else { throw ShareRefusal.notFound("account \(email)") }
+    return account
+  }
+
+  func account(_ id: String) throws -> ShareAccount {
+    guard let account = try get(ShareAccount.self, id) else { throw ShareRefusal(401) }
+    return account
+  }
+}

@@ -1,0 +1,40 @@
+import Synchronization
+
+/// Where a public host name leads.
+struct ShareRoute: Sendable {
+  let token: String
+  let backendMode: BackendMode
+  let gate: ShareGate
+  let interstitial: Bool
+}
+
+/// Host names of public shares, in memory: the frontend asks for every request. Filled from the store after each change of a share.
+final class ShareDirectory: Sendable {
+  private struct State {
+    var routes: [String: ShareRoute] = [:]
+    var hosts: [String: Set<String>] = [:]
+    var versions: [String: UInt64] = [:]
+  }
+
+  private let state = Mutex(State())
+
+  /// - Parameter host: without port, lower case.
+  func route(_ host: String) -> ShareRoute? { state.withLock { $0.routes[host] } }
+
+  var count: Int { state.withLock { $0.routes.count } }
+
+  /// Replaces the hosts of a share by those of a state of the store; an older state than the one known is ignored.
+  func replace(_ token: String, hosts: [String], with route: ShareRoute?, version: UInt64) {
+    state.withLock { state in
+      guard version >= state.versions[token] ?? 0 else { return }
+      state.versions[token] = route == nil ? nil : version
+      for host in state.hosts[token] ?? [] where state.routes[host]?.token == token { state.routes[host] = nil }
+      guard let route, !hosts.isEmpty else {
+        state.hosts[token] = nil
+        return
+      }
+      state.hosts[token] = Set(hosts)
+      for host in hosts { state.routes[host] = route }
+    }
+  }
+}

@@ -1,0 +1,292 @@
+// Share: the zrok application: the share service with its REST API, the public frontend, and what runs on a sharer's machine (backends, accesses). It stores
+// through the controller's single writer and carries bytes through the SDK. Start reading at `ShareService`.
+
+import Model
+
+// The rows of the share service, stored beside the network's entities and changed in one transaction with them (zrok.md 1, 7.3).
+
+/// Someone who shares (zrok.md 1.1).
+struct ShareAccount: Entity {
+  static let kind = EntityKind(rawValue: "share-accounts")
+  static let secretMembers = ["token", "password"]
+  static let indexedMembers = [IndexedMember("token", isUnique: true)]
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  /// Lower case; unique.
+  var email: String
+  /// The only credential of the API, so it can be shown again after a sign-in with the password.
+  var token: String
+  var password: PasswordHash?
+  /// Exempt from all limits.
+  var limitless = false
+  /// No warning page in front of this account's public shares.
+  var skipsInterstitial = false
+  /// Tokens of closed frontends and namespaces the account may use.
+  var frontendGrants: [String] = []
+  var namespaceGrants: [String] = []
+
+  var uniqueName: String? { email }
+
+  func validate() throws(ModelError) {
+    try validateBase()
+    try validate(name: email)
+  }
+}
+
+/// One (account, user, machine), with the identity that shares and accesses run as (zrok.md 1.2). Its id is the identity's.
+struct ShareEnvironmentRow: Entity {
+  static let kind = EntityKind(rawValue: "share-environments")
+  static let indexedMembers = [IndexedMember("accountId")]
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  var accountId: String
+  var description: String
+  var host: String
+  var address: String
+  var edgeRouterPolicyId: String
+
+  func validate() throws(ModelError) { try validateBase() }
+}
+
+enum ShareMode: String, Sendable, Codable { case `public`, `private` }
+
+enum PermissionMode: String, Sendable, Codable { case open, closed }
+
+/// What runs behind a share (zrok.md 1.3).
+enum BackendMode: String, Sendable, Codable, CaseIterable {
+  case proxy, web, tcpTunnel, udpTunnel, caddy, drive, socks
+
+  /// Whether a public frontend, which speaks HTTP, can serve it.
+  var isHTTP: Bool {
+    switch self {
+    case .proxy, .web, .caddy, .drive: true
+    case .tcpTunnel, .udpTunnel, .socks: false
+    }
+  }
+}
+
+/// One user name and password of a share; the password is hashed.
+struct BasicUser: Sendable, Codable, Equatable {
+  var username: String
+  var password: PasswordHash
+}
+
+/// Who may pass a public frontend (zrok.md 1.7).
+struct ShareGate: Sendable, Codable, Equatable {
+  /// `none`, `basic` or `oauth`.
+  var scheme = "none"
+  var users: [BasicUser] = []
+  var provider = ""
+  var emailPatterns: [String] = []
+  var refreshInterval = ""
+}
+
+/// A share; its token is the name of a service (zrok.md 1.3).
+struct ShareRow: Entity {
+  static let kind = EntityKind(rawValue: "shares")
+  static let indexedMembers = [IndexedMember("environmentId"), IndexedMember("accountId")]
+  static let secretMembers = ["gate"]
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  /// Unique among shares and among services.
+  var token: String
+  var accountId: String
+  var environmentId: String
+  var mode: ShareMode
+  var backendMode: BackendMode
+  /// Shown to people; the service never contacts it.
+  var target: String
+  var permissionMode: PermissionMode
+  /// Ids of accounts that may access a closed share, beside its owner's.
+  var accessGrants: [String] = []
+  var gate = ShareGate()
+  var interstitial = false
+  /// v1: kept until released.
+  var reserved = false
+  /// v1: the public name of the frontend it was made for.
+  var frontendSelection = ""
+  /// As the API shows them.
+  var endpoints: [String] = []
+  /// Entities of the network that go with it.
+  var serviceId: String
+  var configId: String
+  var bindPolicyId: String
+  var dialPolicyId: String?
+  var routerPolicyId: String
+
+  var uniqueName: String? { token }
+
+  func validate() throws(ModelError) { try validateBase() }
+}
+
+/// The right of an environment to dial a private share (zrok.md 1.4).
+struct ShareAccessRow: Entity {
+  static let kind = EntityKind(rawValue: "share-accesses")
+  static let indexedMembers = [IndexedMember("environmentId"), IndexedMember("shareToken")]
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  /// What the API calls the frontend's id: a number.
+  var number: Int
+  var token: String
+  var environmentId: String
+  var shareToken: String
+  var backendMode: BackendMode
+  var bindAddress = ""
+  var description = ""
+  var dialPolicyId: String
+
+  var uniqueName: String? { token }
+
+  func validate() throws(ModelError) { try validateBase() }
+}
+
+/// A label in a namespace, owned by an account, in front of at most one share (zrok.md 1.3).
+struct ShareName: Entity {
+  static let kind = EntityKind(rawValue: "share-names")
+  static let indexedMembers = [IndexedMember("accountId"), IndexedMember("shareToken"), IndexedMember("namespace")]
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  /// Token of the namespace.
+  var namespace: String
+  var name: String
+  var accountId: String
+  /// Empty while no share uses it.
+  var shareToken = ""
+  /// Outlives its shares.
+  var reserved = false
+
+  var uniqueName: String? { Self.unique(namespace, name) }
+  static func unique(_ namespace: String, _ name: String) -> String { namespace + "/" + name }
+
+  func validate() throws(ModelError) { try validateBase() }
+}
+
+/// A DNS zone whose labels are names of shares (zrok.md 1.3). Its id is its token.
+struct ShareNamespace: Entity {
+  static let kind = EntityKind(rawValue: "share-namespaces")
+
+  struct Frontend: Sendable, Codable, Equatable {
+    var token: String
+    var isDefault: Bool
+    var createdAt: Timestamp
+  }
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  /// The zone: `share.example.com`.
+  var name: String
+  var description = ""
+  /// Open to every account.
+  var open = false
+  var frontends: [Frontend] = []
+
+  var uniqueName: String? { name }
+
+  func validate() throws(ModelError) {
+    try validateBase()
+    try validate(name: name)
+  }
+}
+
+/// A public entry (zrok.md 1.5). Its id is its token.
+struct ShareFrontend: Entity {
+  static let kind = EntityKind(rawValue: "share-frontends")
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  /// The identity that dials shares.
+  var zId: String
+  var publicName: String
+  /// v1: `https://{token}.share.example.com`.
+  var urlTemplate: String
+  var permissionMode: PermissionMode
+  var dynamic: Bool
+
+  var uniqueName: String? { publicName }
+
+  func validate() throws(ModelError) { try validateBase() }
+}
+
+/// A group whose administrators may read what its members have (zrok.md 1.9). Its id is its token.
+struct ShareOrganization: Entity {
+  static let kind = EntityKind(rawValue: "share-organizations")
+
+  struct Member: Sendable, Codable, Equatable {
+    var accountId: String
+    var admin: Bool
+  }
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  var description: String
+  var members: [Member] = []
+
+  func validate() throws(ModelError) { try validateBase() }
+}
+
+/// A token that was mailed, or is to be used once: registration, password reset, invitation. Its id is the token.
+struct ShareTicket: Entity {
+  static let kind = EntityKind(rawValue: "share-tickets")
+  static let secretMembers = ["id"]
+  static let isIntent = false
+
+  enum Purpose: String, Sendable, Codable { case registration, passwordReset, invitation }
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  var purpose: Purpose
+  /// Of the account that is to be, or is; empty for invitations.
+  var email = ""
+
+  /// How long it is good for; nil = until used.
+  var lifetime: Int64? {
+    switch purpose {
+    case .registration: 24 * 3600
+    case .passwordReset: 15 * 60
+    case .invitation: nil
+    }
+  }
+
+  func validate() throws(ModelError) { try validateBase() }
+}

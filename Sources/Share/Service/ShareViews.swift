@@ -1,0 +1,113 @@
+import Foundation
+import Model
+import Store
+
+/// Rows as the API shows them (zrok.md 2.7). Arrays are never null: clients iterate them.
+struct ShareViews {
+  enum Generation { case v1, v2 }
+
+  let reader: StoreReader
+  let generation: Generation
+
+  private static func times(_ entity: some Entity) -> JSONObject {
+    ["createdAt": .int(entity.createdAt.millisecondsSinceEpoch), "updatedAt": .int(entity.updatedAt.millisecondsSinceEpoch)]
+  }
+
+  func environment(_ row: ShareEnvironmentRow) -> JSONValue {
+    .object(
+      Self.times(row).merging(
+        [
+          "description": .string(row.description), "host": .string(row.host), "address": .string(row.address), "zId": .string(row.id),
+          "remoteAgent": false, "activity": [], "limited": false,
+        ]) { $1 })
+  }
+
+  func share(_ row: ShareRow, withActivity: Bool = true) -> JSONValue {
+    var object = Self.times(row)
+    object["shareToken"] = .string(row.token)
+    object["zId"] = .string(row.serviceId)
+    object["envZId"] = .string(row.environmentId)
+    object["shareMode"] = .string(row.mode.rawValue)
+    object["backendMode"] = .string(row.backendMode.rawValue)
+    object["limited"] = false
+    if withActivity { object["activity"] = [] }
+    switch generation {
+    case .v1:
+      object["frontendSelection"] = .string(row.frontendSelection)
+      object["frontendEndpoint"] = .string(row.endpoints.first ?? "")
+      object["backendProxyEndpoint"] = .string(row.target)
+      object["reserved"] = .bool(row.reserved)
+    case .v2:
+      object["frontendEndpoints"] = JSONValue(row.endpoints)
+      object["target"] = .string(row.target)
+    }
+    return .object(object)
+  }
+
+  func access(_ row: ShareAccessRow) -> JSONValue {
+    .object(
+      Self.times(row).merging(
+        [
+          "id": JSONValue(row.number), "frontendToken": .string(row.token), "shareToken": .string(row.shareToken),
+          "backendMode": .string(row.backendMode.rawValue), "bindAddress": .string(row.bindAddress), "description": .string(row.description),
+          "zId": .string(row.environmentId),
+        ]) { $1 })
+  }
+
+  func name(_ row: ShareName) throws -> JSONValue {
+    [
+      "namespaceToken": .string(row.namespace), "namespaceName": .string(try reader.get(ShareNamespace.self, row.namespace)?.name ?? ""),
+      "name": .string(row.name), "shareToken": .string(row.shareToken), "reserved": .bool(row.reserved),
+      // Seconds, unlike every other time of this API.
+      "createdAt": .int(row.createdAt.secondsSinceEpoch),
+    ]
+  }
+
+  func namespace(_ row: ShareNamespace) -> JSONValue {
+    ["namespaceToken": .string(row.id), "name": .string(row.name), "description": .string(row.description)]
+  }
+
+  func resources(_ environment: ShareEnvironmentRow) throws -> JSONValue {
+    [
+      "environment": self.environment(environment),
+      "shares": .array(try shares(environment.id).map { share($0) }),
+      "frontends": .array(try accesses(environment.id).map(access)),
+    ]
+  }
+
+  func environments(_ account: String) throws -> [ShareEnvironmentRow] {
+    try reader.all(ShareEnvironmentRow.self, field: "accountId", equals: account).sorted { $0.createdAt < $1.createdAt }
+  }
+
+  func shares(_ environment: String) throws -> [ShareRow] {
+    try reader.all(ShareRow.self, field: "environmentId", equals: environment).sorted { $0.createdAt < $1.createdAt }
+  }
+
+  func accesses(_ environment: String) throws -> [ShareAccessRow] {
+    try reader.all(ShareAccessRow.self, field: "environmentId", equals: environment).sorted { $0.number < $1.number }
+  }
+
+  /// Names of the account, of one namespace or of all.
+  func names(_ account: String, namespace: String? = nil) throws -> [JSONValue] {
+    try reader.all(ShareName.self, field: "accountId", equals: account).filter { namespace == nil || $0.namespace == namespace }
+      .sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }.map(name)
+  }
+
+  func namespaces(_ account: ShareAccount) throws -> [JSONValue] {
+    try reader.all(ShareNamespace.self).filter { $0.open || account.namespaceGrants.contains($0.id) }.map(namespace)
+  }
+
+  func overview(_ account: ShareAccount) throws -> JSONValue {
+    var object: JSONObject = ["accountLimited": false, "environments": .array(try environments(account.id).map(resources))]
+    if generation == .v2 {
+      object["namespaces"] = .array(try namespaces(account))
+      object["names"] = .array(try names(account.id))
+    }
+    return .object(object)
+  }
+
+  /// No traffic is counted yet, so there are no samples.
+  static func metrics(scope: String, id: String, seconds: Int) -> JSONValue {
+    ["scope": .string(scope), "id": .string(id), "period": JSONValue(seconds), "samples": []]
+  }
+}

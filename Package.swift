@@ -124,14 +124,16 @@ let package = Package(
     floor(
       "Share",
       [
-        "SwiftletShare", "WebRelay", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport", "Model", "PKI", nioCore, nioPosix, nioHTTP1,
-        nioSSL, logging, lifecycle, yams,
+        "SwiftletShare", "WebRelay", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport", "Model", "PKI", nioCore, nioPosix,
+        nioHTTP1,
+        nioConcurrency, nioSSL, crypto, logging, lifecycle, yams,
       ]),
     // Floor 7
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "Controller", "EdgeRouter", "Tunnel", "Share", "SwiftletShare", "Swiftlet", "Transport", "PKI", "Model", argumentParser, yams, logging, lifecycle, nioCore,
+        "Controller", "EdgeRouter", "Tunnel", "Share", "SwiftletShare", "Swiftlet", "Transport", "PKI", "Model", argumentParser, yams, logging,
+        lifecycle, nioCore,
         nioPosix, x509,
       ],
       swiftSettings: settings),
@@ -153,7 +155,10 @@ let package = Package(
     tests("EdgeRouterTests", ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioEmbedded]),
     tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", "PKI", nioCore, nioEmbedded]),
     tests("WebRelayTests", ["WebRelay", "Transport", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded]),
-    tests("ShareTests", ["Share", "SwiftletShare", "Controller", "REST", "Store", "Transport", "Model", "NetworkFixture", nioCore, nioPosix]),
+    tests(
+      "ShareTests",
+      ["Share", "SwiftletShare", "Swiftlet", "Controller", "REST", "Store", "Transport", "Model", "NetworkFixture", nioCore, nioPosix, logging],
+      exclude: ["python"]),
     // A network in the test's process, shared by the two targets below.
     .target(
       name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Transport", "Model", nioCore, nioPosix, logging],

@@ -2,7 +2,8 @@
 public struct Authenticator: Entity {
   public static let kind = EntityKind.authenticators
   public static let indexedMembers = [
-    IndexedMember("fingerprint", isUnique: true), IndexedMember("username", isUnique: true), IndexedMember("identityId"), IndexedMember("unverifiedFingerprint"),
+    IndexedMember("fingerprint", isUnique: true), IndexedMember("username", isUnique: true), IndexedMember("identityId"),
+    IndexedMember("unverifiedFingerprint"),
   ]
   public static let secretMembers = ["password"]
 

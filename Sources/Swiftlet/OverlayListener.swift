@@ -15,6 +15,13 @@ package final class Hosting: Sendable {
   }
 }
 
+extension OverlayStream.Caller {
+  init(_ dial: IncomingDial) {
+    self.init(
+      identityID: dial.caller.identityID, identityName: dial.caller.identityName, claimedName: dial.caller.claimedName, appData: dial.caller.appData)
+  }
+}
+
 /// A hosted service: a sequence of the streams that diallers open.
 public final class OverlayListener: Sendable, AsyncSequence {
   public typealias Element = OverlayStream
@@ -45,9 +52,7 @@ public final class OverlayListener: Sendable, AsyncSequence {
       waiting.subtract(1, ordering: .relaxed)
       return
     }
-    let caller = OverlayStream.Caller(
-      identityID: dial.caller.identityID, identityName: dial.caller.identityName, claimedName: dial.caller.claimedName, appData: dial.caller.appData)
-    let stream = OverlayStream(onLoop: connection, caller: caller)
+    let stream = OverlayStream(onLoop: connection, caller: OverlayStream.Caller(dial))
     if case .terminated = continuation.yield(stream) { connection.close() }
   }
 

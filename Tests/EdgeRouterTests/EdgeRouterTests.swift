@@ -269,7 +269,8 @@ struct EdgeRouterTests {
         else { return false }
         return chain.leaf.notValidAfter > Date() + 7200
       }
-      #expect(try await HTTPSClient.leaf(of: url).notValidAfter > Date() + 7200)
+      // The files are written before the listener takes them into use.
+      try await eventually("the new certificate is served") { try await HTTPSClient.leaf(of: url).notValidAfter > Date() + 7200 }
       router.controller.disconnectRouter()
       try await eventually("reconnected with the new certificate") { router.controller.greetings == 2 }
     }

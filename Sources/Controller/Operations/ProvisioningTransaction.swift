@@ -83,7 +83,8 @@ public struct ProvisioningTransaction {
   @discardableResult
   public func createEdgeRouterPolicy(name: String, identity: String, tags: JSONObject = [:]) throws -> String {
     try store.insert(
-      EdgeRouterPolicy(id: EntityID.uuidBase62(), name: name, semantic: .allOf, edgeRouterRoles: ["#all"], identityRoles: ["@" + identity], tags: tags)
+      EdgeRouterPolicy(
+        id: EntityID.uuidBase62(), name: name, semantic: .allOf, edgeRouterRoles: ["#all"], identityRoles: ["@" + identity], tags: tags)
     ).id
   }
 

@@ -1,0 +1,196 @@
+import Authentication
+import Crypto
+import Foundation
+import Logging
+import Model
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Swiftlet
+import Synchronization
+import Transport
+import WebRelay
+
+/// The public entry: takes a request for `<name>.<zone>`, asks who may pass, and relays it over the overlay to whoever hosts the share. It knows the shares from
+/// the directory in memory and decides on the connection's event loop, but for a password it has not seen before.
+final class PublicFrontend: ConnectionAcceptor {
+  /// Lifetime of the cookie that says a visitor has seen the warning page (zrok.md 4.3).
+  private static let interstitialCookie = "zrok_interstitial"
+
+  private let desk: ShareDesk
+  private let logger: Logger
+  private let pool = UpstreamPool()
+  private let overlay = NIOLockedValueBox<Task<Overlay, any Error>?>(nil)
+  private let proofs = PasswordProofs()
+
+  init(desk: ShareDesk, logger: Logger) {
+    self.desk = desk
+    self.logger = logger
+  }
+
+  /// Takes the identity to dial with. The controller is asked at the first request: it may not serve yet.
+  func use(_ identity: IdentityFile) {
+    let logger = logger
+    overlay.withLockedValue { $0 = Task { try await Overlay(identity: identity, options: .init(logger: logger)) } }
+  }
+
+  func close() async {
+    let task = overlay.withLockedValue { $0 }
+    if let overlay = try? await task?.value { await overlay.close() }
+  }
+
+  func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?) -> EventLoopFuture<ConnectionTask> {
+    let remote = peer.remoteAddress.lastIndex(of: ":").map { String(peer.remoteAddress[..<$0]) } ?? peer.remoteAddress
+    let isTLS = desk.configuration.frontend.identity != nil
+    let judge: RequestJudge = { [self] head, info in judge(head, info) }
+    let configured: EventLoopFuture<Void>
+    if alpn == ALPN.http2 {
+      configured = HTTPRelay.configureHTTP2(channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, limits: HTTPLimits(), observer: nil)
+    } else {
+      configured = channel.eventLoop.makeCompletedFuture {
+        try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, limits: HTTPLimits(), observer: nil)
+      }
+    }
+    return configured.map { { try? await channel.closeFuture.get() } }
+  }
+
+  // MARK: Judging
+
+  private func judge(_ head: HTTPRequestHead, _ info: RequestInfo) -> EventLoopFuture<RequestVerdict> {
+    let loop = info.loop
+    let host = Self.host(head)
+    guard let route = desk.directory.route(host) else {
+      let page = host == desk.configuration.zone ? Self.zonePage : Self.unknownPage(host)
+      return loop.makeSucceededFuture(.answer(page))
+    }
+    if route.interstitial, Self.wantsInterstitial(head) { return loop.makeSucceededFuture(.answer(Self.interstitialPage(host))) }
+    switch route.gate.scheme {
+    case "none": return loop.makeSucceededFuture(relay(head, info, route, user: nil))
+    case "basic":
+      guard let credentials = Self.credentials(head) else { return loop.makeSucceededFuture(.answer(Self.passwordPage(route))) }
+      return proofs.check(credentials, route, desk: desk, remote: info.remoteAddress, on: loop).map { outcome in
+        switch outcome {
+        case .proven: self.relay(head, info, route, user: credentials.username)
+        case .wrong: .answer(Self.passwordPage(route))
+        case .tooMany: .answer(Self.tooManyPage)
+        }
+      }
+    default: return loop.makeSucceededFuture(.answer(Self.schemePage))
+    }
+  }
+
+  private func relay(_ head: HTTPRequestHead, _ info: RequestInfo, _ route: ShareRoute, user: String?) -> RequestVerdict {
+    var head = head
+    ForwardedHeaders.add(to: &head.headers, info: info)
+    // A visitor cannot say who it is.
+    for name in ["zrok-auth-provider", "zrok-auth-user", "zrok-auth-email", "zrok-auth-expires"] { head.headers.remove(name: name) }
+    if let user {
+      head.headers.add(name: "zrok-auth-provider", value: "basic")
+      head.headers.add(name: "zrok-auth-user", value: user)
+    }
+    Self.removeCookie(Self.interstitialCookie, from: &head.headers)
+    let token = route.token
+    let logger = logger
+    let upstream = Upstream(
+      key: token,
+      connect: { [overlay] loop, initializer in
+        guard let overlay = overlay.withLockedValue({ $0 }) else { return loop.makeFailedFuture(OverlayError.closed) }
+        return loop.makeFutureWithTask { try await overlay.value }.flatMap { $0.channel(to: token, on: loop, initializer: initializer) }
+      },
+      failurePage: { error in
+        logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(error)"])
+        return Self.failurePage(error)
+      })
+    return .relay(upstream: upstream, head: head)
+  }
+
+  /// The host a request is for: without port, lower case.
+  static func host(_ head: HTTPRequestHead) -> String {
+    let text = head.headers.first(name: "host") ?? ""
+    return (text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init) ?? "").lowercased()
+  }
+
+  static func credentials(_ head: HTTPRequestHead) -> BasicCredentials? {
+    guard let header = head.headers.first(name: "authorization"), header.lowercased().hasPrefix("basic "), header.utf8.count <= 1024,
+      let bytes = Data(base64Encoded: header.dropFirst(6).filter { $0 != " " }), let text = String(validating: bytes, as: UTF8.self),
+      let colon = text.firstIndex(of: ":")
+    else { return nil }
+    return BasicCredentials(username: String(text[..<colon]), password: String(text[text.index(after: colon)...]))
+  }
+
+  private static func wantsInterstitial(_ head: HTTPRequestHead) -> Bool {
+    guard head.method != .OPTIONS, head.headers.first(name: "skip_zrok_interstitial") == nil,
+      head.headers.first(name: "user-agent")?.hasPrefix("Mozilla/5.0") ?? false
+    else { return false }
+    return !cookies(head.headers).contains { $0.hasPrefix(interstitialCookie + "=") }
+  }
+
+  private static func cookies(_ headers: HTTPHeaders) -> [String] {
+    headers[canonicalForm: "cookie"].flatMap { $0.split(separator: ";").prefix(256).map { $0.drop { $0 == " " }.description } }
+  }
+
+  /// What is ours is not the share's.
+  private static func removeCookie(_ name: String, from headers: inout HTTPHeaders) {
+    guard headers.contains(name: "cookie") else { return }
+    let kept = headers["cookie"].flatMap { line in line.split(separator: ";").map { $0.drop { $0 == " " } } }.filter { !$0.hasPrefix(name + "=") }
+    headers.remove(name: "cookie")
+    if !kept.isEmpty { headers.add(name: "cookie", value: kept.joined(separator: "; ")) }
+  }
+
+  // MARK: Pages
+
+  private static func unknownPage(_ host: String) -> Page {
+    .html(
+      status: .notFound, title: "There is no share here", message: "Nobody shares anything at \(host.prefix(255)).",
+      hint: "Check the address for a typo. If somebody gave it to you, the share may have ended: ask them to share it again.")
+  }
+
+  private static let zonePage = Page.html(
+    status: .ok, title: "Shares live here", message: "This is the public entry of a share service. It is up.",
+    hint: "A share has an address of its own, with a name in front of this one.")
+
+  private static let schemePage = Page.html(
+    status: .unauthorized, title: "Not allowed", message: "This share asks for a way to sign in that its server does not have.",
+    hint: "Ask the person who shares it to use another one.")
+
+  private static let tooManyPage = Page.html(
+    status: .tooManyRequests, title: "Too many attempts", message: "Too many wrong passwords came from your address.",
+    hint: "Wait a minute, then try again.", headers: [("retry-after", "60")])
+
+  private static func passwordPage(_ route: ShareRoute) -> Page {
+    .html(
+      status: .unauthorized, title: "Not allowed", message: "This share is protected by a user name and a password.",
+      hint: "Reload the page and enter them. The person who shares it knows them.",
+      headers: [("www-authenticate", "Basic realm=\"\(route.token)\", charset=\"UTF-8\"")])
+  }
+
+  private static func interstitialPage(_ host: String) -> Page {
+    // The button sets the cookie by a script of this page; its hash is in the page's policy.
+    .html(
+      status: .ok, title: "Before you go on", message: "\(host.prefix(255)) is shown by somebody who shares something from their own machine, not by the "
+        + "operator of this service. Enter no password here that you use elsewhere.",
+      hint: "If you expected this page, go on.", continueCookie: interstitialCookie + "=1; Path=/; Max-Age=604800; SameSite=Lax")
+  }
+
+  /// Tells apart what a visitor can do something about.
+  static func failurePage(_ error: any Error) -> Page {
+    switch error {
+    case OverlayError.serviceNotFound, OverlayError.notPermitted:
+      .html(
+        status: .notFound, title: "This share has ended", message: "The share was deleted a moment ago, or its account reached its limit.",
+        hint: "Ask the person who shares it to share it again.")
+    case OverlayError.dialRefused(_, let reason) where reason.contains("does not answer"):
+      .html(
+        status: .badGateway, title: "The server behind this share is down", message: "The share is up, but the program it leads to does not answer.",
+        hint: "Ask the person who shares it to start that program. This page can be reloaded at any time.")
+    case OverlayError.dialRefused, OverlayError.noRouters, OverlayError.routersUnreachable:
+      .html(
+        status: .badGateway, title: "This share is asleep", message: "The share exists, but nobody serves it at the moment.",
+        hint: "Ask the person who shares it to start it again: swiftlet share public ... This page can be reloaded at any time.")
+    default:
+      .html(
+        status: .badGateway, title: "The connection broke", message: "The share did not answer this request.", hint: "Reload the page in a moment.")
+    }
+  }
+}

@@ -1,0 +1,21 @@
+import REST
+
+/// The pages for account holders. One document without a build step; what it shows comes from the API.
+enum ShareConsole {
+  static var endpoints: [Endpoint] {
+    ["/", "/forgotPassword", "/register/{token}", "/resetPassword/{token}"].map { path in
+      .open("GET", path, "The page for account holders") { _ in
+        APIResponse(
+          headers: [
+            ("content-type", "text/html; charset=utf-8"), ("content-security-policy", policy), ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+          ], body: Array(page.utf8))
+      }
+    }
+  }
+
+  /// Nothing from elsewhere, no frame around it. Script and style are part of the document.
+  private static let policy =
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+    + "frame-ancestors 'none'"
+}

@@ -1,0 +1,96 @@
+public import Controller
+public import Logging
+import Model
+import NIOConcurrencyHelpers
+public import NIOCore
+import REST
+public import ServiceLifecycle
+import Swiftlet
+import Transport
+
+/// The share service in the process of a controller: its API and its public frontend. Every change goes through the controller's single writer.
+public final class ShareService: Service {
+  private let desk: ShareDesk
+  private let frontend: PublicFrontend
+  private let listeners: (api: TLSListener, frontend: TLSListener)
+  private let logger: Logger
+  private let bound = NIOLockedValueBox<(api: SocketAddress, frontend: SocketAddress)?>(nil)
+
+  /// - Parameters:
+  ///   - network: of the controller in this process.
+  /// - Throws: an error of the password hasher.
+  public init(network: Provisioning, configuration: ShareConfiguration, logger: Logger) throws {
+    desk = try ShareDesk(network: network, configuration: configuration, logger: logger)
+    frontend = PublicFrontend(desk: desk, logger: logger)
+    self.logger = logger
+    let http = HTTPAcceptor(Self.server(desk), logger: logger, requestID: { EntityID.short() })
+    listeners = (
+      TLSListener(
+        host: configuration.api.host, port: configuration.api.port, identity: configuration.api.identity,
+        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: http)], fallback: http, logger: logger),
+      TLSListener(
+        host: configuration.frontend.host, port: configuration.frontend.port, identity: configuration.frontend.identity,
+        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: frontend)], fallback: frontend, logger: logger)
+    )
+  }
+
+  static func server(_ desk: ShareDesk) -> APIServer {
+    let page = API(basePaths: [], endpoints: ShareConsole.endpoints)
+    let health = API(
+      basePaths: ["/health"],
+      endpoints: [
+        .open("GET", "/", "Whether the store answers") { _ in
+          _ = try await desk.network.read { try $0.currentIndex() }
+          return .text("<!doctype html><title>healthy</title><p>healthy", contentType: "text/html; charset=utf-8")
+        }
+      ])
+    return APIServer(
+      apis: ShareAPI.apis(desk) + [health], root: page,
+      standing: [("x-content-type-options", "nosniff"), ("cache-control", "no-store")], logger: desk.logger, authenticate: { _ in nil })
+  }
+
+  /// Binds both ports and makes what the first start makes.
+  /// - Returns: the addresses of the API and of the public frontend.
+  @discardableResult
+  public func start() async throws -> (api: SocketAddress, frontend: SocketAddress) {
+    if let bound = bound.withLockedValue({ $0 }) { return bound }
+    let addresses = (api: try await listeners.api.start(), frontend: try await listeners.frontend.start())
+    desk.publicPort.withLockedValue { $0 = addresses.frontend.port ?? desk.configuration.frontend.port }
+    frontend.use(try await desk.open())
+    bound.withLockedValue { $0 = addresses }
+    return addresses
+  }
+
+  /// Serves until cancelled or until the service group shuts down.
+  public func run() async throws {
+    let addresses = try await start()
+    logger.info("share service", metadata: ["api": "\(addresses.api.text)", "frontend": "\(addresses.frontend.text)", "zone": "\(desk.configuration.zone)"])
+    try await cancelWhenGracefulShutdown {
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await self.listeners.api.run() }
+        group.addTask { try await self.listeners.frontend.run() }
+        group.addTask { await self.keepHouse() }
+        defer { group.cancelAll() }
+        do { try await group.next() } catch is CancellationError {}
+      }
+    }
+    await frontend.close()
+  }
+
+  private func keepHouse() async {
+    while !Task.isCancelled {
+      try? await Task.sleep(for: .seconds(60))
+      if Task.isCancelled { return }
+      do { try await desk.forgetTickets() } catch { logger.error("housekeeping of the share service failed", metadata: ["error": "\(error)"]) }
+    }
+  }
+
+  // MARK: For the process that runs it
+
+  /// The token of an account, made now with a password if there is none of that address.
+  /// - Returns: the account token, and whether it is new.
+  public func account(email: String, password: String) async throws -> (token: String, isNew: Bool) {
+    if let known = try await desk.network.read({ try $0.account(email: email) }) { return (known.token, false) }
+    return (try await desk.createAccount(email: email, password: password), true)
+  }
+}

@@ -1,0 +1,292 @@
+public import NIOCore
+import Synchronization
+
+/// A connection of the overlay as a SwiftNIO channel: whatever NIO has handlers for, HTTP, WebSocket, gRPC, runs over it as over a socket.
+///
+/// Bytes come and go as `ByteBuffer`. `autoRead` and `isWritable` carry back-pressure across the overlay to the other end. With
+/// `ChannelOptions.allowRemoteHalfClosure` the end of the peer's direction arrives as `ChannelEvent.inputClosed`, otherwise it closes the channel;
+/// `close(mode: .output)` ends ours. A connection that breaks shows as `OverlayError` in `errorCaught`.
+///
+/// Make one with ``Overlay/channel(to:options:on:initializer:)`` or ``Overlay/serve(_:options:initializer:)``.
+// Unchecked: everything but the two atomics is touched on `eventLoop` only, which NIO guarantees for all calls of `ChannelCore` and the connection for those of
+// its delegate.
+public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelegate, @unchecked Sendable {
+  private static let defaultWaterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 512 * 1024, high: 1024 * 1024)
+
+  public let eventLoop: any EventLoop
+  public let allocator = ByteBufferAllocator()
+  public let parent: (any Channel)? = nil
+  private let connection: OverlayConnection
+  private let closePromise: EventLoopPromise<Void>
+  private let active = Atomic<Bool>(false)
+  private let writable = Atomic<Bool>(true)
+  private var madePipeline: ChannelPipeline?
+  private var autoRead = true
+  private var allowsHalfClosure = false
+  private var waterMark = OverlayChannel.defaultWaterMark
+  private var wantsRead = false
+  private var pending: [(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)] = []
+  private var pendingBytes = 0
+  private var inputEnded = false
+  private var outputEnded = false
+  private var isClosed = false
+
+  private init(_ connection: OverlayConnection) {
+    self.connection = connection
+    eventLoop = connection.eventLoop
+    closePromise = connection.eventLoop.makePromise()
+    connection.setReading(false)
+    madePipeline = ChannelPipeline(channel: self)
+  }
+
+  /// On the connection's event loop: sets the pipeline up, then lets bytes flow.
+  static func open(
+    _ connection: OverlayConnection, _ initializer: @Sendable (any Channel) -> EventLoopFuture<Void>
+  ) -> EventLoopFuture<any Channel> {
+    let channel = OverlayChannel(connection)
+    let opened = initializer(channel)
+    opened.assumeIsolated().whenComplete { result in
+      if case .failure(let error) = result { channel.end(error) } else { channel.activate() }
+    }
+    return opened.map { channel }
+  }
+
+  private func activate() {
+    guard !isClosed else { return }
+    pipeline.fireChannelRegistered()
+    active.store(true, ordering: .relaxed)
+    pipeline.fireChannelActive()
+    guard !isClosed else { return }
+    connection.start(self)
+    if autoRead, !isClosed { pipeline.read() }
+  }
+
+  // MARK: Channel
+
+  public var closeFuture: EventLoopFuture<Void> { closePromise.futureResult }
+  public var pipeline: ChannelPipeline {
+    // Made in the initialiser, where `self` must be complete already.
+    guard let madePipeline else { preconditionFailure("a channel without pipeline") }
+    return madePipeline
+  }
+  public var localAddress: SocketAddress? { nil }
+  public var remoteAddress: SocketAddress? { nil }
+  public var isActive: Bool { active.load(ordering: .relaxed) }
+  public var isWritable: Bool { writable.load(ordering: .relaxed) }
+  public var _channelCore: any ChannelCore { self }
+
+  public func setOption<Option: ChannelOption>(_ option: Option, value: Option.Value) -> EventLoopFuture<Void> {
+    if eventLoop.inEventLoop { return eventLoop.makeCompletedFuture { try set(option, value) } }
+    return eventLoop.submit { try self.set(option, value) }
+  }
+
+  public func getOption<Option: ChannelOption>(_ option: Option) -> EventLoopFuture<Option.Value> {
+    if eventLoop.inEventLoop { return eventLoop.makeCompletedFuture { try get(option) } }
+    return eventLoop.submit { try self.get(option) }
+  }
+
+  public var syncOptions: (any NIOSynchronousChannelOptions)? { SyncOptions(channel: self) }
+
+  private struct SyncOptions: NIOSynchronousChannelOptions {
+    let channel: OverlayChannel
+    func setOption<Option: ChannelOption>(_ option: Option, value: Option.Value) throws { try channel.set(option, value) }
+    func getOption<Option: ChannelOption>(_ option: Option) throws -> Option.Value { try channel.get(option) }
+  }
+
+  private func set<Option: ChannelOption>(_ option: Option, _ value: Option.Value) throws {
+    eventLoop.preconditionInEventLoop()
+    switch (option, value) {
+    case (is ChannelOptions.Types.AutoReadOption, let value as Bool):
+      let before = autoRead
+      autoRead = value
+      if value, !before, isActive { pipeline.read() }
+    case (is ChannelOptions.Types.AllowRemoteHalfClosureOption, let value as Bool): allowsHalfClosure = value
+    case (is ChannelOptions.Types.WriteBufferWaterMarkOption, let value as ChannelOptions.Types.WriteBufferWaterMark): waterMark = value
+    default: throw ChannelError.operationUnsupported
+    }
+  }
+
+  private func get<Option: ChannelOption>(_ option: Option) throws -> Option.Value {
+    eventLoop.preconditionInEventLoop()
+    let value: Any
+    switch option {
+    case is ChannelOptions.Types.AutoReadOption: value = autoRead
+    case is ChannelOptions.Types.AllowRemoteHalfClosureOption: value = allowsHalfClosure
+    case is ChannelOptions.Types.WriteBufferWaterMarkOption: value = waterMark
+    default: throw ChannelError.operationUnsupported
+    }
+    guard let typed = value as? Option.Value else { throw ChannelError.operationUnsupported }
+    return typed
+  }
+
+  // MARK: ChannelCore
+
+  public func localAddress0() throws -> SocketAddress { throw ChannelError.operationUnsupported }
+  public func remoteAddress0() throws -> SocketAddress { throw ChannelError.operationUnsupported }
+  public func register0(promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
+  public func registerAlreadyConfigured0(promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
+  public func bind0(to: SocketAddress, promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
+  public func connect0(to: SocketAddress, promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
+  public func triggerUserOutboundEvent0(_ event: Any, promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
+  public func channelRead0(_ data: NIOAny) {}
+  public func errorCaught0(error: any Error) {}
+
+  public func write0(_ data: NIOAny, promise: EventLoopPromise<Void>?) {
+    guard !isClosed else {
+      promise?.fail(ChannelError.ioOnClosedChannel)
+      return
+    }
+    guard !outputEnded else {
+      promise?.fail(ChannelError.outputClosed)
+      return
+    }
+    let bytes = unwrapData(data, as: ByteBuffer.self)
+    pending.append((bytes, promise))
+    pendingBytes += bytes.readableBytes
+    if pendingBytes > waterMark.high { change(writable: false) }
+  }
+
+  public func flush0() {
+    guard !isClosed, !pending.isEmpty else { return }
+    handOver()
+    change(writable: connection.isWritable)
+  }
+
+  /// Gives everything that was written to the connection, in one flush. The promises' callbacks may write again.
+  private func handOver() {
+    let writes = pending
+    pending = []
+    pendingBytes = 0
+    for write in writes { connection.write(write.bytes) }
+    connection.flush()
+    for write in writes { write.promise?.succeed() }
+  }
+
+  public func read0() {
+    guard !isClosed, !wantsRead else { return }
+    wantsRead = true
+    // May deliver at once.
+    connection.setReading(true)
+  }
+
+  public func close0(error: any Error, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+    guard !isClosed else {
+      promise?.fail(ChannelError.alreadyClosed)
+      return
+    }
+    switch mode {
+    case .all:
+      if let promise { closeFuture.cascade(to: promise) }
+      connection.close()
+      // Told by the connection where it was still open.
+      end(nil)
+    case .output:
+      guard !outputEnded else {
+        promise?.fail(ChannelError.outputClosed)
+        return
+      }
+      outputEnded = true
+      handOver()
+      connection.finish()
+      promise?.succeed()
+      pipeline.fireUserInboundEventTriggered(ChannelEvent.outputClosed)
+      closeIfDone()
+    case .input: promise?.fail(ChannelError.operationUnsupported)
+    }
+  }
+
+  private func closeIfDone() {
+    if inputEnded, outputEnded, !isClosed { close0(error: ChannelError.eof, mode: .all, promise: nil) }
+  }
+
+  private func change(writable now: Bool) {
+    guard now != isWritable else { return }
+    writable.store(now, ordering: .relaxed)
+    pipeline.fireChannelWritabilityChanged()
+  }
+
+  /// The channel's last moments, once.
+  private func end(_ error: (any Error)?) {
+    guard !isClosed else { return }
+    isClosed = true
+    let wasActive = active.exchange(false, ordering: .relaxed)
+    connection.close()
+    let writes = pending
+    pending = []
+    for write in writes { write.promise?.fail(error ?? ChannelError.ioOnClosedChannel) }
+    if let error { pipeline.fireErrorCaught(error) }
+    if wasActive {
+      pipeline.fireChannelInactive()
+      pipeline.fireChannelUnregistered()
+    }
+    eventLoop.execute {
+      // Breaks the circle of channel and pipeline.
+      self.removeHandlers(pipeline: self.pipeline)
+      self.closePromise.succeed()
+    }
+  }
+
+  // MARK: OverlayConnectionDelegate
+
+  package func received(_ bytes: ByteBuffer) {
+    wantsRead = false
+    connection.setReading(false)
+    pipeline.fireChannelRead(bytes)
+    pipeline.fireChannelReadComplete()
+    if autoRead, !isClosed { pipeline.read() }
+  }
+
+  package func receivedEnd() {
+    inputEnded = true
+    guard allowsHalfClosure else { return close0(error: ChannelError.eof, mode: .all, promise: nil) }
+    pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+    closeIfDone()
+  }
+
+  package func becameWritable() { change(writable: connection.isWritable) }
+
+  package func closed(_ error: OverlayError?) { end(error) }
+}
+
+/// A service that is being hosted, each of its diallers as a channel.
+public final class OverlayServer: Sendable {
+  private let overlay: Overlay
+  private let hosting: Hosting
+
+  init(_ overlay: Overlay, _ hosting: Hosting) {
+    self.overlay = overlay
+    self.hosting = hosting
+  }
+
+  /// Ends the offer. Channels that are open live on.
+  public func close() async { await overlay.stop(hosting) }
+}
+
+extension Overlay {
+  /// Connects to a service, as a channel on an event loop of your choice.
+  ///
+  /// - Parameter initializer: sets up the pipeline, before the first byte is read.
+  /// - Returns: the channel, or the `OverlayError` that ``dial(_:options:)`` throws.
+  public nonisolated func channel(
+    to service: String, options: DialOptions = DialOptions(), on loop: any EventLoop,
+    initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+  ) -> EventLoopFuture<any Channel> {
+    loop.makeFutureWithTask { try await self.connect(service, options: options, on: loop) }.flatMap { OverlayChannel.open($0.value, initializer) }
+  }
+
+  /// Offers a service; each dialler becomes a channel. Returns when the first router took the offer, and registers again by itself wherever it must.
+  ///
+  /// - Parameter initializer: sets up the pipeline of a channel, before the first byte is read; gets to know who dialled.
+  /// - Throws: what ``listen(_:options:)`` throws.
+  public func serve(
+    _ service: String, options: ListenOptions = ListenOptions(),
+    initializer: @escaping @Sendable (any Channel, OverlayStream.Caller?) -> EventLoopFuture<Void>
+  ) async throws -> OverlayServer {
+    let hosting = try await host(service, options: options) { dial in
+      guard let connection = dial.accept() else { return }
+      let caller = OverlayStream.Caller(dial)
+      _ = OverlayChannel.open(connection) { initializer($0, caller) }
+    }
+    return OverlayServer(self, hosting)
+  }
+}

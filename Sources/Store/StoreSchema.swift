@@ -8,7 +8,8 @@ enum StoreSchema {
     func entry<E: Entity>(_ type: E.Type) -> (EntityKind, [IndexedMember]) { (E.kind, E.indexedMembers) }
     return Dictionary(
       uniqueKeysWithValues: [
-        entry(Identity.self), entry(Config.self), entry(EdgeRouterEntity.self), entry(Terminator.self), entry(Enrollment.self), entry(Authenticator.self),
+        entry(Identity.self), entry(Config.self), entry(EdgeRouterEntity.self), entry(Terminator.self), entry(Enrollment.self),
+        entry(Authenticator.self),
         entry(APISession.self), entry(ServiceSession.self), entry(APISessionCertificate.self),
       ])
   }()

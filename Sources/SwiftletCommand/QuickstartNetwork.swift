@@ -7,8 +7,12 @@ import ServiceLifecycle
 import Swiftlet
 import Transport
 
-/// Controller and edge router in one process, with what a newcomer needs to see them work. What the operator changed or deleted later stays as it is.
+/// Controller and edge router in one process, with what a newcomer needs to see them work, or with an application on top. What the operator changed or deleted
+/// later stays as it is.
 struct QuickstartNetwork: Service {
+  /// A service that runs with the network.
+  typealias Application = @Sendable (ControllerNode) async throws -> any Service
+
   struct Report: Sendable {
     struct Demo: Sendable {
       /// Identity files.
@@ -32,6 +36,8 @@ struct QuickstartNetwork: Service {
   let port: Int
   let routerPort: Int
   let logger: Logger
+  /// Instead of the demo.
+  var application: Application?
   let started: @Sendable (Report) -> Void
 
   private var isLocal: Bool { ["127.0.0.1", "localhost", "::1"].contains(host) }
@@ -47,8 +53,18 @@ struct QuickstartNetwork: Service {
       group.addTask { try await controller.run() }
       group.addTask {
         let (router, report) = try await assemble(controller)
+        guard let application else {
+          started(report)
+          return try await router.run()
+        }
+        let running = try await application(controller)
         started(report)
-        try await router.run()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+          group.addTask { try await router.run() }
+          group.addTask { try await running.run() }
+          defer { group.cancelAll() }
+          try await group.next()
+        }
       }
       defer { group.cancelAll() }
       do { try await group.next() } catch is CancellationError {}
@@ -62,7 +78,9 @@ struct QuickstartNetwork: Service {
     if isNew { try await createModel(provisioning) }
     let router = try await router(controller)
     var report = Report(url: controller.url, router: "\(host):\(router.edgeAddress?.port ?? routerPort)")
-    if let server = try await identity(Self.hostName, provisioning), let client = try await identity(Self.clientName, provisioning) {
+    if application == nil, let server = try await identity(Self.hostName, provisioning),
+      let client = try await identity(Self.clientName, provisioning)
+    {
       report.demo = .init(host: server, client: client)
     }
     if isNew {
@@ -83,6 +101,7 @@ struct QuickstartNetwork: Service {
     if try await provisioning.edgeRouter(named: Self.routerName) == nil {
       _ = try await provisioning.createEdgeRouter(name: Self.routerName, roleAttributes: ["public"])
     }
+    guard application == nil else { return }
     for (name, role) in [(Self.hostName, "demo-hosts"), (Self.clientName, "demo-clients")] where try await provisioning.identity(named: name) == nil {
       _ = try await provisioning.createIdentity(name: name, roleAttributes: [role])
     }
@@ -140,7 +159,7 @@ struct QuickstartNetwork: Service {
   }
 
   /// 20 letters and digits without look-alikes: 114 bits.
-  private static func password() -> String {
+  static func password() -> String {
     let alphabet = Array("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789")
     var random = SystemRandomNumberGenerator()
     return String((0..<20).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &random)] })

@@ -40,7 +40,8 @@ struct ShareServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Port of the edge router.", valueName: "port"))
   var routerPort = 3022
 
-  @Option(help: ArgumentHelp("Certificate chain (PEM) for API and frontend; wildcard for the zone. Without one both speak plain HTTP.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Certificate chain (PEM) for API and frontend; wildcard for the zone. Without one both speak plain HTTP.", valueName: "file"))
   var cert: String?
 
   @Option(help: ArgumentHelp("Private key (PEM) of the certificate.", valueName: "file"))

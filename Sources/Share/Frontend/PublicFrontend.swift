@@ -16,7 +16,7 @@ import WebRelay
 /// the directory in memory and decides on the connection's event loop, but for a password it has not seen before.
 final class PublicFrontend: ConnectionAcceptor {
   /// Lifetime of the cookie that says a visitor has seen the warning page (zrok.md 4.3).
-  private static let interstitialCookie = "zrok_interstitial"
+  static let interstitialCookie = "zrok_interstitial"
 
   private let desk: ShareDesk
   private let logger: Logger
@@ -43,13 +43,14 @@ final class PublicFrontend: ConnectionAcceptor {
   func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?) -> EventLoopFuture<ConnectionTask> {
     let remote = peer.remoteAddress.lastIndex(of: ":").map { String(peer.remoteAddress[..<$0]) } ?? peer.remoteAddress
     let isTLS = desk.configuration.frontend.identity != nil
-    let judge: RequestJudge = { [self] head, info in judge(head, info) }
+    let judge: RequestJudge = { self.judge($0, $1) }
     let configured: EventLoopFuture<Void>
     if alpn == ALPN.http2 {
-      configured = HTTPRelay.configureHTTP2(channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, limits: HTTPLimits(), observer: nil)
+      configured = HTTPRelay.configureHTTP2(
+        channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge)
     } else {
       configured = channel.eventLoop.makeCompletedFuture {
-        try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, limits: HTTPLimits(), observer: nil)
+        try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge)
       }
     }
     return configured.map { { try? await channel.closeFuture.get() } }
@@ -136,61 +137,5 @@ final class PublicFrontend: ConnectionAcceptor {
     let kept = headers["cookie"].flatMap { line in line.split(separator: ";").map { $0.drop { $0 == " " } } }.filter { !$0.hasPrefix(name + "=") }
     headers.remove(name: "cookie")
     if !kept.isEmpty { headers.add(name: "cookie", value: kept.joined(separator: "; ")) }
-  }
-
-  // MARK: Pages
-
-  private static func unknownPage(_ host: String) -> Page {
-    .html(
-      status: .notFound, title: "There is no share here", message: "Nobody shares anything at \(host.prefix(255)).",
-      hint: "Check the address for a typo. If somebody gave it to you, the share may have ended: ask them to share it again.")
-  }
-
-  private static let zonePage = Page.html(
-    status: .ok, title: "Shares live here", message: "This is the public entry of a share service. It is up.",
-    hint: "A share has an address of its own, with a name in front of this one.")
-
-  private static let schemePage = Page.html(
-    status: .unauthorized, title: "Not allowed", message: "This share asks for a way to sign in that its server does not have.",
-    hint: "Ask the person who shares it to use another one.")
-
-  private static let tooManyPage = Page.html(
-    status: .tooManyRequests, title: "Too many attempts", message: "Too many wrong passwords came from your address.",
-    hint: "Wait a minute, then try again.", headers: [("retry-after", "60")])
-
-  private static func passwordPage(_ route: ShareRoute) -> Page {
-    .html(
-      status: .unauthorized, title: "Not allowed", message: "This share is protected by a user name and a password.",
-      hint: "Reload the page and enter them. The person who shares it knows them.",
-      headers: [("www-authenticate", "Basic realm=\"\(route.token)\", charset=\"UTF-8\"")])
-  }
-
-  private static func interstitialPage(_ host: String) -> Page {
-    // The button sets the cookie by a script of this page; its hash is in the page's policy.
-    .html(
-      status: .ok, title: "Before you go on", message: "\(host.prefix(255)) is shown by somebody who shares something from their own machine, not by the "
-        + "operator of this service. Enter no password here that you use elsewhere.",
-      hint: "If you expected this page, go on.", continueCookie: interstitialCookie + "=1; Path=/; Max-Age=604800; SameSite=Lax")
-  }
-
-  /// Tells apart what a visitor can do something about.
-  static func failurePage(_ error: any Error) -> Page {
-    switch error {
-    case OverlayError.serviceNotFound, OverlayError.notPermitted:
-      .html(
-        status: .notFound, title: "This share has ended", message: "The share was deleted a moment ago, or its account reached its limit.",
-        hint: "Ask the person who shares it to share it again.")
-    case OverlayError.dialRefused(_, let reason) where reason.contains("does not answer"):
-      .html(
-        status: .badGateway, title: "The server behind this share is down", message: "The share is up, but the program it leads to does not answer.",
-        hint: "Ask the person who shares it to start that program. This page can be reloaded at any time.")
-    case OverlayError.dialRefused, OverlayError.noRouters, OverlayError.routersUnreachable:
-      .html(
-        status: .badGateway, title: "This share is asleep", message: "The share exists, but nobody serves it at the moment.",
-        hint: "Ask the person who shares it to start it again: swiftlet share public ... This page can be reloaded at any time.")
-    default:
-      .html(
-        status: .badGateway, title: "The connection broke", message: "The share did not answer this request.", hint: "Reload the page in a moment.")
-    }
   }
 }

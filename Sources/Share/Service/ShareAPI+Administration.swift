@@ -228,7 +228,9 @@ extension ShareAPI {
       Endpoint("GET", "/name/{namespace}/{name}", access: .admin, "Whose name it is") { request, _ in
         let (namespace, name) = (request.parameter("namespace"), request.parameter("name"))
         return try await read { views in
-          guard let row = try views.reader.named(ShareName.self, ShareName.unique(namespace, name)) else { throw ShareRefusal.notFound("name \(name)") }
+          guard let row = try views.reader.named(ShareName.self, ShareName.unique(namespace, name)) else {
+            throw ShareRefusal.notFound("name \(name)")
+          }
           var object = try views.name(row).objectValue ?? [:]
           object["accountEmail"] = JSONValue(try views.reader.get(ShareAccount.self, row.accountId)?.email)
           return .object(object)

@@ -43,7 +43,9 @@ struct ShareAPI: Sendable {
     return text.lastIndex(of: ":").map { String(text[..<$0]) } ?? text
   }
 
-  var endpoints: [Endpoint] { environmentCalls + metadataCalls + accountCalls + adminCalls + (generation == .v2 ? secondGenerationCalls : firstGenerationCalls) }
+  var endpoints: [Endpoint] {
+    environmentCalls + metadataCalls + accountCalls + adminCalls + (generation == .v2 ? secondGenerationCalls : firstGenerationCalls)
+  }
 
   func read(_ body: @escaping @Sendable (ShareViews) throws -> JSONValue) async throws -> APIResponse {
     let generation = generation
@@ -157,7 +159,9 @@ struct ShareAPI: Sendable {
       let selections = body["nameSelections"]?.arrayValue ?? []
       guard selections.count <= 32 else { throw APIError.field("nameSelections", "at most 32 names for one share") }
       for selection in selections {
-        guard let selection = selection.objectValue else { throw APIError.field("nameSelections", "nameSelections in body must be an array of objects") }
+        guard let selection = selection.objectValue else {
+          throw APIError.field("nameSelections", "nameSelections in body must be an array of objects")
+        }
         order.names.append(.init(namespace: try selection.string("namespaceToken") ?? "", name: try selection.string("name") ?? ""))
       }
       order.token = try body.string("privateShareToken") ?? ""

@@ -119,7 +119,8 @@ extension ShareDesk {
       }
       try change.store.put(ticket)
     }
-    logger.notice("registration asked for; no mail is configured, so pass the token on", metadata: ["email": "\(email)", "registration": "\(ticket.id)"])
+    logger.notice(
+      "registration asked for; no mail is configured, so pass the token on", metadata: ["email": "\(email)", "registration": "\(ticket.id)"])
   }
 
   func addInvitations(_ tokens: [String]) async throws {
@@ -166,7 +167,10 @@ extension ShareDesk {
       try change.store.put(ticket)
       return true
     }
-    if made { logger.notice("password reset asked for; no mail is configured, so pass the token on", metadata: ["email": "\(email)", "reset": "\(ticket.id)"]) }
+    if made {
+      logger.notice(
+        "password reset asked for; no mail is configured, so pass the token on", metadata: ["email": "\(email)", "reset": "\(ticket.id)"])
+    }
   }
 
   func resetPassword(_ token: String, password: String) async throws {

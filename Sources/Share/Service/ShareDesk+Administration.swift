@@ -112,7 +112,8 @@ extension ShareDesk {
     let tokens = try await network.write(author: Self.author) { change -> [String] in
       let account = try change.store.requireAccount(email: email)
       var changed: [String] = []
-      for share in try change.store.all(ShareRow.self, field: "accountId", equals: account.id) where share.mode == .public && share.backendMode != .drive {
+      for share in try change.store.all(ShareRow.self, field: "accountId", equals: account.id)
+      where share.mode == .public && share.backendMode != .drive {
         let interstitial = wanted && !account.skipsInterstitial
         guard share.interstitial != interstitial else { continue }
         var share = share

@@ -48,7 +48,8 @@ extension ShareDesk {
     let token = order.token.isEmpty ? ShareTokens.share() : order.token
     guard ShareTokens.isLabel(token, lengths: 3...32, dash: order.frontends == nil) else {
       throw ShareRefusal(
-        422, order.frontends == nil ? "a share token has 3 to 32 characters of a-z, 0-9 and -" : "a unique name has 4 to 32 characters of a-z and 0-9")
+        422, order.frontends == nil ? "a share token has 3 to 32 characters of a-z, 0-9 and -" : "a unique name has 4 to 32 characters of a-z and 0-9"
+      )
     }
     let interstitial = configuration.interstitial
     let (limits, suffix, scheme) = (configuration.limits, portSuffix, configuration.scheme)
@@ -73,7 +74,8 @@ extension ShareDesk {
       }
       var row = ShareRow(
         id: EntityID.short(), token: token, accountId: accountID, environmentId: order.environment, mode: order.mode, backendMode: order.backendMode,
-        target: String(order.target.prefix(2048)), permissionMode: order.permissionMode, accessGrants: grants, gate: gate, serviceId: "", configId: "",
+        target: String(order.target.prefix(2048)), permissionMode: order.permissionMode, accessGrants: grants, gate: gate, serviceId: "",
+        configId: "",
         bindPolicyId: "", routerPolicyId: "")
       row.reserved = order.reserved
       row.interstitial = interstitial && order.mode == .public && order.backendMode != .drive && !account.skipsInterstitial
@@ -89,7 +91,8 @@ extension ShareDesk {
 
       var made: [(shown: String, url: String)] = []
       if order.mode == .public {
-        let places = try order.frontends.map { try Self.places(frontends: $0, token: token, account, store) } ?? Self.places(order, token, account, store)
+        let places =
+          try order.frontends.map { try Self.places(frontends: $0, token: token, account, store) } ?? Self.places(order, token, account, store)
         for place in places {
           try store.put(place.name)
           made.append(
@@ -228,7 +231,9 @@ extension ShareDesk {
     let backendMode: BackendMode
   }
 
-  func createAccess(_ accountID: String, environment: String, share token: String, bindAddress: String, description: String) async throws -> MadeAccess {
+  func createAccess(_ accountID: String, environment: String, share token: String, bindAddress: String, description: String) async throws
+    -> MadeAccess
+  {
     let base = tags(share: token)
     return try await network.write(author: accountID) { change in
       let store = change.store

@@ -3,6 +3,7 @@ import Controller
 import Foundation
 import Logging
 import Model
+import NIOConcurrencyHelpers
 import Store
 import Swiftlet
 import Synchronization
@@ -20,12 +21,15 @@ final class ShareDesk: Sendable {
   let directory = ShareDirectory()
   let passwords: PasswordHasher
   let logger: Logger
+  /// Of the frontend, once it is bound: a configured 0 picks a free one.
+  let publicPort: NIOLockedValueBox<Int>
   private let limiter = Mutex(AttemptLimiter())
 
   init(network: Provisioning, configuration: ShareConfiguration, logger: Logger) throws {
     self.network = network
     self.configuration = configuration
     self.logger = logger
+    publicPort = NIOLockedValueBox(configuration.frontend.port)
     passwords = try PasswordHasher()
   }
 
@@ -48,13 +52,16 @@ final class ShareDesk: Sendable {
         let credentials =
           try frontend.map { try change.issueCredentials(identity: $0.zId) }
           ?? change.createEnrolledIdentity(name: "share-frontend-" + Self.defaultName, tags: tags)
-        if frontend == nil { try change.createEdgeRouterPolicy(name: "share-frontend-" + Self.defaultName, identity: credentials.identityID, tags: tags) }
+        if frontend == nil {
+          try change.createEdgeRouterPolicy(name: "share-frontend-" + Self.defaultName, identity: credentials.identityID, tags: tags)
+        }
         // Before the commit: an identity without its key would be of no use.
         try Self.identityFile(credentials).save(to: path)
         frontend =
           frontend
           ?? ShareFrontend(
-            id: ShareTokens.secret(), zId: credentials.identityID, publicName: Self.defaultName, urlTemplate: template, permissionMode: .open, dynamic: true)
+            id: ShareTokens.secret(), zId: credentials.identityID, publicName: Self.defaultName, urlTemplate: template, permissionMode: .open,
+            dynamic: true)
       }
       guard var frontend else { return }
       if try frontend.urlTemplate != template || store.get(ShareFrontend.self, frontend.id) == nil {
@@ -81,7 +88,8 @@ final class ShareDesk: Sendable {
   /// `:8080` where browsers need it.
   var portSuffix: String {
     let standard = configuration.frontend.identity == nil ? 80 : 443
-    return configuration.frontend.port == standard ? "" : ":\(configuration.frontend.port)"
+    let port = publicPort.withLockedValue { $0 }
+    return port == standard ? "" : ":\(port)"
   }
 
   /// Brings the directory up to date with what the store says of a share.

@@ -5,12 +5,13 @@ import NIOConcurrencyHelpers
 public import NIOCore
 import REST
 public import ServiceLifecycle
+import Store
 import Swiftlet
 import Transport
 
 /// The share service in the process of a controller: its API and its public frontend. Every change goes through the controller's single writer.
 public final class ShareService: Service {
-  private let desk: ShareDesk
+  let desk: ShareDesk
   private let frontend: PublicFrontend
   private let listeners: (api: TLSListener, frontend: TLSListener)
   private let logger: Logger
@@ -64,7 +65,8 @@ public final class ShareService: Service {
   /// Serves until cancelled or until the service group shuts down.
   public func run() async throws {
     let addresses = try await start()
-    logger.info("share service", metadata: ["api": "\(addresses.api.text)", "frontend": "\(addresses.frontend.text)", "zone": "\(desk.configuration.zone)"])
+    logger.info(
+      "share service", metadata: ["api": "\(addresses.api.text)", "frontend": "\(addresses.frontend.text)", "zone": "\(desk.configuration.zone)"])
     try await cancelWhenGracefulShutdown {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await self.listeners.api.run() }

@@ -1,0 +1,61 @@
+import NIOHTTP1
+import Swiftlet
+import WebRelay
+
+/// What visitors read when there is nothing to relay: each page says what happened and what to do next.
+extension PublicFrontend {
+  static func unknownPage(_ host: String) -> WebPage {
+    .html(
+      status: .notFound, title: "There is no share here", message: "Nobody shares anything at \(host.prefix(255)).",
+      hint: "Check the address for a typo. If somebody gave it to you, the share may have ended: ask them to share it again.")
+  }
+
+  static let zonePage = WebPage.html(
+    status: .ok, title: "Shares live here", message: "This is the public entry of a share service. It is up.",
+    hint: "A share has an address of its own, with a name in front of this one.")
+
+  static let schemePage = WebPage.html(
+    status: .unauthorized, title: "Not allowed", message: "This share asks for a way to sign in that its server does not have.",
+    hint: "Ask the person who shares it to use another one.")
+
+  static let tooManyPage = WebPage.html(
+    status: .tooManyRequests, title: "Too many attempts", message: "Too many wrong passwords came from your address.",
+    hint: "Wait a minute, then try again.", headers: [("retry-after", "60")])
+
+  static func passwordPage(_ route: ShareRoute) -> WebPage {
+    .html(
+      status: .unauthorized, title: "Not allowed", message: "This share is protected by a user name and a password.",
+      hint: "Reload the page and enter them. The person who shares it knows them.",
+      headers: [("www-authenticate", "Basic realm=\"\(route.token)\", charset=\"UTF-8\"")])
+  }
+
+  static func interstitialPage(_ host: String) -> WebPage {
+    // The button sets the cookie by a script of this page; its hash is in the page's policy.
+    .html(
+      status: .ok, title: "Before you go on",
+      message: "\(host.prefix(255)) is shown by somebody who shares something from their own machine, not by the "
+        + "operator of this service. Enter no password here that you use elsewhere.",
+      hint: "If you expected this page, go on.", continueCookie: interstitialCookie + "=1; Path=/; Max-Age=604800; SameSite=Lax")
+  }
+
+  /// Tells apart what a visitor can do something about.
+  static func failurePage(_ error: any Error) -> WebPage {
+    switch error {
+    case OverlayError.serviceNotFound, OverlayError.notPermitted:
+      .html(
+        status: .notFound, title: "This share has ended", message: "The share was deleted a moment ago, or its account reached its limit.",
+        hint: "Ask the person who shares it to share it again.")
+    case OverlayError.dialRefused(_, let reason, _) where reason.contains("does not answer"):
+      .html(
+        status: .badGateway, title: "The server behind this share is down", message: "The share is up, but the program it leads to does not answer.",
+        hint: "Ask the person who shares it to start that program. This page can be reloaded at any time.")
+    case OverlayError.dialRefused, OverlayError.noRouters, OverlayError.routersUnreachable:
+      .html(
+        status: .badGateway, title: "This share is asleep", message: "The share exists, but nobody serves it at the moment.",
+        hint: "Ask the person who shares it to start it again: swiftlet share public ... This page can be reloaded at any time.")
+    default:
+      .html(
+        status: .badGateway, title: "The connection broke", message: "The share did not answer this request.", hint: "Reload the page in a moment.")
+    }
+  }
+}

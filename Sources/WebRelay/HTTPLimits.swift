@@ -1,0 +1,58 @@
+public import NIOCore
+import NIOHTTP1
+
+/// What a client gets before it is cut off.
+public struct HTTPLimits: Sendable {
+  public var headerFields = 128
+  /// Bytes of one field, name and value.
+  public var headerField = 16 * 1024
+  /// Bytes of all fields together.
+  public var headerList = 64 * 1024
+  /// From the first byte of a request to the end of its head.
+  public var headTimeout = TimeAmount.seconds(10)
+  /// Between two requests of one connection.
+  public var idleTimeout = TimeAmount.seconds(60)
+  /// Without a byte in either direction while a request is under way.
+  public var stallTimeout = TimeAmount.seconds(120)
+  /// Requests at the same time on one HTTP/2 connection.
+  public var concurrentStreams = 100
+
+  public init() {}
+
+  var decoder: NIOHTTPDecoderLimitConfiguration {
+    var limits = NIOHTTPDecoderLimitConfiguration()
+    limits.maxHeaderFieldCount = headerFields
+    limits.maxHeaderFieldSize = headerField
+    limits.maxHeaderListSize = headerList
+    return limits
+  }
+}
+
+/// Where a request came from.
+public struct RequestInfo: Sendable {
+  /// Address without port.
+  public let remoteAddress: String
+  public let isTLS: Bool
+  public let loop: any EventLoop
+
+  public init(remoteAddress: String, isTLS: Bool, loop: any EventLoop) {
+    self.remoteAddress = remoteAddress
+    self.isTLS = isTLS
+    self.loop = loop
+  }
+}
+
+/// A request that is over, for live views and logs.
+public struct RequestRecord: Sendable {
+  public let method: String
+  /// With its query, at most 512 bytes of it.
+  public let path: String
+  public let remoteAddress: String
+  /// 0 when there was no answer.
+  public let status: Int
+  public let duration: TimeAmount
+  public let bytesIn: Int
+  public let bytesOut: Int
+}
+
+public typealias RequestObserver = @Sendable (RequestRecord) -> Void

@@ -1,0 +1,88 @@
+public import NIOCore
+import NIOHTTP1
+import NIOHTTP2
+
+/// A reverse proxy on any byte channel: TCP, TLS, or a connection of an overlay.
+public enum HTTPRelay {
+  /// Makes a channel a server of HTTP/1.1. Call in the channel's initializer, or when its TLS handshake is complete.
+  ///
+  /// - Parameters:
+  ///   - remoteAddress: of the client, without port, as it is passed on and shown.
+  ///   - isTLS: whether the client speaks TLS to us.
+  ///   - observer: told about each finished request, on the event loop.
+  public static func configureHTTP1(
+    _ channel: any Channel, remoteAddress: String, isTLS: Bool, pool: UpstreamPool, judge: @escaping RequestJudge, limits: HTTPLimits = HTTPLimits(),
+    observer: RequestObserver? = nil
+  ) throws {
+    let deadline = HeadDeadline(limits)
+    let pipeline = channel.pipeline.syncOperations
+    var framing = HTTPResponseEncoder.Configuration()
+    framing.automaticallySetFramingHeaders = false
+    try? channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
+    try pipeline.addHandler(deadline)
+    try pipeline.addHandler(HTTPResponseEncoder(configuration: framing))
+    try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: limits.decoder)))
+    try pipeline.addHandler(
+      RelayHandler(
+        info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: channel.eventLoop), pool: pool, judge: judge, limits: limits,
+        observer: observer, isHTTP2: false, deadline: deadline))
+  }
+
+  /// Makes a channel a server of HTTP/2, its streams relayed each for itself.
+  public static func configureHTTP2(
+    _ channel: any Channel, remoteAddress: String, isTLS: Bool, pool: UpstreamPool, judge: @escaping RequestJudge, limits: HTTPLimits = HTTPLimits(),
+    observer: RequestObserver? = nil
+  ) -> EventLoopFuture<Void> {
+    var connection = NIOHTTP2Handler.ConnectionConfiguration()
+    connection.initialSettings = [
+      HTTP2Setting(parameter: .maxConcurrentStreams, value: limits.concurrentStreams),
+      HTTP2Setting(parameter: .maxHeaderListSize, value: limits.headerList),
+      HTTP2Setting(parameter: .initialWindowSize, value: 1 << 20),
+    ]
+    var stream = NIOHTTP2Handler.StreamConfiguration()
+    stream.targetWindowSize = 1 << 20
+    let loop = channel.eventLoop
+    return channel.eventLoop.makeCompletedFuture {
+      _ = try channel.pipeline.syncOperations.configureHTTP2Pipeline(
+        mode: .server, connectionConfiguration: connection, streamConfiguration: stream
+      ) { stream in
+        stream.eventLoop.makeCompletedFuture {
+          let pipeline = stream.pipeline.syncOperations
+          try pipeline.addHandler(HTTP2FramePayloadToHTTP1ServerCodec())
+          try pipeline.addHandler(
+            RelayHandler(
+              info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: loop), pool: pool, judge: judge, limits: limits, observer: observer,
+              isHTTP2: true, deadline: nil))
+        }
+      }
+      try channel.pipeline.syncOperations.addHandler(IdleStateHandler(allTimeout: limits.stallTimeout), position: .first)
+      try channel.pipeline.syncOperations.addHandler(IdleCloser())
+    }
+  }
+
+  /// Takes the handlers of HTTP out of a pipeline, the decoder last: it hands over the bytes it holds.
+  static func removeHTTP(from channel: any Channel) {
+    let pipeline = channel.pipeline.syncOperations
+    func remove<H: RemovableChannelHandler>(_ type: H.Type) {
+      guard let context = try? pipeline.context(handlerType: type) else { return }
+      pipeline.removeHandler(context: context, promise: nil)
+    }
+    remove(RelayHandler.self)
+    remove(UpstreamHandler.self)
+    remove(HeadDeadline.self)
+    remove(HTTPResponseEncoder.self)
+    remove(HTTPRequestEncoder.self)
+    remove(ByteToMessageHandler<HTTPRequestDecoder>.self)
+    remove(ByteToMessageHandler<HTTPResponseDecoder>.self)
+  }
+}
+
+/// Closes a connection on which nothing happens.
+private final class IdleCloser: ChannelInboundHandler {
+  typealias InboundIn = NIOAny
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if event is IdleStateHandler.IdleStateEvent { context.close(promise: nil) }
+    context.fireUserInboundEventTriggered(event)
+  }
+}

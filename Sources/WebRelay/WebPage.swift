@@ -1,0 +1,73 @@
+// WebRelay: HTTP on NIO channels of any kind: a reverse proxy that streams, static files, and WebDAV. It knows no overlay and no share; where requests go is a
+// closure that makes a channel. Start reading at `HTTPRelay`.
+
+public import NIOCore
+public import NIOHTTP1
+
+/// An answer that needs no upstream.
+public struct WebPage: Sendable {
+  public var status: HTTPResponseStatus
+  public var headers: HTTPHeaders
+  public var body: ByteBuffer
+
+  public init(status: HTTPResponseStatus, headers: HTTPHeaders = [:], body: ByteBuffer = ByteBuffer()) {
+    self.status = status
+    self.headers = headers
+    self.body = body
+  }
+
+  public static func text(status: HTTPResponseStatus, _ text: String, headers: [(String, String)] = []) -> WebPage {
+    WebPage(
+      status: status, headers: HTTPHeaders([("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")] + headers),
+      body: ByteBuffer(string: text))
+  }
+
+  public static func redirect(to location: String, status: HTTPResponseStatus = .found) -> WebPage {
+    WebPage(status: status, headers: ["location": location, "cache-control": "no-store"])
+  }
+
+  /// A small page for people, of one document, readable at phone size.
+  ///
+  /// - Parameters:
+  ///   - hint: what to do next.
+  ///   - continueCookie: with it the page gets a button that sets this cookie and loads the page again.
+  public static func html(
+    status: HTTPResponseStatus, title: String, message: String, hint: String, headers: [(String, String)] = [], continueCookie: String? = nil
+  ) -> WebPage {
+    let script = continueCookie.map { "<p><button onclick='document.cookie=\"\($0)\";location.reload()'>Go on</button>" } ?? ""
+    let html = """
+      <!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+      <title>\(escaped(title))</title>
+      <style>:root{color-scheme:light dark}body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:12vh auto;padding:0 1.2rem}h1{font-size:1.5rem}
+      p{overflow-wrap:anywhere}.hint{opacity:.75}button{font:inherit;padding:.5rem 1.2rem;border-radius:8px;border:1px solid;background:none;color:inherit}</style>
+      <h1>\(escaped(title))</h1><p>\(escaped(message))<p class="hint">\(escaped(hint))\(script)
+
+      """
+    let policy =
+      "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+      + (continueCookie == nil ? "" : "; script-src 'unsafe-inline'")
+    return WebPage(
+      status: status,
+      headers: HTTPHeaders(
+        [
+          ("content-type", "text/html; charset=utf-8"), ("cache-control", "no-store"), ("content-security-policy", policy),
+          ("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"),
+        ] + headers), body: ByteBuffer(string: html))
+  }
+
+  /// Text as it may stand in HTML and XML, between tags and in quoted attributes.
+  public static func escaped(_ text: some StringProtocol) -> String {
+    var result = ""
+    for character in text {
+      switch character {
+      case "&": result += "&amp;"
+      case "<": result += "&lt;"
+      case ">": result += "&gt;"
+      case "\"": result += "&quot;"
+      case "'": result += "&#39;"
+      default: result.append(character)
+      }
+    }
+    return result
+  }
+}

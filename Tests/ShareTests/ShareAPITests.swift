@@ -1,0 +1,300 @@
+import Foundation
+import Model
+import NetworkFixture
+import Swiftlet
+import Testing
+
+@testable import Share
+
+@Suite("The share API", .timeLimit(.minutes(2)))
+struct ShareAPITests {
+  @Test("strangers get nowhere, and the answers have the forms that clients read")
+  func forms() async throws {
+    let bench = try await ShareBench.start()
+    for (method, path) in [("GET", "/api/v2/overview"), ("POST", "/api/v1/enable"), ("POST", "/api/v2/account"), ("GET", "/api/v2/namespaces")] {
+      let nobody = await bench.call(method, path)
+      #expect(nobody.status == 401)
+      #expect(nobody.body["code"] == 401)
+      #expect(await bench.call(method, path, "not-a-token-at-all").status == 401)
+    }
+    let token = try await bench.account("Ann@Example.com")
+    // An account is no administrator, and an administrator no account.
+    #expect(await bench.call("GET", "/api/v2/namespaces", token).status == 401)
+    #expect(await bench.call("GET", "/api/v2/overview", ShareBench.adminSecret).status == 401)
+    for path in ["/api/v1", "/api/v2"] {
+      let check = await bench.call("POST", path + "/clientVersionCheck", nil, ["clientVersion": "v1.0"])
+      #expect(check.status == 200 && check.body == .null)
+      #expect(!check.headers.contains { $0.name.lowercased() == "content-type" })
+      let overview = await bench.call("GET", path + "/overview", token)
+      #expect(overview.status == 200)
+      #expect(overview.body["environments"] == [])
+    }
+    let refused = await bench.call("POST", "/api/v2/clientVersionCheck", nil, ["clientVersion": "v0.4"])
+    #expect(refused.status == 400 && refused.body.stringValue != nil)
+
+    let environment = try await bench.enable(token)
+    let share: JSONObject = ["envZId": .string(environment.id), "shareMode": "public", "backendMode": "proxy", "authScheme": "none"]
+    for (name, value) in [("backendMode", "teleport"), ("shareMode", "secret"), ("permissionMode", "ajar")] as [(String, JSONValue)] {
+      let answer = await bench.call("POST", "/api/v2/share", token, .object(share.merging([name: value]) { $1 }))
+      #expect(answer.status == 422 && answer.body["code"] == 606)
+    }
+    #expect(await bench.call("POST", "/api/v2/share", token, .object(share.merging(["accessGrants": 7]) { $1 })).status == 422)
+    #expect(await bench.call("POST", "/api/v2/share", token, text: "{\"envZId\":").status == 422)
+    #expect(await bench.call("POST", "/api/v2/share", token, text: "[]").status == 422)
+    // A public tunnel could be reached by nobody.
+    #expect(await bench.call("POST", "/api/v2/share", token, .object(share.merging(["backendMode": "tcpTunnel"]) { $1 })).status == 422)
+    await bench.stop()
+  }
+
+  @Test("an environment is an identity that works at once, and goes with everything it has")
+  func environments() async throws {
+    let bench = try await ShareBench.start()
+    let token = try await bench.account("ann@example.com")
+    let environment = try await bench.enable(token)
+    let overlay = try await Overlay(identity: IdentityFile(parsing: Array(environment.cfg.utf8)))
+    #expect(try await overlay.services().isEmpty)
+
+    let privateToken = try await bench.privateShare(token, environment.id)
+    let made = try await bench.publicShare(token, environment.id)
+    #expect(made.endpoints == ["\(made.token).share.localhost:\(bench.frontendPort)"])
+    #expect(Set(try await overlay.services().filter(\.canHost).map(\.name)) == [privateToken, made.token])
+    #expect(bench.desk.directory.route("\(made.token).share.localhost")?.token == made.token)
+    #expect(
+      await bench.call("POST", "/api/v2/access", token, ["envZId": .string(environment.id), "shareToken": .string(privateToken)]).status == 201)
+    #expect(try await overlay.services().filter(\.canDial).map(\.name) == [privateToken])
+
+    // Nobody else's environment.
+    let other = try await bench.account("bob@example.com")
+    #expect(await bench.call("POST", "/api/v2/disable", other, ["identity": .string(environment.id)]).status == 401)
+    #expect(
+      await bench.call("DELETE", "/api/v2/unshare", other, ["envZId": .string(environment.id), "shareToken": .string(privateToken)]).status == 401)
+    #expect(await bench.call("GET", "/api/v2/detail/share/\(privateToken)", other).status == 404)
+
+    #expect(await bench.call("POST", "/api/v2/disable", token, ["identity": .string(environment.id)]).status == 200)
+    #expect(bench.desk.directory.route("\(made.token).share.localhost") == nil)
+    for kind in ["services", "configs", "service-policies"] {
+      let left = try await bench.network.api("GET", "/\(kind)").arrayValue ?? []
+      #expect(left.isEmpty, "\(kind) left: \(left)")
+    }
+    let routerPolicies = try await bench.network.api("GET", "/service-edge-router-policies").arrayValue?.compactMap { $0["name"]?.stringValue }
+    #expect(routerPolicies == ["all services"])
+    await overlay.close()
+    await bench.stop()
+  }
+
+  @Test("closed shares answer like none to those without a grant")
+  func permissions() async throws {
+    let bench = try await ShareBench.start()
+    let ann = try await bench.account("ann@example.com")
+    let bob = try await bench.account("bob@example.com")
+    let (home, away) = (try await bench.enable(ann), try await bench.enable(bob))
+    let token = try await bench.privateShare(ann, home.id, ["permissionMode": "closed"])
+    let request: JSONValue = ["envZId": .string(away.id), "shareToken": .string(token)]
+    let refused = await bench.call("POST", "/api/v2/access", bob, request)
+    let unknown = await bench.call("POST", "/api/v2/access", bob, ["envZId": .string(away.id), "shareToken": "nosuchshare0"])
+    #expect(refused.status == 404 && unknown.status == 404)
+    #expect(
+      await bench.call("PATCH", "/api/v2/share", ann, ["shareToken": .string(token), "addAccessGrants": ["bob@example.com"]]).status == 200)
+    let granted = await bench.call("POST", "/api/v2/access", bob, request)
+    #expect(granted.status == 201)
+    let frontend = try #require(granted.body["frontendToken"]?.stringValue)
+    // Of another environment's access nothing is known.
+    #expect(
+      await bench.call(
+        "DELETE", "/api/v2/unaccess", ann, ["frontendToken": .string(frontend), "envZId": .string(home.id), "shareToken": .string(token)]
+      ).status == 404)
+    #expect(await bench.call("PATCH", "/api/v2/access", bob, ["frontendToken": .string(frontend), "bindAddress": "127.0.0.1:9191"]).status == 200)
+    let accesses = await bench.call("GET", "/api/v2/accesses", bob)
+    #expect(accesses.body["accesses"]?.arrayValue?.first?["bindAddress"] == "127.0.0.1:9191")
+    #expect(
+      await bench.call(
+        "DELETE", "/api/v2/unaccess", bob, ["frontendToken": .string(frontend), "envZId": .string(away.id), "shareToken": .string(token)]
+      ).status == 200)
+    await bench.stop()
+  }
+
+  @Test("names are reserved, attached, kept and released; nobody takes another's")
+  func names() async throws {
+    let bench = try await ShareBench.start()
+    let ann = try await bench.account("ann@example.com")
+    let bob = try await bench.account("bob@example.com")
+    let (home, away) = (try await bench.enable(ann), try await bench.enable(bob))
+    #expect(await bench.call("POST", "/api/v2/share/name", ann, ["namespaceToken": "public", "name": "docs"]).status == 201)
+    #expect(await bench.call("POST", "/api/v2/share/name", bob, ["name": "docs"]).status == 409)
+    for bad in ["", "ab", "-docs", "Docs", "do.cs", "<script>", String(repeating: "x", count: 64)] {
+      #expect(await bench.call("POST", "/api/v2/share/name", ann, ["name": .string(bad)]).status == 409, "\(bad)")
+    }
+    #expect(await bench.call("POST", "/api/v2/share/name", ann, ["namespaceToken": "nowhere", "name": "docs"]).status == 409)
+    let selection: JSONObject = ["nameSelections": [["namespaceToken": "public", "name": "docs"]]]
+    let share: JSONObject = ["shareMode": "public", "backendMode": "proxy", "authScheme": "none"]
+    #expect(
+      await bench.call("POST", "/api/v2/share", bob, .object(share.merging(selection) { $1 }.merging(["envZId": .string(away.id)]) { $1 })).status
+        == 409)
+    let made = try await bench.publicShare(ann, home.id, selection)
+    #expect(made.endpoints == ["docs.share.localhost:\(bench.frontendPort)"])
+    #expect(bench.desk.directory.route("docs.share.localhost")?.token == made.token)
+    // In use: neither for a second share, nor to be deleted.
+    #expect(
+      await bench.call("POST", "/api/v2/share", ann, .object(share.merging(selection) { $1 }.merging(["envZId": .string(home.id)]) { $1 })).status
+        == 409)
+    #expect(await bench.call("DELETE", "/api/v2/share/name", ann, ["name": "docs"]).status == 409)
+    #expect(
+      await bench.call("DELETE", "/api/v2/unshare", ann, ["envZId": .string(home.id), "shareToken": .string(made.token)]).status == 200)
+    let names = await bench.call("GET", "/api/v2/share/names/public", ann)
+    #expect(names.body.arrayValue?.map { $0["name"] } == ["docs"])
+    #expect(await bench.call("DELETE", "/api/v2/share/name", bob, ["name": "docs"]).status == 404)
+    #expect(await bench.call("DELETE", "/api/v2/share/name", ann, ["name": "docs"]).status == 200)
+    #expect(await bench.call("GET", "/api/v2/share/names", ann).body == [])
+    await bench.stop()
+  }
+
+  @Test("v1: reserved shares stay until released, whoever says unshare without it")
+  func firstGeneration() async throws {
+    let bench = try await ShareBench.start()
+    let token = try await bench.account("ann@example.com")
+    let environment = try await bench.enable(token)
+    let request: JSONObject = [
+      "envZId": .string(environment.id), "shareMode": "public", "frontendSelection": ["public"], "backendMode": "proxy",
+      "backendProxyEndpoint": "http://127.0.0.1:8000", "authScheme": "none", "reserved": true, "uniqueName": "myname",
+    ]
+    let made = await bench.call("POST", "/api/v1/share", token, .object(request))
+    #expect(made.status == 201)
+    #expect(made.body["shareToken"] == "myname")
+    #expect(made.body["frontendProxyEndpoints"] == ["http://myname.share.localhost:\(bench.frontendPort)"])
+    #expect(await bench.call("POST", "/api/v1/share", token, .object(request)).status == 409)
+    #expect(await bench.call("POST", "/api/v1/share", token, .object(request.merging(["frontendSelection": []]) { $1 })).status == 404)
+    let unshare: JSONObject = ["envZId": .string(environment.id), "shareToken": "myname"]
+    #expect(await bench.call("DELETE", "/api/v1/unshare", token, .object(unshare)).status == 200)
+    #expect(await bench.call("GET", "/api/v1/detail/share/myname", token).body["reserved"] == true)
+    #expect(await bench.call("DELETE", "/api/v1/unshare", token, .object(unshare.merging(["reserved": true]) { $1 })).status == 200)
+    #expect(await bench.call("GET", "/api/v1/detail/share/myname", token).status == 404)
+    await bench.stop()
+  }
+
+  @Test("passwords, tokens, invitations and resets")
+  func accounts() async throws {
+    let bench = try await ShareBench.start {
+      $0.invitesOpen = true
+      $0.invitesNeedToken = true
+    }
+    let token = try await bench.account("ann@example.com")
+    #expect(await bench.call("POST", "/api/v2/account", ShareBench.adminSecret, ["email": "ANN@example.com", "password": "x"]).status == 500)
+    #expect(await bench.call("POST", "/api/v2/login", nil, ["email": "Ann@example.com", "password": "Secret-123"]).body == .string(token))
+    #expect(await bench.call("POST", "/api/v2/login", nil, ["email": "ann@example.com", "password": "secret-123"]).status == 401)
+    #expect(await bench.call("POST", "/api/v2/login", nil, ["email": "eve@example.com", "password": "Secret-123"]).status == 401)
+    let change: JSONObject = ["email": "ann@example.com", "oldPassword": "Secret-123", "newPassword": "weak"]
+    #expect(await bench.call("POST", "/api/v2/changePassword", token, .object(change)).status == 422)
+    #expect(await bench.call("POST", "/api/v2/changePassword", token, .object(change.merging(["newPassword": "Better-456"]) { $1 })).status == 200)
+    let replaced = await bench.call("POST", "/api/v2/regenerateAccountToken", token, ["emailAddress": "ann@example.com"])
+    let newer = try #require(replaced.body["accountToken"]?.stringValue)
+    #expect(await bench.call("GET", "/api/v2/overview", token).status == 401)
+    #expect(await bench.call("GET", "/api/v2/overview", newer).status == 200)
+
+    // An invitation needs its token, which is good once; the registration it leads to as well.
+    #expect(await bench.call("POST", "/api/v2/invite", nil, ["email": "bob@example.com"]).status == 400)
+    #expect(await bench.call("POST", "/api/v2/invite/token/generate", ShareBench.adminSecret, ["inviteTokens": ["come-in"]]).status == 201)
+    #expect(await bench.call("POST", "/api/v2/invite", nil, ["email": "ann@example.com", "inviteToken": "come-in"]).status == 400)
+    #expect(await bench.call("POST", "/api/v2/invite", nil, ["email": "Bob@example.com", "inviteToken": "come-in"]).status == 201)
+    #expect(await bench.call("POST", "/api/v2/invite", nil, ["email": "bob@example.com", "inviteToken": "come-in"]).status == 400)
+    let ticket = try #require(try await bench.desk.network.read { try $0.all(ShareTicket.self) }.first { $0.purpose == .registration })
+    #expect(await bench.call("POST", "/api/v2/verify", nil, ["registerToken": .string(ticket.id)]).body["email"] == "bob@example.com")
+    #expect(await bench.call("POST", "/api/v2/register", nil, ["registerToken": .string(ticket.id), "password": "weak"]).status == 422)
+    let registered = await bench.call("POST", "/api/v2/register", nil, ["registerToken": .string(ticket.id), "password": "Secret-789"])
+    #expect(registered.status == 200)
+    #expect(await bench.call("POST", "/api/v2/register", nil, ["registerToken": .string(ticket.id), "password": "Secret-789"]).status == 404)
+
+    // Whether an account exists is not told.
+    #expect(await bench.call("POST", "/api/v2/resetPasswordRequest", nil, ["emailAddress": "nobody@example.com"]).status == 201)
+    #expect(await bench.call("POST", "/api/v2/resetPasswordRequest", nil, ["emailAddress": "bob@example.com"]).status == 201)
+    let resets = try await bench.desk.network.read { try $0.all(ShareTicket.self) }.filter { $0.purpose == .passwordReset }
+    #expect(resets.map(\.email) == ["bob@example.com"])
+    let reset: JSONObject = ["resetToken": .string(resets.first?.id ?? ""), "password": "Again-0000"]
+    #expect(await bench.call("POST", "/api/v2/resetPassword", nil, .object(reset)).status == 200)
+    #expect(await bench.call("POST", "/api/v2/resetPassword", nil, .object(reset)).status == 404)
+    #expect(await bench.call("POST", "/api/v2/login", nil, ["email": "bob@example.com", "password": "Again-0000"]).status == 200)
+    await bench.stop()
+  }
+
+  @Test("limits refuse with a reason; an account without limits passes")
+  func limits() async throws {
+    let bench = try await ShareBench.start { $0.limits = .init(environments: 1, shares: 1, reservedNames: 1) }
+    let token = try await bench.account("ann@example.com")
+    let environment = try await bench.enable(token)
+    let second = await bench.call("POST", "/api/v2/enable", token, ["description": "", "host": ""])
+    #expect(second.status == 401 && second.body.stringValue?.contains("may have 1") == true)
+    _ = try await bench.privateShare(token, environment.id)
+    let share: JSONValue = ["envZId": .string(environment.id), "shareMode": "private", "backendMode": "proxy", "authScheme": "none"]
+    #expect(await bench.call("POST", "/api/v2/share", token, share).status == 401)
+    try await bench.desk.change(email: "ann@example.com") { $0.limitless = true }
+    #expect(await bench.call("POST", "/api/v2/share", token, share).status == 201)
+    await bench.stop()
+  }
+
+  @Test("frontends, namespaces, grants and organizations")
+  func administration() async throws {
+    let bench = try await ShareBench.start()
+    let (admin, token) = (ShareBench.adminSecret, try await bench.account("ann@example.com"))
+    let environment = try await bench.enable(token)
+    let identity = await bench.call("POST", "/api/v2/identity", admin, ["name": "second-frontend"])
+    #expect(identity.status == 201)
+    let zId = try #require(identity.body["identity"]?.stringValue)
+    #expect(await bench.call("POST", "/api/v2/frontend", admin, ["zId": "nosuch", "public_name": "second"]).status == 404)
+    let frontend = await bench.call(
+      "POST", "/api/v2/frontend", admin,
+      ["zId": .string(zId), "public_name": "second", "url_template": "https://{token}.second.example", "permissionMode": "closed", "dynamic": true])
+    let frontendToken = try #require(frontend.body["frontendToken"]?.stringValue)
+    #expect(await bench.call("POST", "/api/v2/namespace", admin, ["token": "second", "name": "Second.example", "open": false]).status == 201)
+    #expect(await bench.call("POST", "/api/v2/namespace", admin, ["token": "second", "name": "other.example"]).status == 409)
+    #expect(
+      await bench.call(
+        "POST", "/api/v2/namespace/frontend/mapping", admin,
+        ["namespaceToken": "second", "frontendToken": .string(frontendToken), "isDefault": true]
+      ).status == 200)
+    let selection: JSONObject = ["nameSelections": [["namespaceToken": "second", "name": "docs"]]]
+    let share: JSONObject = ["envZId": .string(environment.id), "shareMode": "public", "backendMode": "web", "authScheme": "none"]
+    #expect(await bench.call("POST", "/api/v2/share", token, .object(share.merging(selection) { $1 })).status == 409)
+    #expect(
+      await bench.call("POST", "/api/v2/namespace/grant", admin, ["namespaceToken": "second", "email": "ann@example.com"]).status == 200)
+    let made = await bench.call("POST", "/api/v2/share", token, .object(share.merging(selection) { $1 }))
+    #expect(made.status == 201)
+    #expect(bench.desk.directory.route("docs.second.example") != nil)
+    #expect(await bench.call("DELETE", "/api/v2/namespace", admin, ["namespaceToken": "second"]).status == 409)
+    #expect(await bench.call("GET", "/api/v2/frontends", admin).body.arrayValue?.count == 2)
+
+    let organization = await bench.call("POST", "/api/v2/organization", admin, ["description": "us"])
+    let group = try #require(organization.body["organizationToken"]?.stringValue)
+    let bob = try await bench.account("bob@example.com")
+    for (email, isAdmin) in [("ann@example.com", false), ("bob@example.com", true)] {
+      #expect(
+        await bench.call(
+          "POST", "/api/v2/organization/add", admin, ["organizationToken": .string(group), "email": .string(email), "admin": .bool(isAdmin)]
+        ).status == 201)
+    }
+    #expect(await bench.call("GET", "/api/v2/overview/\(group)/ann@example.com", bob).body["environments"]?.arrayValue?.count == 1)
+    #expect(await bench.call("GET", "/api/v2/overview/\(group)/bob@example.com", token).status == 404)
+    #expect(await bench.call("GET", "/api/v2/members/\(group)", bob).body["members"]?.arrayValue?.count == 2)
+    #expect(await bench.call("DELETE", "/api/v2/account", admin, ["email": "ann@example.com"]).status == 200)
+    #expect(await bench.call("GET", "/api/v2/overview", token).status == 401)
+    #expect(await bench.call("GET", "/api/v2/members/\(group)", bob).body["members"]?.arrayValue?.count == 1)
+    await bench.stop()
+  }
+
+  @Test("a restart finds everything: accounts, names and routes; secrets are in no change-set")
+  func restart() async throws {
+    let bench = try await ShareBench.start()
+    let token = try await bench.account("ann@example.com")
+    let environment = try await bench.enable(token)
+    let made = try await bench.publicShare(
+      token, environment.id, ["authScheme": "basic", "basicAuthUsers": [["username": "eve", "password": "open sesame"]]])
+    await bench.stopService()
+    let again = try await ShareBench.start(on: bench.network)
+    #expect(again.desk.directory.route("\(made.token).share.localhost")?.gate.users.map(\.username) == ["eve"])
+    #expect(await again.call("GET", "/api/v2/overview", token).body["environments"]?.arrayValue?.count == 1)
+    let changes = try await again.desk.network.read { try $0.changeSets(after: 0) } ?? []
+    let text = try changes.map { try JSONValue(encoding: $0.changes).text }.joined()
+    #expect(!text.contains(token))
+    #expect(!text.contains("open sesame"))
+    #expect(text.contains("ann@example.com"))
+    await again.stop()
+  }
+}

@@ -124,7 +124,8 @@ let package = Package(
     floor(
       "Share",
       [
-        "SwiftletShare", "WebRelay", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport", "Model", "PKI", nioCore, nioPosix,
+        "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport", "Model", "PKI", nioCore,
+        nioPosix,
         nioHTTP1,
         nioConcurrency, nioSSL, crypto, logging, lifecycle, yams,
       ]),
@@ -132,7 +133,8 @@ let package = Package(
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "Controller", "EdgeRouter", "Tunnel", "Share", "SwiftletShare", "Swiftlet", "Transport", "PKI", "Model", argumentParser, yams, logging,
+        "Controller", "EdgeRouter", "Tunnel", "Share", "SwiftletShare", "WebRelay", "Swiftlet", "Transport", "PKI", "Model", argumentParser, yams,
+        logging,
         lifecycle, nioCore,
         nioPosix, x509,
       ],

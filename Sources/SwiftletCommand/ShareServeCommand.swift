@@ -2,6 +2,7 @@ import ArgumentParser
 import Controller
 import Foundation
 import Logging
+import PKI
 import ServiceLifecycle
 import Share
 import Synchronization
@@ -112,7 +113,9 @@ struct ShareServeCommand: AsyncParsableCommand {
   private func identity() throws -> ServerIdentity? {
     guard let cert, let key else { return nil }
     do {
-      return try ServerIdentity(certificateFile: cert, keyFile: key)
+      return try ServerIdentity(
+        chain: CertificateChain(pem: String(contentsOfFile: cert, encoding: .utf8)),
+        key: PrivateKey(pem: String(contentsOfFile: key, encoding: .utf8)))
     } catch {
       throw CommandFailure("certificate \(cert) with key \(key) cannot be used", error)
     }

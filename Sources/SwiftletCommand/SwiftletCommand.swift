@@ -21,6 +21,7 @@ struct SwiftletCommand: AsyncParsableCommand {
     version: Build.summary,
     groupedSubcommands: [
       CommandGroup(name: "Run", subcommands: [QuickstartCommand.self, ControllerCommand.self, RouterCommand.self, TunnelCommand.self]),
+      CommandGroup(name: "Share", subcommands: [ShareCommand.self, AccessCommand.self]),
       CommandGroup(name: "Identity", subcommands: [EnrollCommand.self, LoginCommand.self, LogoutCommand.self, ProfilesCommand.self]),
       CommandGroup(
         name: "Manage",

@@ -17,6 +17,24 @@ public enum ServerTrust: Sendable {
   case any
 }
 
+extension ServerTrust {
+  /// Where systems keep the roots that their browsers believe.
+  private static let systemFiles = [
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem",
+  ]
+
+  /// The roots of this system, or those of a PEM file.
+  /// - Throws: `PKIError` when a given file has no certificates; a system without roots trusts nobody.
+  public static func roots(file: String? = nil) throws -> ServerTrust {
+    if let file { return .anchors(TrustAnchors(try Certificate.list(pem: String(contentsOfFile: file, encoding: .utf8)))) }
+    for file in systemFiles {
+      guard let text = try? String(contentsOfFile: file, encoding: .utf8), let roots = try? Certificate.list(pem: text) else { continue }
+      return .anchors(TrustAnchors(roots))
+    }
+    return .anchors(TrustAnchors([]))
+  }
+}
+
 /// The client's side of TLS: what it proves and whom it believes.
 public final class ClientTLS: Sendable {
   private let chain: CertificateChain?

@@ -18,10 +18,13 @@ public struct HTTPAnswer: Sendable {
 public struct HTTPSClient: Sendable {
   private let tls: ClientTLS
   private let group: any EventLoopGroup
+  private let allowsPlaintext: Bool
 
-  public init(tls: ClientTLS, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton) {
+  /// - Parameter allowsPlaintext: whether `http://` is requested too; what is sent then can be read and changed on the way.
+  public init(tls: ClientTLS, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, allowsPlaintext: Bool = false) {
     self.tls = tls
     self.group = group
+    self.allowsPlaintext = allowsPlaintext
   }
 
   /// - Parameters:
@@ -33,8 +36,8 @@ public struct HTTPSClient: Sendable {
     method: String = "GET", _ url: String, headers: [(String, String)] = [], body: [UInt8]? = nil, timeout: TimeAmount = .seconds(30),
     maxBody: Int = 16 * 1024 * 1024
   ) async throws -> HTTPAnswer {
-    let target = try Target(url)
-    let future = try await tls.connect(host: target.host, port: target.port, alpn: ["http/1.1"], group: group, timeout: timeout) { channel, _ in
+    let target = try Target(url, allowsPlaintext: allowsPlaintext)
+    let exchange: @Sendable (any Channel) throws -> EventLoopFuture<HTTPAnswer> = { channel in
       try channel.pipeline.syncOperations.addHTTPClientHandlers()
       let collector = AnswerCollector(channel: channel, limit: maxBody, timeout: timeout)
       try channel.pipeline.syncOperations.addHandler(collector)
@@ -46,7 +49,24 @@ public struct HTTPSClient: Sendable {
       channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
       return collector.answer
     }
-    return try await future.get()
+    guard target.isTLS else { return try await plaintext(target, timeout, exchange) }
+    return try await tls.connect(host: target.host, port: target.port, alpn: ["http/1.1"], group: group, timeout: timeout) { channel, _ in
+      try exchange(channel)
+    }.get()
+  }
+
+  private func plaintext(
+    _ target: Target, _ timeout: TimeAmount, _ exchange: @escaping @Sendable (any Channel) throws -> EventLoopFuture<HTTPAnswer>
+  ) async throws -> HTTPAnswer {
+    let channel: any Channel
+    do {
+      channel = try await ClientBootstrap(group: group).connectTimeout(timeout).connect(host: target.host, port: target.port).get()
+    } catch {
+      throw TransportError.connectFailed(address: target.authority, reason: "\(error)")
+    }
+    return try await channel.eventLoop.flatSubmit {
+      do { return try exchange(channel) } catch { return channel.eventLoop.makeFailedFuture(error) }
+    }.get()
   }
 
   /// The certificate a server proves, believed by nobody yet: the first step of enrollment.
@@ -69,12 +89,14 @@ public struct HTTPSClient: Sendable {
     let port: Int
     let authority: String
     let path: String
+    let isTLS: Bool
 
-    init(_ url: String) throws(TransportError) {
-      guard url.hasPrefix("https://") else { throw .badURL(url) }
-      let rest = url.dropFirst(8)
+    init(_ url: String, allowsPlaintext: Bool = false) throws(TransportError) {
+      isTLS = url.hasPrefix("https://")
+      guard isTLS || (allowsPlaintext && url.hasPrefix("http://")) else { throw .badURL(url) }
+      let rest = url.dropFirst(isTLS ? 8 : 7)
       let end = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
-      guard let parts = PeerAddress.split(rest[..<end], defaultPort: 443) else { throw .badURL(url) }
+      guard let parts = PeerAddress.split(rest[..<end], defaultPort: isTLS ? 443 : 80) else { throw .badURL(url) }
       host = parts.host
       port = parts.port
       authority = String(rest[..<end])

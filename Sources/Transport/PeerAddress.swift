@@ -21,7 +21,7 @@ public struct PeerAddress: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// `host:port` or `[v6]:port`; `defaultPort` fills a missing port.
-  static func split(_ text: Substring, defaultPort: Int? = nil) -> (host: String, port: Int)? {
+  package static func split(_ text: Substring, defaultPort: Int? = nil) -> (host: String, port: Int)? {
     if text.hasPrefix("[") {
       guard let close = text.firstIndex(of: "]") else { return nil }
       let host = text[text.index(after: text.startIndex)..<close]

@@ -49,7 +49,8 @@ enum RequestCheck {
     let hosts = headers["host"]
     guard hosts.count == 1 || (hosts.isEmpty && head.version.major == 1 && head.version.minor == 0) else { return nil }
     if let host = hosts.first {
-      guard host.utf8.count <= 512, !host.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F || $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "@") }) else {
+      guard host.utf8.count <= 512, !host.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F || $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "@") })
+      else {
         return nil
       }
     }
@@ -62,7 +63,9 @@ enum RequestCheck {
     switch (lengths.count, encodings.count) {
     case (0, 0): return RequestFraming.none
     case (1, 0):
-      guard let length = lengths.first, !length.isEmpty, length.utf8.count <= 18, length.utf8.allSatisfy({ (48...57).contains($0) }) else { return nil }
+      guard let length = lengths.first, !length.isEmpty, length.utf8.count <= 18, length.utf8.allSatisfy({ (48...57).contains($0) }) else {
+        return nil
+      }
       return .length
     case (0, 1):
       guard head.version.major > 1 || head.version.minor >= 1, encodings.first?.lowercased() == "chunked" else { return nil }

@@ -360,14 +360,16 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     exchange.closes = true
     queue = []
     answer(
-      .html(status: status, title: "This request was refused", message: message, hint: "If a browser sent it, a program between it and here changed it."),
+      .html(
+        status: status, title: "This request was refused", message: message, hint: "If a browser sent it, a program between it and here changed it."),
       exchange)
   }
 
   private func report(_ exchange: Exchange) {
     observer?(
       RequestRecord(
-        method: exchange.head.method.rawValue, path: String(exchange.head.uri.prefix(512)), remoteAddress: info.remoteAddress, status: exchange.status,
+        method: exchange.head.method.rawValue, path: String(exchange.head.uri.prefix(512)), remoteAddress: info.remoteAddress,
+        status: exchange.status,
         duration: .now() - exchange.started, bytesIn: exchange.bytesIn, bytesOut: exchange.bytesOut))
   }
 
@@ -391,7 +393,8 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     connection.disown()
     let client = context.channel
     do {
-      context.writeAndFlush(wrapOutboundOut(.head(exchange.switching ?? HTTPResponseHead(version: .http1_1, status: .switchingProtocols))), promise: nil)
+      context.writeAndFlush(
+        wrapOutboundOut(.head(exchange.switching ?? HTTPResponseHead(version: .http1_1, status: .switchingProtocols))), promise: nil)
       try Glue.join(client, upstream)
     } catch {
       client.close(promise: nil)

@@ -1,6 +1,8 @@
+import Controller
 import Foundation
 import Model
 import NetworkFixture
+import Store
 import Swiftlet
 import Testing
 
@@ -121,7 +123,7 @@ struct ShareAPITests {
     let (home, away) = (try await bench.enable(ann), try await bench.enable(bob))
     #expect(await bench.call("POST", "/api/v2/share/name", ann, ["namespaceToken": "public", "name": "docs"]).status == 201)
     #expect(await bench.call("POST", "/api/v2/share/name", bob, ["name": "docs"]).status == 409)
-    for bad in ["", "ab", "-docs", "Docs", "do.cs", "<script>", String(repeating: "x", count: 64)] {
+    for bad in ["", "ab", "-docs", "Docs", "do.cs", "<script>", String(repeating: "x", count: 64)] as [String] {
       #expect(await bench.call("POST", "/api/v2/share/name", ann, ["name": .string(bad)]).status == 409, "\(bad)")
     }
     #expect(await bench.call("POST", "/api/v2/share/name", ann, ["namespaceToken": "nowhere", "name": "docs"]).status == 409)

@@ -1,0 +1,48 @@
+import Foundation
+import Transport
+
+/// What is to be shared, as people write it: a directory, a port, an address, a URL.
+public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
+  case directory(String)
+  case server(isTLS: Bool, host: String, port: Int)
+
+  public struct Unclear: Error, CustomStringConvertible {
+    public let description: String
+  }
+
+  /// - Throws: `Unclear`, with what would be understood.
+  public static func recognise(_ text: String) throws -> BackendTarget {
+    if let port = Int(text) {
+      guard (1...65535).contains(port) else { throw Unclear(description: "\(port) is no port; give a number from 1 to 65535") }
+      return .server(isTLS: port == 443, host: "127.0.0.1", port: port)
+    }
+    var rest = text[...]
+    var isTLS: Bool?
+    for (scheme, secure) in [("http://", false), ("https://", true), ("tcp://", false)] where text.lowercased().hasPrefix(scheme) {
+      rest = text.dropFirst(scheme.count)
+      isTLS = secure
+    }
+    var isDirectory: ObjCBool = false
+    let path = NSString(string: text).expandingTildeInPath
+    if isTLS == nil, FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) {
+      guard isDirectory.boolValue else { throw Unclear(description: "\(text) is a file; share the directory it is in") }
+      return .directory(URL(fileURLWithPath: path).standardizedFileURL.path)
+    }
+    if text.hasPrefix("/") || text.hasPrefix(".") || text.hasPrefix("~") { throw Unclear(description: "there is no directory \(text)") }
+    if let slash = rest.firstIndex(of: "/") {
+      guard rest[slash...] == "/" else { throw Unclear(description: "a path below a server cannot be shared; give \(text.prefix(upTo: slash))") }
+      rest = rest[..<slash]
+    }
+    guard let parts = PeerAddress.split(rest, defaultPort: isTLS == nil ? 0 : isTLS == true ? 443 : 80), parts.port > 0 else {
+      throw Unclear(description: "'\(text)' is neither a directory nor a server; give a directory, a port, host:port, or a URL")
+    }
+    return .server(isTLS: isTLS ?? (parts.port == 443), host: parts.host, port: parts.port)
+  }
+
+  public var description: String {
+    switch self {
+    case .directory(let path): path
+    case .server(let isTLS, let host, let port): "\(isTLS ? "https" : "http")://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+    }
+  }
+}

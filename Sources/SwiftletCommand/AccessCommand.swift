@@ -1,0 +1,78 @@
+import ArgumentParser
+import Foundation
+import Logging
+import ServiceLifecycle
+import Swiftlet
+import SwiftletShare
+import Transport
+import Tunnel
+
+struct AccessCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "access", abstract: "Use somebody's private share at a local port.",
+    discussion: """
+      Examples:
+        swiftlet access private k3v9x0a1b2c3
+        swiftlet access private my-ssh --bind 127.0.0.1:2222
+      """, subcommands: [AccessPrivateCommand.self])
+}
+
+struct AccessPrivateCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "private", abstract: "Listen at a local port and carry each connection to a private share.",
+    discussion: """
+      The access lives while the command runs.
+
+      Examples:
+        swiftlet access private k3v9x0a1b2c3
+        swiftlet access private my-ssh --bind 127.0.0.1:2222
+      """)
+
+  @Argument(help: ArgumentHelp("The share's token.", valueName: "token"))
+  var token: String
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("Local address to listen on; port 0 picks a free one.", valueName: "host:port"))
+  var bind = "127.0.0.1:9191"
+
+  @OptionGroup var home: ShareHomeOptions
+  @OptionGroup var log: LogOptions
+
+  func run() async throws {
+    let logger = log.logger("access", quiet: .warning)
+    guard let address = PeerAddress.split(bind[...], defaultPort: 0) else { throw CommandFailure("'\(bind)' is no address", next: "write host:port") }
+    let session = try home.session(logger)
+    let run = AccessRun(session: session, token: token, host: address.host, port: address.port, logger: logger)
+    do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot access the share \(token)", error) }
+  }
+}
+
+/// An access while its command runs.
+private struct AccessRun: Service {
+  let session: ShareSession
+  let token: String
+  let host: String
+  let port: Int
+  let logger: Logger
+
+  func run() async throws {
+    let access = try await session.access(token)
+    let result: Result<Void, any Error>
+    do {
+      if access.backend == .udpTunnel { throw CommandFailure("this version cannot carry the datagrams of a udpTunnel share") }
+      let tunnel = ProxyTunnel(overlay: try await session.overlay(), service: token, host: host, port: port, logger: logger)
+      let address = try await tunnel.start()
+      try await session.update(access, bindAddress: address.text)
+      let scheme = [.proxy, .web, .drive, .caddy].contains(access.backend) ? "http" : "tcp"
+      Terminal.output.line(Terminal.output.styled("\(scheme)://\(address.text)", .bold))
+      Terminal.error.line("The share \(token) is here. Ctrl-C ends it.")
+      try await tunnel.run()
+      result = .success(())
+    } catch {
+      result = .failure(error)
+    }
+    let deletion = await Task { try await session.delete(access) }.result
+    await session.close()
+    try result.get()
+    try deletion.get()
+  }
+}

@@ -1,0 +1,58 @@
+import Foundation
+import Model
+import NIOCore
+import Transport
+
+/// Calls of a share service's REST API, second generation (zrok.md 2).
+struct ShareClient: Sendable {
+  private static let mediaType = "application/zrok.v1+json"
+  private static let basePath = "/api/v2"
+
+  let endpoint: String
+  let token: String
+  private let http: HTTPSClient
+
+  /// - Parameter roots: PEM file of the authorities to believe; nil takes `SWIFTLET_SHARE_CA`, else the system's.
+  init(endpoint: String, token: String, roots: String? = nil) throws {
+    var endpoint = endpoint
+    while endpoint.hasSuffix("/") { endpoint.removeLast() }
+    if !endpoint.contains("://") { endpoint = "https://" + endpoint }
+    self.endpoint = endpoint
+    self.token = token
+    let file = roots ?? ProcessInfo.processInfo.environment["SWIFTLET_SHARE_CA"].flatMap { $0.isEmpty ? nil : $0 }
+    do {
+      http = HTTPSClient(tls: ClientTLS(trust: try .roots(file: file)), allowsPlaintext: true)
+    } catch {
+      throw ShareError.badFile(file ?? "", reason: "\(error)")
+    }
+  }
+
+  /// - Parameter operation: for errors: "refused to ...".
+  @discardableResult
+  func call(_ operation: String, _ method: String, _ path: String, _ body: JSONValue? = nil) async throws -> JSONValue {
+    let answer: HTTPAnswer
+    do {
+      answer = try await http.request(
+        method: method, endpoint + Self.basePath + path,
+        headers: [("content-type", Self.mediaType), ("accept", Self.mediaType + ", application/json"), ("x-token", token)],
+        body: body?.serialized() ?? (method == "GET" ? nil : []))
+    } catch {
+      throw ShareError.unreachable(endpoint: endpoint, reason: "\(error)")
+    }
+    let value: JSONValue
+    do { value = answer.body.isEmpty ? .null : try JSONValue(parsing: answer.body) } catch {
+      throw ShareError.badAnswer(operation: operation, reason: "HTTP \(answer.status), \(error)")
+    }
+    guard (200..<300).contains(answer.status) else {
+      throw ShareError.refused(operation: operation, status: answer.status, reason: value.stringValue ?? value["message"]?.stringValue ?? "")
+    }
+    return value
+  }
+
+  func text(_ value: JSONValue, _ member: String, _ operation: String) throws -> String {
+    guard let text = value[member]?.stringValue, !text.isEmpty else {
+      throw ShareError.badAnswer(operation: operation, reason: "\(member) is missing")
+    }
+    return text
+  }
+}

@@ -1,0 +1,159 @@
+// SwiftletShare: the SDK for sharing: makes shares and accesses at a share service (ours or zrok's), hosts and dials them over the overlay. It runs no service and
+// no proxy. Start reading at `ShareSession`.
+
+import Foundation
+import Model
+public import Swiftlet
+
+/// What this machine is at a share service: the directory that zrok's clients keep too (zrok.md 2.11), so that either can use what the other enabled.
+public struct ShareEnvironment: Sendable {
+  /// The directory; mode 0700, its files 0600.
+  public let directory: String
+  /// nil while the machine is not enabled.
+  public private(set) var enabled: Enabled?
+  private var settings: JSONObject
+
+  /// An enabled environment.
+  public struct Enabled: Sendable, Equatable {
+    /// The account's token: whoever has it is the account.
+    public var token: String
+    /// Id of the identity that shares and accesses run as.
+    public var identity: String
+    public var endpoint: String
+
+    public init(token: String, identity: String, endpoint: String) {
+      self.token = token
+      self.identity = identity
+      self.endpoint = endpoint
+    }
+  }
+
+  /// Settings that outlive an enabling.
+  public enum Setting: String, Sendable, CaseIterable {
+    case apiEndpoint
+    case defaultNamespace
+    case headless
+
+    var member: String {
+      switch self {
+      case .apiEndpoint: "api_endpoint"
+      case .defaultNamespace: "default_namespace"
+      case .headless: "headless"
+      }
+    }
+  }
+
+  /// The version that every generation's clients write.
+  private static let metadataVersion = "v0.4"
+
+  /// - Parameters:
+  ///   - directory: nil takes `SWIFTLET_SHARE_HOME`, else `~/.zrok2`, or `~/.zrok` where only that exists.
+  /// - Throws: `ShareError.badFile`.
+  public static func load(directory: String? = nil) throws -> ShareEnvironment {
+    let directory = directory ?? defaultDirectory
+    var environment = ShareEnvironment(directory: directory, enabled: nil, settings: [:])
+    if let settings = try read(environment.path("config.json")) { environment.settings = settings }
+    if let file = try read(environment.path("environment.json")) {
+      guard let token = file["zrok_token"]?.stringValue, let identity = file["ziti_identity"]?.stringValue,
+        let endpoint = file["api_endpoint"]?.stringValue
+      else { throw ShareError.badFile(environment.path("environment.json"), reason: "zrok_token, ziti_identity or api_endpoint is missing") }
+      environment.enabled = Enabled(token: token, identity: identity, endpoint: endpoint)
+    }
+    return environment
+  }
+
+  private static var defaultDirectory: String {
+    let variables = ProcessInfo.processInfo.environment
+    if let directory = variables["SWIFTLET_SHARE_HOME"], !directory.isEmpty { return directory }
+    let home = variables["HOME"] ?? NSHomeDirectory()
+    let (second, first) = (home + "/.zrok2", home + "/.zrok")
+    let files = FileManager.default
+    return !files.fileExists(atPath: second) && files.fileExists(atPath: first) ? first : second
+  }
+
+  private func path(_ name: String) -> String { directory + "/" + name }
+
+  /// The identity file of the environment.
+  public var identityPath: String { path("identities/environment.json") }
+
+  /// - Throws: `ShareError.notEnabled`, or `IdentityFileError`.
+  public func identity() throws -> IdentityFile {
+    guard enabled != nil else { throw ShareError.notEnabled }
+    return try IdentityFile.load(from: identityPath)
+  }
+
+  /// The endpoint and where it comes from: the enabled environment, a variable, the settings; nil when nobody said one.
+  public var endpoint: (url: String, source: String)? {
+    if let enabled { return (enabled.endpoint, "environment") }
+    let variables = ProcessInfo.processInfo.environment
+    for name in ["ZROK2_API_ENDPOINT", "ZROK_API_ENDPOINT"] {
+      if let value = variables[name], !value.isEmpty { return (value, name) }
+    }
+    if let value = settings[Setting.apiEndpoint.member]?.stringValue, !value.isEmpty { return (value, "config") }
+    return nil
+  }
+
+  public func setting(_ setting: Setting) -> String? {
+    switch settings[setting.member] {
+    case .string(let text)?: text.isEmpty ? nil : text
+    case .bool(let flag)?: flag ? "true" : "false"
+    default: nil
+    }
+  }
+
+  /// - Parameter value: nil unsets.
+  public mutating func set(_ setting: Setting, to value: String?) throws {
+    switch setting {
+    case .headless: settings[setting.member] = .bool(value == "true")
+    default: settings[setting.member] = .string(value ?? "")
+    }
+    try prepare()
+    try write(.object(settings), "config.json")
+  }
+
+  /// Records an enabling. The identity comes first: an environment without its key would be of no use.
+  mutating func enable(_ enabled: Enabled, identity: String) throws {
+    try prepare()
+    do { try IdentityFile(parsing: Array(identity.utf8)).save(to: identityPath) } catch {
+      throw ShareError.badFile(identityPath, reason: "\(error)")
+    }
+    try write(
+      ["zrok_token": .string(enabled.token), "ziti_identity": .string(enabled.identity), "api_endpoint": .string(enabled.endpoint)],
+      "environment.json")
+    self.enabled = enabled
+  }
+
+  /// Forgets the enabling; the settings stay.
+  mutating func disable() {
+    for file in [path("environment.json"), identityPath] { try? FileManager.default.removeItem(atPath: file) }
+    enabled = nil
+  }
+
+  private func prepare() throws {
+    do {
+      for directory in [directory, path("identities")] {
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+      }
+    } catch { throw ShareError.badFile(directory, reason: error.localizedDescription) }
+    if !FileManager.default.fileExists(atPath: path("metadata.json")) { try write(["v": .string(Self.metadataVersion)], "metadata.json") }
+  }
+
+  private func write(_ value: JSONValue, _ name: String) throws {
+    let target = path(name)
+    let temporary = target + ".\(UInt32.random(in: .min ... .max)).tmp"
+    guard FileManager.default.createFile(atPath: temporary, contents: Data(value.serialized()), attributes: [.posixPermissions: 0o600]),
+      rename(temporary, target) == 0
+    else {
+      try? FileManager.default.removeItem(atPath: temporary)
+      throw ShareError.badFile(target, reason: "it cannot be written")
+    }
+  }
+
+  private static func read(_ path: String) throws -> JSONObject? {
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    guard let data = FileManager.default.contents(atPath: path), data.count <= IdentityFile.sizeLimit,
+      let object = try? JSONValue(parsing: Array(data)).objectValue
+    else { throw ShareError.badFile(path, reason: "it is no readable JSON object") }
+    return object
+  }
+}

@@ -1,0 +1,39 @@
+/// Why something with a share did not work, and what to do next.
+public enum ShareError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// This machine has no environment.
+  case notEnabled
+  case alreadyEnabled(endpoint: String)
+  /// Nobody said where the share service is.
+  case noEndpoint
+  /// The share service cannot be reached.
+  case unreachable(endpoint: String, reason: String)
+  /// The share service refused; `reason` is its own.
+  case refused(operation: String, status: Int, reason: String)
+  case badAnswer(operation: String, reason: String)
+  case badFile(String, reason: String)
+
+  public var description: String {
+    switch self {
+    case .notEnabled: "this machine is not enabled; run: swiftlet share enable TOKEN"
+    case .alreadyEnabled(let endpoint): "this machine is enabled at \(endpoint) already; run first: swiftlet share disable"
+    case .noEndpoint: "no share service is known; say which: --endpoint URL, or swiftlet share config set apiEndpoint URL"
+    case .unreachable(let endpoint, let reason): "the share service \(endpoint) does not answer: \(reason)"
+    case .refused(let operation, let status, let reason):
+      "the share service refused to \(operation): \(reason.isEmpty ? Self.meaning(status) : reason) (HTTP \(status))"
+    case .badAnswer(let operation, let reason): "the share service's answer to \"\(operation)\" cannot be read: \(reason)"
+    case .badFile(let path, let reason): "the file \(path) cannot be used: \(reason)"
+    }
+  }
+
+  private static func meaning(_ status: Int) -> String {
+    switch status {
+    case 401: "the account token is not good, or the account is at its limit"
+    case 404: "there is no such thing, or the account may not see it"
+    case 409: "it exists already, or is in use"
+    case 422: "a value is not acceptable"
+    case 429: "too many attempts; wait a minute"
+    case 500...: "it failed on its side"
+    default: "no reason given"
+    }
+  }
+}

@@ -1,0 +1,237 @@
+import Foundation
+public import Logging
+public import Model
+public import Swiftlet
+
+/// What is shared and how (zrok.md 1.3).
+public struct ShareOptions: Sendable {
+  public enum Mode: String, Sendable { case `public`, `private` }
+
+  /// What runs behind the share; a public one speaks HTTP.
+  public enum Backend: String, Sendable, CaseIterable { case proxy, web, tcpTunnel, udpTunnel, socks, drive, caddy }
+
+  public struct Name: Sendable, Equatable {
+    /// Empty is the default namespace.
+    public var namespace: String
+    /// Empty takes the share's token.
+    public var name: String
+
+    public init(namespace: String = "", name: String = "") {
+      self.namespace = namespace
+      self.name = name
+    }
+  }
+
+  public var mode: Mode
+  public var backend: Backend
+  /// Shown to people; nobody contacts it.
+  public var target = ""
+  /// Of a public share.
+  public var names: [Name] = []
+  /// The wanted token of a private share.
+  public var token = ""
+  /// User names and passwords; with them a public frontend asks for one.
+  public var basicUsers: [(username: String, password: String)] = []
+  /// Whether every account may access a private share.
+  public var isOpen = false
+  /// E-mail addresses of accounts that may access a closed one.
+  public var grants: [String] = []
+
+  public init(_ mode: Mode, backend: Backend = .tcpTunnel, target: String = "") {
+    self.mode = mode
+    self.backend = backend
+    self.target = target
+  }
+}
+
+/// A share that exists.
+public struct Share: Sendable, Equatable {
+  /// Names the share, and the service it is on the overlay.
+  public let token: String
+  /// As the service words them; of public shares only.
+  public let endpoints: [String]
+  /// The same as URLs.
+  public let urls: [String]
+}
+
+/// The right to dial a share, while it exists.
+public struct ShareAccess: Sendable, Equatable {
+  public let token: String
+  public let shareToken: String
+  public let backend: ShareOptions.Backend?
+}
+
+/// This machine at a share service: makes and deletes shares and accesses, hosts and dials them.
+///
+/// ```swift
+/// let session = try await ShareSession(.load())
+/// try await session.withShare(ShareOptions(.private)) { share in
+///   print("others reach it with the token", share.token)
+///   for try await stream in try await session.listen(share) { ... }
+/// }
+/// ```
+public actor ShareSession {
+  public nonisolated let environment: ShareEnvironment
+  private nonisolated let client: ShareClient
+  private nonisolated let identity: String
+  private nonisolated let logger: Logger
+  private var overlayTask: Task<Overlay, any Error>?
+
+  /// - Parameter roots: PEM file of the authorities that the share service's certificate comes from; nil takes the system's.
+  /// - Throws: `ShareError.notEnabled`.
+  public init(_ environment: ShareEnvironment, roots: String? = nil, logger: Logger = Logger(label: "share")) throws {
+    guard let enabled = environment.enabled else { throw ShareError.notEnabled }
+    self.environment = environment
+    self.logger = logger
+    identity = enabled.identity
+    client = try ShareClient(endpoint: enabled.endpoint, token: enabled.token, roots: roots)
+  }
+
+  /// Makes this machine an environment of an account.
+  /// - Parameters:
+  ///   - endpoint: nil takes what the environment knows.
+  ///   - description: what people see; `user@host` is usual.
+  public static func enable(
+    _ environment: inout ShareEnvironment, token: String, endpoint: String? = nil, description: String, host: String, roots: String? = nil
+  ) async throws {
+    if let enabled = environment.enabled { throw ShareError.alreadyEnabled(endpoint: enabled.endpoint) }
+    guard let endpoint = endpoint ?? environment.endpoint?.url else { throw ShareError.noEndpoint }
+    let client = try ShareClient(endpoint: endpoint, token: token, roots: roots)
+    let operation = "enable this machine"
+    let made = try await client.call(operation, "POST", "/enable", ["description": .string(description), "host": .string(host)])
+    try environment.enable(
+      .init(token: token, identity: try client.text(made, "identity", operation), endpoint: client.endpoint),
+      identity: try client.text(made, "cfg", operation))
+  }
+
+  /// Deletes the environment with everything it shares, there and here.
+  /// - Parameter force: forgets it here even when the service does not agree.
+  public static func disable(_ environment: inout ShareEnvironment, force: Bool = false, roots: String? = nil) async throws {
+    guard let enabled = environment.enabled else { throw ShareError.notEnabled }
+    do {
+      let client = try ShareClient(endpoint: enabled.endpoint, token: enabled.token, roots: roots)
+      try await client.call("disable this machine", "POST", "/disable", ["identity": .string(enabled.identity)])
+    } catch  where force {}
+    environment.disable()
+  }
+
+  // MARK: Shares
+
+  public func create(_ options: ShareOptions) async throws -> Share {
+    let operation = "make the share"
+    var body: JSONObject = [
+      "envZId": .string(identity), "shareMode": .string(options.mode.rawValue), "backendMode": .string(options.backend.rawValue),
+      "target": .string(options.target), "authScheme": .string(options.basicUsers.isEmpty ? "none" : "basic"),
+      "permissionMode": .string(options.isOpen ? "open" : "closed"), "accessGrants": JSONValue(options.grants),
+      "basicAuthUsers": .array(options.basicUsers.map { ["username": .string($0.username), "password": .string($0.password)] }),
+      "nameSelections": .array(options.names.map { ["namespaceToken": .string($0.namespace), "name": .string($0.name)] }),
+    ]
+    if !options.token.isEmpty { body["privateShareToken"] = .string(options.token) }
+    let made = try await client.call(operation, "POST", "/share", .object(body))
+    let endpoints = made["frontendProxyEndpoints"]?.stringArrayValue ?? []
+    return Share(
+      token: try client.text(made, "shareToken", operation), endpoints: endpoints,
+      // zrok's own service names no scheme.
+      urls: made["urls"]?.stringArrayValue ?? endpoints.map { $0.contains("://") ? $0 : "https://" + $0 })
+  }
+
+  public func delete(_ share: Share) async throws { try await deleteShare(share.token) }
+
+  public func deleteShare(_ token: String) async throws {
+    try await client.call("delete the share \(token)", "DELETE", "/unshare", ["envZId": .string(identity), "shareToken": .string(token)])
+  }
+
+  /// Shares something for as long as `body` runs; whatever ends it, the share is deleted.
+  public func withShare<Value: Sendable>(_ options: ShareOptions, _ body: @Sendable (Share) async throws -> Value) async throws -> Value {
+    let share = try await create(options)
+    let result: Result<Value, any Error>
+    do { result = .success(try await body(share)) } catch { result = .failure(error) }
+    // In a task of its own: this one may be cancelled, and a cancelled task asks nobody.
+    let deletion = await Task { try await self.delete(share) }.result
+    let value = try result.get()
+    try deletion.get()
+    return value
+  }
+
+  /// Hosts a share: the sequence of those who dial it.
+  public func listen(_ share: Share, options: Overlay.ListenOptions = .init()) async throws -> OverlayListener {
+    try await overlay().listen(share.token, options: options)
+  }
+
+  // MARK: Accesses
+
+  public func access(_ shareToken: String, bindAddress: String = "", description: String = "") async throws -> ShareAccess {
+    let operation = "access the share \(shareToken)"
+    let made = try await client.call(
+      operation, "POST", "/access",
+      [
+        "envZId": .string(identity), "shareToken": .string(shareToken), "bindAddress": .string(bindAddress), "description": .string(description),
+      ])
+    return ShareAccess(
+      token: try client.text(made, "frontendToken", operation), shareToken: shareToken,
+      backend: made["backendMode"]?.stringValue.flatMap { ShareOptions.Backend(rawValue: $0) })
+  }
+
+  /// Records where an access listens, for people to see.
+  public func update(_ access: ShareAccess, bindAddress: String) async throws {
+    try await client.call(
+      "record the access", "PATCH", "/access", ["frontendToken": .string(access.token), "bindAddress": .string(bindAddress), "description": ""])
+  }
+
+  public func delete(_ access: ShareAccess) async throws {
+    try await client.call(
+      "delete the access", "DELETE", "/unaccess",
+      ["frontendToken": .string(access.token), "envZId": .string(identity), "shareToken": .string(access.shareToken)])
+  }
+
+  /// Has access to a share for as long as `body` runs.
+  public func withAccess<Value: Sendable>(_ shareToken: String, _ body: @Sendable (ShareAccess) async throws -> Value) async throws -> Value {
+    let access = try await self.access(shareToken)
+    let result: Result<Value, any Error>
+    do { result = .success(try await body(access)) } catch { result = .failure(error) }
+    let deletion = await Task { try await self.delete(access) }.result
+    let value = try result.get()
+    try deletion.get()
+    return value
+  }
+
+  /// Connects to a share that this machine has access to.
+  public func dial(_ shareToken: String, options: Overlay.DialOptions = .init()) async throws -> OverlayStream {
+    try await overlay().dial(shareToken, options: options)
+  }
+
+  /// The overlay, as this machine's identity; signed in at the first use.
+  public func overlay() async throws -> Overlay {
+    if let overlayTask { return try await overlayTask.value }
+    let (environment, logger) = (environment, logger)
+    let task = Task { try await Overlay(identity: environment.identity(), options: .init(logger: logger)) }
+    overlayTask = task
+    do { return try await task.value } catch {
+      overlayTask = nil
+      throw error
+    }
+  }
+
+  /// Ends what runs over the overlay. Shares and accesses stay until they are deleted.
+  public func close() async {
+    if let overlay = try? await overlayTask?.value { await overlay.close() }
+    overlayTask = nil
+  }
+
+  // MARK: Names and overview
+
+  public func createName(_ name: ShareOptions.Name) async throws {
+    try await client.call("reserve the name \(name.name)", "POST", "/share/name", Self.body(name))
+  }
+
+  public func deleteName(_ name: ShareOptions.Name) async throws {
+    try await client.call("release the name \(name.name)", "DELETE", "/share/name", Self.body(name))
+  }
+
+  private static func body(_ name: ShareOptions.Name) -> JSONValue {
+    name.namespace.isEmpty ? ["name": .string(name.name)] : ["namespaceToken": .string(name.namespace), "name": .string(name.name)]
+  }
+
+  /// Everything the account has, as the API tells it (zrok.md 2.7).
+  public func overview() async throws -> JSONValue { try await client.call("show what there is", "GET", "/overview") }
+}

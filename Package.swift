@@ -159,7 +159,10 @@ let package = Package(
     tests("WebRelayTests", ["WebRelay", "Transport", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded]),
     tests(
       "ShareTests",
-      ["Share", "SwiftletShare", "Swiftlet", "Controller", "REST", "Store", "Transport", "Model", "NetworkFixture", nioCore, nioPosix, logging],
+      [
+        "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "REST", "Store", "Transport", "Model", "NetworkFixture", nioCore,
+        nioPosix, nioHTTP1, logging,
+      ],
       exclude: ["python"]),
     // A network in the test's process, shared by the two targets below.
     .target(

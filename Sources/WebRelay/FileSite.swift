@@ -258,7 +258,10 @@ private final class FileSiteHandler: ChannelInboundHandler {
       "cache-control": "no-cache",
     ]
     let known = request.headers[canonicalForm: "if-none-match"]
-    if known.isEmpty ? request.headers.first(name: "if-modified-since") == modified : known.contains { $0 == tag || $0 == "W/" + tag || $0 == "*" } {
+    let isKnown =
+      known.isEmpty
+      ? request.headers.first(name: "if-modified-since") == modified : known.contains(where: { $0 == tag || $0 == "W/" + tag || $0 == "*" })
+    if isKnown {
       write(HTTPResponseHead(version: .http1_1, status: .notModified, headers: headers), closes: false, context)
       return finish(closes: false, context)
     }

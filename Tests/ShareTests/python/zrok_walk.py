@@ -96,9 +96,10 @@ def first(endpoint, token):
     report("access", token=gained.Token, mode=gained.BackendMode, share=private.Token)
     seen = overview.Overview.create(root)
     report("overview", shares=sorted(s.share_token for e in seen.environments for s in e.shares))
-    serve(listener.Listener, public.Token, root)
+    bound = serve(listener.Listener, public.Token, root)
     report("serving", token=public.Token)
     sys.stdin.readline()
+    bound.close()
     access.DeleteAccess(root, gained)
     share.DeleteShare(root, public)
     # The SDK says nothing of `reserved` here: the share stays.
@@ -136,22 +137,32 @@ def second(endpoint, token):
     report("detail", token=detail.Token, endpoints=detail.FrontendEndpoints)
     report("listed", shares=sorted(s.Token for s in listing.list_shares(root)), accesses=[a.FrontendToken for a in listing.list_accesses(root)])
     report("overview", shares=sorted(s.share_token for e in overview.Overview.create(root).environments for s in e.shares))
-    serve(listener.Listener, named.Token, root)
+    bound = serve(listener.Listener, named.Token, root)
     report("serving", token=named.Token)
     sys.stdin.readline()
+    bound.close()
     access.DeleteAccess(root, gained)
     for made in (named, public, private):
         share.DeleteShare(root, made)
     report("kept", names=[n.Name for n in name.list_names(root)], shares=[s.Token for s in listing.list_shares(root)])
     name.delete_name(root, "walk-docs")
     report("released", names=[n.Name for n in name.list_names(root)])
+    # In a fresh process: libziti 0.29 crashes when its channel ends after the share of one of its listeners was deleted.
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, __file__, "disable", endpoint, token])
+
+
+def leave(endpoint, token):
+    import zrok2
+    from zrok2.environment import enable
+    root = zrok2.environment.root.Load()
     enable.disable(root)
     report("disabled", ok=not root.IsEnabled())
 
 
 def main():
     try:
-        {"1": first, "2": second}[sys.argv[1]](sys.argv[2], sys.argv[3])
+        {"1": first, "2": second, "disable": leave}[sys.argv[1]](sys.argv[2], sys.argv[3])
         report("done", ok=True)
     except BaseException as error:
         traceback.print_exc()

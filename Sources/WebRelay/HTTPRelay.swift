@@ -60,20 +60,26 @@ public enum HTTPRelay {
     }
   }
 
-  /// Takes the handlers of HTTP out of a pipeline, the decoder last: it hands over the bytes it holds.
-  static func removeHTTP(from channel: any Channel) {
-    let pipeline = channel.pipeline.syncOperations
-    func remove<H: RemovableChannelHandler>(_ type: H.Type) {
-      guard let context = try? pipeline.context(handlerType: type) else { return }
-      pipeline.removeHandler(context: context, promise: nil)
+  /// Takes the handlers of HTTP out of both pipelines, the decoders last: they hand over the bytes they hold, which by then must go through as bytes.
+  static func removeHTTP(from client: any Channel, _ upstream: any Channel) {
+    func remove<H: RemovableChannelHandler>(_ type: H.Type, _ channel: any Channel) -> EventLoopFuture<Void> {
+      let pipeline = channel.pipeline.syncOperations
+      guard let context = try? pipeline.context(handlerType: type) else { return channel.eventLoop.makeSucceededVoidFuture() }
+      return pipeline.removeHandler(context: context)
     }
-    remove(RelayHandler.self)
-    remove(UpstreamHandler.self)
-    remove(HeadDeadline.self)
-    remove(HTTPResponseEncoder.self)
-    remove(HTTPRequestEncoder.self)
-    remove(ByteToMessageHandler<HTTPRequestDecoder>.self)
-    remove(ByteToMessageHandler<HTTPResponseDecoder>.self)
+    _ = remove(HeadDeadline.self, client)
+    _ = remove(RelayHandler.self, client)
+    _ = remove(HTTPResponseEncoder.self, client)
+    _ = remove(UpstreamHandler.self, upstream)
+    _ = remove(HTTPRequestEncoder.self, upstream)
+    // A decoder hands over its bytes when its removal completes, outside of any read burst. That of responses looks at what is written as well, so it must be
+    // gone before the other one's bytes come through.
+    let channels = NIOLoopBound((client, upstream), eventLoop: client.eventLoop)
+    remove(ByteToMessageHandler<HTTPResponseDecoder>.self, upstream).assumeIsolated().whenComplete { _ in
+      let (client, upstream) = channels.value
+      client.flush()
+      remove(ByteToMessageHandler<HTTPRequestDecoder>.self, client).assumeIsolated().whenComplete { _ in upstream.flush() }
+    }
   }
 }
 

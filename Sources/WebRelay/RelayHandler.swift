@@ -400,10 +400,10 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
       client.close(promise: nil)
       return upstream.close(promise: nil)
     }
-    HTTPRelay.removeHTTP(from: client)
-    HTTPRelay.removeHTTP(from: upstream)
+    // Reads held back here would be asked for by nobody.
     setReading(true)
     connection.setReading(true)
+    HTTPRelay.removeHTTP(from: client, upstream)
   }
 
   // MARK: The end

@@ -128,9 +128,16 @@ struct FileSiteTests {
         _ = symlink(base + "/outside", base + "/root/swap")
         _ = unlink(base + "/root/swap")
         _ = rename(base + "/root/kept", base + "/root/swap")
+        await Task.yield()
       }
     }
-    for _ in 0..<300 { #expect(try await !bench.get("/swap/secret").contains("SECRET")) }
+    var answers: Set<String> = []
+    for _ in 0..<150 {
+      let answer = try await bench.get("/swap/secret")
+      #expect(!answer.contains("SECRET"))
+      answers.insert(String(answer.prefix(12)))
+    }
+    #expect(answers.contains("HTTP/1.1 200"))
     swapping.cancel()
     await swapping.value
     try await bench.stop()

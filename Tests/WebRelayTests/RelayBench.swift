@@ -88,7 +88,7 @@ final class RawClient: Sendable {
     reader = Task {
       // `executeThenClose` ends with the connection; writers use the channel directly.
       try? await channel.executeThenClose { inbound, _ in
-        for try await part in inbound { received.withLockedValue { $0.writeImmutableBuffer(part) } }
+        for try await part in inbound { received.withLockedValue { _ = $0.writeImmutableBuffer(part) } }
       }
       ended.withLockedValue { $0 = true }
     }

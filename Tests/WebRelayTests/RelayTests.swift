@@ -96,7 +96,7 @@ struct RelayTests {
   @Test("an upstream that cannot be reached is a page; one that breaks off an answer is a broken connection")
   func failures() async throws {
     let records = NIOLockedValueBox<[RequestRecord]>([])
-    let bench = try await RelayBench.start(observer: { record in records.withLockedValue { $0.append(record) } }) { TestServer($0) }
+    let bench = try await RelayBench.start(observer: { record in records.withLockedValue { $0.append(record) } }, handler: { TestServer($0) })
     let cut = try await bench.exchange("GET /cut HTTP/1.1\r\nHost: a\r\n\r\n")
     #expect(cut.contains("content-length: 1000") && cut.hasSuffix("half"))
     try await bench.upstream.close()

@@ -161,7 +161,7 @@ let package = Package(
       "ShareTests",
       [
         "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "REST", "Store", "Transport", "Model", "NetworkFixture", nioCore,
-        nioPosix, nioHTTP1, logging,
+        nioPosix, nioConcurrency, nioHTTP1, logging,
       ],
       exclude: ["python"]),
     // A network in the test's process, shared by the two targets below.

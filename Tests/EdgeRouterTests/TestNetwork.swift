@@ -361,9 +361,9 @@ struct TestRouter: Sendable {
 }
 
 /// Waits for a condition of another process half; bounded by ten seconds.
-func eventually(_ what: String, _ condition: @Sendable () -> Bool) async throws {
+func eventually(_ what: String, _ condition: @Sendable () async throws -> Bool) async throws {
   for _ in 0..<1000 {
-    if condition() { return }
+    if try await condition() { return }
     try await Task.sleep(for: .milliseconds(10))
   }
   Issue.record("did not happen: \(what)")

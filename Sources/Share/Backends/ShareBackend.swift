@@ -1,4 +1,5 @@
 public import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -40,7 +41,7 @@ public final class ShareBackend: Sendable {
 
   private init(_ stopping: @escaping @Sendable () async -> Void) { self.stopping = stopping }
 
-  /// Offers no more; connections in progress go on.
+  /// Offers no more. Connections of HTTP end too: a frontend would go on using them for the next visitor.
   public func stop() async { await stopping() }
 
   /// Serves a share until `stop`. Returns when the first router took the offer.
@@ -88,10 +89,16 @@ public final class ShareBackend: Sendable {
   private static func http(
     _ share: Share, _ overlay: Overlay, _ configure: @escaping @Sendable (any Channel, String) throws -> Void
   ) async throws -> ShareBackend {
+    let open = NIOLockedValueBox<[ObjectIdentifier: any Channel]>([:])
     let server = try await overlay.serve(share.token) { channel, caller in
-      channel.eventLoop.makeCompletedFuture { try configure(channel, caller?.identityName ?? caller?.claimedName ?? "") }
+      open.withLockedValue { $0[ObjectIdentifier(channel)] = channel }
+      channel.closeFuture.whenComplete { _ in open.withLockedValue { $0[ObjectIdentifier(channel)] = nil } }
+      return channel.eventLoop.makeCompletedFuture { try configure(channel, caller?.identityName ?? caller?.claimedName ?? "") }
     }
-    return ShareBackend { await server.close() }
+    return ShareBackend {
+      await server.close()
+      for channel in open.withLockedValue({ Array($0.values) }) { channel.close(promise: nil) }
+    }
   }
 
   private static func judge(_ connect: @escaping Connector, _ authority: String, _ options: BackendOptions) -> RequestJudge {

@@ -1,0 +1,206 @@
+import Foundation
+import Logging
+import Model
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NetworkFixture
+import Swiftlet
+import SwiftletShare
+import Testing
+import WebRelay
+
+@testable import Share
+
+@Suite("The public frontend, with shares of our own SDK", .timeLimit(.minutes(2)))
+struct FrontendTests {
+  /// A sharer's machine: enabled, with a directory for its files.
+  private struct Sharer {
+    let session: ShareSession
+    let directory: String
+
+    static func enable(_ bench: ShareBench, _ email: String) async throws -> Sharer {
+      let directory = bench.network.directory + "/home-" + email
+      var environment = try ShareEnvironment.load(directory: directory)
+      try await ShareSession.enable(
+        &environment, token: try await bench.account(email), endpoint: bench.endpoint, description: "test", host: "here")
+      let files = try FileManager.default.attributesOfItem(atPath: environment.identityPath)
+      #expect(files[.posixPermissions] as? Int == 0o600)
+      return Sharer(session: try ShareSession(ShareEnvironment.load(directory: directory)), directory: directory)
+    }
+  }
+
+  /// Answers with what it read, as JSON lines of its own making.
+  private final class Mirror: ChannelInboundHandler, @unchecked Sendable {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+    private var head: HTTPRequestHead?
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+      switch unwrapInboundIn(data) {
+      case .head(let head): self.head = head
+      case .body: break
+      case .end:
+        let text = (head?.headers.map { "\($0.name.lowercased()): \($0.value)" } ?? []).joined(separator: "\n") + "\npath: \(head?.uri ?? "")\n"
+        let body = ByteBuffer(string: text)
+        context.write(
+          wrapOutboundOut(
+            .head(.init(version: .http1_1, status: .ok, headers: ["content-length": "\(body.readableBytes)", "content-type": "text/plain"]))),
+          promise: nil)
+        context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+      }
+    }
+  }
+
+  private static func mirror() async throws -> any Channel {
+    try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.configureHTTPServerPipeline()
+          try channel.pipeline.syncOperations.addHandler(Mirror())
+        }
+      }
+      .bind(host: "127.0.0.1", port: 0).get()
+  }
+
+  private static func curl(_ arguments: String...) throws -> String {
+    try Zrok.run("/usr/bin/env", ["curl", "--silent", "--show-error", "--max-time", "30"] + arguments)
+  }
+
+  @Test("a page through the whole path; headers tell the truth; the share ends with its owner's word")
+  func wholePath() async throws {
+    let bench = try await ShareBench.start()
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let server = try await Self.mirror()
+    let records = NIOLockedValueBox<[RequestRecord]>([])
+    var options = BackendOptions()
+    options.observer = { record in records.withLockedValue { $0.append(record) } }
+    options.requestHeaders = [("x-added", "here")]
+    let sealed = options
+    let url = try await sharer.session.withShare(ShareOptions(.public, backend: .proxy, target: "mirror")) { share in
+      let backend = try await ShareBackend.start(
+        share, mode: .proxy, target: .server(isTLS: false, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+        overlay: sharer.session.overlay(), options: sealed, logger: bench.network.logger)
+      let url = try #require(share.urls.first)
+      let seen = try Self.curl(
+        "--header", "zrok-auth-user: root", "--header", "Cookie: zrok_interstitial=1; mine=2", "--header", "X-Forwarded-For: 203.0.113.9",
+        url + "/a?b")
+      #expect(seen.contains("path: /a?b") && seen.contains("x-added: here") && seen.contains("x-proxy: zrok"))
+      #expect(seen.contains("x-forwarded-for: 203.0.113.9, 127.0.0.1") && seen.contains("x-forwarded-proto: http"))
+      #expect(seen.contains("host: \(share.token).share.localhost:\(bench.frontendPort)"))
+      #expect(!seen.contains("zrok-auth-user") && !seen.contains("zrok_interstitial") && seen.contains("cookie: mine=2"))
+      #expect(try Self.curl("--head", url).hasPrefix("HTTP/1.1 200"))
+      // Nobody's name, and a host that is not even one of ours.
+      for host in ["nobody.share.localhost", "share.localhost.evil.example", "..", "\(share.token)", "\(share.token).other.localhost"] {
+        let page = try Self.curl("--header", "Host: \(host)", "--write-out", "%{http_code}", "http://127.0.0.1:\(bench.frontendPort)/")
+        #expect(page.hasSuffix("404"), "\(host)")
+      }
+      try await server.close()
+      let down = try Self.curl("--write-out", "%{http_code}", url)
+      #expect(down.contains("does not answer") && down.hasSuffix("502"))
+      await backend.stop()
+      try await Network.wait("the share is asleep") {
+        try Self.curl(url).contains("asleep")
+      }
+      return url
+    }
+    #expect(try Self.curl("--write-out", "%{http_code}", url).hasSuffix("404"))
+    #expect(records.withLockedValue { $0.map(\.status) }.prefix(2) == [200, 200])
+    await sharer.session.close()
+    await bench.stop()
+  }
+
+  @Test("a password guards a share; what is proven once is not hashed again")
+  func passwords() async throws {
+    let bench = try await ShareBench.start()
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let server = try await Self.mirror()
+    var options = ShareOptions(.public, backend: .proxy)
+    options.basicUsers = [("eve", "open: sesame"), ("adam", "apple")]
+    try await sharer.session.withShare(options) { share in
+      let backend = try await ShareBackend.start(
+        share, mode: .proxy, target: .server(isTLS: false, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+        overlay: sharer.session.overlay(), logger: bench.network.logger)
+      let url = try #require(share.urls.first)
+      let asked = try Self.curl("--include", url)
+      #expect(asked.hasPrefix("HTTP/1.1 401") && asked.lowercased().contains("www-authenticate: basic realm=\"\(share.token)\""))
+      for wrong in ["eve:apple", "adam:", ":", "mallory:apple"] {
+        #expect(try Self.curl("--user", wrong, "--output", "/dev/null", "--write-out", "%{http_code}", url) == "401", "\(wrong)")
+      }
+      for _ in 0..<3 {
+        let seen = try Self.curl("--user", "eve:open: sesame", url)
+        #expect(seen.contains("zrok-auth-provider: basic") && seen.contains("zrok-auth-user: eve"))
+      }
+      await backend.stop()
+    }
+    try await server.close()
+    await sharer.session.close()
+    await bench.stop()
+  }
+
+  @Test("a directory over HTTP; a private share over a stream, closed to other accounts")
+  func directoryAndStream() async throws {
+    let bench = try await ShareBench.start()
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let other = try await Sharer.enable(bench, "bob@example.com")
+    let site = bench.network.directory + "/site"
+    try FileManager.default.createDirectory(atPath: site, withIntermediateDirectories: true)
+    try Data("<h1>photos".utf8).write(to: URL(fileURLWithPath: site + "/index.html"))
+    var named = ShareOptions(.public, backend: .web, target: site)
+    named.names = [.init(name: "photos")]
+    try await sharer.session.withShare(named) { share in
+      #expect(share.urls == ["http://photos.share.localhost:\(bench.frontendPort)"])
+      let backend = try await ShareBackend.start(
+        share, mode: .web, target: BackendTarget.recognise(site), overlay: sharer.session.overlay(), logger: bench.network.logger)
+      #expect(try Self.curl(try #require(share.urls.first)) == "<h1>photos")
+      await backend.stop()
+    }
+    try await sharer.session.withShare(ShareOptions(.private)) { share in
+      let listener = try await sharer.session.listen(share)
+      await #expect(throws: ShareError.self) { _ = try await other.session.access(share.token) }
+      try await sharer.session.withAccess(share.token) { access in
+        let echo = Task {
+          for try await stream in listener {
+            for try await bytes in stream { try await stream.write(bytes) }
+            try await stream.finish()
+          }
+        }
+        let stream = try await sharer.session.dial(access.shareToken)
+        try await stream.write(ByteBuffer(string: "hello"))
+        try await stream.finish()
+        var all = ""
+        for try await bytes in stream { all += String(buffer: bytes) }
+        #expect(all == "hello")
+        echo.cancel()
+      }
+      await listener.close()
+    }
+    await sharer.session.close()
+    await other.session.close()
+    await bench.stop()
+  }
+
+  @Test("an interstitial stands before a browser's first look, and only there")
+  func interstitial() async throws {
+    let bench = try await ShareBench.start { $0.interstitial = true }
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let server = try await Self.mirror()
+    try await sharer.session.withShare(ShareOptions(.public, backend: .proxy)) { share in
+      let backend = try await ShareBackend.start(
+        share, mode: .proxy, target: .server(isTLS: false, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+        overlay: sharer.session.overlay(), logger: bench.network.logger)
+      let url = try #require(share.urls.first)
+      let browser = "Mozilla/5.0 (X11)"
+      #expect(try Self.curl("--user-agent", browser, url).contains("Before you go on"))
+      #expect(try Self.curl("--user-agent", browser, "--cookie", "zrok_interstitial=1", url).contains("path: /"))
+      #expect(try Self.curl("--user-agent", browser, "--header", "skip_zrok_interstitial: 1", url).contains("path: /"))
+      #expect(try Self.curl(url).contains("path: /"))
+      await backend.stop()
+    }
+    try await server.close()
+    await sharer.session.close()
+    await bench.stop()
+  }
+}

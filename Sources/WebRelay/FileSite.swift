@@ -352,7 +352,7 @@ private final class FileSiteHandler: ChannelInboundHandler {
       RequestRecord(
         method: head.method.rawValue, path: String(head.uri.prefix(512)),
         remoteAddress: head.headers.first(name: "x-forwarded-for").map { String($0.prefix(64)) } ?? remoteAddress, status: status,
-        duration: .now() - started, bytesIn: 0, bytesOut: bytesOut))
+        duration: .now() - started, bytesIn: 0, bytesOut: bytesOut, upstream: nil))
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

@@ -51,8 +51,12 @@ public struct RequestRecord: Sendable {
   /// 0 when there was no answer.
   public let status: Int
   public let duration: TimeAmount
+  /// Of the body.
   public let bytesIn: Int
+  /// Of the body.
   public let bytesOut: Int
+  /// Where it was relayed to; nil for an answer of ours.
+  public let upstream: String?
 }
 
 public typealias RequestObserver = @Sendable (RequestRecord) -> Void

@@ -370,7 +370,7 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
       RequestRecord(
         method: exchange.head.method.rawValue, path: String(exchange.head.uri.prefix(512)), remoteAddress: info.remoteAddress,
         status: exchange.status,
-        duration: .now() - exchange.started, bytesIn: exchange.bytesIn, bytesOut: exchange.bytesOut))
+        duration: .now() - exchange.started, bytesIn: exchange.bytesIn, bytesOut: exchange.bytesOut, upstream: exchange.upstream?.key))
   }
 
   /// Ends the connection so that the client sees that something is missing.

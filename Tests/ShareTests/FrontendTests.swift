@@ -92,6 +92,12 @@ struct FrontendTests {
       #expect(seen.contains("host: \(share.token).share.localhost:\(bench.frontendPort)"))
       #expect(!seen.contains("zrok-auth-user") && !seen.contains("zrok_interstitial") && seen.contains("cookie: mine=2"))
       #expect(try Self.curl("--head", url).hasPrefix("HTTP/1.1 200"))
+      let token = try #require(sharer.session.environment.enabled?.token)
+      for path in ["share/\(share.token)", "account", "environment/\(sharer.session.environment.enabled?.identity ?? "")"] {
+        let metrics = await bench.call("GET", "/api/v2/metrics/\(path)?duration=1h", token)
+        let sent = metrics.body["samples"]?.arrayValue?.reduce(0) { $0 + ($1["tx"]?.intValue ?? 0) }
+        #expect(sent == seen.utf8.count, "\(path)")
+      }
       // Nobody's name, and a host that is not even one of ours.
       for host in ["nobody.share.localhost", "share.localhost.evil.example", "..", "\(share.token)", "\(share.token).other.localhost"] {
         let page = try Self.curl("--header", "Host: \(host)", "--write-out", "%{http_code}", "http://127.0.0.1:\(bench.frontendPort)/")

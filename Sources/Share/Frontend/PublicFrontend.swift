@@ -1,4 +1,5 @@
 import Authentication
+import Controller
 import Crypto
 import Foundation
 import Logging
@@ -44,13 +45,17 @@ final class PublicFrontend: ConnectionAcceptor {
     let remote = peer.remoteAddress.lastIndex(of: ":").map { String(peer.remoteAddress[..<$0]) } ?? peer.remoteAddress
     let isTLS = desk.configuration.frontend.identity != nil
     let judge: RequestJudge = { self.judge($0, $1) }
+    let observer: RequestObserver = { [desk] record in
+      guard let token = record.upstream else { return }
+      desk.traffic.add(token, rx: record.bytesIn, tx: record.bytesOut, now: desk.network.now)
+    }
     let configured: EventLoopFuture<Void>
     if alpn == ALPN.http2 {
       configured = HTTPRelay.configureHTTP2(
-        channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge)
+        channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, observer: observer)
     } else {
       configured = channel.eventLoop.makeCompletedFuture {
-        try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge)
+        try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, observer: observer)
       }
     }
     return configured.map { { try? await channel.closeFuture.get() } }

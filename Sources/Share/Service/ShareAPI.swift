@@ -52,6 +52,13 @@ struct ShareAPI: Sendable {
     return ShareForm.json(try await desk.network.read { try body(ShareViews(reader: $0, generation: generation)) })
   }
 
+  /// Traffic, up to this moment.
+  private func traffic(_ body: @escaping @Sendable (ShareViews, Timestamp) throws -> JSONValue) async throws -> APIResponse {
+    try await desk.storeTraffic()
+    let now = desk.network.now
+    return try await read { try body($0, now) }
+  }
+
   // MARK: Environments, shares, accesses
 
   private var environmentCalls: [Endpoint] {
@@ -244,30 +251,45 @@ struct ShareAPI: Sendable {
         }
       },
       Endpoint("GET", "/metrics/account", "Traffic of the account") { request, caller in
-        ShareForm.json(ShareViews.metrics(scope: "account", id: caller.identityName, seconds: try Self.duration(request)))
+        let seconds = try Self.duration(request)
+        return try await traffic {
+          try $0.metrics(scope: "account", id: caller.identityName, ("accountId", caller.identityID), seconds: seconds, now: $1)
+        }
       },
       Endpoint("GET", "/metrics/environment/{id}", "Traffic of an environment") { request, caller in
         let id = request.parameter("id")
         let seconds = try Self.duration(request)
-        return try await read { views in
+        return try await traffic { views, now in
           _ = try views.reader.environment(id, of: caller.identityID)
-          return ShareViews.metrics(scope: "environment", id: id, seconds: seconds)
+          return try views.metrics(scope: "environment", id: id, ("environmentId", id), seconds: seconds, now: now)
         }
       },
       Endpoint("GET", "/metrics/share/{token}", "Traffic of a share") { request, caller in
         let token = request.parameter("token")
         let seconds = try Self.duration(request)
-        return try await read { views in
+        return try await traffic { views, now in
           _ = try views.reader.share(token, of: caller.identityID)
-          return ShareViews.metrics(scope: "share", id: token, seconds: seconds)
+          return try views.metrics(scope: "share", id: token, ("shareToken", token), seconds: seconds, now: now)
         }
       },
       Endpoint("POST", "/sparklines", "Traffic of the last five minutes") { request, caller in
         let body = try request.object()
-        let wanted =
-          (try body.bool("account") ?? false ? [("account", caller.identityName)] : [])
-          + (try body.strings("environments") ?? []).map { ("environment", $0) } + (try body.strings("shares") ?? []).map { ("share", $0) }
-        return ShareForm.json(["sparklines": .array(wanted.map { ShareViews.metrics(scope: $0.0, id: $0.1, seconds: 300) })])
+        let account = try body.bool("account") ?? false
+        let (environments, shares) = (try body.strings("environments") ?? [], try body.strings("shares") ?? [])
+        return try await traffic { views, now in
+          var lines: [JSONValue] = []
+          func add(_ scope: String, _ id: String, _ field: (String, String)) throws {
+            lines.append(try views.metrics(scope: scope, id: id, field, seconds: 300, now: now))
+          }
+          if account { try add("account", caller.identityName, ("accountId", caller.identityID)) }
+          for id in environments.prefix(256) where (try? views.reader.environment(id, of: caller.identityID)) != nil {
+            try add("environment", id, ("environmentId", id))
+          }
+          for token in shares.prefix(256) where (try? views.reader.share(token, of: caller.identityID)) != nil {
+            try add("share", token, ("shareToken", token))
+          }
+          return ["sparklines": .array(lines)]
+        }
       },
     ]
   }

@@ -19,6 +19,7 @@ final class ShareDesk: Sendable {
   let network: Provisioning
   let configuration: ShareConfiguration
   let directory = ShareDirectory()
+  let traffic = TrafficMeter()
   let passwords: PasswordHasher
   let logger: Logger
   /// Of the frontend, once it is bound: a configured 0 picks a free one.

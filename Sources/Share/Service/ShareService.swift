@@ -77,13 +77,19 @@ public final class ShareService: Service {
       }
     }
     await frontend.close()
+    // In a task of its own: this one may be cancelled, and a cancelled task cannot write.
+    try? await Task { try await self.desk.storeTraffic() }.value
   }
 
   private func keepHouse() async {
     while !Task.isCancelled {
       try? await Task.sleep(for: .seconds(60))
       if Task.isCancelled { return }
-      do { try await desk.forgetTickets() } catch { logger.error("housekeeping of the share service failed", metadata: ["error": "\(error)"]) }
+      do {
+        try await desk.forgetTickets()
+        try await desk.storeTraffic()
+        try await desk.forgetOldTraffic()
+      } catch { logger.error("housekeeping of the share service failed", metadata: ["error": "\(error)"]) }
     }
   }
 

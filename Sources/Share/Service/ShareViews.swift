@@ -105,9 +105,4 @@ struct ShareViews {
     }
     return .object(object)
   }
-
-  /// No traffic is counted yet, so there are no samples.
-  static func metrics(scope: String, id: String, seconds: Int) -> JSONValue {
-    ["scope": .string(scope), "id": .string(id), "period": JSONValue(seconds), "samples": []]
-  }
 }

@@ -141,6 +141,8 @@ let package = Package(
       swiftSettings: settings),
     // Programs that show how the SDK is used; the tutorial's code is this one.
     .executableTarget(name: "echo", dependencies: ["Swiftlet", nioCore], path: "Examples/Echo", swiftSettings: settings),
+    .executableTarget(
+      name: "chat", dependencies: ["SwiftletShare", "Swiftlet", nioCore], path: "Examples/Chat", swiftSettings: settings),
     // Tests, one target a floor's target
     tests("WireTests", ["Wire"], resources: [.copy("Resources")]),
     tests("WireSchemasTests", ["WireSchemas", "Wire"], resources: [.copy("Resources")]),

@@ -42,7 +42,7 @@ struct CodePages: Service {
       defer { free(line) }
       var region: (start: UInt, end: UInt)?
       var resident = 0
-      var dirty = 0
+      var changed = 0
       var released = 0
       // The counts of a region follow its head; the last of them ends it.
       while getline(&line, &capacity, file) > 0, let line {
@@ -52,14 +52,14 @@ struct CodePages: Service {
         if !first.hasSuffix(":") {
           region = nil
           let bounds = first.split(separator: "-").compactMap { UInt($0, radix: 16) }
-          // Code of a file, never written to: a page that relocation changed must not be dropped.
+          // Code of a file. A page that this process changed is a copy of its own, counted as anonymous, and must not be dropped.
           if bounds.count == 2, words.count >= 6, words[1] == "r-xp", words[5].hasPrefix("/") { region = (bounds[0], bounds[1]) }
-          (resident, dirty) = (0, 0)
+          (resident, changed) = (0, 0)
         } else if first == "Rss:" {
           resident = Int(words[1]) ?? 0
-        } else if first == "Private_Dirty:" || first == "Anonymous:" {
-          dirty += Int(words[1]) ?? 1
-        } else if first == "VmFlags:", let found = region, dirty == 0, resident > 0 {
+        } else if first == "Anonymous:" {
+          changed = Int(words[1]) ?? 1
+        } else if first == "VmFlags:", let found = region, changed == 0, resident > 0 {
           if madvise(UnsafeMutableRawPointer(bitPattern: found.start), Int(found.end - found.start), MADV_DONTNEED) == 0 {
             released += resident * 1024
           }

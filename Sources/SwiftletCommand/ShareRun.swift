@@ -12,9 +12,11 @@ import WebRelay
 struct ShareTargetOptions: ParsableArguments {
   @Option(
     name: .shortAndLong,
-    help: ArgumentHelp("What serves the share: proxy, web, tcpTunnel or socks. Default: by the target.", valueName: "mode"),
+    help: ArgumentHelp("What serves the share: proxy, web, drive, tcpTunnel or socks. Default: by the target.", valueName: "mode"),
     transform: { text in
-      guard let mode = ShareOptions.Backend(rawValue: text) else { throw ValidationError("'\(text)' is no mode; use proxy, web, tcpTunnel or socks") }
+      guard let mode = ShareOptions.Backend(rawValue: text) else {
+        throw ValidationError("'\(text)' is no mode; use proxy, web, drive, tcpTunnel or socks")
+      }
       return mode
     })
   var backendMode: ShareOptions.Backend?

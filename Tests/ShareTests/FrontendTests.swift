@@ -146,7 +146,7 @@ struct FrontendTests {
     await bench.stop()
   }
 
-  @Test("a directory over HTTP; a private share over a stream, closed to other accounts")
+  @Test("a directory over HTTP and as a drive; a private share over a stream, closed to other accounts")
   func directoryAndStream() async throws {
     let bench = try await ShareBench.start()
     let sharer = try await Sharer.enable(bench, "ann@example.com")
@@ -161,6 +161,19 @@ struct FrontendTests {
       let backend = try await ShareBackend.start(
         share, mode: .web, target: BackendTarget.recognise(site), overlay: sharer.session.overlay(), logger: bench.network.logger)
       #expect(try Self.curl(try #require(share.urls.first)) == "<h1>photos")
+      await backend.stop()
+    }
+    try await sharer.session.withShare(ShareOptions(.public, backend: .drive, target: site)) { share in
+      let backend = try await ShareBackend.start(
+        share, mode: .drive, target: .directory(site), overlay: sharer.session.overlay(), logger: bench.network.logger)
+      let url = try #require(share.urls.first)
+      let big = bench.network.directory + "/big"
+      let content = Data((0..<(3 << 20)).map { UInt8(truncatingIfNeeded: $0 &* 7) })
+      try content.write(to: URL(fileURLWithPath: big))
+      #expect(try Self.curl("--upload-file", big, "--write-out", "%{http_code}", url + "/stored") == "201")
+      #expect(FileManager.default.contents(atPath: site + "/stored") == content)
+      #expect(try Self.curl("--request", "PROPFIND", "--header", "Depth: 1", url + "/").contains("<D:href>/stored</D:href>"))
+      #expect(try Self.curl("--request", "DELETE", "--write-out", "%{http_code}", url + "/stored") == "204")
       await backend.stop()
     }
     try await sharer.session.withShare(ShareOptions(.private)) { share in

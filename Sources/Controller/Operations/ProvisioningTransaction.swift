@@ -1,3 +1,4 @@
+import Fabric
 public import Model
 import PKI
 public import Store
@@ -61,6 +62,9 @@ public struct ProvisioningTransaction {
     try config.checkReferences(old, store)
     try store.put(config)
   }
+
+  /// Whether anybody offers the service at this moment.
+  public func isHosted(_ serviceID: String) -> Bool { core.fleet.withTerminators { !$0.of(service: serviceID).isEmpty } }
 
   /// A service that demands end-to-end encryption. - Returns: the id.
   public func createService(name: String, configs: [String], tags: JSONObject = [:]) throws -> String {

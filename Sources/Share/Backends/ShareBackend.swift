@@ -66,6 +66,11 @@ public final class ShareBackend: Sendable {
       return try await http(share, overlay) { channel, remote in
         try site.configure(channel, remoteAddress: remote, observer: options.observer)
       }
+    case (.drive, .directory(let path)?):
+      let site = try WebDAVSite(root: path)
+      return try await http(share, overlay) { channel, remote in
+        try site.configure(channel, remoteAddress: remote, observer: options.observer)
+      }
     case (.tcpTunnel, .server(_, let host, let port)?):
       let tunnel = HostTunnel(overlay: overlay, service: share.token, host: host, port: port, logger: logger)
       let task = Task { try await tunnel.run() }
@@ -80,9 +85,10 @@ public final class ShareBackend: Sendable {
       return ShareBackend { await server.close() }
     case (.proxy, _): throw Mismatch(description: "the mode proxy needs a server: a port, host:port, or a URL")
     case (.web, _): throw Mismatch(description: "the mode web needs a directory")
+    case (.drive, _): throw Mismatch(description: "the mode drive needs a directory")
     case (.tcpTunnel, _): throw Mismatch(description: "the mode tcpTunnel needs a server: host:port")
-    case (.udpTunnel, _), (.drive, _), (.caddy, _):
-      throw Mismatch(description: "this version cannot serve the mode \(mode.rawValue); it serves proxy, web, tcpTunnel and socks")
+    case (.udpTunnel, _), (.caddy, _):
+      throw Mismatch(description: "this version cannot serve the mode \(mode.rawValue); it serves proxy, web, drive, tcpTunnel and socks")
     }
   }
 

@@ -55,7 +55,7 @@ extension ShareDesk {
     let (limits, suffix, scheme) = (configuration.limits, portSuffix, configuration.scheme)
     let clear = configuration.upstreamFrontends ? order.basicUsers : []
     let tags = tags(share: token)
-    let endpoints = try await network.write(author: accountID) { change -> [(shown: String, url: String)] in
+    let (endpoints, replaced) = try await network.write(author: accountID) { change -> ([(shown: String, url: String)], [String]) in
       let store = change.store
       let account = try store.account(accountID)
       _ = try store.environment(order.environment, of: accountID)
@@ -63,6 +63,8 @@ extension ShareDesk {
       if let limit = limits.shares, !account.limitless, count >= limit {
         throw ShareRefusal(401, "the account has \(count) shares and may have \(limit); delete one first")
       }
+      var replaced: [String] = []
+      if let old = try store.named(ShareRow.self, token), try Self.replace(old, account, change) { replaced.append(old.token) }
       guard try store.named(ShareRow.self, token) == nil, try store.named(EdgeService.self, token) == nil else {
         throw ShareRefusal(409, "the share token \(token) is in use")
       }
@@ -110,10 +112,25 @@ extension ShareDesk {
         row.endpoints = ["private"]
       }
       try store.put(row)
-      return made
+      return (made, replaced)
     }
+    for old in replaced { try await refresh(old) }
     try await refresh(token)
     return MadeShare(token: token, endpoints: endpoints.map(\.shown), urls: endpoints.map(\.url))
+  }
+
+  /// How long a new share may wait for its host before another one may take its place.
+  private static let patience: Int64 = 10
+
+  /// Removes a share that its own account wants to make anew and nobody serves any more: its process was killed before it could take it back.
+  /// - Returns: whether it was removed.
+  private static func replace(_ old: ShareRow, _ account: ShareAccount, _ change: ProvisioningTransaction) throws -> Bool {
+    guard old.accountId == account.id, !old.reserved, old.createdAt.adding(seconds: patience) < change.store.now, !change.isHosted(old.serviceId)
+    else {
+      return false
+    }
+    try remove(old, change)
+    return true
   }
 
   /// Where a public share will be found: a name that leads to it, and who dials.

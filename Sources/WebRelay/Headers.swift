@@ -8,7 +8,7 @@ enum HopByHop {
 
   /// Removes them, and what `Connection` names.
   static func strip(_ headers: inout HTTPHeaders) {
-    for name in headers[canonicalForm: "connection"].prefix(32) where name.lowercased() != "content-length" && name.lowercased() != "host" {
+    for name in headers[canonicalForm: "connection"] where name.lowercased() != "content-length" && name.lowercased() != "host" {
       headers.remove(name: String(name))
     }
     for name in names { headers.remove(name: name) }
@@ -16,8 +16,11 @@ enum HopByHop {
 
   /// The protocol a client wants to change to, as `Connection: upgrade` and `Upgrade` say it together.
   static func upgrade(_ headers: HTTPHeaders) -> String? {
-    guard headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" }) else { return nil }
-    return headers.first(name: "upgrade")
+    guard headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" }), let wanted = headers.first(name: "upgrade") else {
+      return nil
+    }
+    // HTTP/2 is offered in TLS only; upstreams are asked in HTTP/1.1.
+    return wanted.lowercased() == "h2c" ? nil : wanted
   }
 }
 

@@ -41,6 +41,9 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     var isRepeatable: Bool { framing == .none && !retried && [.GET, .HEAD, .OPTIONS].contains(head.method) }
   }
 
+  /// How long a client may go on sending what nobody reads, after an answer that did not wait for it.
+  private static let lingering = TimeAmount.seconds(1)
+
   private let info: RequestInfo
   private let pool: UpstreamPool
   private let judge: RequestJudge
@@ -85,7 +88,10 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let part = unwrapInboundIn(data)
     lastProgress = .now()
-    if exchange?.requestEnded ?? false || !queue.isEmpty { queue.append(part) } else { take(part) }
+    guard exchange?.requestEnded ?? false || !queue.isEmpty else { return take(part) }
+    // The next request came with this one: it waits, and nothing behind it is read.
+    queue.append(part)
+    setReading(false)
   }
 
   private func take(_ part: HTTPServerRequestPart) {
@@ -124,14 +130,21 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     guard let framing = RequestCheck.framing(head) else {
       return refuse(.badRequest, "The request cannot be understood: its host, target or length is missing, doubled or malformed.")
     }
+    guard head.headers.count <= limits.headerFields else {
+      return refuse(.requestHeaderFieldsTooLarge, "The fields of the request's head are too many.")
+    }
     let exchange = Exchange(head, framing)
-    if head.version.major == 1, head.version.minor == 0, HopByHop.upgrade(head.headers) != nil { exchange.closes = true }
+    // The decoder stops at a wish for another protocol: unless it comes true, this is the connection's last request.
+    if !isHTTP2, HopByHop.upgrade(head.headers) != nil { exchange.closes = true }
     self.exchange = exchange
     watchStalls()
-    if !isHTTP2, framing != .none, head.headers.first(name: "expect")?.lowercased() == "100-continue" {
+    if !isHTTP2, framing != .none, head.version.minor >= 1, head.headers.first(name: "expect")?.lowercased() == "100-continue" {
       context?.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
     }
-    judge(head, info).hop(to: info.loop).assumeIsolated().whenComplete { [weak self] result in
+    // Before the judge adds anything: a client must not be able to name what is added as a field of its own hop.
+    var stripped = head
+    HopByHop.strip(&stripped.headers)
+    judge(stripped, info).hop(to: info.loop).assumeIsolated().whenComplete { [weak self] result in
       guard let self, self.exchange === exchange else { return }
       switch result {
       case .success(.answer(let page)): self.answer(page, exchange)
@@ -151,7 +164,7 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     var head = rewritten
     let wanted = isHTTP2 ? nil : HopByHop.upgrade(exchange.head.headers)
     head.version = .http1_1
-    HopByHop.strip(&head.headers)
+    for name in ["connection", "transfer-encoding", "upgrade"] { head.headers.remove(name: name) }
     head.headers.remove(name: "expect")
     head.headers.remove(name: "http2-settings")
     if let wanted {
@@ -224,7 +237,7 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
   // MARK: From the upstream
 
-  func upstreamBecameWritable() { setReading(true) }
+  func upstreamBecameWritable() { if isHTTP2 || !(exchange?.requestEnded ?? false) { setReading(true) } }
 
   func upstreamHead(_ head: HTTPResponseHead) {
     guard let exchange, !isClosing else { return }
@@ -311,7 +324,7 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
       if !upstreamFramed, hasBody {
         if exchange.head.version.minor >= 1 { head.headers.add(name: "transfer-encoding", value: "chunked") } else { exchange.closes = true }
       }
-      if inputEnded { exchange.closes = true }
+      if inputEnded, queue.isEmpty { exchange.closes = true }
       if exchange.closes {
         head.headers.add(name: "connection", value: "close")
       } else if exchange.head.version.minor == 0 {
@@ -333,7 +346,12 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
       let isWhole = exchange.requestEnded
       context.writeAndFlush(wrapOutboundOut(.end(trailers))).assumeIsolated().whenComplete { _ in
         // A stream ends by itself with its last frame.
-        if !self.isHTTP2 || !isWhole { channel.close(promise: nil) }
+        if self.isHTTP2, isWhole { return }
+        guard !isWhole, !self.isHTTP2 else { return channel.close(promise: nil) }
+        // Closed at once, what the client still sends would be answered by a reset, which may overtake our answer.
+        channel.close(mode: .output).assumeIsolated().whenFailure { _ in channel.close(promise: nil) }
+        channel.eventLoop.assumeIsolated().scheduleTask(in: Self.lingering) { channel.close(promise: nil) }
+        self.setReading(true)
       }
       return
     }
@@ -412,7 +430,11 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     if case ChannelEvent.inputClosed = event {
       inputEnded = true
       // A client that shut down its side may still wait for an answer, but not one that broke off a request.
-      if let exchange, exchange.requestEnded { exchange.closes = true } else { context.close(promise: nil) }
+      if exchange?.requestEnded ?? false {
+        if queue.isEmpty { exchange?.closes = true }
+      } else {
+        context.close(promise: nil)
+      }
     }
     context.fireUserInboundEventTriggered(event)
   }
@@ -430,6 +452,12 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     guard !isClosing else { return }
+    if error is HTTPParserError, let exchange, exchange.requestEnded {
+      // What came behind a good request is none: that one gets its answer, and the connection ends.
+      exchange.closes = true
+      queue = []
+      return setReading(false)
+    }
     switch error {
     case HTTPParserError.headerOverflow: refuse(.requestHeaderFieldsTooLarge, "The fields of the request's head are too large or too many.")
     case is HTTPParserError: refuse(.badRequest, "The request is not HTTP.")

@@ -107,6 +107,7 @@ final class RawClient: Sendable {
   func send(_ bytes: ByteBuffer) async throws { try await channel.channel.writeAndFlush(bytes) }
 
   var text: String { received.withLockedValue { String(buffer: $0) } }
+  var bytes: ByteBuffer { received.withLockedValue { $0 } }
   var count: Int { received.withLockedValue { $0.readableBytes } }
   var hasEnded: Bool { ended.withLockedValue { $0 } }
 

@@ -1,6 +1,7 @@
 import Controller
 import Foundation
 import Model
+import NIOConcurrencyHelpers
 import NetworkFixture
 import Store
 import Swiftlet
@@ -147,6 +148,37 @@ struct ShareAPITests {
     #expect(await bench.call("DELETE", "/api/v2/share/name", bob, ["name": "docs"]).status == 404)
     #expect(await bench.call("DELETE", "/api/v2/share/name", ann, ["name": "docs"]).status == 200)
     #expect(await bench.call("GET", "/api/v2/share/names", ann).body == [])
+    await bench.stop()
+  }
+
+  @Test("a share that nobody serves any more gives its name to its owner's next one, and to nobody else's")
+  func takeover() async throws {
+    let ahead = NIOLockedValueBox<Int64>(0)
+    let network = try await Network.start { $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) } }
+    let bench = try await ShareBench.start(on: network)
+    let (ann, bob) = (try await bench.account("ann@example.com"), try await bench.account("bob@example.com"))
+    let (home, away) = (try await bench.enable(ann), try await bench.enable(bob))
+    let body: JSONObject = [
+      "shareMode": "public", "backendMode": "proxy", "authScheme": "none", "envZId": .string(home.id),
+      "nameSelections": [["namespaceToken": "", "name": "docs"]],
+    ]
+    let first = try await bench.publicShare(ann, home.id, ["nameSelections": [["name": "docs"]]])
+    // Its host may be about to come.
+    #expect(await bench.call("POST", "/api/v2/share", ann, .object(body)).status == 409)
+    ahead.withLockedValue { $0 = 11 }
+    #expect(await bench.call("POST", "/api/v2/share", bob, .object(body.merging(["envZId": .string(away.id)]) { $1 })).status == 409)
+    let overlay = try await Overlay(identity: IdentityFile(parsing: Array(home.cfg.utf8)))
+    let listener = try await overlay.listen(first.token)
+    #expect(await bench.call("POST", "/api/v2/share", ann, .object(body)).status == 409)
+    await listener.close()
+    await overlay.close()
+    let desk = bench.desk
+    let service = try #require(try await desk.network.read { try $0.named(ShareRow.self, first.token)?.serviceId })
+    try await Network.wait("nobody hosts it") { try await desk.network.write(author: "test") { !$0.isHosted(service) } }
+    let second = await bench.call("POST", "/api/v2/share", ann, .object(body))
+    #expect(second.status == 201)
+    #expect(bench.desk.directory.route("docs.share.localhost")?.token == second.body["shareToken"]?.stringValue)
+    #expect(await bench.call("GET", "/api/v2/detail/share/\(first.token)", ann).status == 404)
     await bench.stop()
   }
 

@@ -93,6 +93,11 @@ extension ShareDesk {
 
       var made: [(shown: String, url: String)] = []
       if order.mode == .public {
+        for selection in order.names {
+          let name = ShareName.unique(selection.namespace.isEmpty ? Self.defaultName : selection.namespace, selection.name)
+          guard let old = try store.named(ShareName.self, name).flatMap({ try store.named(ShareRow.self, $0.shareToken) }) else { continue }
+          if try Self.replace(old, account, change) { replaced.append(old.token) }
+        }
         let places =
           try order.frontends.map { try Self.places(frontends: $0, token: token, account, store) } ?? Self.places(order, token, account, store)
         for place in places {

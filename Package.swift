@@ -86,6 +86,7 @@ let package = Package(
   ],
   targets: [
     // Floor 0
+    .systemLibrary(name: "CLinuxShims"),
     .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
     // Floor 1
     floor("Wire", []),
@@ -133,7 +134,8 @@ let package = Package(
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "Controller", "EdgeRouter", "Tunnel", "Share", "SwiftletShare", "WebRelay", "Swiftlet", "Transport", "PKI", "Model", argumentParser, yams,
+        "Controller", "EdgeRouter", "Tunnel", "Share", "SwiftletShare", "WebRelay", "Swiftlet", "Transport", "PKI", "Model", "CLinuxShims",
+        argumentParser, yams,
         logging,
         lifecycle, nioCore,
         nioPosix, x509,

@@ -18,6 +18,6 @@ enum ServiceRun {
   static func run(_ services: [any Service], logger: Logger) async throws {
     // A peer that closes its end must show as an error of the write, not end the process.
     signal(SIGPIPE, SIG_IGN)
-    try await group(services + [CodePages(logger: logger)], logger: logger).run()
+    try await group(services + [MemoryTrim(logger: logger)], logger: logger).run()
   }
 }

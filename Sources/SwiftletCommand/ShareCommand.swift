@@ -22,7 +22,8 @@ struct ShareCommand: AsyncParsableCommand {
       """,
     subcommands: [
       SharePublicCommand.self, SharePrivateCommand.self, ShareEnableCommand.self, ShareDisableCommand.self, ShareStatusCommand.self,
-      ShareOverviewCommand.self, ShareNameCommand.self, ShareDeleteCommand.self, ShareConfigCommand.self, ShareServeCommand.self,
+      ShareOverviewCommand.self, ShareAgentCommand.self, ShareNameCommand.self, ShareDeleteCommand.self, ShareConfigCommand.self,
+      ShareServeCommand.self,
     ])
 }
 

@@ -184,12 +184,3 @@ struct SharePrivateCommand: AsyncParsableCommand {
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot share \(target ?? "a SOCKS proxy")", error) }
   }
 }
-
-extension BackendTarget {
-  var defaultMode: ShareOptions.Backend {
-    switch self {
-    case .directory: .web
-    case .server: .proxy
-    }
-  }
-}

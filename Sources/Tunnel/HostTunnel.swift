@@ -11,21 +11,31 @@ public final class HostTunnel: Service {
   private let host: String
   private let port: Int
   private let logger: Logger
+  private let intercept: @Sendable (IncomingDial) -> Bool
 
   /// - Parameters:
   ///   - host: name or address of the server.
-  public init(overlay: Overlay, service: String, host: String, port: Int, logger: Logger) {
+  public convenience init(overlay: Overlay, service: String, host: String, port: Int, logger: Logger) {
+    self.init(overlay: overlay, service: service, host: host, port: port, logger: logger) { _ in false }
+  }
+
+  /// - Parameter intercept: called on the event loop for each dialler; true when the dial was taken care of and is not for the server.
+  package init(
+    overlay: Overlay, service: String, host: String, port: Int, logger: Logger, intercept: @escaping @Sendable (IncomingDial) -> Bool
+  ) {
     self.overlay = overlay
     self.service = service
     self.host = host
     self.port = port
     self.logger = logger
+    self.intercept = intercept
   }
 
   /// Hosts until cancelled or until the service group shuts down. Connections in progress go on to their end.
   public func run() async throws {
-    let (host, port, service, logger) = (self.host, self.port, self.service, self.logger)
+    let (host, port, service, logger, intercept) = (self.host, self.port, self.service, self.logger, self.intercept)
     let hosting = try await overlay.host(service) { dial in
+      guard !intercept(dial) else { return }
       Self.connect(dial, host, port, service, logger)
     }
     logger.info("service hosted", metadata: ["service": "\(service)", "server": "\(host):\(port)"])

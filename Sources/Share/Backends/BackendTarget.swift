@@ -1,4 +1,5 @@
 import Foundation
+public import SwiftletShare
 import Transport
 
 /// What is to be shared, as people write it: a directory, a port, an address, a URL.
@@ -37,6 +38,14 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
       throw Unclear(description: "'\(text)' is neither a directory nor a server; give a directory, a port, host:port, or a URL")
     }
     return .server(isTLS: isTLS ?? (parts.port == 443), host: parts.host, port: parts.port)
+  }
+
+  /// What serves it where nobody says.
+  public var defaultMode: ShareOptions.Backend {
+    switch self {
+    case .directory: .web
+    case .server: .proxy
+    }
   }
 
   public var description: String {

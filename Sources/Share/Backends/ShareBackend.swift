@@ -41,7 +41,7 @@ public final class ShareBackend: Sendable {
 
   private init(_ stopping: @escaping @Sendable () async -> Void) { self.stopping = stopping }
 
-  /// Offers no more. Connections of HTTP end too: a frontend would go on using them for the next visitor.
+  /// Offers no more. Connections in progress end too, but for those of a tcpTunnel: a frontend would go on using them for the next visitor.
   public func stop() async { await stopping() }
 
   /// Serves a share until `stop`. Returns when the first router took the offer.
@@ -58,31 +58,36 @@ public final class ShareBackend: Sendable {
       let authority = (host.contains(":") ? "[\(host)]" : host) + (port == (isTLS ? 443 : 80) ? "" : ":\(port)")
       let judge = judge(connect, authority, options)
       let pool = UpstreamPool()
-      return try await http(share, overlay) { channel, remote in
+      return try await channels(share, overlay) { channel, remote in
         try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: false, pool: pool, judge: judge, observer: options.observer)
       }
     case (.web, .directory(let path)?):
       let site = try FileSite(root: path)
-      return try await http(share, overlay) { channel, remote in
+      return try await channels(share, overlay) { channel, remote in
         try site.configure(channel, remoteAddress: remote, observer: options.observer)
       }
     case (.drive, .directory(let path)?):
       let site = try WebDAVSite(root: path)
-      return try await http(share, overlay) { channel, remote in
+      return try await channels(share, overlay) { channel, remote in
         try site.configure(channel, remoteAddress: remote, observer: options.observer)
       }
     case (.tcpTunnel, .server(_, let host, let port)?):
-      let tunnel = HostTunnel(overlay: overlay, service: share.token, host: host, port: port, logger: logger)
+      let tunnel = HostTunnel(overlay: overlay, service: share.token, host: host, port: port, logger: logger) { dial in
+        guard let nonce = PathProof.nonce(dial.caller.appData) else { return false }
+        if let connection = dial.accept() {
+          connection.write(ByteBuffer(bytes: nonce))
+          connection.flush()
+          connection.finish()
+        }
+        return true
+      }
       let task = Task { try await tunnel.run() }
       return ShareBackend {
         task.cancel()
         _ = await task.result
       }
     case (.socks, _):
-      let server = try await overlay.serve(share.token) { channel, _ in
-        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(SocksServerHandler(), name: SocksServerHandler.name) }
-      }
-      return ShareBackend { await server.close() }
+      return try await channels(share, overlay) { channel, _ in try channel.pipeline.syncOperations.addHandler(SocksServerHandler()) }
     case (.proxy, _): throw Mismatch(description: "the mode proxy needs a server: a port, host:port, or a URL")
     case (.web, _): throw Mismatch(description: "the mode web needs a directory")
     case (.drive, _): throw Mismatch(description: "the mode drive needs a directory")
@@ -92,14 +97,20 @@ public final class ShareBackend: Sendable {
     }
   }
 
-  private static func http(
+  private static func channels(
     _ share: Share, _ overlay: Overlay, _ configure: @escaping @Sendable (any Channel, String) throws -> Void
   ) async throws -> ShareBackend {
     let open = NIOLockedValueBox<[ObjectIdentifier: any Channel]>([:])
     let server = try await overlay.serve(share.token) { channel, caller in
       open.withLockedValue { $0[ObjectIdentifier(channel)] = channel }
       channel.closeFuture.whenComplete { _ in open.withLockedValue { $0[ObjectIdentifier(channel)] = nil } }
-      return channel.eventLoop.makeCompletedFuture { try configure(channel, caller?.identityName ?? caller?.claimedName ?? "") }
+      return channel.eventLoop.makeCompletedFuture {
+        if let nonce = PathProof.nonce(caller?.appData) {
+          try channel.pipeline.syncOperations.addHandler(PathProof.Responder(nonce))
+        } else {
+          try configure(channel, caller?.identityName ?? caller?.claimedName ?? "")
+        }
+      }
     }
     return ShareBackend {
       await server.close()

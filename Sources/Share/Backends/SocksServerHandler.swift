@@ -7,7 +7,6 @@ final class SocksServerHandler: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
-  static let name = "socks"
   /// Greeting, or request with the longest name.
   private static let limit = 512
 

@@ -9,7 +9,7 @@ import Synchronization
 ///
 /// Make one with ``Overlay/channel(to:options:on:initializer:)`` or ``Overlay/serve(_:options:initializer:)``.
 // Unchecked: everything but the two atomics is touched on `eventLoop` only, which NIO guarantees for all calls of `ChannelCore` and the connection for those of
-// its delegate.
+// its delegate; what any thread may read (`pipeline`, `closeFuture`) is set in the initialiser and never again.
 public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelegate, @unchecked Sendable {
   private static let defaultWaterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 512 * 1024, high: 1024 * 1024)
 
@@ -44,7 +44,7 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
     _ connection: OverlayConnection, _ initializer: @Sendable (any Channel) -> EventLoopFuture<Void>
   ) -> EventLoopFuture<any Channel> {
     let channel = OverlayChannel(connection)
-    let opened = initializer(channel)
+    let opened = initializer(channel).hop(to: channel.eventLoop)
     opened.assumeIsolated().whenComplete { result in
       if case .failure(let error) = result { channel.end(error) } else { channel.activate() }
     }
@@ -100,6 +100,11 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
       let before = autoRead
       autoRead = value
       if value, !before, isActive { pipeline.read() }
+      if !value {
+        // As sockets do: what was asked for is not wanted any more.
+        wantsRead = false
+        connection.setReading(false)
+      }
     case (is ChannelOptions.Types.AllowRemoteHalfClosureOption, let value as Bool): allowsHalfClosure = value
     case (is ChannelOptions.Types.WriteBufferWaterMarkOption, let value as ChannelOptions.Types.WriteBufferWaterMark): waterMark = value
     default: throw ChannelError.operationUnsupported
@@ -149,14 +154,22 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
   public func flush0() {
     guard !isClosed, !pending.isEmpty else { return }
     handOver()
-    change(writable: connection.isWritable)
+    guard !isClosed else { return }
+    change(writable: mayWrite)
   }
+
+  private var mayWrite: Bool { connection.isWritable && pendingBytes <= waterMark.high }
 
   /// Gives everything that was written to the connection, in one flush. The promises' callbacks may write again.
   private func handOver() {
     let writes = pending
     pending = []
     pendingBytes = 0
+    // A connection that broke tells so when its reader has taken what came before; until then nothing can be sent.
+    guard connection.isOpen else {
+      for write in writes { write.promise?.fail(ChannelError.ioOnClosedChannel) }
+      return
+    }
     for write in writes { connection.write(write.bytes) }
     connection.flush()
     for write in writes { write.promise?.succeed() }
@@ -189,6 +202,7 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
       handOver()
       connection.finish()
       promise?.succeed()
+      guard !isClosed else { return }
       pipeline.fireUserInboundEventTriggered(ChannelEvent.outputClosed)
       closeIfDone()
     case .input: promise?.fail(ChannelError.operationUnsupported)
@@ -232,18 +246,20 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
     wantsRead = false
     connection.setReading(false)
     pipeline.fireChannelRead(bytes)
+    guard !isClosed else { return }
     pipeline.fireChannelReadComplete()
     if autoRead, !isClosed { pipeline.read() }
   }
 
   package func receivedEnd() {
+    guard !isClosed else { return }
     inputEnded = true
     guard allowsHalfClosure else { return close0(error: ChannelError.eof, mode: .all, promise: nil) }
     pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
     closeIfDone()
   }
 
-  package func becameWritable() { change(writable: connection.isWritable) }
+  package func becameWritable() { if !isClosed { change(writable: mayWrite) } }
 
   package func closed(_ error: OverlayError?) { end(error) }
 }

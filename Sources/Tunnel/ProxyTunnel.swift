@@ -13,12 +13,16 @@ public final class ProxyTunnel: Service {
   private let host: String
   private let port: Int
   private let logger: Logger
+  private let connectionLimit: Int
   private let bound = NIOLockedValueBox<(any Channel)?>(nil)
+  private let connections = NIOLockedValueBox(0)
 
   /// - Parameters:
   ///   - host: local address to listen on.
   ///   - port: 0 picks a free one; `start` tells which.
-  public init(overlay: Overlay, service: String, host: String, port: Int, logger: Logger) {
+  ///   - connectionLimit: connections at the same time; further ones are closed at once.
+  public init(overlay: Overlay, service: String, host: String, port: Int, logger: Logger, connectionLimit: Int = .max) {
+    self.connectionLimit = connectionLimit
     self.overlay = overlay
     self.service = service
     self.host = host
@@ -35,8 +39,14 @@ public final class ProxyTunnel: Service {
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelOption(.backlog, value: 1024)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .childChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
+      .childChannelInitializer { [connections, connectionLimit] channel in
+        let isWelcome = connections.withLockedValue { count in
+          count += 1
+          return count <= connectionLimit
+        }
+        channel.closeFuture.whenComplete { _ in connections.withLockedValue { $0 -= 1 } }
+        guard isWelcome else { return channel.eventLoop.makeFailedFuture(OverlayError.closed) }
+        return channel.eventLoop.makeCompletedFuture {
           Self.connect(try Splice.install(on: channel), on: channel.eventLoop, overlay, service, logger)
         }
       }

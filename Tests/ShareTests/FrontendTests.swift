@@ -201,6 +201,31 @@ struct FrontendTests {
     await bench.stop()
   }
 
+  @Test("a public TCP share has a port of the pool, until it ends; without a pool there are none")
+  func tcpPort() async throws {
+    // A port that was free a moment ago.
+    let probe = try await Self.mirror()
+    let port = try #require(probe.localAddress?.port)
+    try await probe.close()
+    let bench = try await ShareBench.start { $0.tcpPorts = port...port }
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let server = try await Self.mirror()
+    try await sharer.session.withShare(ShareOptions(.public, backend: .tcpTunnel)) { share in
+      #expect(share.urls == ["tcp://share.localhost:\(port)"])
+      let backend = try await ShareBackend.start(
+        share, mode: .tcpTunnel, target: .server(isTLS: false, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+        overlay: sharer.session.overlay(), logger: bench.network.logger)
+      try await Network.wait("the port answers") { (try? Self.curl("http://127.0.0.1:\(port)/through"))?.contains("path: /through") == true }
+      // The pool is used up.
+      await #expect(throws: ShareError.self) { _ = try await sharer.session.create(ShareOptions(.public, backend: .tcpTunnel)) }
+      await backend.stop()
+    }
+    try await Network.wait("the port is closed") { (try? Self.curl("http://127.0.0.1:\(port)/")) == nil }
+    try await server.close()
+    await sharer.session.close()
+    await bench.stop()
+  }
+
   @Test("an interstitial stands before a browser's first look, and only there")
   func interstitial() async throws {
     let bench = try await ShareBench.start { $0.interstitial = true }

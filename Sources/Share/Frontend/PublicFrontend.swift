@@ -31,12 +31,15 @@ final class PublicFrontend: ConnectionAcceptor {
   }
 
   /// Takes the identity to dial with. The controller is asked at the first request: it may not serve yet.
-  func use(_ identity: IdentityFile) {
+  func use(_ identity: IdentityFile) async {
     let logger = logger
-    overlay.withLockedValue { $0 = Task { try await Overlay(identity: identity, options: .init(logger: logger)) } }
+    let task = Task { try await Overlay(identity: identity, options: .init(logger: logger)) }
+    overlay.withLockedValue { $0 = task }
+    await desk.ports.use(task)
   }
 
   func close() async {
+    await desk.ports.close()
     let task = overlay.withLockedValue { $0 }
     if let overlay = try? await task?.value { await overlay.close() }
   }

@@ -42,6 +42,8 @@ public struct ShareConfiguration: Sendable {
   public var invitesNeedToken = false
   /// Frontends of upstream check basic authentication from the service's config, where passwords stand in clear; ours keep hashes.
   public var upstreamFrontends = false
+  /// Ports for public TCP shares; nil allows none.
+  public var tcpPorts: ClosedRange<Int>?
   /// A warning page before a visitor's first look at someone's share.
   public var interstitial = false
 

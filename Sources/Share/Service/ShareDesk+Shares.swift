@@ -40,10 +40,15 @@ extension ShareDesk {
   }
 
   func createShare(_ accountID: String, _ order: ShareOrder) async throws -> MadeShare {
-    guard order.mode == .private || order.backendMode.isHTTP else {
+    let tcpPorts = order.mode == .public && order.backendMode == .tcpTunnel ? configuration.tcpPorts : nil
+    guard order.mode == .private || order.backendMode.isHTTP || tcpPorts != nil else {
       throw ShareRefusal(
         422, "a public share is reached over HTTP, which \(order.backendMode.rawValue) does not speak; make it private, or use another backend mode")
     }
+    guard tcpPorts == nil || (order.scheme == "none" && order.names.isEmpty) else {
+      throw ShareRefusal(422, "a public TCP share has a port: neither a name nor basic authentication is possible")
+    }
+    let zone = configuration.zone
     let gate = try await gate(order)
     let token = order.token.isEmpty ? ShareTokens.share() : order.token
     guard ShareTokens.isLabel(token, lengths: 3...32, dash: order.frontends == nil) else {
@@ -92,7 +97,20 @@ extension ShareDesk {
         name: order.frontends == nil ? "\(order.environment)-\(token)-serp" : token, service: row.serviceId, tags: tags)
 
       var made: [(shown: String, url: String)] = []
-      if order.mode == .public {
+      if let tcpPorts {
+        let taken = Set(try store.all(ShareRow.self).compactMap(\.publicPort))
+        guard let port = tcpPorts.first(where: { !taken.contains($0) }) else {
+          throw ShareRefusal(409, "all \(tcpPorts.count) ports for public TCP shares are in use; try again later, or make the share private")
+        }
+        guard let frontend = try store.named(ShareFrontend.self, Self.defaultName) else {
+          throw ShareRefusal.notFound("frontend \(Self.defaultName)")
+        }
+        row.publicPort = port
+        row.dialPolicyId = try change.createServicePolicy(
+          name: prefix + "-dial", type: .dial, identities: [frontend.zId], service: row.serviceId, tags: tags)
+        made = [("\(zone):\(port)", "tcp://\(zone):\(port)")]
+        row.endpoints = made.map(\.shown)
+      } else if order.mode == .public {
         for selection in order.names {
           let name = ShareName.unique(selection.namespace.isEmpty ? Self.defaultName : selection.namespace, selection.name)
           guard let old = try store.named(ShareName.self, name).flatMap({ try store.named(ShareRow.self, $0.shareToken) }) else { continue }

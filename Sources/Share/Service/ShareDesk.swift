@@ -20,6 +20,7 @@ final class ShareDesk: Sendable {
   let configuration: ShareConfiguration
   let directory = ShareDirectory()
   let traffic = TrafficMeter()
+  let ports: PortPool
   let passwords: PasswordHasher
   let logger: Logger
   /// Of the frontend, once it is bound: a configured 0 picks a free one.
@@ -31,6 +32,7 @@ final class ShareDesk: Sendable {
     self.configuration = configuration
     self.logger = logger
     publicPort = NIOLockedValueBox(configuration.frontend.port)
+    ports = PortPool(host: configuration.frontend.host, logger: logger)
     passwords = try PasswordHasher()
   }
 
@@ -95,16 +97,18 @@ final class ShareDesk: Sendable {
 
   /// Brings the directory up to date with what the store says of a share.
   func refresh(_ token: String) async throws {
-    let (version, hosts, route) = try await network.read { reader -> (UInt64, [String], ShareRoute?) in
+    let (version, hosts, route, port) = try await network.read { reader -> (UInt64, [String], ShareRoute?, Int?) in
       let version = try reader.currentIndex()
-      guard let share = try reader.named(ShareRow.self, token), share.mode == .public else { return (version, [], nil) }
+      guard let share = try reader.named(ShareRow.self, token), share.mode == .public else { return (version, [], nil, nil) }
+      if let port = share.publicPort { return (version, [], nil, port) }
       let hosts = try reader.all(ShareName.self, field: "shareToken", equals: token).compactMap { name in
         try reader.get(ShareNamespace.self, name.namespace).map { (name.name + "." + $0.name).lowercased() }
       }
       return (
-        version, hosts, ShareRoute(token: token, backendMode: share.backendMode, gate: share.gate, interstitial: share.interstitial)
+        version, hosts, ShareRoute(token: token, backendMode: share.backendMode, gate: share.gate, interstitial: share.interstitial), nil
       )
     }
+    await ports.set(token, port: port)
     directory.replace(token, hosts: hosts, with: route, version: version)
   }
 

@@ -122,6 +122,8 @@ struct ShareRow: Entity {
   var frontendSelection = ""
   /// As the API shows them.
   var endpoints: [String] = []
+  /// Of a public TCP share: its port in the operator's pool.
+  var publicPort: Int?
   /// Entities of the network that go with it.
   var serviceId: String
   var configId: String

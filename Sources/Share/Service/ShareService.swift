@@ -57,7 +57,7 @@ public final class ShareService: Service {
     if let bound = bound.withLockedValue({ $0 }) { return bound }
     let addresses = (api: try await listeners.api.start(), frontend: try await listeners.frontend.start())
     desk.publicPort.withLockedValue { $0 = addresses.frontend.port ?? desk.configuration.frontend.port }
-    frontend.use(try await desk.open())
+    await frontend.use(try await desk.open())
     bound.withLockedValue { $0 = addresses }
     return addresses
   }

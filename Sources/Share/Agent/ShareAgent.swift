@@ -69,8 +69,8 @@ public actor ShareAgent: Service {
     for entry in configuration.accesses { begin(Status(label: entry.token, kind: "access")) }
     await cancelWhenGracefulShutdown {
       await withDiscardingTaskGroup { group in
-        for entry in self.configuration.shares { group.addTask { await self.keep(entry) } }
-        for entry in self.configuration.accesses { group.addTask { await self.keep(entry) } }
+        for entry in self.configuration.shares { group.addTask { await self.keepShare(entry) } }
+        for entry in self.configuration.accesses { group.addTask { await self.keepAccess(entry) } }
       }
     }
     try? FileManager.default.removeItem(atPath: statusPath)
@@ -100,23 +100,29 @@ public actor ShareAgent: Service {
     rename(temporary, statusPath)
   }
 
-  // MARK: Shares
-
-  private func keep(_ entry: AgentConfiguration.ShareEntry) async {
+  /// Serves an entry again and again, until cancelled.
+  /// - Parameter serve: returns when cancelled, throws when the entry cannot be reached; calls its argument at each proof.
+  private func keep(_ kind: String, _ label: String, _ serve: (() -> Void) async throws -> Void) async {
     var backoff = Backoff(minimum: .milliseconds(500), maximum: .seconds(30))
     var random = SystemRandomNumberGenerator()
     while !Task.isCancelled {
       do {
-        try await serve(entry) { backoff.reset() }
+        try await serve { backoff.reset() }
       } catch {
         if Task.isCancelled { return }
-        change("share", entry.label) {
+        change(kind, label) {
           $0.phase = .failing
           $0.error = "\(error)"
         }
       }
       try? await Task.sleep(backoff.next(using: &random))
     }
+  }
+
+  // MARK: Shares
+
+  private func keepShare(_ entry: AgentConfiguration.ShareEntry) async {
+    await keep("share", entry.label) { try await self.serve(entry, proven: $0) }
   }
 
   /// Makes the share and serves it until it cannot be reached any more.
@@ -177,21 +183,8 @@ public actor ShareAgent: Service {
 
   // MARK: Accesses
 
-  private func keep(_ entry: AgentConfiguration.AccessEntry) async {
-    var backoff = Backoff(minimum: .milliseconds(500), maximum: .seconds(30))
-    var random = SystemRandomNumberGenerator()
-    while !Task.isCancelled {
-      do {
-        try await serve(entry) { backoff.reset() }
-      } catch {
-        if Task.isCancelled { return }
-        change("access", entry.token) {
-          $0.phase = .failing
-          $0.error = "\(error)"
-        }
-      }
-      try? await Task.sleep(backoff.next(using: &random))
-    }
+  private func keepAccess(_ entry: AgentConfiguration.AccessEntry) async {
+    await keep("access", entry.token) { try await self.serve(entry, proven: $0) }
   }
 
   private func serve(_ entry: AgentConfiguration.AccessEntry, proven: () -> Void) async throws {

@@ -29,7 +29,7 @@ package final class OverlayConnection {
   }
 
   /// Plaintext bytes of one Data message: C SDKs take frames up to 32 KiB from a pool.
-  private static let chunkSize = 31 * 1024
+  package static let chunkSize = 31 * 1024
   /// Bytes that may wait for a delegate that does not read, before the channel stops reading too.
   private static let inboxLimit = 1024 * 1024
   /// Length of one header record with a u32: the conn id, and the flags where there are any.
@@ -42,6 +42,8 @@ package final class OverlayConnection {
   private var sealing = Sealing.plain
   private var opening = Opening.plain
   private var inbox = ByteBuffer()
+  /// Lengths of the messages in the inbox, where their boundaries mean something.
+  private var lengths: CircularBuffer<Int>?
   private var isReading = true
   private var endArrived = false
   private var endDelivered = false
@@ -53,6 +55,12 @@ package final class OverlayConnection {
     self.channel = channel
     self.connID = connID
     eventLoop = channel.eventLoop
+  }
+
+  /// From here on each message of the peer is delivered by itself: datagrams travel so. What came before it counts as one.
+  package func keepBoundaries() {
+    lengths = []
+    if inbox.readableBytes > 0 { lengths?.append(inbox.readableBytes) }
   }
 
   /// Sets who gets the bytes, and hands over what came already. The delegate is held weakly: it owns the connection.
@@ -178,18 +186,26 @@ package final class OverlayConnection {
       }
       if let failure { throw failure }
     }
-    guard flags.contains(.multipartMessage) else { return }
+    let written = inbox.writerIndex - start
+    guard flags.contains(.multipartMessage) else {
+      if written > 0 { lengths?.append(written) }
+      return
+    }
     var failure: SealedStreamError?
     var length = 0
-    let written = inbox.writerIndex - start
+    var parts: [Int] = []
+    let wantsParts = lengths != nil
     inbox.moveWriterIndex(to: start)
     inbox.withUnsafeMutableWritableBytes { bytes in
+      let plaintext = UnsafeMutableRawBufferPointer(rebasing: bytes[..<written])
       do throws(SealedStreamError) {
-        length = try Multipart.joinInPlace(UnsafeMutableRawBufferPointer(rebasing: bytes[..<written]))
+        if wantsParts { parts = try Multipart.ranges(of: UnsafeRawBufferPointer(plaintext)).map(\.count).filter { $0 > 0 } }
+        length = try Multipart.joinInPlace(plaintext)
       } catch { failure = error }
     }
     if let failure { throw failure }
     inbox.moveWriterIndex(forwardBy: length)
+    lengths?.append(contentsOf: parts)
   }
 
   /// Hands over what a burst brought. - Returns: whether the channel may go on reading as far as this connection is concerned.
@@ -197,7 +213,13 @@ package final class OverlayConnection {
   func deliver() -> Bool {
     isDirty = false
     guard let delegate else { return inbox.readableBytes < Self.inboxLimit }
-    if isReading, inbox.readableBytes > 0 {
+    if lengths != nil {
+      while isReading, self.delegate != nil, let length = lengths?.popFirst() {
+        if let message = inbox.readSlice(length: length) { delegate.received(message) }
+      }
+      if inbox.readableBytes == 0 { inbox = ByteBuffer() } else { inbox.discardReadBytes() }
+      if inbox.readableBytes < Self.inboxLimit { channel?.resume(connID) }
+    } else if isReading, inbox.readableBytes > 0 {
       let batch = inbox
       inbox = ByteBuffer()
       channel?.resume(connID)

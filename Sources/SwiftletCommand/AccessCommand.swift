@@ -58,11 +58,11 @@ private struct AccessRun: Service {
     let access = try await session.access(token)
     let result: Result<Void, any Error>
     do {
-      if access.backend == .udpTunnel { throw CommandFailure("this version cannot carry the datagrams of a udpTunnel share") }
-      let tunnel = ProxyTunnel(overlay: try await session.overlay(), service: token, host: host, port: port, logger: logger)
+      let transport: TunnelTransport = access.backend == .udpTunnel ? .udp : .tcp
+      let tunnel = ProxyTunnel(overlay: try await session.overlay(), service: token, host: host, port: port, transport: transport, logger: logger)
       let address = try await tunnel.start()
       try await session.update(access, bindAddress: address.text)
-      let scheme = [.proxy, .web, .drive, .caddy].contains(access.backend) ? "http" : "tcp"
+      let scheme = [.proxy, .web, .drive, .caddy].contains(access.backend) ? "http" : transport.rawValue
       Terminal.output.line(Terminal.output.styled("\(scheme)://\(address.text)", .bold))
       Terminal.error.line("The share \(token) is here. Ctrl-C ends it.")
       try await tunnel.run()

@@ -12,10 +12,10 @@ import WebRelay
 struct ShareTargetOptions: ParsableArguments {
   @Option(
     name: .shortAndLong,
-    help: ArgumentHelp("What serves the share: proxy, web, drive, tcpTunnel or socks. Default: by the target.", valueName: "mode"),
+    help: ArgumentHelp("What serves the share: proxy, web, drive, tcpTunnel, udpTunnel or socks. Default: by the target.", valueName: "mode"),
     transform: { text in
       guard let mode = ShareOptions.Backend(rawValue: text) else {
-        throw ValidationError("'\(text)' is no mode; use proxy, web, drive, tcpTunnel or socks")
+        throw ValidationError("'\(text)' is no mode; use proxy, web, drive, tcpTunnel, udpTunnel or socks")
       }
       return mode
     })

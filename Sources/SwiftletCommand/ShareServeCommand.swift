@@ -51,6 +51,9 @@ struct ShareServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Ports for public TCP shares, such as 7000-7099. None without it.", valueName: "from-to"))
   var tcpPorts: String?
 
+  @Option(help: ArgumentHelp("Ports for public UDP shares. None without it.", valueName: "from-to"))
+  var udpPorts: String?
+
   @Option(help: ArgumentHelp("E-mail address of the first account.", valueName: "address"))
   var account = "admin@localhost"
 
@@ -69,13 +72,15 @@ struct ShareServeCommand: AsyncParsableCommand {
     for port in [port, routerPort, apiPort, frontendPort] {
       guard (0...65535).contains(port) else { throw ValidationError("\(port) is no port; give a number from 0 to 65535") }
     }
-    if tcpPorts != nil, portRange == nil { throw ValidationError("--tcp-ports is a range of ports from 1024 to 65535, such as 7000-7099") }
+    for (name, text) in [("--tcp-ports", tcpPorts), ("--udp-ports", udpPorts)] where text != nil && Self.range(text) == nil {
+      throw ValidationError("\(name) is a range of ports from 1024 to 65535, such as 7000-7099")
+    }
     guard !host.isEmpty, !zone.isEmpty else { throw ValidationError("--host and --zone must not be empty") }
     guard (cert == nil) == (key == nil) else { throw ValidationError("--cert and --key go together") }
   }
 
-  private var portRange: ClosedRange<Int>? {
-    let bounds = tcpPorts?.split(separator: "-").compactMap { Int($0) } ?? []
+  private static func range(_ text: String?) -> ClosedRange<Int>? {
+    let bounds = text?.split(separator: "-").compactMap { Int($0) } ?? []
     guard bounds.count == 2, (1024...65535).contains(bounds[0]), bounds[1] >= bounds[0], bounds[1] <= 65535 else { return nil }
     return bounds[0]...bounds[1]
   }
@@ -96,7 +101,8 @@ struct ShareServeCommand: AsyncParsableCommand {
       directory: directory + "/share", api: .init(host: address, port: apiPort, identity: try identity()),
       frontend: .init(host: address, port: frontendPort, identity: try identity()), zone: zone.lowercased())
     configuration.upstreamFrontends = upstreamFrontends
-    configuration.tcpPorts = portRange
+    configuration.tcpPorts = Self.range(tcpPorts)
+    configuration.udpPorts = Self.range(udpPorts)
     configuration.invitesOpen = openInvites
     configuration.interstitial = interstitial
     configuration.adminSecrets = [try adminSecret()]

@@ -12,6 +12,7 @@ public final class ProxyTunnel: Service {
   private let service: String
   private let host: String
   private let port: Int
+  private let transport: TunnelTransport
   private let logger: Logger
   private let connectionLimit: Int
   private let bound = NIOLockedValueBox<(any Channel)?>(nil)
@@ -20,8 +21,11 @@ public final class ProxyTunnel: Service {
   /// - Parameters:
   ///   - host: local address to listen on.
   ///   - port: 0 picks a free one; `start` tells which.
-  ///   - connectionLimit: connections at the same time; further ones are closed at once.
-  public init(overlay: Overlay, service: String, host: String, port: Int, logger: Logger, connectionLimit: Int = .max) {
+  ///   - connectionLimit: connections, or sources of datagrams, at the same time; further ones are closed at once.
+  public init(
+    overlay: Overlay, service: String, host: String, port: Int, transport: TunnelTransport = .tcp, logger: Logger, connectionLimit: Int = 65536
+  ) {
+    self.transport = transport
     self.connectionLimit = connectionLimit
     self.overlay = overlay
     self.service = service
@@ -34,8 +38,20 @@ public final class ProxyTunnel: Service {
   @discardableResult
   public func start() async throws -> SocketAddress {
     if let channel = bound.withLockedValue({ $0 }), let address = channel.localAddress { return address }
+    let channel =
+      switch transport {
+      case .tcp: try await listen()
+      case .udp: try await receive()
+      }
+    bound.withLockedValue { $0 = channel }
+    guard let address = channel.localAddress else { throw OverlayError.closed }
+    logger.info("proxy listens", metadata: ["service": "\(service)", "transport": "\(transport.rawValue)", "address": "\(address.text)"])
+    return address
+  }
+
+  private func listen() async throws -> any Channel {
     let (overlay, service, logger) = (self.overlay, self.service, self.logger)
-    let channel = try await ServerBootstrap(group: overlay.group)
+    return try await ServerBootstrap(group: overlay.group)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelOption(.backlog, value: 1024)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -51,10 +67,19 @@ public final class ProxyTunnel: Service {
         }
       }
       .bind(host: host, port: port).get()
-    bound.withLockedValue { $0 = channel }
-    guard let address = channel.localAddress else { throw OverlayError.closed }
-    logger.info("proxy listens", metadata: ["service": "\(service)", "address": "\(address.text)"])
-    return address
+  }
+
+  private func receive() async throws -> any Channel {
+    let (overlay, service, logger, limit) = (self.overlay, self.service, self.logger, connectionLimit)
+    return try await DatagramBootstrap(group: overlay.group)
+      .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 64 * 1024))
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(
+            DatagramListener(overlay: overlay, service: service, flowLimit: limit, logger: logger))
+        }
+      }
+      .bind(host: host, port: port).get()
   }
 
   /// Dials for one local connection, on its event loop. The task ends with the dial's own time limit.

@@ -9,6 +9,7 @@ import NetworkFixture
 import Swiftlet
 import SwiftletShare
 import Testing
+import Tunnel
 import WebRelay
 
 @testable import Share
@@ -81,7 +82,7 @@ struct FrontendTests {
     let sealed = options
     let url = try await sharer.session.withShare(ShareOptions(.public, backend: .proxy, target: "mirror")) { share in
       let backend = try await ShareBackend.start(
-        share, mode: .proxy, target: .server(isTLS: false, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+        share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
         overlay: sharer.session.overlay(), options: sealed, logger: bench.network.logger)
       let url = try #require(share.urls.first)
       let seen = try Self.curl(
@@ -127,7 +128,7 @@ struct FrontendTests {
     options.basicUsers = [("eve", "open: sesame"), ("adam", "apple")]
     try await sharer.session.withShare(options) { share in
       let backend = try await ShareBackend.start(
-        share, mode: .proxy, target: .server(isTLS: false, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+        share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
         overlay: sharer.session.overlay(), logger: bench.network.logger)
       let url = try #require(share.urls.first)
       let asked = try Self.curl("--include", url)
@@ -213,7 +214,7 @@ struct FrontendTests {
     try await sharer.session.withShare(ShareOptions(.public, backend: .tcpTunnel)) { share in
       #expect(share.urls == ["tcp://share.localhost:\(port)"])
       let backend = try await ShareBackend.start(
-        share, mode: .tcpTunnel, target: .server(isTLS: false, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+        share, mode: .tcpTunnel, target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
         overlay: sharer.session.overlay(), logger: bench.network.logger)
       try await Network.wait("the port answers") { (try? Self.curl("http://127.0.0.1:\(port)/through"))?.contains("path: /through") == true }
       // The pool is used up.
@@ -226,6 +227,108 @@ struct FrontendTests {
     await bench.stop()
   }
 
+  /// Sends every datagram back, with its length in front; a datagram `burst` gets twenty answers.
+  private final class DatagramMirror: ChannelInboundHandler, Sendable {
+    typealias InboundIn = AddressedEnvelope<ByteBuffer>
+    typealias OutboundOut = AddressedEnvelope<ByteBuffer>
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+      let envelope = unwrapInboundIn(data)
+      let isBurst = String(buffer: envelope.data) == "burst"
+      for index in 0..<(isBurst ? 20 : 1) {
+        var answer = ByteBuffer(string: isBurst ? "\(index):" : "\(envelope.data.readableBytes):")
+        answer.writeImmutableBuffer(envelope.data)
+        context.write(wrapOutboundOut(AddressedEnvelope(remoteAddress: envelope.remoteAddress, data: answer)), promise: nil)
+      }
+      context.flush()
+    }
+  }
+
+  /// Sends datagrams from a socket of its own, one after the other's answers.
+  private static func exchange(port: Int, _ texts: [(send: String, answers: Int)]) async throws -> [String] {
+    // On a thread that may wait.
+    try await withCheckedThrowingContinuation { continuation in
+      Thread.detachNewThread { continuation.resume(with: Result { try blockingExchange(port: port, texts) }) }
+    }
+  }
+
+  private static func blockingExchange(port: Int, _ texts: [(send: String, answers: Int)]) throws -> [String] {
+    let socket = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+    defer { Foundation.close(socket) }
+    var patience = timeval(tv_sec: 10, tv_usec: 0)
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+    try SocketAddress(ipAddress: "127.0.0.1", port: port).withSockAddr { address, size in
+      guard connect(socket, address, socklen_t(size)) == 0 else { throw Network.Failure("connect: \(errno)") }
+    }
+    var answers: [String] = []
+    for (text, count) in texts {
+      _ = text.withCString { Foundation.send(socket, $0, strlen($0), 0) }
+      for _ in 0..<count {
+        var bytes = [UInt8](repeating: 0, count: 65536)
+        let length = recv(socket, &bytes, bytes.count, 0)
+        guard length >= 0 else { throw Network.Failure("no answer to \(text.prefix(20)): \(errno)") }
+        answers.append(String(decoding: bytes[..<length], as: UTF8.self))
+      }
+    }
+    return answers
+  }
+
+  @Test("datagrams keep their boundaries, through an access and through a public port; each source has a flow of its own")
+  func datagrams() async throws {
+    let probe = try await DatagramBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(host: "127.0.0.1", port: 0).get()
+    let port = try #require(probe.localAddress?.port)
+    try await probe.close()
+    let bench = try await ShareBench.start { $0.udpPorts = port...port }
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let server = try await DatagramBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 64 * 1024))
+      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(DatagramMirror()) } }
+      .bind(host: "127.0.0.1", port: 0).get()
+    let target = try BackendTarget.recognise("udp://127.0.0.1:\(server.localAddress?.port ?? 0)")
+    #expect(target.defaultMode == .udpTunnel)
+    let long = String(repeating: "x", count: 16 * 1024)
+    let talk: [(send: String, answers: Int)] = [("one", 1), (long, 1), ("burst", 20), ("four", 1)]
+    let expected = ["3:one", "16384:" + long] + (0..<20).map { "\($0):burst" } + ["4:four"]
+
+    let isPublic = ShareOptions(.public, backend: .udpTunnel)
+    try await sharer.session.withShare(isPublic) { share in
+      #expect(share.urls == ["udp://share.localhost:\(port)"])
+      let backend = try await ShareBackend.start(
+        share, mode: .udpTunnel, target: target, overlay: sharer.session.overlay(), logger: bench.network.logger)
+      try await Network.wait("the port answers") { (try? await Self.exchange(port: port, [("hello", 1)])) == ["5:hello"] }
+      let isRight = try await Self.exchange(port: port, talk) == expected
+      #expect(isRight)
+      await backend.stop()
+    }
+
+    try await sharer.session.withShare(ShareOptions(.private, backend: .udpTunnel)) { share in
+      let backend = try await ShareBackend.start(
+        share, mode: .udpTunnel, target: target, overlay: sharer.session.overlay(), logger: bench.network.logger)
+      try await sharer.session.withAccess(share.token) { access in
+        #expect(access.backend == .udpTunnel)
+        let tunnel = ProxyTunnel(
+          overlay: try await sharer.session.overlay(), service: share.token, host: "127.0.0.1", port: 0, transport: .udp, logger: bench.network.logger
+        )
+        let local = try #require(try await tunnel.start().port)
+        let running = Task { try await tunnel.run() }
+        try await withThrowingTaskGroup(of: [String].self) { group in
+          for _ in 0..<4 { group.addTask { try await Self.exchange(port: local, talk) } }
+          for try await answers in group {
+            let isRight = answers == expected
+            #expect(isRight)
+          }
+        }
+        try await PathProof.run(share.token, overlay: sharer.session.overlay())
+        running.cancel()
+        _ = await running.result
+      }
+      await backend.stop()
+    }
+    try await server.close()
+    await sharer.session.close()
+    await bench.stop()
+  }
+
   @Test("an interstitial stands before a browser's first look, and only there")
   func interstitial() async throws {
     let bench = try await ShareBench.start { $0.interstitial = true }
@@ -233,7 +336,7 @@ struct FrontendTests {
     let server = try await Self.mirror()
     try await sharer.session.withShare(ShareOptions(.public, backend: .proxy)) { share in
       let backend = try await ShareBackend.start(
-        share, mode: .proxy, target: .server(isTLS: false, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+        share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
         overlay: sharer.session.overlay(), logger: bench.network.logger)
       let url = try #require(share.urls.first)
       let browser = "Mozilla/5.0 (X11)"

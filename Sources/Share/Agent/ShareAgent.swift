@@ -192,7 +192,9 @@ public actor ShareAgent: Service {
     let result: Result<Void, any Error>
     do {
       let overlay = try await session.overlay()
-      let tunnel = ProxyTunnel(overlay: overlay, service: entry.token, host: entry.host, port: entry.port, logger: logger)
+      let tunnel = ProxyTunnel(
+        overlay: overlay, service: entry.token, host: entry.host, port: entry.port, transport: access.backend == .udpTunnel ? .udp : .tcp,
+        logger: logger)
       let address = try await tunnel.start()
       try await session.update(access, bindAddress: address.text)
       change("access", entry.token) { $0.places = [address.text] }

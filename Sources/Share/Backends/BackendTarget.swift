@@ -4,8 +4,10 @@ import Transport
 
 /// What is to be shared, as people write it: a directory, a port, an address, a URL.
 public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
+  public enum Scheme: String, Sendable { case http, https, tcp, udp }
+
   case directory(String)
-  case server(isTLS: Bool, host: String, port: Int)
+  case server(Scheme, host: String, port: Int)
 
   public struct Unclear: Error, CustomStringConvertible {
     public let description: String
@@ -15,17 +17,17 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
   public static func recognise(_ text: String) throws -> BackendTarget {
     if let port = Int(text) {
       guard (1...65535).contains(port) else { throw Unclear(description: "\(port) is no port; give a number from 1 to 65535") }
-      return .server(isTLS: port == 443, host: "127.0.0.1", port: port)
+      return .server(port == 443 ? .https : .http, host: "127.0.0.1", port: port)
     }
     var rest = text[...]
-    var isTLS: Bool?
-    for (scheme, secure) in [("http://", false), ("https://", true), ("tcp://", false)] where text.lowercased().hasPrefix(scheme) {
-      rest = text.dropFirst(scheme.count)
-      isTLS = secure
+    var scheme: Scheme?
+    if let mark = text.range(of: "://"), let known = Scheme(rawValue: text[..<mark.lowerBound].lowercased()) {
+      rest = text[mark.upperBound...]
+      scheme = known
     }
     var isDirectory: ObjCBool = false
     let path = NSString(string: text).expandingTildeInPath
-    if isTLS == nil, FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) {
+    if scheme == nil, FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) {
       guard isDirectory.boolValue else { throw Unclear(description: "\(text) is a file; share the directory it is in") }
       return .directory(URL(fileURLWithPath: path).standardizedFileURL.path)
     }
@@ -34,16 +36,18 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
       guard rest[slash...] == "/" else { throw Unclear(description: "a path below a server cannot be shared; give \(text.prefix(upTo: slash))") }
       rest = rest[..<slash]
     }
-    guard let parts = PeerAddress.split(rest, defaultPort: isTLS == nil ? 0 : isTLS == true ? 443 : 80), parts.port > 0 else {
+    guard let parts = PeerAddress.split(rest, defaultPort: scheme?.defaultPort ?? 0), parts.port > 0 else {
       throw Unclear(description: "'\(text)' is neither a directory nor a server; give a directory, a port, host:port, or a URL")
     }
-    return .server(isTLS: isTLS ?? (parts.port == 443), host: parts.host, port: parts.port)
+    return .server(scheme ?? (parts.port == 443 ? .https : .http), host: parts.host, port: parts.port)
   }
 
   /// What serves it where nobody says.
   public var defaultMode: ShareOptions.Backend {
     switch self {
     case .directory: .web
+    case .server(.tcp, _, _): .tcpTunnel
+    case .server(.udp, _, _): .udpTunnel
     case .server: .proxy
     }
   }
@@ -51,7 +55,18 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .directory(let path): path
-    case .server(let isTLS, let host, let port): "\(isTLS ? "https" : "http")://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+    case .server(let scheme, let host, let port): "\(scheme.rawValue)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+    }
+  }
+}
+
+extension BackendTarget.Scheme {
+  /// nil where the port has to be said.
+  var defaultPort: Int? {
+    switch self {
+    case .http: 80
+    case .https: 443
+    case .tcp, .udp: nil
     }
   }
 }

@@ -52,7 +52,8 @@ public final class ShareBackend: Sendable {
     _ share: Share, mode: ShareOptions.Backend, target: BackendTarget?, overlay: Overlay, options: BackendOptions = BackendOptions(), logger: Logger
   ) async throws -> ShareBackend {
     switch (mode, target) {
-    case (.proxy, .server(let isTLS, let host, let port)?):
+    case (.proxy, .server(let scheme, let host, let port)?):
+      let isTLS = scheme == .https
       let connect = try TCPConnector.make(
         host: host, port: port, security: isTLS ? options.insecure ? .insecure(name: host) : .verified(name: host) : .plain)
       let authority = (host.contains(":") ? "[\(host)]" : host) + (port == (isTLS ? 443 : 80) ? "" : ":\(port)")
@@ -71,8 +72,10 @@ public final class ShareBackend: Sendable {
       return try await channels(share, overlay) { channel, remote in
         try site.configure(channel, remoteAddress: remote, observer: options.observer)
       }
-    case (.tcpTunnel, .server(_, let host, let port)?):
-      let tunnel = HostTunnel(overlay: overlay, service: share.token, host: host, port: port, logger: logger) { dial in
+    case (.tcpTunnel, .server(_, let host, let port)?), (.udpTunnel, .server(_, let host, let port)?):
+      let tunnel = HostTunnel(
+        overlay: overlay, service: share.token, host: host, port: port, transport: mode == .udpTunnel ? .udp : .tcp, logger: logger
+      ) { dial in
         guard let nonce = PathProof.nonce(dial.caller.appData) else { return false }
         if let connection = dial.accept() {
           connection.write(ByteBuffer(bytes: nonce))
@@ -81,19 +84,16 @@ public final class ShareBackend: Sendable {
         }
         return true
       }
-      let task = Task { try await tunnel.run() }
-      return ShareBackend {
-        task.cancel()
-        _ = await task.result
-      }
+      try await tunnel.start()
+      return ShareBackend { await tunnel.stop() }
     case (.socks, _):
       return try await channels(share, overlay) { channel, _ in try channel.pipeline.syncOperations.addHandler(SocksServerHandler()) }
     case (.proxy, _): throw Mismatch(description: "the mode proxy needs a server: a port, host:port, or a URL")
     case (.web, _): throw Mismatch(description: "the mode web needs a directory")
     case (.drive, _): throw Mismatch(description: "the mode drive needs a directory")
-    case (.tcpTunnel, _): throw Mismatch(description: "the mode tcpTunnel needs a server: host:port")
-    case (.udpTunnel, _), (.caddy, _):
-      throw Mismatch(description: "this version cannot serve the mode \(mode.rawValue); it serves proxy, web, drive, tcpTunnel and socks")
+    case (.tcpTunnel, _), (.udpTunnel, _): throw Mismatch(description: "the mode \(mode.rawValue) needs a server: host:port")
+    case (.caddy, _):
+      throw Mismatch(description: "this version cannot serve the mode caddy; it serves proxy, web, drive, tcpTunnel, udpTunnel and socks")
     }
   }
 

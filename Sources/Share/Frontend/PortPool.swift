@@ -3,14 +3,20 @@ import NIOConcurrencyHelpers
 import Swiftlet
 import Tunnel
 
-/// Public TCP shares: each has a port of the operator's pool for as long as it exists, and whoever connects there is carried to its host. Upstream declines these;
+/// Public TCP and UDP shares: each has a port of the operator's pool for as long as it exists, and whoever connects or sends there is carried to its host. Upstream declines these;
 /// they are off until the operator gives a pool.
 actor PortPool {
-  /// Connections of strangers to one share at the same time.
+  /// Where a share is reached.
+  struct Place: Sendable, Equatable {
+    let transport: TunnelTransport
+    let port: Int
+  }
+
+  /// Connections of strangers to one share, or sources of datagrams, at the same time.
   private static let connectionLimit = 512
 
   private struct Open {
-    let port: Int
+    let place: Place
     let task: Task<Void, Never>
   }
 
@@ -19,7 +25,7 @@ actor PortPool {
   private var overlay: Task<Overlay, any Error>?
   private var open: [String: Open] = [:]
   /// What was asked for before there was an overlay.
-  private var wanted: [String: Int] = [:]
+  private var wanted: [String: Place] = [:]
 
   init(host: String, logger: Logger) {
     self.host = host
@@ -28,30 +34,31 @@ actor PortPool {
 
   func use(_ overlay: Task<Overlay, any Error>) async {
     self.overlay = overlay
-    for (token, port) in wanted { await set(token, port: port) }
+    for (token, place) in wanted { await set(token, place) }
   }
 
-  /// - Parameter port: nil closes the share's port. Connections in progress go on to their end.
-  func set(_ token: String, port: Int?) async {
-    wanted[token] = port
-    guard let overlay, open[token]?.port != port else { return }
+  /// - Parameter place: nil closes the share's port. TCP connections in progress go on to their end.
+  func set(_ token: String, _ place: Place?) async {
+    wanted[token] = place
+    guard let overlay, open[token]?.place != place else { return }
     if let old = open.removeValue(forKey: token) {
       old.task.cancel()
       await old.task.value
     }
     // Another call may have come while the old one was closing.
-    guard let port, wanted[token] == port, open[token] == nil else { return }
+    guard let place, wanted[token] == place, open[token] == nil else { return }
     let (host, logger) = (host, logger)
     open[token] = Open(
-      port: port,
+      place: place,
       task: Task {
         do {
           let tunnel = ProxyTunnel(
-            overlay: try await overlay.value, service: token, host: host, port: port, logger: logger, connectionLimit: Self.connectionLimit)
+            overlay: try await overlay.value, service: token, host: host, port: place.port, transport: place.transport, logger: logger,
+            connectionLimit: Self.connectionLimit)
           try await tunnel.run()
         } catch is CancellationError {
         } catch {
-          logger.error("the port of a public share cannot be used", metadata: ["share": "\(token)", "port": "\(port)", "reason": "\(error)"])
+          logger.error("the port of a public share cannot be used", metadata: ["share": "\(token)", "port": "\(place.port)", "reason": "\(error)"])
         }
       })
   }

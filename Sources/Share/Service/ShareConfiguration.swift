@@ -42,8 +42,9 @@ public struct ShareConfiguration: Sendable {
   public var invitesNeedToken = false
   /// Frontends of upstream check basic authentication from the service's config, where passwords stand in clear; ours keep hashes.
   public var upstreamFrontends = false
-  /// Ports for public TCP shares; nil allows none.
+  /// Ports for public TCP and for public UDP shares; nil allows none.
   public var tcpPorts: ClosedRange<Int>?
+  public var udpPorts: ClosedRange<Int>?
   /// A warning page before a visitor's first look at someone's share.
   public var interstitial = false
 

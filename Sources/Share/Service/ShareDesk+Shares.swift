@@ -2,6 +2,7 @@ import Authentication
 import Controller
 import Model
 import Store
+import Tunnel
 
 /// What a client asks for when it shares, of either generation of the API (zrok.md 2.2).
 struct ShareOrder: Sendable {
@@ -40,13 +41,13 @@ extension ShareDesk {
   }
 
   func createShare(_ accountID: String, _ order: ShareOrder) async throws -> MadeShare {
-    let tcpPorts = order.mode == .public && order.backendMode == .tcpTunnel ? configuration.tcpPorts : nil
-    guard order.mode == .private || order.backendMode.isHTTP || tcpPorts != nil else {
+    let pool = order.mode == .public ? portPool(order.backendMode) : nil
+    guard order.mode == .private || order.backendMode.isHTTP || pool != nil else {
       throw ShareRefusal(
         422, "a public share is reached over HTTP, which \(order.backendMode.rawValue) does not speak; make it private, or use another backend mode")
     }
-    guard tcpPorts == nil || (order.scheme == "none" && order.names.isEmpty) else {
-      throw ShareRefusal(422, "a public TCP share has a port: neither a name nor basic authentication is possible")
+    guard pool == nil || (order.scheme == "none" && order.names.isEmpty) else {
+      throw ShareRefusal(422, "a public \(order.backendMode.rawValue) share has a port: neither a name nor a login is possible")
     }
     let zone = configuration.zone
     let gate = try await gate(order)
@@ -97,10 +98,12 @@ extension ShareDesk {
         name: order.frontends == nil ? "\(order.environment)-\(token)-serp" : token, service: row.serviceId, tags: tags)
 
       var made: [(shown: String, url: String)] = []
-      if let tcpPorts {
-        let taken = Set(try store.all(ShareRow.self).compactMap(\.publicPort))
-        guard let port = tcpPorts.first(where: { !taken.contains($0) }) else {
-          throw ShareRefusal(409, "all \(tcpPorts.count) ports for public TCP shares are in use; try again later, or make the share private")
+      if let pool {
+        let taken = Set(try store.all(ShareRow.self).filter { $0.backendMode == order.backendMode }.compactMap(\.publicPort))
+        guard let port = pool.ports.first(where: { !taken.contains($0) }) else {
+          throw ShareRefusal(
+            409,
+            "all \(pool.ports.count) ports for public \(order.backendMode.rawValue) shares are in use; try again later, or make the share private")
         }
         guard let frontend = try store.named(ShareFrontend.self, Self.defaultName) else {
           throw ShareRefusal.notFound("frontend \(Self.defaultName)")
@@ -108,7 +111,7 @@ extension ShareDesk {
         row.publicPort = port
         row.dialPolicyId = try change.createServicePolicy(
           name: prefix + "-dial", type: .dial, identities: [frontend.zId], service: row.serviceId, tags: tags)
-        made = [("\(zone):\(port)", "tcp://\(zone):\(port)")]
+        made = [("\(zone):\(port)", "\(pool.transport.rawValue)://\(zone):\(port)")]
         row.endpoints = made.map(\.shown)
       } else if order.mode == .public {
         for selection in order.names {
@@ -140,6 +143,15 @@ extension ShareDesk {
     for old in replaced { try await refresh(old) }
     try await refresh(token)
     return MadeShare(token: token, endpoints: endpoints.map(\.shown), urls: endpoints.map(\.url))
+  }
+
+  /// The operator's ports for public shares of a mode.
+  private func portPool(_ mode: BackendMode) -> (transport: TunnelTransport, ports: ClosedRange<Int>)? {
+    switch mode.transport {
+    case .tcp: configuration.tcpPorts.map { (.tcp, $0) }
+    case .udp: configuration.udpPorts.map { (.udp, $0) }
+    case nil: nil
+    }
   }
 
   /// How long a new share may wait for its host before another one may take its place.

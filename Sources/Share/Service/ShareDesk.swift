@@ -97,10 +97,12 @@ final class ShareDesk: Sendable {
 
   /// Brings the directory up to date with what the store says of a share.
   func refresh(_ token: String) async throws {
-    let (version, hosts, route, port) = try await network.read { reader -> (UInt64, [String], ShareRoute?, Int?) in
+    let (version, hosts, route, place) = try await network.read { reader -> (UInt64, [String], ShareRoute?, PortPool.Place?) in
       let version = try reader.currentIndex()
       guard let share = try reader.named(ShareRow.self, token), share.mode == .public else { return (version, [], nil, nil) }
-      if let port = share.publicPort { return (version, [], nil, port) }
+      if let port = share.publicPort, let transport = share.backendMode.transport {
+        return (version, [], nil, .init(transport: transport, port: port))
+      }
       let hosts = try reader.all(ShareName.self, field: "shareToken", equals: token).compactMap { name in
         try reader.get(ShareNamespace.self, name.namespace).map { (name.name + "." + $0.name).lowercased() }
       }
@@ -108,7 +110,7 @@ final class ShareDesk: Sendable {
         version, hosts, ShareRoute(token: token, backendMode: share.backendMode, gate: share.gate, interstitial: share.interstitial), nil
       )
     }
-    await ports.set(token, port: port)
+    await ports.set(token, place)
     directory.replace(token, hosts: hosts, with: route, version: version)
   }
 

@@ -2,6 +2,7 @@
 // through the controller's single writer and carries bytes through the SDK. Start reading at `ShareService`.
 
 import Model
+import Tunnel
 
 // The rows of the share service, stored beside the network's entities and changed in one transaction with them (zrok.md 1, 7.3).
 
@@ -73,6 +74,15 @@ enum BackendMode: String, Sendable, Codable, CaseIterable {
     case .tcpTunnel, .udpTunnel, .socks: false
     }
   }
+
+  /// What a port of its own carries to it.
+  var transport: TunnelTransport? {
+    switch self {
+    case .tcpTunnel: .tcp
+    case .udpTunnel: .udp
+    case .proxy, .web, .caddy, .drive, .socks: nil
+    }
+  }
 }
 
 /// One user name and password of a share; the password is hashed.
@@ -122,7 +132,7 @@ struct ShareRow: Entity {
   var frontendSelection = ""
   /// As the API shows them.
   var endpoints: [String] = []
-  /// Of a public TCP share: its port in the operator's pool.
+  /// Of a public TCP or UDP share: its port in the operator's pool.
   var publicPort: Int?
   /// Entities of the network that go with it.
   var serviceId: String

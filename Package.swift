@@ -164,8 +164,8 @@ let package = Package(
     tests(
       "ShareTests",
       [
-        "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "REST", "Store", "Transport", "Model", "NetworkFixture", nioCore,
-        nioPosix, nioConcurrency, nioHTTP1, logging,
+        "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "REST", "Store", "Transport", "PKI", "Model", "NetworkFixture",
+        nioCore, nioPosix, nioConcurrency, nioHTTP1, logging,
       ],
       exclude: ["python"]),
     // A network in the test's process, shared by the two targets below.

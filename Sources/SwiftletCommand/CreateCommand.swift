@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Model
+import Transport
 
 /// What one kind of entity takes on creation. The verb itself, its errors and its output are written once, in `Create`.
 protocol NewEntity: ParsableArguments {

@@ -55,7 +55,7 @@ struct LoginCommand: AsyncParsableCommand {
     let base = try controller(saved)
     let roots = try await trustedRoots(base, saved: saved)
     let trust = ServerTrust.anchors(roots)
-    let management = try await managementBase(base, trust: trust)
+    let management = try await TrustProbe.managementBase(base, trust: trust, timeout: wait)
     let session: JSONValue
     let name: String
     if let identityFile {
@@ -76,14 +76,10 @@ struct LoginCommand: AsyncParsableCommand {
 
   /// `https://host:port` without a path.
   private func controller(_ saved: Profile?) throws -> String {
-    guard var text = address ?? saved?.url else {
+    guard let text = address ?? saved?.url else {
       throw CommandFailure("no controller named", next: "name one: swiftlet login localhost:1280 -u admin")
     }
-    if text.hasPrefix("http://") { throw CommandFailure("\(text) is not encrypted", next: "controllers answer over https only") }
-    if text.hasPrefix("https://") { text.removeFirst("https://".count) }
-    let authority = text.prefix { $0 != "/" }
-    guard !authority.isEmpty else { throw CommandFailure("\(address ?? "") names no host") }
-    return "https://" + (authority.last == "]" || !authority.contains(":") ? "\(authority):1280" : authority)
+    return try TrustProbe.base(text)
   }
 
   private func trustedRoots(_ base: String, saved: Profile?) async throws -> TrustAnchors {
@@ -96,27 +92,8 @@ struct LoginCommand: AsyncParsableCommand {
     {
       return roots
     }
-    let these = roots.certificates.count == 1 ? "this root certificate" : "these root certificates"
-    Terminal.error.line("\(base) proves itself with \(these), not known here yet:")
-    for certificate in roots.certificates { Terminal.error.line("  \(certificate.commonName ?? "(no name)")  SHA-1 \(certificate.sha1Fingerprint)") }
-    guard yes || Terminal.confirms("Trust \(roots.certificates.count == 1 ? "it" : "them")?") else {
-      throw CommandFailure(
-        "\(base) is not trusted", next: "compare the fingerprint with the operator's, then repeat with -y, or give the roots with --ca FILE")
-    }
+    guard TrustProbe.confirms(roots, of: base, yes: yes) else { throw TrustProbe.refusal(base) }
     return roots
-  }
-
-  /// Where the management API is, as `/version` says.
-  private func managementBase(_ base: String, trust: ServerTrust) async throws -> String {
-    let url = base + "/edge/management/v1/version"
-    do {
-      let answer = try await HTTPSClient(tls: ClientTLS(trust: trust)).request(url, timeout: wait)
-      let envelope = try ManagementClient.envelope(answer, doing: "read the version of \(base)")
-      let path = envelope["data"]?["apiVersions"]?["edge-management"]?["v1"]?["path"]?.stringValue ?? "/edge/management/v1"
-      return base + path
-    } catch {
-      throw CommandFailure("cannot reach the controller at \(base)", error)
-    }
   }
 
   private func withPassword(_ management: String, trust: ServerTrust, saved: Profile?) async throws -> (JSONValue, String) {

@@ -67,21 +67,6 @@ struct ManagementClient: Sendable {
 
   static func queryText(_ query: [(String, String)]) -> String {
     guard !query.isEmpty else { return "" }
-    var allowed = CharacterSet.alphanumerics
-    allowed.insert(charactersIn: "-._~")
-    return "?"
-      + query.map { name, value in "\(name)=\(value.addingPercentEncoding(withAllowedCharacters: allowed) ?? "")" }.joined(separator: "&")
-  }
-}
-
-extension String {
-  /// As a string literal of the filter language (management-and-model.md 4.3).
-  var filterLiteral: String { "\"" + replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\"" }
-
-  /// As one segment of a URL's path.
-  var pathSegment: String {
-    var allowed = CharacterSet.alphanumerics
-    allowed.insert(charactersIn: "-._~")
-    return addingPercentEncoding(withAllowedCharacters: allowed) ?? ""
+    return "?" + query.map { name, value in "\(name)=\(value.pathSegment)" }.joined(separator: "&")
   }
 }

@@ -1,4 +1,5 @@
 import Model
+import Transport
 
 /// Turns what people type into ids: `id:x` and `name:x` force one reading, anything else may be either (management-and-model.md 5.4).
 struct NameResolver: Sendable {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Controller
 import Foundation
 import Logging
+import NIOCore
 import PKI
 import ServiceLifecycle
 import Share
@@ -14,10 +15,12 @@ struct ShareServeCommand: AsyncParsableCommand {
     discussion: """
       The first start makes an account and shows its token; later starts on the same directory find everything as it was left.
       zrok's own clients can be used with it: zrok config set apiEndpoint URL.
+      With --controller it joins a network that runs elsewhere, Swiftlet's or OpenZiti's, and needs nothing but its management API.
 
       Examples:
         swiftlet share serve
         swiftlet share serve --zone share.example.com --host share.example.com --frontend-port 443 --cert fullchain.pem --key key.pem
+        swiftlet share serve --controller ctrl.example.com:1280 --username admin --password-file admin-password
       """)
 
   @Option(help: ArgumentHelp("Where keys, certificates, accounts and shares are kept.", valueName: "path"))
@@ -34,6 +37,21 @@ struct ShareServeCommand: AsyncParsableCommand {
 
   @Option(help: ArgumentHelp("Port of the public frontend.", valueName: "port"))
   var frontendPort = 8080
+
+  @Option(help: ArgumentHelp("Join the network of this controller instead of making one.", valueName: "host:port"))
+  var controller: String?
+
+  @Option(help: ArgumentHelp("Administrator of that controller whom the service signs in as.", valueName: "name"))
+  var username = "admin"
+
+  @Option(help: ArgumentHelp("File with that administrator's password.", valueName: "file"))
+  var passwordFile: String?
+
+  @Option(help: ArgumentHelp("Trust these roots (PEM) of that controller and ask nothing.", valueName: "file"))
+  var ca: String?
+
+  @Flag(name: .shortAndLong, help: "Trust that controller's roots without asking.")
+  var yes = false
 
   @Option(help: ArgumentHelp("Port of the controller.", valueName: "port"))
   var port = 1280
@@ -76,6 +94,7 @@ struct ShareServeCommand: AsyncParsableCommand {
       throw ValidationError("\(name) is a range of ports from 1024 to 65535, such as 7000-7099")
     }
     guard !host.isEmpty, !zone.isEmpty else { throw ValidationError("--host and --zone must not be empty") }
+    guard controller == nil || passwordFile != nil else { throw ValidationError("--controller needs --password-file") }
     guard (cert == nil) == (key == nil) else { throw ValidationError("--cert and --key go together") }
   }
 
@@ -95,8 +114,41 @@ struct ShareServeCommand: AsyncParsableCommand {
     let logger = log.logger("share", quiet: .warning)
     let isLocal = ["127.0.0.1", "localhost", "::1"].contains(host)
     let address = isLocal ? "127.0.0.1" : "0.0.0.0"
-    let made = Mutex<Account?>(nil)
-    let (email, upstreamFrontends, openInvites, interstitial) = (account, upstreamFrontends, openInvites, interstitial)
+    let complete = try configuration(address: address)
+    do {
+      if let controller {
+        let service = try await ShareService.remote(remote(controller), configuration: complete, logger: logger)
+        let account = try await Spinner.during("joining the network of \(controller)") { try await start(service) }
+        show(account)
+        try await ServiceRun.run([service], logger: logger)
+      } else {
+        let made = Mutex<Account?>(nil)
+        var network = QuickstartNetwork(directory: directory, host: host, port: port, routerPort: routerPort, logger: logger) { report in
+          guard let account = made.withLock({ $0 }) else { return }
+          show(account, networkPassword: .some(report.password))
+        }
+        network.application = { controller in
+          let service = try ShareService(network: controller.provisioning, configuration: complete, logger: logger)
+          let account = try await start(service)
+          made.withLock { $0 = account }
+          return service
+        }
+        try await ServiceRun.run([network], logger: logger)
+      }
+    } catch {
+      throw CommandFailure("the share service in \(directory) cannot run", error)
+    }
+    Terminal.error.line("Stopped. The same command starts it again with everything it had.")
+  }
+
+  private func start(_ service: ShareService) async throws -> Account {
+    try await service.start()
+    let password = QuickstartNetwork.password() + "-9A"
+    let made = try await service.account(email: account, password: password)
+    return Account(token: made.token, password: made.isNew ? password : nil)
+  }
+
+  private func configuration(address: String) throws -> ShareConfiguration {
     var configuration = ShareConfiguration(
       directory: directory + "/share", api: .init(host: address, port: apiPort, identity: try identity()),
       frontend: .init(host: address, port: frontendPort, identity: try identity()), zone: zone.lowercased())
@@ -106,25 +158,26 @@ struct ShareServeCommand: AsyncParsableCommand {
     configuration.invitesOpen = openInvites
     configuration.interstitial = interstitial
     configuration.adminSecrets = [try adminSecret()]
-    let complete = configuration
-    var network = QuickstartNetwork(directory: directory, host: host, port: port, routerPort: routerPort, logger: logger) { report in
-      guard let account = made.withLock({ $0 }) else { return }
-      show(report, account)
+    return configuration
+  }
+
+  /// The controller of the network to join. Its roots are kept at the first start.
+  private func remote(_ controller: String) async throws -> RemoteController {
+    let base = try TrustProbe.base(controller)
+    let kept = directory + "/controller-roots.pem"
+    let roots: TrustAnchors
+    if let file = ca ?? (FileManager.default.fileExists(atPath: kept) ? kept : nil) {
+      roots = try TrustProbe.anchors(pem: String(decoding: PrivateFile.read(file, what: "the certificates in"), as: UTF8.self), source: file)
+    } else {
+      roots = try await TrustProbe.fetch(base, timeout: .seconds(15))
+      guard TrustProbe.confirms(roots, of: base, yes: yes) else { throw TrustProbe.refusal(base) }
+      try PrivateFile.makeDirectory(directory)
+      try PrivateFile.write(Array(roots.pem.utf8), to: kept)
     }
-    network.application = { controller in
-      let service = try ShareService(network: controller.provisioning, configuration: complete, logger: logger)
-      try await service.start()
-      let password = QuickstartNetwork.password() + "-9A"
-      let account = try await service.account(email: email, password: password)
-      made.withLock { $0 = Account(token: account.token, password: account.isNew ? password : nil) }
-      return service
-    }
-    do {
-      try await ServiceRun.run([network], logger: logger)
-    } catch {
-      throw CommandFailure("the share service in \(directory) cannot run", error)
-    }
-    Terminal.error.line("Stopped. The same command starts it again with everything it had.")
+    let password = String(decoding: try PrivateFile.read(passwordFile ?? "", what: "the password in"), as: UTF8.self)
+    return RemoteController(
+      url: try await TrustProbe.managementBase(base, trust: .anchors(roots), timeout: .seconds(15)), roots: roots, username: username,
+      password: password.trimmingCharacters(in: .whitespacesAndNewlines))
   }
 
   private func identity() throws -> ServerIdentity? {
@@ -148,7 +201,8 @@ struct ShareServeCommand: AsyncParsableCommand {
     return secret
   }
 
-  private func show(_ report: QuickstartNetwork.Report, _ account: Account) {
+  /// - Parameter networkPassword: of the network's administrator, where the network is ours too.
+  private func show(_ account: Account, networkPassword: String?? = nil) {
     let out = Terminal.output
     let program = CommandLine.arguments.first ?? "swiftlet"
     let scheme = cert == nil ? "http" : "https"
@@ -159,7 +213,7 @@ struct ShareServeCommand: AsyncParsableCommand {
     out.line("  account        \(out.styled(self.account, .bold))")
     if let password = account.password {
       out.line("  password       \(out.styled(password, .bold))   (shown once)")
-      out.line("  network admin  admin, password \(report.password ?? "as before")   (shown once)")
+      if let networkPassword { out.line("  network admin  admin, password \(networkPassword ?? "as before")   (shown once)") }
     }
     out.line()
     out.line("Share something. In another terminal:")

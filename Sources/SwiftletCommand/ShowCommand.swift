@@ -1,5 +1,6 @@
 import ArgumentParser
 import Model
+import Transport
 
 struct ShowCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

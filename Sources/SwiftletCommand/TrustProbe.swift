@@ -1,4 +1,5 @@
 import Foundation
+import Model
 import NIOCore
 import PKI
 import Transport
@@ -20,6 +21,42 @@ enum TrustProbe {
     } catch {
       throw CommandFailure(
         "cannot establish trust in \(base)", error, next: "check host and port, and that it is a controller: curl -k \(base)/version")
+    }
+  }
+
+  /// `https://host:port` of a controller as people write it, without a path.
+  static func base(_ address: String) throws -> String {
+    var text = address
+    if text.hasPrefix("http://") { throw CommandFailure("\(text) is not encrypted", next: "controllers answer over https only") }
+    if text.hasPrefix("https://") { text.removeFirst("https://".count) }
+    let authority = text.prefix { $0 != "/" }
+    guard !authority.isEmpty else { throw CommandFailure("\(address) names no host") }
+    return "https://" + (authority.last == "]" || !authority.contains(":") ? "\(authority):1280" : authority)
+  }
+
+  /// Shows roots that are new here, and asks.
+  static func confirms(_ roots: TrustAnchors, of base: String, yes: Bool) -> Bool {
+    let isOne = roots.certificates.count == 1
+    Terminal.error.line("\(base) proves itself with \(isOne ? "this root certificate" : "these root certificates"), not known here yet:")
+    for certificate in roots.certificates { Terminal.error.line("  \(certificate.commonName ?? "(no name)")  SHA-1 \(certificate.sha1Fingerprint)") }
+    return yes || Terminal.confirms("Trust \(isOne ? "it" : "them")?")
+  }
+
+  static func refusal(_ base: String) -> CommandFailure {
+    CommandFailure(
+      "\(base) is not trusted", next: "compare the fingerprint with the operator's, then repeat with -y, or give the roots with --ca FILE")
+  }
+
+  /// Where the management API is, as `/version` says.
+  static func managementBase(_ base: String, trust: ServerTrust, timeout: TimeAmount) async throws -> String {
+    let url = base + "/edge/management/v1/version"
+    do {
+      let answer = try await HTTPSClient(tls: ClientTLS(trust: trust)).request(url, timeout: timeout)
+      let envelope = try ManagementClient.envelope(answer, doing: "read the version of \(base)")
+      let path = envelope["data"]?["apiVersions"]?["edge-management"]?["v1"]?["path"]?.stringValue ?? "/edge/management/v1"
+      return base + path
+    } catch {
+      throw CommandFailure("cannot reach the controller at \(base)", error)
     }
   }
 

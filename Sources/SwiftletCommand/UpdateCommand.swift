@@ -1,5 +1,6 @@
 import ArgumentParser
 import Model
+import Transport
 
 /// What one kind of entity lets be changed. Only what is given is sent: an update is a PATCH (management-and-model.md 5.4).
 protocol EntityChange: ParsableArguments {

@@ -329,6 +329,36 @@ struct FrontendTests {
     await bench.stop()
   }
 
+  @Test("a Caddyfile is a share, with Debian's Caddy behind it; Caddy ends with the share")
+  func caddy() async throws {
+    let bench = try await ShareBench.start()
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let file = sharer.directory + "/Caddyfile"
+    try "http:// {\n  bind {{ .ZrokBindAddress }}\n  respond /hello \"caddy says {http.request.header.x-proxy}\"\n}\n".write(
+      toFile: file, atomically: true, encoding: .utf8)
+    let target = try BackendTarget.recognise(file)
+    #expect(target.defaultMode == .caddy)
+    try await sharer.session.withShare(ShareOptions(.public, backend: .caddy)) { share in
+      let url = try #require(share.urls.first)
+      for _ in 0..<2 {
+        let backend = try await ShareBackend.start(
+          share, mode: .caddy, target: target, overlay: sharer.session.overlay(), logger: bench.network.logger)
+        try await Network.wait("Caddy answers") { try Self.curl(url + "/hello") == "caddy says zrok" }
+        await backend.stop()
+      }
+      try "http:// {\n  respond hi\n}\n".write(toFile: file, atomically: true, encoding: .utf8)
+      await #expect(throws: ShareBackend.Mismatch.self) {
+        _ = try await ShareBackend.start(share, mode: .caddy, target: target, overlay: sharer.session.overlay(), logger: bench.network.logger)
+      }
+      try "http:// {\n  bind {{.ZrokBindAddress}}\n  no_such_directive\n}\n".write(toFile: file, atomically: true, encoding: .utf8)
+      await #expect(throws: ShareBackend.Mismatch.self) {
+        _ = try await ShareBackend.start(share, mode: .caddy, target: target, overlay: sharer.session.overlay(), logger: bench.network.logger)
+      }
+    }
+    await sharer.session.close()
+    await bench.stop()
+  }
+
   @Test("an interstitial stands before a browser's first look, and only there")
   func interstitial() async throws {
     let bench = try await ShareBench.start { $0.interstitial = true }

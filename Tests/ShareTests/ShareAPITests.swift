@@ -174,7 +174,7 @@ struct ShareAPITests {
     await overlay.close()
     let desk = bench.desk
     let service = try #require(try await desk.network.read { try $0.named(ShareRow.self, first.token)?.serviceId })
-    try await Network.wait("nobody hosts it") { try await desk.network.write(author: "test") { !$0.isHosted(service) } }
+    try await Network.wait("nobody hosts it") { try await desk.network.write(author: "test") { try !$0.isHosted(service) } }
     let second = await bench.call("POST", "/api/v2/share", ann, .object(body))
     #expect(second.status == 201)
     #expect(bench.desk.directory.route("docs.share.localhost")?.token == second.body["shareToken"]?.stringValue)

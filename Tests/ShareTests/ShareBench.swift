@@ -1,8 +1,10 @@
+import Controller
 import Foundation
 import Logging
 import Model
 import NIOCore
 import NetworkFixture
+import PKI
 import REST
 import Testing
 import Transport
@@ -25,14 +27,36 @@ struct ShareBench: Sendable {
     try await start(on: Network.start(), configure)
   }
 
-  static func start(on network: Network, _ configure: (inout ShareConfiguration) -> Void = { _ in }) async throws -> ShareBench {
+  /// A share service as in a process of its own: it knows the network by the management API only.
+  static func startRemote(_ configure: (inout ShareConfiguration) -> Void = { _ in }) async throws -> ShareBench {
+    let network = try await Network.start()
+    return try await start(on: network, remote: try await remoteController(network), configure)
+  }
+
+  static func remoteController(_ network: Network) async throws -> RemoteController {
+    let url = await network.controller.url
+    let leaf = try await HTTPSClient.leaf(of: url)
+    let bundle = try await HTTPSClient(tls: ClientTLS(trust: .leaf(leaf))).request(url + "/.well-known/est/cacerts")
+    return RemoteController(
+      url: url + "/edge/management/v1", roots: TrustAnchors(try PKCS7.parse(base64: bundle.body)), username: "admin", password: "admin-password")
+  }
+
+  /// - Parameter remote: nil shares the process with the controller.
+  static func start(
+    on network: Network, remote: RemoteController? = nil, _ configure: (inout ShareConfiguration) -> Void = { _ in }
+  ) async throws -> ShareBench {
     var configuration = ShareConfiguration(
       directory: network.directory + "/share", api: .init(host: "127.0.0.1", port: 0), frontend: .init(host: "127.0.0.1", port: 0),
       zone: "share.localhost")
     configuration.adminSecrets = [adminSecret]
     configure(&configuration)
     let logger = network.logger
-    let service = try ShareService(network: await network.provisioning, configuration: configuration, logger: logger)
+    let service =
+      if let remote {
+        try await ShareService.remote(remote, configuration: configuration, logger: logger)
+      } else {
+        try ShareService(network: await network.provisioning, configuration: configuration, logger: logger)
+      }
     let addresses = try await service.start()
     let running = Task { do { try await service.run() } catch { logger.error("share service ended: \(error)") } }
     return ShareBench(

@@ -45,9 +45,9 @@ struct ZrokInteropTests {
     await bench.stop()
   }
 
-  @Test("zrok2 2.0.8 enables, names, shares, lists, is reached, releases, disables")
-  func second() async throws {
-    let bench = try await ShareBench.start()
+  @Test("zrok2 2.0.8 enables, names, shares, lists, is reached, releases, disables", arguments: [false, true])
+  func second(isRemote: Bool) async throws {
+    let bench = isRemote ? try await ShareBench.startRemote() : try await ShareBench.start()
     let token = try await bench.account("ann@example.com")
     let walk = try await Zrok.Walk(.second, endpoint: bench.endpoint, token: token, home: bench.network.directory + "/home2")
     #expect(try await walk.event("enabled").ok == true)

@@ -15,6 +15,14 @@ public struct ProvisioningTransaction {
     public let authorities: String
     /// Addresses of the client API, as identity files name them.
     public let controllers: [String]
+
+    public init(identityID: String, key: String, certificate: String, authorities: String, controllers: [String]) {
+      self.identityID = identityID
+      self.key = key
+      self.certificate = certificate
+      self.authorities = authorities
+      self.controllers = controllers
+    }
   }
 
   /// The application's own rows. Entities of the network are written through the methods here, which check references.

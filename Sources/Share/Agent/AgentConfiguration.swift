@@ -62,14 +62,16 @@ public struct AgentConfiguration: Sendable {
   private static func share(_ section: StrictSection) throws -> ShareEntry {
     let word = try section.string("mode") ?? "public"
     guard let mode = ShareOptions.Mode(rawValue: word) else { throw section.error("mode", "'\(word)' is no mode; there are public and private") }
-    let target: BackendTarget?
-    do { target = try section.string("target").map { try BackendTarget.recognise($0) } } catch { throw section.error("target", "\(error)") }
-    var backend: ShareOptions.Backend?
+    var said: ShareOptions.Backend?
     if let word = try section.string("backend") {
       guard let known = ShareOptions.Backend(rawValue: word) else { throw section.error("backend", "'\(word)' is no backend mode") }
-      backend = known
+      said = known
     }
-    guard let backend = backend ?? target?.defaultMode else { throw section.missing("target") }
+    let target: BackendTarget?
+    do { target = try section.string("target").map { try BackendTarget.recognise($0, for: said) } } catch {
+      throw section.error("target", "\(error)")
+    }
+    guard let backend = said ?? target?.defaultMode else { throw section.missing("target") }
     var options = ShareOptions(mode, backend: backend, target: target?.description ?? "")
     options.isOpen = try section.bool("open") ?? (mode == .public)
     options.grants = try section.list("accessGrants") ?? []

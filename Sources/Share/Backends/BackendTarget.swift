@@ -7,14 +7,16 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
   public enum Scheme: String, Sendable { case http, https, tcp, udp }
 
   case directory(String)
+  case caddyfile(String)
   case server(Scheme, host: String, port: Int)
 
   public struct Unclear: Error, CustomStringConvertible {
     public let description: String
   }
 
+  /// - Parameter mode: what was said to serve it, if anything was.
   /// - Throws: `Unclear`, with what would be understood.
-  public static func recognise(_ text: String) throws -> BackendTarget {
+  public static func recognise(_ text: String, for mode: ShareOptions.Backend? = nil) throws -> BackendTarget {
     if let port = Int(text) {
       guard (1...65535).contains(port) else { throw Unclear(description: "\(port) is no port; give a number from 1 to 65535") }
       return .server(port == 443 ? .https : .http, host: "127.0.0.1", port: port)
@@ -28,8 +30,10 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
     var isDirectory: ObjCBool = false
     let path = NSString(string: text).expandingTildeInPath
     if scheme == nil, FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) {
-      guard isDirectory.boolValue else { throw Unclear(description: "\(text) is a file; share the directory it is in") }
-      return .directory(URL(fileURLWithPath: path).standardizedFileURL.path)
+      let url = URL(fileURLWithPath: path).standardizedFileURL
+      if isDirectory.boolValue { return .directory(url.path) }
+      if mode == .caddy || url.lastPathComponent == "Caddyfile" { return .caddyfile(url.path) }
+      throw Unclear(description: "\(text) is a file; share the directory it is in")
     }
     if text.hasPrefix("/") || text.hasPrefix(".") || text.hasPrefix("~") { throw Unclear(description: "there is no directory \(text)") }
     if let slash = rest.firstIndex(of: "/") {
@@ -46,6 +50,7 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
   public var defaultMode: ShareOptions.Backend {
     switch self {
     case .directory: .web
+    case .caddyfile: .caddy
     case .server(.tcp, _, _): .tcpTunnel
     case .server(.udp, _, _): .udpTunnel
     case .server: .proxy
@@ -54,7 +59,7 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .directory(let path): path
+    case .directory(let path), .caddyfile(let path): path
     case .server(let scheme, let host, let port): "\(scheme.rawValue)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
     }
   }

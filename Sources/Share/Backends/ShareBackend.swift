@@ -92,8 +92,18 @@ public final class ShareBackend: Sendable {
     case (.web, _): throw Mismatch(description: "the mode web needs a directory")
     case (.drive, _): throw Mismatch(description: "the mode drive needs a directory")
     case (.tcpTunnel, _), (.udpTunnel, _): throw Mismatch(description: "the mode \(mode.rawValue) needs a server: host:port")
-    case (.caddy, _):
-      throw Mismatch(description: "this version cannot serve the mode caddy; it serves proxy, web, drive, tcpTunnel, udpTunnel and socks")
+    case (.caddy, .caddyfile(let path)?):
+      let caddy = try await CaddyServer(caddyfile: path, logger: logger)
+      let judge = judge(caddy.connect, "caddy", options)
+      let pool = UpstreamPool()
+      let serving = try await channels(share, overlay) { channel, remote in
+        try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: false, pool: pool, judge: judge, observer: options.observer)
+      }
+      return ShareBackend {
+        await serving.stop()
+        caddy.stop()
+      }
+    case (.caddy, _): throw Mismatch(description: "the mode caddy needs a Caddyfile")
     }
   }
 

@@ -27,7 +27,7 @@ extension ShareDesk {
 
   func createFrontend(identity: String, publicName: String, template: String, permissionMode: PermissionMode, dynamic: Bool) async throws -> String {
     try await network.write(author: Self.author) { change in
-      guard try change.store.exists(.identities, identity) else { throw ShareRefusal.notFound("identity \(identity)") }
+      guard try change.identityTags(identity) != nil else { throw ShareRefusal.notFound("identity \(identity)") }
       let name = publicName.isEmpty ? ShareTokens.share() : publicName
       guard try change.store.named(ShareFrontend.self, name) == nil else { throw ShareRefusal(400, "the frontend name \(name) is taken") }
       return try change.store.put(
@@ -52,7 +52,7 @@ extension ShareDesk {
     let tags = tags
     return try await network.write(author: Self.author) { change in
       let made = try change.createEnrolledIdentity(name: name, tags: tags)
-      try change.createEdgeRouterPolicy(name: made.identityID, identity: made.identityID, tags: tags)
+      _ = try change.createEdgeRouterPolicy(name: made.identityID, identity: made.identityID, tags: tags)
       return made
     }
   }
@@ -60,10 +60,9 @@ extension ShareDesk {
   /// Only identities that stand for no environment and that this service made.
   func deleteIdentity(_ id: String) async throws {
     try await network.write(author: Self.author) { change in
-      guard let identity = try change.store.get(Identity.self, id), identity.tags["zrok"] != nil,
-        try change.store.get(ShareEnvironmentRow.self, id) == nil
+      guard try change.identityTags(id)?["zrok"] != nil, try change.store.get(ShareEnvironmentRow.self, id) == nil
       else { throw ShareRefusal.notFound("identity \(id) made by this service") }
-      if let policy = try change.store.named(EdgeRouterPolicy.self, id) { try change.deleteEdgeRouterPolicy(policy.id) }
+      try change.deleteEdgeRouterPolicy(named: id)
       try change.deleteIdentity(id)
     }
   }
@@ -119,9 +118,7 @@ extension ShareDesk {
         var share = share
         share.interstitial = interstitial
         try change.store.put(share)
-        var data = try change.store.require(Config.self, share.configId).data
-        data["interstitial"] = .bool(interstitial)
-        try change.updateConfig(share.configId, data: data)
+        try change.updateConfig(share.configId, setting: ["interstitial": .bool(interstitial)])
         changed.append(share.token)
       }
       return changed

@@ -10,6 +10,7 @@ extension ShareDesk {
     let description = String(description.prefix(1024))
     let host = String(host.prefix(1024))
     let base = tags
+    let mark = ShareTokens.secret()
     return try await network.write(author: accountID) { change in
       let account = try change.store.account(accountID)
       let count = try change.store.all(ShareEnvironmentRow.self, field: "accountId", equals: accountID).count
@@ -18,7 +19,7 @@ extension ShareDesk {
       }
       var tags = base
       tags["zrokEmail"] = .string(account.email)
-      let credentials = try change.createEnrolledIdentity(name: "\(account.email)-\(ShareTokens.secret())-\(description)", tags: tags)
+      let credentials = try change.createEnrolledIdentity(name: "\(account.email)-\(mark)-\(description)", tags: tags)
       let policy = try change.createEdgeRouterPolicy(name: credentials.identityID, identity: credentials.identityID, tags: tags)
       try change.store.put(
         ShareEnvironmentRow(
@@ -30,21 +31,26 @@ extension ShareDesk {
 
   /// Deletes an environment with everything it shares and accesses.
   func disable(_ accountID: String, environment id: String) async throws {
-    let tokens = try await network.write(author: accountID) { change -> [String] in
+    // Whatever comes of it in the network, the frontend asks the rows again.
+    let before = try await network.read { try $0.all(ShareRow.self, field: "environmentId", equals: id).map(\.token) }
+    let result = await Task { try await self.deleteEnvironment(accountID, id) }.result
+    for token in before { try await refresh(token) }
+    try result.get()
+  }
+
+  private func deleteEnvironment(_ accountID: String, _ id: String) async throws {
+    try await network.write(author: accountID) { change in
       let environment = try change.store.environment(id, of: accountID)
-      let shares = try change.store.all(ShareRow.self, field: "environmentId", equals: id)
-      for share in shares { try Self.remove(share, change) }
+      for share in try change.store.all(ShareRow.self, field: "environmentId", equals: id) { try Self.remove(share, change) }
       for access in try change.store.all(ShareAccessRow.self, field: "environmentId", equals: id) { try Self.remove(access, change) }
       try change.store.delete(ShareEnvironmentRow.self, id)
       try change.deleteEdgeRouterPolicy(environment.edgeRouterPolicyId)
       try change.deleteIdentity(id)
-      return shares.map(\.token)
     }
-    for token in tokens { try await refresh(token) }
   }
 
   /// A share's rows and the entities that stand for it; reserved names stay with their account.
-  static func remove(_ share: ShareRow, _ change: ProvisioningTransaction) throws {
+  static func remove(_ share: ShareRow, _ change: any NetworkChange) throws {
     for access in try change.store.all(ShareAccessRow.self, field: "shareToken", equals: share.token) { try remove(access, change) }
     for name in try change.store.all(ShareName.self, field: "shareToken", equals: share.token) {
       var name = name
@@ -59,7 +65,7 @@ extension ShareDesk {
     try change.store.delete(ShareRow.self, share.id)
   }
 
-  static func remove(_ access: ShareAccessRow, _ change: ProvisioningTransaction) throws {
+  static func remove(_ access: ShareAccessRow, _ change: any NetworkChange) throws {
     try change.deleteServicePolicy(access.dialPolicyId)
     try change.store.delete(ShareAccessRow.self, access.id)
   }

@@ -71,7 +71,7 @@ extension ShareDesk {
       }
       var replaced: [String] = []
       if let old = try store.named(ShareRow.self, token), try Self.replace(old, account, change) { replaced.append(old.token) }
-      guard try store.named(ShareRow.self, token) == nil, try store.named(EdgeService.self, token) == nil else {
+      guard try store.named(ShareRow.self, token) == nil, try !change.hasService(named: token) else {
         throw ShareRefusal(409, "the share token \(token) is in use")
       }
       let grants = try order.grants.map { email in
@@ -159,8 +159,8 @@ extension ShareDesk {
 
   /// Removes a share that its own account wants to make anew and nobody serves any more: its process was killed before it could take it back.
   /// - Returns: whether it was removed.
-  private static func replace(_ old: ShareRow, _ account: ShareAccount, _ change: ProvisioningTransaction) throws -> Bool {
-    guard old.accountId == account.id, !old.reserved, old.createdAt.adding(seconds: patience) < change.store.now, !change.isHosted(old.serviceId)
+  private static func replace(_ old: ShareRow, _ account: ShareAccount, _ change: any NetworkChange) throws -> Bool {
+    guard old.accountId == account.id, !old.reserved, old.createdAt.adding(seconds: patience) < change.store.now, try !change.isHosted(old.serviceId)
     else {
       return false
     }
@@ -249,15 +249,20 @@ extension ShareDesk {
 
   /// - Parameter reserved: what a v1 client says of the share; when it is wrong nothing happens (zrok.md 1.3). nil in v2.
   func unshare(_ accountID: String, environment: String, token: String, reserved: Bool?) async throws {
-    let removed = try await network.write(author: accountID) { change -> Bool in
+    let result = await Task { try await self.deleteShare(accountID, environment, token, reserved) }.result
+    // Whatever came of it in the network, the frontend asks the rows again.
+    try await refresh(token)
+    try result.get()
+  }
+
+  private func deleteShare(_ accountID: String, _ environment: String, _ token: String, _ reserved: Bool?) async throws {
+    try await network.write(author: accountID) { change in
       _ = try change.store.environment(environment, of: accountID)
       let share = try change.store.share(token, of: accountID)
       guard share.environmentId == environment else { throw ShareRefusal.notFound("share \(token) in environment \(environment)") }
-      if let reserved, share.reserved != reserved { return false }
+      if let reserved, share.reserved != reserved { return }
       try Self.remove(share, change)
-      return true
     }
-    if removed { try await refresh(token) }
   }
 
   func updateShare(_ accountID: String, token: String, target: String?, add: [String], remove: [String]) async throws {
@@ -287,6 +292,7 @@ extension ShareDesk {
     -> MadeAccess
   {
     let base = tags(share: token)
+    let access = ShareTokens.secret()
     return try await network.write(author: accountID) { change in
       let store = change.store
       _ = try store.environment(environment, of: accountID)
@@ -295,7 +301,6 @@ extension ShareDesk {
         // Like one that does not exist: tokens of closed shares are not to be guessed.
         throw ShareRefusal.notFound("share \(token)")
       }
-      let access = ShareTokens.secret()
       var tags = base
       tags["zrokEnvironmentZId"] = .string(environment)
       tags["zrokFrontendToken"] = .string(access)

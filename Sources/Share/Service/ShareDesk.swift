@@ -8,7 +8,7 @@ import Store
 import Swiftlet
 import Synchronization
 
-/// What one may do with the share service, free of HTTP. Every change is one transaction of the controller: rows of ours and the entities of the network that
+/// What one may do with the share service, free of HTTP. Every change is one of `ShareNetwork`: rows of ours and the entities of the network that
 /// they stand for come and go together.
 final class ShareDesk: Sendable {
   /// The config type that frontends of every generation read (zrok.md 3).
@@ -16,7 +16,7 @@ final class ShareDesk: Sendable {
   /// Token and public name of the namespace and the frontend made at the first start.
   static let defaultName = "public"
 
-  let network: Provisioning
+  let network: any ShareNetwork
   let configuration: ShareConfiguration
   let directory = ShareDirectory()
   let traffic = TrafficMeter()
@@ -27,7 +27,7 @@ final class ShareDesk: Sendable {
   let publicPort: NIOLockedValueBox<Int>
   private let limiter = Mutex(AttemptLimiter())
 
-  init(network: Provisioning, configuration: ShareConfiguration, logger: Logger) throws {
+  init(network: any ShareNetwork, configuration: ShareConfiguration, logger: Logger) throws {
     self.network = network
     self.configuration = configuration
     self.logger = logger
@@ -47,6 +47,8 @@ final class ShareDesk: Sendable {
     let template = configuration.scheme + "://{token}." + zone + portSuffix
     let tags = self.tags
     let known = FileManager.default.fileExists(atPath: path)
+    let frontendToken = ShareTokens.secret()
+    try await network.settle()
     try await network.write(author: "share service") { change in
       let store = change.store
       _ = try change.configType(named: Self.proxyConfigType)
@@ -56,14 +58,14 @@ final class ShareDesk: Sendable {
           try frontend.map { try change.issueCredentials(identity: $0.zId) }
           ?? change.createEnrolledIdentity(name: "share-frontend-" + Self.defaultName, tags: tags)
         if frontend == nil {
-          try change.createEdgeRouterPolicy(name: "share-frontend-" + Self.defaultName, identity: credentials.identityID, tags: tags)
+          _ = try change.createEdgeRouterPolicy(name: "share-frontend-" + Self.defaultName, identity: credentials.identityID, tags: tags)
         }
         // Before the commit: an identity without its key would be of no use.
-        try Self.identityFile(credentials).save(to: path)
+        if !change.isRehearsal { try Self.identityFile(credentials).save(to: path) }
         frontend =
           frontend
           ?? ShareFrontend(
-            id: ShareTokens.secret(), zId: credentials.identityID, publicName: Self.defaultName, urlTemplate: template, permissionMode: .open,
+            id: frontendToken, zId: credentials.identityID, publicName: Self.defaultName, urlTemplate: template, permissionMode: .open,
             dynamic: true)
       }
       guard var frontend else { return }

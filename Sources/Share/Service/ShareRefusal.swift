@@ -2,7 +2,7 @@ import Model
 import REST
 
 /// An answer that is not a success, as the share API words it (zrok.md 2.1): a status, and a bare JSON string where there is something to say.
-struct ShareRefusal: Error {
+struct ShareRefusal: Error, CustomStringConvertible {
   let status: Int
   let reason: String?
 
@@ -10,6 +10,8 @@ struct ShareRefusal: Error {
     self.status = status
     self.reason = reason
   }
+
+  var description: String { reason ?? "refused with status \(status)" }
 
   static func notFound(_ what: String) -> ShareRefusal { ShareRefusal(404, "\(what) not found") }
 }

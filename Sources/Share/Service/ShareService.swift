@@ -20,7 +20,19 @@ public final class ShareService: Service {
   /// - Parameters:
   ///   - network: of the controller in this process.
   /// - Throws: an error of the password hasher.
-  public init(network: Provisioning, configuration: ShareConfiguration, logger: Logger) throws {
+  public convenience init(network: Provisioning, configuration: ShareConfiguration, logger: Logger) throws {
+    try self.init(LocalNetwork(provisioning: network), configuration, logger)
+  }
+
+  /// A share service in a process of its own: rows in a database in the service's directory, the network over the management API of a controller, ours or
+  /// upstream's.
+  /// - Throws: `StoreError`, or an error of the password hasher.
+  public static func remote(_ controller: RemoteController, configuration: ShareConfiguration, logger: Logger) async throws -> ShareService {
+    let store = try await Store.open(path: configuration.directory + "/share.db", now: .now())
+    return try ShareService(RemoteNetwork(store: store, gateway: ManagementGateway(controller), logger: logger), configuration, logger)
+  }
+
+  init(_ network: any ShareNetwork, _ configuration: ShareConfiguration, _ logger: Logger) throws {
     desk = try ShareDesk(network: network, configuration: configuration, logger: logger)
     frontend = PublicFrontend(desk: desk, logger: logger)
     self.logger = logger
@@ -86,6 +98,7 @@ public final class ShareService: Service {
       try? await Task.sleep(for: .seconds(60))
       if Task.isCancelled { return }
       do {
+        try await desk.network.settle()
         try await desk.forgetTickets()
         try await desk.storeTraffic()
         try await desk.forgetOldTraffic()

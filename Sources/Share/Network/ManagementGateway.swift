@@ -1,0 +1,115 @@
+import Controller
+import Model
+import NIOConcurrencyHelpers
+import NIOCore
+public import PKI
+import Swiftlet
+import Transport
+
+/// Calls of a controller's management API, ours or upstream's.
+protocol NetworkGateway: Sendable {
+  /// - Parameter path: below the management base, beginning with `/`.
+  /// - Returns: status, and the envelope; `null` where the body is empty.
+  func call(_ method: String, _ path: String, _ body: JSONValue?) async throws -> (status: Int, envelope: JSONValue)
+
+  /// Redeems a one-time token of an identity just made.
+  func enroll(_ jwt: String) async throws -> IdentityFile
+}
+
+/// A controller elsewhere, and who the share service is to it.
+public struct RemoteController: Sendable {
+  /// Base of the management API: `https://ctrl.example.com:1280/edge/management/v1`.
+  public var url: String
+  /// The only authorities its certificate may come from.
+  public var roots: TrustAnchors
+  public var username: String
+  public var password: String
+
+  public init(url: String, roots: TrustAnchors, username: String, password: String) {
+    self.url = url
+    self.roots = roots
+    self.username = username
+    self.password = password
+  }
+}
+
+/// The management API over HTTPS, with a session that is renewed when it ends.
+final class ManagementGateway: NetworkGateway {
+  private let controller: RemoteController
+  private let https: HTTPSClient
+  private let session = NIOLockedValueBox<String?>(nil)
+
+  init(_ controller: RemoteController) {
+    self.controller = controller
+    https = HTTPSClient(tls: ClientTLS(trust: .anchors(controller.roots)))
+  }
+
+  func call(_ method: String, _ path: String, _ body: JSONValue?) async throws -> (status: Int, envelope: JSONValue) {
+    let token: String
+    if let known = session.withLockedValue({ $0 }) { token = known } else { token = try await logIn() }
+    let answer = try await request(method, path, body, token)
+    guard answer.status == 401 else { return answer }
+    return try await request(method, path, body, try await logIn())
+  }
+
+  func enroll(_ jwt: String) async throws -> IdentityFile { try await Enrollment.enroll(jwt: jwt) }
+
+  private func logIn() async throws -> String {
+    let answer = try await request(
+      "POST", "/authenticate?method=password", ["username": .string(controller.username), "password": .string(controller.password)], nil)
+    guard let token = answer.envelope["data"]?["token"]?.stringValue else {
+      throw ShareRefusal(503, "the controller does not accept the share service's user \(controller.username) (status \(answer.status))")
+    }
+    session.withLockedValue { $0 = token }
+    return token
+  }
+
+  private func request(_ method: String, _ path: String, _ body: JSONValue?, _ token: String?) async throws -> (status: Int, envelope: JSONValue) {
+    var headers = [("accept", "application/json")]
+    if let token { headers.append(("zt-session", token)) }
+    if body != nil { headers.append(("content-type", "application/json")) }
+    let answer: HTTPAnswer
+    do {
+      answer = try await https.request(method: method, controller.url + path, headers: headers, body: body?.serialized(), timeout: .seconds(15))
+    } catch {
+      throw ShareRefusal(503, "the controller at \(controller.url) does not answer: \(error)")
+    }
+    return (answer.status, answer.body.isEmpty ? .null : (try? JSONValue(parsing: answer.body, limits: .stored)) ?? .null)
+  }
+}
+
+extension NetworkGateway {
+  /// The data of a good answer.
+  /// - Throws: `ShareRefusal` with the controller's reason; 409 where something is there already.
+  func data(_ method: String, _ path: String, _ body: JSONValue? = nil, doing: String) async throws -> JSONValue {
+    let (status, envelope) = try await call(method, path, body)
+    guard (200..<300).contains(status) else { throw Self.refusal(status, envelope, doing) }
+    return envelope["data"] ?? .null
+  }
+
+  static func refusal(_ status: Int, _ envelope: JSONValue, _ doing: String) -> ShareRefusal {
+    let error = envelope["error"]
+    let cause =
+      error?["cause"]?["reason"]?.stringValue ?? error?["cause"]?["message"]?.stringValue ?? error?["message"]?.stringValue ?? "no reason given"
+    let isTaken = (status == 400 || status == 409) && (cause.contains("duplicate") || cause.contains("already"))
+    return ShareRefusal(isTaken ? 409 : status == 401 || status == 403 ? 503 : 500, "the controller refused to \(doing): \(cause) (status \(status))")
+  }
+
+  /// All entities of a collection that a filter selects.
+  func list(_ collection: String, filter: String) async throws -> [JSONValue] {
+    var found: [JSONValue] = []
+    while true {
+      let page =
+        try await data("GET", "/\(collection)?limit=100&offset=\(found.count)&filter=\(filter.pathSegment)", doing: "list \(collection)").arrayValue
+        ?? []
+      found += page
+      if page.count < 100 { return found }
+    }
+  }
+
+  /// Deletes an entity; one that is not there was deleted before.
+  func delete(_ collection: String, _ id: String) async throws {
+    let (status, envelope) = try await call("DELETE", "/\(collection)/\(id)", nil)
+    guard (200..<300).contains(status) || status == 404 else { throw Self.refusal(status, envelope, "delete \(collection)/\(id)") }
+  }
+}

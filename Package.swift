@@ -88,6 +88,7 @@ let package = Package(
     // Floor 0
     .systemLibrary(name: "CLinuxShims"),
     .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+    .systemLibrary(name: "CQREncode", pkgConfig: "libqrencode", providers: [.apt(["libqrencode-dev"])]),
     // Floor 1
     floor("Wire", []),
     floor("WireSchemas", [protobuf]),
@@ -135,7 +136,7 @@ let package = Package(
       name: "SwiftletCommand",
       dependencies: [
         "Controller", "EdgeRouter", "Tunnel", "Share", "SwiftletShare", "WebRelay", "Swiftlet", "Transport", "PKI", "Model", "CLinuxShims",
-        argumentParser, yams,
+        "CQREncode", argumentParser, yams,
         logging,
         lifecycle, nioCore,
         nioPosix, x509,
@@ -168,6 +169,7 @@ let package = Package(
         nioCore, nioPosix, nioConcurrency, nioHTTP1, logging,
       ],
       exclude: ["python"]),
+    tests("CommandTests", ["SwiftletCommand", nioCore]),
     // A network in the test's process, shared by the two targets below.
     .target(
       name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Transport", "Model", nioCore, nioPosix, logging],

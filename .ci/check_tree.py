@@ -10,7 +10,7 @@ import sys
 
 # docs/architecture.md has the same table. Tests may import anything.
 FLOORS = {
-    "CLinuxShims": 0, "CSodium": 0, "Wire": 1, "WireSchemas": 1, "SealedStream": 1, "PKI": 1, "Model": 1, "Facts": 1, "Access": 2, "Fabric": 2, "Transport": 3, "Store": 3,
+    "CLinuxShims": 0, "CSodium": 0, "CQREncode": 0, "Wire": 1, "WireSchemas": 1, "SealedStream": 1, "PKI": 1, "Model": 1, "Facts": 1, "Access": 2, "Fabric": 2, "Transport": 3, "Store": 3,
     "Swiftlet": 4, "EdgeRouter": 4, "REST": 4, "Authentication": 4, "WebRelay": 4, "Controller": 5, "Tunnel": 5, "SwiftletShare": 5, "Share": 6, "SwiftletCommand": 7,
 }
 # Within floor 2 the fabric's cores ask the policy engine; within floor 1 nothing knows its neighbours.

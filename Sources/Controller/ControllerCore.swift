@@ -26,6 +26,7 @@ actor ControllerCore {
   nonisolated let routers = RouterDirectory()
   nonisolated let fleet: Fleet
   nonisolated let facts = ControllerFacts()
+  nonisolated let usage = UsageHub()
   private nonisolated let state: NIOLockedValueBox<ModelState>
   private nonisolated let advertisedAddress: NIOLockedValueBox<ControllerConfiguration.Address>
   private var tail: Task<Void, Never>?

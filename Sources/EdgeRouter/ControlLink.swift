@@ -14,6 +14,8 @@ struct ControlLink: Sendable {
   private static let subscriptionSeconds: UInt32 = 300
   private static let renewal = TimeAmount.seconds(200)
   private static let parallelHosts = 32
+  /// Circuits in one usage message.
+  private static let usageBatch = 1000
 
   let core: RouterCore
   let controllers: [PeerAddress]
@@ -23,6 +25,7 @@ struct ControlLink: Sendable {
   let identity: RouterIdentity
   let renewal: RouterRenewal
   let heartbeat: TimeAmount
+  let usageInterval: TimeAmount
   let logger: Logger
 
   /// Runs until cancelled.
@@ -84,6 +87,7 @@ struct ControlLink: Sendable {
       await withDiscardingTaskGroup { group in
         group.addTask { await keepUp(channel, subscription) }
         group.addTask { await establishHosts() }
+        group.addTask { await reportUsage(channel) }
         for await message in channel.messages {
           if message.contentType == .updateCtrlAddresses {
             learned = addresses(message) ?? learned
@@ -122,6 +126,45 @@ struct ControlLink: Sendable {
         channel.post(Wire.Message(.apiSessionHeartbeat, EdgeCtrlApiSessionHeartbeat.with { $0.tokens = part }))
       }
       if subscription.age > Self.renewal { subscribe(channel, subscription, isRenewal: true) }
+    }
+  }
+
+  /// Tells what circuits moved (fabric-planes.md 3.6). Nothing is taken while nobody listens.
+  private func reportUsage(_ channel: MessageChannel) async {
+    let seconds = UInt64(max(1, usageInterval.nanoseconds / 1_000_000_000))
+    while !Task.isCancelled {
+      // What is left goes with the channel's last breath.
+      try? await Task.sleep(usageInterval)
+      guard channel.isOpen else { return }
+      let samples = core.takeUsage()
+      let start = Int64(Date().timeIntervalSince1970) - Int64(seconds)
+      for index in stride(from: 0, to: samples.count, by: Self.usageBatch) {
+        let batch = samples[index..<min(index + Self.usageBatch, samples.count)]
+        channel.post(Wire.Message(.metrics, usage(batch, start, seconds)))
+      }
+    }
+  }
+
+  private func usage(_ samples: ArraySlice<UsageSample>, _ start: Int64, _ seconds: UInt64) -> MetricsMetricsMessage {
+    .with { message in
+      message.eventID = core.freshID()
+      message.sourceID = core.routerID
+      message.usageCounters = [
+        .with { counter in
+          counter.intervalStartUtc = start
+          counter.intervalLength = seconds
+          for sample in samples {
+            counter.buckets[sample.circuit] = .with {
+              // Both ends are here: what enters at one leaves at the other.
+              $0.values = [
+                CircuitTraffic.ingressReceived: sample.fromClient, CircuitTraffic.egressSent: sample.fromClient,
+                CircuitTraffic.egressReceived: sample.fromHost, CircuitTraffic.ingressSent: sample.fromHost,
+              ].filter { $0.value > 0 }
+              $0.tags = ["serviceId": sample.serviceID, "clientId": sample.clientID, "hostId": sample.hostID]
+            }
+          }
+        }
+      ]
     }
   }
 

@@ -84,7 +84,7 @@ extension EdgeConnection {
   func completeDial(_ connID: UInt32, ticket: UInt64, _ created: ControlMessages.CircuitCreated, sessionID: String) {
     guard case .dialing(ticket, let request, let sequence)? = slots[connID] else { return core.abandonCircuit(created.circuitID) }
     let own = CircuitEndpoint(handle: handle, connID: connID, sessionID: sessionID)
-    guard let far = core.attachIngress(own, at: created.address, circuit: created.circuitID) else {
+    guard let (far, usage) = core.attachIngress(own, at: created.address, circuit: created.circuitID) else {
       slots[connID] = nil
       core.abandonCircuit(created.circuitID)
       let text = "the host closed the connection before it was open"
@@ -95,6 +95,7 @@ extension EdgeConnection {
     }
     let end = CircuitEnd(circuit: created.circuitID, connID: connID, isInitiator: true)
     end.far = far
+    end.usage = usage
     slots[connID] = .circuit(end)
     let peer = created.peerData
     send(
@@ -299,11 +300,12 @@ extension EdgeConnection {
     }
     guard let connID = dialled(dial, success, message) else { return }
     let own = CircuitEndpoint(handle: handle, connID: connID, sessionID: dial.order.sessionID)
-    guard core.attachEgress(own, at: dial.order.address, circuit: dial.order.circuit) else {
+    guard let usage = core.attachEgress(own, at: dial.order.address, circuit: dial.order.circuit) else {
       slots[connID] = nil
       send(EdgeMessages.StateClosed(connID: connID, text: "xgress unrouted").message())
       return dial.promise.succeed(.failure(DialFailure(text: "the circuit was removed", code: .generic)))
     }
+    if case .circuit(let end)? = slots[connID] { end.usage = usage }
     dial.promise.succeed(.success(publicKey: success.publicKey))
   }
 

@@ -26,6 +26,8 @@ final class EdgeConnection: FrameReceiver {
     let isInitiator: Bool
     /// Where payload goes; nil until the other side may get it.
     var far: CircuitEndpoint?
+    /// Set before payload flows.
+    var usage: CircuitUsage?
     /// Frames that came before `far`, as they came.
     var held = ByteBuffer()
     var sentFIN = false
@@ -148,6 +150,7 @@ final class EdgeConnection: FrameReceiver {
       frame.readdressFrame(fields, connID: far.connID, sequence: far.handle.nextSequence())
     else { return nil }
     if fields.flags.contains(.fin) { end.sentFIN = true }
+    end.usage?.add(header.bodyLength, fromClient: end.isInitiator)
     return far.handle
   }
 

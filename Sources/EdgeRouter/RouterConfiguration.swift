@@ -64,11 +64,14 @@ public struct RouterConfiguration: Sendable {
   public var endpointsFile: String?
   /// How often the controller hears which API sessions are in use here.
   public var sessionHeartbeat: TimeAmount
+  /// How often the controller hears what circuits moved.
+  public var usageInterval: TimeAmount
   public var strangerLimits: StrangerLimits
 
   public init(
     identity: IdentityFiles, controllers: [PeerAddress], listener: EdgeListener, request: CertificateRequest = CertificateRequest(),
-    endpointsFile: String? = nil, sessionHeartbeat: TimeAmount = .seconds(60), strangerLimits: StrangerLimits = StrangerLimits()
+    endpointsFile: String? = nil, sessionHeartbeat: TimeAmount = .seconds(60), usageInterval: TimeAmount = .seconds(60),
+    strangerLimits: StrangerLimits = StrangerLimits()
   ) {
     self.identity = identity
     self.controllers = controllers
@@ -76,6 +79,7 @@ public struct RouterConfiguration: Sendable {
     self.request = request
     self.endpointsFile = endpointsFile
     self.sessionHeartbeat = sessionHeartbeat
+    self.usageInterval = usageInterval
     self.strangerLimits = strangerLimits
     // The certificate must name what SDKs dial.
     if !self.request.names.contains(listener.advertised.host) { self.request.names.append(listener.advertised.host) }
@@ -91,7 +95,7 @@ public struct RouterConfiguration: Sendable {
   init(_ document: StrictDocument, defaultEndpointsFile: String?) throws {
     let root = document.root
     root.accept(
-      "v", "forwarder", "metrics", "healthChecks", "connectEvents", "interfaceDiscovery", "trace", "profile", "dialers", "enableDebugOps", "tls")
+      "v", "forwarder", "healthChecks", "connectEvents", "interfaceDiscovery", "trace", "profile", "dialers", "enableDebugOps", "tls")
     guard let files = try root.section("identity") else { throw root.missing("identity") }
     let identity = IdentityFiles(
       certificate: try files.required("cert"), serverCertificate: try files.required("server_cert"), key: try files.required("key"),
@@ -108,11 +112,15 @@ public struct RouterConfiguration: Sendable {
     let edge = try root.section("edge")
     edge?.accept("db", "dbSaveIntervalSeconds", "sessionValidateChunkSize", "sessionValidateMinInterval", "sessionValidateMaxInterval")
     let heartbeat = try edge?.int("heartbeatIntervalSeconds", in: 10...3600) ?? 60
+    let metrics = try root.section("metrics")
+    metrics?.accept("messageQueueSize", "intervalAgeThreshold", "enableDataDelayMetric")
+    let usageInterval = try metrics?.duration("reportInterval") ?? .seconds(60)
+    if usageInterval < .seconds(1), let metrics { throw metrics.error("reportInterval", "at least 1s") }
     let request = try Self.request(try edge?.section("csr") ?? root.section("csr"))
     try document.finish()
     self.init(
       identity: identity, controllers: try Self.noted(named, endpointsFile), listener: listener, request: request, endpointsFile: endpointsFile,
-      sessionHeartbeat: .seconds(Int64(heartbeat)))
+      sessionHeartbeat: .seconds(Int64(heartbeat)), usageInterval: usageInterval)
   }
 
   private static func controllers(_ root: StrictSection, _ defaultFile: String?) throws -> ([PeerAddress], String?) {

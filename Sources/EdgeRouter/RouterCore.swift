@@ -201,20 +201,22 @@ final class RouterCore: Sendable {
 
   // MARK: Circuits
 
-  /// Enters the dialler's end. - Returns: the host's end, nil when the circuit ended meanwhile.
-  func attachIngress(_ end: CircuitEndpoint, at address: String, circuit: String) -> CircuitEndpoint? {
+  /// Enters the dialler's end. - Returns: the host's end and where bytes are counted, nil when the circuit ended meanwhile.
+  func attachIngress(_ end: CircuitEndpoint, at address: String, circuit: String) -> (far: CircuitEndpoint, usage: CircuitUsage)? {
     state.withLockedValue { state in
-      guard let far = state.forwarding.destination(from: address, circuit: circuit), state.forwarding.attach(end, at: address, circuit: circuit)
-      else {
-        return nil
-      }
-      return far
+      guard let far = state.forwarding.destination(from: address, circuit: circuit), state.forwarding.attach(end, at: address, circuit: circuit),
+        let usage = state.forwarding[circuit]?.usage
+      else { return nil }
+      return (far, usage)
     }
   }
 
-  func attachEgress(_ end: CircuitEndpoint, at address: String, circuit: String) -> Bool {
-    state.withLockedValue { $0.forwarding.attach(end, at: address, circuit: circuit) }
+  /// Enters the host's end. - Returns: where bytes are counted, nil when the circuit ended meanwhile.
+  func attachEgress(_ end: CircuitEndpoint, at address: String, circuit: String) -> CircuitUsage? {
+    state.withLockedValue { $0.forwarding.attach(end, at: address, circuit: circuit) ? $0.forwarding[circuit]?.usage : nil }
   }
+
+  func takeUsage() -> [UsageSample] { state.withLockedValue { $0.forwarding.takeUsage() } }
 
   /// An end left. - Returns: the circuit, nil when it had ended already.
   func endCircuit(_ id: String, atIngress: Bool) -> ForwardingTable<CircuitEndpoint>.Entry? {

@@ -37,6 +37,7 @@ public final class RouterNode: Service {
       core: core, controllers: configuration.controllers, bound: PeerAddress(host: configuration.listener.host, port: address.port ?? 0),
       advertised: advertised, identity: identity,
       renewal: RouterRenewal(identity: identity, request: configuration.request, logger: logger), heartbeat: configuration.sessionHeartbeat,
+      usageInterval: configuration.usageInterval,
       logger: logger)
     self.core = core
     self.logger = logger

@@ -126,7 +126,7 @@ struct QuickstartNetwork: Service {
     let configuration = RouterConfiguration(
       identity: .init(directory: files), controllers: [PeerAddress(host: local, port: controllerPort)],
       listener: .init(host: isLocal ? "127.0.0.1" : "0.0.0.0", port: routerPort, advertised: PeerAddress(host: host, port: routerPort)),
-      request: .init(names: ["localhost", "127.0.0.1"]))
+      request: .init(names: ["localhost", "127.0.0.1"]), usageInterval: .seconds(5))
     let provisioning = controller.provisioning
     guard let member = try await provisioning.edgeRouter(named: Self.routerName) else {
       throw CommandFailure(

@@ -33,6 +33,7 @@ struct ShareTargetOptions: ParsableArguments {
   @Option(help: ArgumentHelp("This account may access the share; the others may not.", valueName: "e-mail"))
   var accessGrant: [String] = []
 
+  @OptionGroup var screen: DisplayOptions
   @OptionGroup var home: ShareHomeOptions
   @OptionGroup var log: LogOptions
 
@@ -40,28 +41,16 @@ struct ShareTargetOptions: ParsableArguments {
     for header in requestHeader where !header.dropFirst().contains(":") { throw ValidationError("'\(header)' is no header; write name:value") }
   }
 
-  func backend() -> BackendOptions {
+  func backend(_ observer: @escaping RequestObserver) -> BackendOptions {
     var options = BackendOptions()
+    options.observer = observer
     options.insecure = insecure
     if let hostHeader { options.hostHeader = hostHeader == "rewrite" ? .target : .value(hostHeader) }
     options.requestHeaders = requestHeader.compactMap { header in
       guard let colon = header.firstIndex(of: ":") else { return nil }
       return (String(header[..<colon]), header[header.index(after: colon)...].trimmingCharacters(in: .whitespaces))
     }
-    options.observer = { record in RequestLine.show(record) }
     return options
-  }
-}
-
-/// One line for each request that is over.
-enum RequestLine {
-  static func show(_ record: RequestRecord) {
-    let out = Terminal.output
-    let milliseconds = Double(record.duration.nanoseconds) / 1e6
-    let status = record.status == 0 ? "---" : "\(record.status)"
-    let style: Terminal.Style = record.status >= 500 || record.status == 0 ? .red : record.status >= 400 ? .yellow : .green
-    let clean = String(record.path.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "?" : Character($0) })
-    out.line("\(out.styled(status, style))  \(record.method)  \(clean)  \((milliseconds * 10).rounded() / 10) ms  \(record.remoteAddress)")
   }
 }
 
@@ -71,8 +60,8 @@ struct ShareRun: Service {
   let options: ShareOptions
   let target: BackendTarget?
   let backend: BackendOptions
+  let display: RunDisplay
   let logger: Logger
-  let ready: @Sendable (Share) -> Void
 
   func run() async throws {
     let share = try await session.create(options)
@@ -80,18 +69,45 @@ struct ShareRun: Service {
     do {
       let running = try await ShareBackend.start(
         share, mode: options.backend, target: target, overlay: session.overlay(), options: backend, logger: logger)
-      ready(share)
+      display.show(LiveView.Subject(share, options), notice: "\(options.shown) is shared. Ctrl-C ends it.")
       try? await gracefulShutdown()
       await running.stop()
       result = .success(())
     } catch {
       result = .failure(error)
     }
-    // In a task of its own: this one may be cancelled.
+    // In tasks of their own: this one may be cancelled. A terminal that takes nothing must not keep the share from being deleted.
+    let leaving = Task { await display.end() }
     let deletion = await Task { try await session.delete(share) }.result
     await session.close()
+    await leaving.value
     try result.get()
     try deletion.get()
+  }
+}
+
+extension ShareOptions {
+  /// What people are told is shared.
+  fileprivate var shown: String { target.isEmpty ? "A SOCKS proxy" : target }
+}
+
+extension LiveView.Subject {
+  init(_ share: Share, _ options: ShareOptions) {
+    let isPublic = options.mode == .public
+    self.init(
+      headline: isPublic ? share.urls : ["swiftlet access private \(share.token)"],
+      badges: [options.mode.rawValue.uppercased(), options.backend.rawValue.uppercased()], target: options.shown,
+      link: isPublic ? share.urls.first : nil, traffic: options.backend.isHTTP ? "requests" : nil)
+  }
+}
+
+extension ShareOptions.Backend {
+  /// Whether what passes is requests that can be told apart.
+  var isHTTP: Bool {
+    switch self {
+    case .proxy, .web, .drive, .caddy: true
+    case .tcpTunnel, .udpTunnel, .socks: false
+    }
   }
 }
 
@@ -117,13 +133,16 @@ struct SharePublicCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Visitors must enter one of these.", valueName: "user:password"))
   var basicAuth: [String] = []
 
+  @Flag(help: "Show the URL as a QR code too.")
+  var qr = false
+
   @OptionGroup var options: ShareTargetOptions
 
   func run() async throws {
     let logger = options.log.logger("share", quiet: .warning)
     let session = try options.home.session(logger)
     let recognised: BackendTarget
-    do { recognised = try BackendTarget.recognise(target) } catch { throw CommandFailure("cannot share \(target)", error) }
+    do { recognised = try BackendTarget.recognise(target, for: options.backendMode) } catch { throw CommandFailure("cannot share \(target)", error) }
     var share = ShareOptions(.public, backend: options.backendMode ?? recognised.defaultMode, target: recognised.description)
     share.names = name.map { text in
       let parts = text.split(separator: ":", maxSplits: 1)
@@ -134,10 +153,9 @@ struct SharePublicCommand: AsyncParsableCommand {
       share.basicUsers.append((String(pair[..<colon]), String(pair[pair.index(after: colon)...])))
     }
     share.isOpen = true
-    let run = ShareRun(session: session, options: share, target: recognised, backend: options.backend(), logger: logger) { share in
-      for url in share.urls { Terminal.output.line(Terminal.output.styled(url, .bold)) }
-      Terminal.error.line("\(recognised) is shared. Ctrl-C ends it.")
-    }
+    let display = try options.screen.display(options.home, wantsCode: qr)
+    let run = ShareRun(
+      session: session, options: share, target: recognised, backend: options.backend(display.observer), display: display, logger: logger)
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot share \(target)", error) }
   }
 }
@@ -169,7 +187,9 @@ struct SharePrivateCommand: AsyncParsableCommand {
     let logger = options.log.logger("share", quiet: .warning)
     let session = try options.home.session(logger)
     let recognised: BackendTarget?
-    do { recognised = try target.map { try BackendTarget.recognise($0) } } catch { throw CommandFailure("cannot share \(target ?? "")", error) }
+    do { recognised = try target.map { try BackendTarget.recognise($0, for: options.backendMode) } } catch {
+      throw CommandFailure("cannot share \(target ?? "")", error)
+    }
     guard recognised != nil || options.backendMode == .socks else {
       throw CommandFailure("what is to be shared?", next: "give a port, host:port, a URL or a directory")
     }
@@ -177,10 +197,9 @@ struct SharePrivateCommand: AsyncParsableCommand {
     share.token = shareToken
     share.isOpen = open
     share.grants = options.accessGrant
-    let run = ShareRun(session: session, options: share, target: recognised, backend: options.backend(), logger: logger) { share in
-      Terminal.output.line(Terminal.output.styled("swiftlet access private \(share.token)", .bold))
-      Terminal.error.line("\(recognised?.description ?? "A SOCKS proxy") is shared. Ctrl-C ends it.")
-    }
+    let display = try options.screen.display(options.home)
+    let run = ShareRun(
+      session: session, options: share, target: recognised, backend: options.backend(display.observer), display: display, logger: logger)
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot share \(target ?? "a SOCKS proxy")", error) }
   }
 }

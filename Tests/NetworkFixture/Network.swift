@@ -73,7 +73,8 @@ public actor Network {
     try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: true)
     return RouterConfiguration(
       identity: .init(directory: files), controllers: [PeerAddress(host: "127.0.0.1", port: configuration.advertised.port)],
-      listener: .init(host: "127.0.0.1", port: routerPort, advertised: PeerAddress(host: "127.0.0.1", port: routerPort)))
+      listener: .init(host: "127.0.0.1", port: routerPort, advertised: PeerAddress(host: "127.0.0.1", port: routerPort)),
+      usageInterval: .seconds(1))
   }
 
   private func runController() {

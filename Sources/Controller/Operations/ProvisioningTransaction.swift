@@ -1,4 +1,4 @@
-import Fabric
+public import Fabric
 public import Model
 import PKI
 public import Store
@@ -140,6 +140,9 @@ extension Provisioning {
 
   /// Runs questions on one consistent state.
   public func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R { try await core.store.read(body) }
+
+  /// Calls back, for as long as the controller runs, with what circuits moved, as often as routers tell. The call must not wait.
+  public func onUsage(_ listener: @escaping @Sendable ([CircuitTraffic]) -> Void) { core.usage.listen(listener) }
 
   /// The network's clock.
   public var now: Timestamp { core.now }

@@ -214,7 +214,8 @@ struct RouterConnection: Sendable {
           for terminator in table.of(router: router) { table.update(terminator.id, cost: nil, precedence: precedence.model) }
         }
         channel.reply(Wire.Message.result(success: true, text: "", replyTo: message), to: message)
-      default: break  // Links, metrics, alerts and traces: of no consequence in a network whose circuits stay on one router.
+      case .metrics: core.usage.report(CircuitTraffic.parse(try message.decode(MetricsMetricsMessage.self)))
+      default: break  // Links, alerts and traces: of no consequence in a network whose circuits stay on one router.
       }
     } catch {
       core.logger.warning(

@@ -11,6 +11,7 @@ public struct ForwardingTable<End: Sendable>: Sendable {
     public internal(set) var clientID: String
     /// Identity that hosts.
     public internal(set) var hostID: String
+    public let usage = CircuitUsage()
     var forwards: [String: String] = [:]
     var ends: [String: End] = [:]
 
@@ -24,6 +25,8 @@ public struct ForwardingTable<End: Sendable>: Sendable {
   }
 
   private var entries: [String: Entry] = [:]
+  /// Circuits that ended since usage was last taken.
+  private var ended: [Entry] = []
 
   public init() {}
 
@@ -66,5 +69,25 @@ public struct ForwardingTable<End: Sendable>: Sendable {
   }
 
   @discardableResult
-  public mutating func remove(_ circuit: String) -> Entry? { entries.removeValue(forKey: circuit) }
+  public mutating func remove(_ circuit: String) -> Entry? {
+    guard let entry = entries.removeValue(forKey: circuit) else { return nil }
+    // Beyond the limit nobody takes usage: no controller has been connected for long.
+    if ended.count < Self.endedLimit { ended.append(entry) }
+    return entry
+  }
+
+  private static var endedLimit: Int { 100_000 }
+
+  /// What circuits moved since the last time; idle ones are left out.
+  public mutating func takeUsage() -> [UsageSample] {
+    let known = ended + entries.values
+    ended = []
+    return known.compactMap { entry in
+      let bytes = entry.usage.take()
+      guard bytes.fromClient > 0 || bytes.fromHost > 0 else { return nil }
+      return UsageSample(
+        circuit: entry.id, serviceID: entry.serviceID, clientID: entry.clientID, hostID: entry.hostID, fromClient: bytes.fromClient,
+        fromHost: bytes.fromHost)
+    }
+  }
 }

@@ -72,6 +72,9 @@ struct ShareServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Ports for public UDP shares. None without it.", valueName: "from-to"))
   var udpPorts: String?
 
+  @Option(help: ArgumentHelp("YAML file of what accounts may have and move; nothing is limited without it.", valueName: "file"))
+  var limits: String?
+
   @Option(help: ArgumentHelp("E-mail address of the first account.", valueName: "address"))
   var account = "admin@localhost"
 
@@ -157,6 +160,9 @@ struct ShareServeCommand: AsyncParsableCommand {
     configuration.udpPorts = Self.range(udpPorts)
     configuration.invitesOpen = openInvites
     configuration.interstitial = interstitial
+    if let limits {
+      do { configuration.limits = try ShareLimits.load(path: limits) } catch { throw CommandFailure("the limits cannot be used", error) }
+    }
     configuration.adminSecrets = [try adminSecret()]
     return configuration
   }

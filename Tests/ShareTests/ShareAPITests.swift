@@ -253,16 +253,142 @@ struct ShareAPITests {
 
   @Test("limits refuse with a reason; an account without limits passes")
   func limits() async throws {
-    let bench = try await ShareBench.start { $0.limits = .init(environments: 1, shares: 1, reservedNames: 1) }
+    let bench = try await ShareBench.start {
+      $0.limits.counts = .init(environments: 1, shares: 1, reservedNames: 1, accesses: 1)
+      $0.limits.exempt = ["free@example.com"]
+    }
     let token = try await bench.account("ann@example.com")
     let environment = try await bench.enable(token)
     let second = await bench.call("POST", "/api/v2/enable", token, ["description": "", "host": ""])
     #expect(second.status == 401 && second.body.stringValue?.contains("may have 1") == true)
-    _ = try await bench.privateShare(token, environment.id)
-    let share: JSONValue = ["envZId": .string(environment.id), "shareMode": "private", "backendMode": "proxy", "authScheme": "none"]
-    #expect(await bench.call("POST", "/api/v2/share", token, share).status == 401)
-    try await bench.desk.change(email: "ann@example.com") { $0.limitless = true }
-    #expect(await bench.call("POST", "/api/v2/share", token, share).status == 201)
+    let shared = try await bench.privateShare(token, environment.id)
+    let share: JSONObject = ["envZId": .string(environment.id), "shareMode": "private", "backendMode": "proxy", "authScheme": "none"]
+    #expect(await bench.call("POST", "/api/v2/share", token, .object(share)).status == 401)
+    let access: JSONValue = ["envZId": .string(environment.id), "shareToken": .string(shared)]
+    #expect(await bench.call("POST", "/api/v2/access", token, access).status == 201)
+    #expect(await bench.call("POST", "/api/v2/access", token, access).status == 404)
+    let free = try await bench.account("free@example.com")
+    for _ in 0..<2 {
+      let environment = try await bench.enable(free)
+      _ = try await bench.privateShare(free, environment.id)
+      _ = try await bench.privateShare(free, environment.id)
+    }
+    await bench.stop()
+  }
+
+  @Test("limit classes: of a file, applied, one for each slot, taken away")
+  func limitClasses() async throws {
+    let file = NSTemporaryDirectory() + "limits-\(UUID().uuidString).yml"
+    defer { try? FileManager.default.removeItem(atPath: file) }
+    try Self.limits.write(toFile: file, atomically: true, encoding: .utf8)
+    let limits = try ShareLimits.load(path: file)
+    #expect(limits.counts == .init(environments: 1, reservedNames: 5))
+    #expect(limits.warning == .init(period: 3600, total: 1000) && limits.limit == .init(period: 3600, rx: 2000))
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    let example = try ShareLimits.load(path: root.appendingPathComponent("Examples/limits.yml").path)
+    #expect(example.classes.count == 3 && example.limit?.total == 10_000_000_000 && example.exempt == ["admin@localhost"])
+    let bench = try await ShareBench.start { $0.limits = limits }
+    let (admin, token) = (ShareBench.adminSecret, try await bench.account("ann@example.com"))
+    let all = await bench.call("POST", "/api/v2/limit-class/list", admin, ["label": ""])
+    #expect(all.body.arrayValue?.map { $0["id"]?.intValue } == [1, 2, 3, 4])
+    #expect(all.body.arrayValue?[2]["backendMode"] == "proxy" && all.body.arrayValue?[2]["periodMinutes"] == 60)
+    #expect(all.body.arrayValue?[2]["totalBytes"] == 5000 && all.body.arrayValue?[2]["shares"] == -1)
+    #expect(await bench.call("POST", "/api/v2/limit-class/list", admin, ["label": "pro"]).body.arrayValue?.count == 2)
+    #expect(await bench.call("POST", "/api/v2/limit-class/list", token, ["label": ""]).status == 401)
+    func apply(_ method: String, _ ids: JSONValue) async -> Int {
+      await bench.call(method, "/api/v2/applied-limit-class", admin, ["email": "ann@example.com", "limitClassIds": ids]).status
+    }
+    #expect(await apply("POST", [9]) == 404)
+    #expect(await apply("POST", ["x"]) == 400)
+    #expect(await apply("POST", [1, 3]) == 200)
+    #expect(await apply("POST", [4]) == 500)
+    let applied = await bench.call("POST", "/api/v2/applied-limit-class/list", admin, ["email": "ann@example.com"])
+    #expect(applied.body.arrayValue?.map { $0["id"]?.intValue } == [1, 3])
+    _ = try await bench.enable(token)
+    _ = try await bench.enable(token)
+    #expect(await apply("DELETE", [1]) == 200)
+    #expect(await bench.call("POST", "/api/v2/enable", token, ["description": "", "host": ""]).status == 401)
+    await bench.stop()
+    for wrong in [
+      "classes: [{id: 1, backend_mode: fax}]", "classes: [{id: 1, rx_bytes: 5}]", "classes: [{id: 1, shares: 1, period_minutes: 5, rx_bytes: 5}]",
+      "bandwidth: {period: 1s}", "classes: [{id: 1}, {id: 1}]", "shares: -2", "share: 1",
+    ] {
+      try wrong.write(toFile: file, atomically: true, encoding: .utf8)
+      #expect(throws: (any Error).self, "\(wrong)") { try ShareLimits.load(path: file) }
+    }
+  }
+
+  private static let limits = """
+    limits:
+      environments: 1
+      shares: -1
+      reserved_shares: 5
+      unique_names: 10
+      enforcing: true
+      bandwidth:
+        period: 1h
+        warning: {rx: -1, tx: -1, total: 1000}
+        limit: {rx: 2000, tx: -1, total: -1}
+      classes:
+        - {id: 1, label: pro, environments: 10}
+        - {id: 2, label: pro, period_minutes: 5, total_bytes: 1000000}
+        - {id: 3, label: proxies, backend_mode: proxy, period_minutes: 60, total_bytes: 5000}
+        - {id: 4, label: larger, environments: 20}
+    """
+
+  @Test("what was moved pauses shares, and of which mode")
+  func bandwidth() async throws {
+    let bench = try await ShareBench.start {
+      $0.limits.limit = .init(period: 3600, total: 1000)
+      $0.limits.warning = .init(period: 3600, total: 500)
+      $0.limits.classes = [.init(id: 1, label: "", backendMode: .proxy, counts: .init(), bandwidth: .init(period: 60, tx: 100), action: .limit)]
+    }
+    let token = try await bench.account("ann@example.com")
+    let environment = try await bench.enable(token)
+    let share = try await bench.privateShare(token, environment.id)
+    let proxy = try await bench.privateShare(token, environment.id, ["backendMode": "proxy"])
+    let access: JSONObject = ["envZId": .string(environment.id), "shareToken": .string(share)]
+    #expect(await bench.call("POST", "/api/v2/access", token, .object(access)).status == 201)
+    let services = try await bench.desk.network.read { reader in try [share, proxy].map { try reader.named(ShareRow.self, $0)?.serviceId ?? "" } }
+    func move(_ index: Int, rx: Int, tx: Int) async throws {
+      bench.desk.traffic.add(service: services[index], rx: rx, tx: tx, now: bench.desk.network.now)
+      try await bench.desk.enforceLimits(try await bench.desk.storeTraffic())
+    }
+    func state() async throws -> (paused: [Bool], account: ShareAccount, access: ShareAccessRow?) {
+      try await bench.desk.network.read { reader in
+        (
+          try [share, proxy].map { try reader.named(ShareRow.self, $0)?.isPaused ?? false }, try reader.requireAccount(email: "ann@example.com"),
+          try reader.all(ShareAccessRow.self).first
+        )
+      }
+    }
+    try await move(0, rx: 600, tx: 0)
+    var now = try await state()
+    #expect(now.paused == [false, false] && now.account.warned == true && now.account.limited != true)
+    try await bench.desk.applyLimitClasses(email: "ann@example.com", [1])
+    try await move(1, rx: 5000, tx: 99)
+    #expect(try await state().paused == [false, false])
+    try await move(1, rx: 0, tx: 1)
+    now = try await state()
+    #expect(now.paused == [false, true] && now.account.limitedModes == [.proxy] && now.account.limited != true)
+    let more: JSONObject = ["envZId": .string(environment.id), "shareMode": "private", "backendMode": "proxy", "authScheme": "none"]
+    #expect(await bench.call("POST", "/api/v2/share", token, .object(more)).status == 401)
+    try await move(0, rx: 0, tx: 400)
+    now = try await state()
+    #expect(now.paused == [true, true] && now.account.limited == true && now.access?.dialPolicyId == "")
+    let overview = await bench.call("GET", "/api/v2/overview", token).body
+    #expect(overview["accountLimited"] == true && overview["environments"]?.arrayValue?.first?["environment"]?["limited"] == true)
+    #expect(await bench.call("POST", "/api/v2/access", token, .object(access)).status == 404)
+    // A class for everybody's bytes raises the limit: the other share goes on.
+    try await bench.desk.network.write(author: "test") { change in
+      for row in try change.store.all(ShareTrafficRow.self) where row.backendMode == .tcpTunnel {
+        try change.store.delete(ShareTrafficRow.self, row.id)
+      }
+    }
+    try await bench.desk.enforceLimits([])
+    now = try await state()
+    #expect(now.paused == [false, true] && now.account.limited == false && now.account.warned == false)
+    #expect(now.access?.dialPolicyId.isEmpty == false)
     await bench.stop()
   }
 

@@ -1,4 +1,4 @@
-public import Fabric
+import Fabric
 public import Model
 import PKI
 public import Store
@@ -142,7 +142,10 @@ extension Provisioning {
   public func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R { try await core.store.read(body) }
 
   /// Calls back, for as long as the controller runs, with what circuits moved, as often as routers tell. The call must not wait.
-  public func onUsage(_ listener: @escaping @Sendable ([CircuitTraffic]) -> Void) { core.usage.listen(listener) }
+  /// - Parameter listener: gets the id of a service, and the bytes to and from its host.
+  public func onUsage(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void) {
+    core.usage.listen { traffic in for circuit in traffic { listener(circuit.serviceID, circuit.toHost, circuit.fromHost) } }
+  }
 
   /// The network's clock.
   public var now: Timestamp { core.now }

@@ -14,6 +14,10 @@ extension PublicFrontend {
     status: .ok, title: "Shares live here", message: "This is the public entry of a share service. It is up.",
     hint: "A share has an address of its own, with a name in front of this one.")
 
+  static let pausedPage = WebPage.html(
+    status: .serviceUnavailable, title: "This share is paused", message: "The account that shares this has used up its bandwidth for now.",
+    hint: "Come back later. The person who shares it sees the limit in the share service's overview.", headers: [("retry-after", "600")])
+
   static let schemePage = WebPage.html(
     status: .unauthorized, title: "Not allowed", message: "This share asks for a way to sign in that its server does not have.",
     hint: "Ask the person who shares it to use another one.")
@@ -43,7 +47,7 @@ extension PublicFrontend {
     switch error {
     case OverlayError.serviceNotFound, OverlayError.notPermitted:
       .html(
-        status: .notFound, title: "This share has ended", message: "The share was deleted a moment ago, or its account reached its limit.",
+        status: .notFound, title: "This share has ended", message: "The share was deleted a moment ago.",
         hint: "Ask the person who shares it to share it again.")
     case OverlayError.dialRefused(_, let reason, _) where reason.contains("does not answer"):
       .html(

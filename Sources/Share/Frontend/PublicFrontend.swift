@@ -49,8 +49,8 @@ final class PublicFrontend: ConnectionAcceptor {
     let isTLS = desk.configuration.frontend.identity != nil
     let judge: RequestJudge = { self.judge($0, $1) }
     let observer: RequestObserver = { [desk] record in
-      guard let token = record.upstream else { return }
-      desk.traffic.add(token, rx: record.bytesIn, tx: record.bytesOut, now: desk.network.now)
+      guard !desk.network.tellsTraffic, let service = record.upstream else { return }
+      desk.traffic.add(service: service, rx: record.bytesIn, tx: record.bytesOut, now: desk.network.now)
     }
     let configured: EventLoopFuture<Void>
     if alpn == ALPN.http2 {
@@ -73,6 +73,7 @@ final class PublicFrontend: ConnectionAcceptor {
       let page = host == desk.configuration.zone ? Self.zonePage : Self.unknownPage(host)
       return loop.makeSucceededFuture(.answer(page))
     }
+    if route.isPaused { return loop.makeSucceededFuture(.answer(Self.pausedPage)) }
     if route.interstitial, Self.wantsInterstitial(head) { return loop.makeSucceededFuture(.answer(Self.interstitialPage(host))) }
     switch route.gate.scheme {
     case "none": return loop.makeSucceededFuture(relay(head, info, route, user: nil))
@@ -102,7 +103,7 @@ final class PublicFrontend: ConnectionAcceptor {
     let token = route.token
     let logger = logger
     let upstream = Upstream(
-      key: token,
+      key: route.serviceID,
       connect: { [overlay] loop, initializer in
         guard let overlay = overlay.withLockedValue({ $0 }) else { return loop.makeFailedFuture(OverlayError.closed) }
         return loop.makeFutureWithTask { try await overlay.value }.flatMap { $0.channel(to: token, on: loop, initializer: initializer) }

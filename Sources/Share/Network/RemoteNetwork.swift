@@ -33,6 +33,10 @@ final class RemoteNetwork: ShareNetwork {
 
   var now: Timestamp { .now() }
 
+  // Usage events are a websocket of OpenZiti's that only a metrics bridge reads today.
+  var tellsTraffic: Bool { false }
+  func onTraffic(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void) {}
+
   func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R { try await store.read(body) }
 
   private func commit<R: Sendable>(_ author: String, _ body: @escaping @Sendable (StoreTransaction) throws -> R) async throws -> R {

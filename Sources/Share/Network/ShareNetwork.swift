@@ -17,6 +17,11 @@ protocol ShareNetwork: Sendable {
 
   /// Finishes or takes back what was begun and not ended.
   func settle() async throws
+
+  /// Whether routers tell what services move; else nobody knows but who carries it.
+  var tellsTraffic: Bool { get }
+  /// Calls back with the id of a service and the bytes to and from its host. The call must not wait.
+  func onTraffic(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void)
 }
 
 /// One change of rows and network; valid only inside the closure that received it.
@@ -70,6 +75,12 @@ struct LocalNetwork: ShareNetwork {
   func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R { try await provisioning.read(body) }
 
   func settle() async throws {}
+
+  var tellsTraffic: Bool { true }
+
+  func onTraffic(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void) {
+    provisioning.onUsage(listener)
+  }
 }
 
 extension ProvisioningTransaction: NetworkChange {

@@ -8,7 +8,7 @@ extension ShareAPI {
   private static func text(_ body: JSONObject, _ name: String) throws -> String { try body.required(name, try body.string(name)) }
 
   var adminCalls: [Endpoint] {
-    generation == .v2 ? commonAdminCalls + accountAdminCalls + namespaceCalls : commonAdminCalls
+    generation == .v2 ? commonAdminCalls + accountAdminCalls + limitClassCalls + namespaceCalls : commonAdminCalls
   }
 
   private var commonAdminCalls: [Endpoint] {
@@ -149,6 +149,38 @@ extension ShareAPI {
       },
       skip("POST", true, "No warning page in front of an account's shares"),
       skip("DELETE", false, "The warning page again"),
+    ]
+  }
+
+  private var limitClassCalls: [Endpoint] {
+    let desk = desk
+    let limits = desk.configuration.limits
+    @Sendable func list(_ classes: [ShareLimits.LimitClass]) -> JSONValue { .array(classes.map(ShareViews.limitClass)) }
+    @Sendable func ids(_ body: JSONObject) throws -> [Int] {
+      guard let ids = body["limitClassIds"]?.arrayValue?.map(\.intValue), ids.allSatisfy({ $0 != nil }) else {
+        throw ShareRefusal(400, "limitClassIds must be a list of numbers")
+      }
+      return ids.compactMap { $0 }
+    }
+    return [
+      Endpoint("POST", "/limit-class/list", access: .admin, "Limit classes, all or of one label") { request, _ in
+        let label = try request.object().string("label") ?? ""
+        return ShareForm.json(list(limits.classes.filter { label.isEmpty || $0.label == label }))
+      },
+      Endpoint("POST", "/applied-limit-class", access: .admin, "Apply limit classes to an account") { request, _ in
+        let body = try request.object()
+        try await desk.applyLimitClasses(email: try Self.text(body, "email"), try ids(body))
+        return ShareForm.empty()
+      },
+      Endpoint("DELETE", "/applied-limit-class", access: .admin, "Take limit classes from an account") { request, _ in
+        let body = try request.object()
+        try await desk.takeLimitClasses(email: try Self.text(body, "email"), try ids(body))
+        return ShareForm.empty()
+      },
+      Endpoint("POST", "/applied-limit-class/list", access: .admin, "Limit classes of an account") { request, _ in
+        let email = try Self.text(try request.object(), "email")
+        return try await read { list(limits.applied(try $0.reader.requireAccount(email: email))) }
+      },
     ]
   }
 

@@ -388,7 +388,8 @@ struct ShareAPI: Sendable {
             else { return nil }
             return [
               "envZId": .string(row.id), "description": .string(row.description), "host": .string(row.host), "address": .string(row.address),
-              "remoteAgent": false, "shareCount": JSONValue(shares), "accessCount": JSONValue(accesses), "limited": false,
+              "remoteAgent": false, "shareCount": JSONValue(shares), "accessCount": JSONValue(accesses),
+              "limited": .bool(views.isLimited(account: row.accountId)),
               "createdAt": .int(row.createdAt.millisecondsSinceEpoch), "updatedAt": .int(row.updatedAt.millisecondsSinceEpoch),
             ]
           }
@@ -420,7 +421,7 @@ struct ShareAPI: Sendable {
                 var object = views.access(row).objectValue ?? [:]
                 object["zId"] = nil
                 object["envZId"] = .string(row.environmentId)
-                object["limited"] = false
+                object["limited"] = .bool(row.dialPolicyId.isEmpty)
                 return .object(object)
               })
           ]

@@ -15,19 +15,6 @@ public struct ShareConfiguration: Sendable {
     }
   }
 
-  /// Counts per account; nil is unlimited (zrok.md 1.10).
-  public struct Limits: Sendable {
-    public var environments: Int?
-    public var shares: Int?
-    public var reservedNames: Int?
-
-    public init(environments: Int? = nil, shares: Int? = nil, reservedNames: Int? = nil) {
-      self.environments = environments
-      self.shares = shares
-      self.reservedNames = reservedNames
-    }
-  }
-
   /// Where identities and keys of the service are kept, mode 0700.
   public var directory: String
   public var api: Listener
@@ -36,7 +23,7 @@ public struct ShareConfiguration: Sendable {
   public var zone: String
   /// Strings that open the administrative calls, sent as `x-token`.
   public var adminSecrets: [String] = []
-  public var limits = Limits()
+  public var limits = ShareLimits()
   /// Anyone may ask for an account.
   public var invitesOpen = false
   public var invitesNeedToken = false

@@ -90,10 +90,10 @@ extension ShareDesk {
     }
   }
 
-  func change(email: String, _ body: @escaping @Sendable (inout ShareAccount) -> Void) async throws {
+  func change(email: String, _ body: @escaping @Sendable (inout ShareAccount) throws -> Void) async throws {
     try await network.write(author: "share administrator") { change in
       var account = try change.store.requireAccount(email: email)
-      body(&account)
+      try body(&account)
       try change.store.put(account)
     }
   }

@@ -6,7 +6,7 @@ import Store
 extension ShareDesk {
   /// Makes an identity with its key and certificate: the client gets the whole identity file and enrolls nothing.
   func enable(_ accountID: String, description: String, host: String, address: String) async throws -> ProvisioningTransaction.Credentials {
-    let limit = configuration.limits.environments
+    let limits = configuration.limits
     let description = String(description.prefix(1024))
     let host = String(host.prefix(1024))
     let base = tags
@@ -14,7 +14,8 @@ extension ShareDesk {
     return try await network.write(author: accountID) { change in
       let account = try change.store.account(accountID)
       let count = try change.store.all(ShareEnvironmentRow.self, field: "accountId", equals: accountID).count
-      if let limit, !account.limitless, count >= limit {
+      try Self.refuseIfLimited(account, "enabling a machine")
+      if let limit = limits.effective(account).counts.environments, count >= limit {
         throw ShareRefusal(401, "the account has \(count) environments and may have \(limit); disable one first")
       }
       var tags = base
@@ -66,7 +67,7 @@ extension ShareDesk {
   }
 
   static func remove(_ access: ShareAccessRow, _ change: any NetworkChange) throws {
-    try change.deleteServicePolicy(access.dialPolicyId)
+    if !access.dialPolicyId.isEmpty { try change.deleteServicePolicy(access.dialPolicyId) }
     try change.store.delete(ShareAccessRow.self, access.id)
   }
 }

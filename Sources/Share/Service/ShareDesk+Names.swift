@@ -20,14 +20,14 @@ extension ShareDesk {
   }
 
   func createName(_ accountID: String, namespace: String, name: String) async throws {
-    let limit = configuration.limits.reservedNames
+    let limits = configuration.limits
     try Self.check(label: name)
     try await network.write(author: accountID) { change in
       let store = change.store
       let account = try store.account(accountID)
       let namespace = try Self.usableNamespace(namespace, account, store)
       let mine = try store.all(ShareName.self, field: "accountId", equals: accountID).filter(\.reserved)
-      if let limit, !account.limitless, mine.count >= limit {
+      if let limit = limits.effective(account).counts.reservedNames, mine.count >= limit {
         throw ShareRefusal(409, "the account has \(mine.count) names and may have \(limit); delete one first")
       }
       guard try store.named(ShareName.self, ShareName.unique(namespace.id, name)) == nil else {

@@ -66,7 +66,11 @@ extension ShareDesk {
       let account = try store.account(accountID)
       _ = try store.environment(order.environment, of: accountID)
       let count = try store.all(ShareRow.self, field: "accountId", equals: accountID).count
-      if let limit = limits.shares, !account.limitless, count >= limit {
+      try Self.refuseIfLimited(account, "sharing")
+      if account.limitedModes?.contains(order.backendMode) ?? false {
+        throw ShareRefusal(401, "the account has used up its bandwidth for \(order.backendMode.rawValue) shares; try again later")
+      }
+      if let limit = limits.effective(account).counts.shares, count >= limit {
         throw ShareRefusal(401, "the account has \(count) shares and may have \(limit); delete one first")
       }
       var replaced: [String] = []
@@ -91,9 +95,8 @@ extension ShareDesk {
       row.configId = try change.createConfig(
         name: token, typeID: change.configType(named: Self.proxyConfigType), data: Self.proxyConfig(row, clear: clear), tags: tags)
       row.serviceId = try change.createService(name: token, configs: [row.configId], tags: tags)
-      let prefix = "\(order.environment)-\(row.serviceId)"
       row.bindPolicyId = try change.createServicePolicy(
-        name: prefix + "-bind", type: .bind, identities: [order.environment], service: row.serviceId, tags: tags)
+        name: "\(order.environment)-\(row.serviceId)-bind", type: .bind, identities: [order.environment], service: row.serviceId, tags: tags)
       row.routerPolicyId = try change.createServiceEdgeRouterPolicy(
         name: order.frontends == nil ? "\(order.environment)-\(token)-serp" : token, service: row.serviceId, tags: tags)
 
@@ -109,8 +112,8 @@ extension ShareDesk {
           throw ShareRefusal.notFound("frontend \(Self.defaultName)")
         }
         row.publicPort = port
-        row.dialPolicyId = try change.createServicePolicy(
-          name: prefix + "-dial", type: .dial, identities: [frontend.zId], service: row.serviceId, tags: tags)
+        row.dialIdentities = [frontend.zId]
+        row.dialPolicyId = try Self.createDialPolicy(row, [frontend.zId], tags, change)
         made = [("\(zone):\(port)", "\(pool.transport.rawValue)://\(zone):\(port)")]
         row.endpoints = made.map(\.shown)
       } else if order.mode == .public {
@@ -128,10 +131,8 @@ extension ShareDesk {
               ?? (place.host + suffix, scheme + "://" + place.host + suffix))
         }
         let identities = Set(places.flatMap(\.identities)).sorted()
-        if !identities.isEmpty {
-          row.dialPolicyId = try change.createServicePolicy(
-            name: prefix + "-dial", type: .dial, identities: identities, service: row.serviceId, tags: tags)
-        }
+        row.dialIdentities = identities
+        if !identities.isEmpty { row.dialPolicyId = try Self.createDialPolicy(row, identities, tags, change) }
         row.frontendSelection = order.frontends?.first ?? ""
         row.endpoints = made.map(\.shown)
       } else {
@@ -143,6 +144,28 @@ extension ShareDesk {
     for old in replaced { try await refresh(old) }
     try await refresh(token)
     return MadeShare(token: token, endpoints: endpoints.map(\.shown), urls: endpoints.map(\.url))
+  }
+
+  static func createDialPolicy(_ share: ShareRow, _ identities: [String], _ tags: JSONObject, _ change: any NetworkChange) throws -> String {
+    try change.createServicePolicy(
+      name: "\(share.environmentId)-\(share.serviceId)-dial", type: .dial, identities: identities, service: share.serviceId, tags: tags)
+  }
+
+  static func createDialPolicy(_ access: ShareAccessRow, _ share: ShareRow, _ tags: JSONObject, _ change: any NetworkChange) throws -> String {
+    var tags = tags
+    tags["zrokEnvironmentZId"] = .string(access.environmentId)
+    tags["zrokFrontendToken"] = .string(access.token)
+    return try change.createServicePolicy(
+      name: "\(access.token)-\(access.environmentId)-\(share.serviceId)-dial", type: .dial, identities: [access.environmentId],
+      service: share.serviceId, tags: tags)
+  }
+
+  /// Who dials a public share: noted when it was made, else the frontends of the namespaces that its names are in.
+  static func dialIdentities(_ share: ShareRow, _ reader: StoreReader) throws -> [String] {
+    if let known = share.dialIdentities { return known }
+    let frontends = try reader.all(ShareName.self, field: "shareToken", equals: share.token)
+      .compactMap { try reader.get(ShareNamespace.self, $0.namespace) }.flatMap(\.frontends).map(\.token)
+    return try Set(frontends).compactMap { try reader.get(ShareFrontend.self, $0)?.zId }.sorted()
   }
 
   /// The operator's ports for public shares of a mode.
@@ -293,6 +316,7 @@ extension ShareDesk {
   {
     let base = tags(share: token)
     let access = ShareTokens.secret()
+    let limits = configuration.limits
     return try await network.write(author: accountID) { change in
       let store = change.store
       _ = try store.environment(environment, of: accountID)
@@ -301,15 +325,19 @@ extension ShareDesk {
         // Like one that does not exist: tokens of closed shares are not to be guessed.
         throw ShareRefusal.notFound("share \(token)")
       }
-      var tags = base
-      tags["zrokEnvironmentZId"] = .string(environment)
-      tags["zrokFrontendToken"] = .string(access)
-      let policy = try change.createServicePolicy(
-        name: "\(access)-\(environment)-\(share.serviceId)-dial", type: .dial, identities: [environment], service: share.serviceId, tags: tags)
+      let owner = try store.get(ShareAccount.self, share.accountId)
+      if share.isPaused || owner?.limited ?? false {
+        throw ShareRefusal(404, "share \(token) is paused: the account that shares it has used up its bandwidth; try again later")
+      }
+      let count = try store.all(ShareAccessRow.self, field: "shareToken", equals: token).count
+      if let limit = owner.flatMap({ limits.effective($0).counts.accesses }), count >= limit {
+        throw ShareRefusal(404, "share \(token) has \(count) accesses and may have \(limit); end one first")
+      }
       let number = (try store.all(ShareAccessRow.self).map(\.number).max() ?? 0) + 1
       var row = ShareAccessRow(
         id: EntityID.short(), number: number, token: access, environmentId: environment, shareToken: token, backendMode: share.backendMode,
-        dialPolicyId: policy)
+        dialPolicyId: "")
+      row.dialPolicyId = try Self.createDialPolicy(row, share, base, change)
       row.bindAddress = String(bindAddress.prefix(256))
       row.description = String(description.prefix(1024))
       try store.put(row)

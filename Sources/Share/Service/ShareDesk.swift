@@ -82,6 +82,11 @@ final class ShareDesk: Sendable {
       if try store.get(ShareNamespace.self, namespace.id) != namespace { try store.put(namespace) }
     }
     for share in try await network.read({ try $0.all(ShareRow.self) }) { try await refresh(share.token) }
+    // The operator may have changed the limits.
+    try await enforceLimits()
+    network.onTraffic { [traffic, network] service, toHost, fromHost in
+      traffic.add(service: service, rx: toHost, tx: fromHost, now: network.now)
+    }
     return try IdentityFile.load(from: path)
   }
 
@@ -99,17 +104,23 @@ final class ShareDesk: Sendable {
 
   /// Brings the directory up to date with what the store says of a share.
   func refresh(_ token: String) async throws {
+    let (traffic, now) = (traffic, network.now)
     let (version, hosts, route, place) = try await network.read { reader -> (UInt64, [String], ShareRoute?, PortPool.Place?) in
       let version = try reader.currentIndex()
-      guard let share = try reader.named(ShareRow.self, token), share.mode == .public else { return (version, [], nil, nil) }
+      let row = try reader.named(ShareRow.self, token)
+      traffic.note(token, row, now: now)
+      guard let share = row, share.mode == .public else { return (version, [], nil, nil) }
       if let port = share.publicPort, let transport = share.backendMode.transport {
-        return (version, [], nil, .init(transport: transport, port: port))
+        return (version, [], nil, share.isPaused ? nil : .init(transport: transport, port: port))
       }
       let hosts = try reader.all(ShareName.self, field: "shareToken", equals: token).compactMap { name in
         try reader.get(ShareNamespace.self, name.namespace).map { (name.name + "." + $0.name).lowercased() }
       }
       return (
-        version, hosts, ShareRoute(token: token, backendMode: share.backendMode, gate: share.gate, interstitial: share.interstitial), nil
+        version, hosts,
+        ShareRoute(
+          token: token, backendMode: share.backendMode, gate: share.gate, interstitial: share.interstitial, serviceID: share.serviceId,
+          isPaused: share.isPaused), nil
       )
     }
     await ports.set(token, place)

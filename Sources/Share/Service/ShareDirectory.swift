@@ -6,6 +6,10 @@ struct ShareRoute: Sendable {
   let backendMode: BackendMode
   let gate: ShareGate
   let interstitial: Bool
+  /// Id of the share's service.
+  let serviceID: String
+  /// Its account has used up its bandwidth.
+  let isPaused: Bool
 }
 
 /// Host names of public shares, in memory: the frontend asks for every request. Filled from the store after each change of a share.

@@ -23,15 +23,22 @@ struct ShareAccount: Entity {
   /// The only credential of the API, so it can be shown again after a sign-in with the password.
   var token: String
   var password: PasswordHash?
-  /// Exempt from all limits.
-  var limitless = false
   /// No warning page in front of this account's public shares.
   var skipsInterstitial = false
   /// Tokens of closed frontends and namespaces the account may use.
   var frontendGrants: [String] = []
   var namespaceGrants: [String] = []
+  /// Ids of limit classes.
+  var limitClasses: [Int]?
+  /// Over a bandwidth limit: its shares are paused, and nothing new can be made. Over a warning level.
+  var limited: Bool?
+  var warned: Bool?
+  /// Over the limit of a class that is only for these modes.
+  var limitedModes: [BackendMode]?
 
   var uniqueName: String? { email }
+  /// Whether less traffic would change something.
+  var isHeldBack: Bool { limited ?? false || warned ?? false || limitedModes != nil }
 
   func validate() throws(ModelError) {
     try validateBase()
@@ -134,6 +141,10 @@ struct ShareRow: Entity {
   var endpoints: [String] = []
   /// Of a public TCP or UDP share: its port in the operator's pool.
   var publicPort: Int?
+  /// Identities of the frontends that dial a public share.
+  var dialIdentities: [String]?
+  /// Nobody may dial it: its account has used up its bandwidth.
+  var paused: Bool?
   /// Entities of the network that go with it.
   var serviceId: String
   var configId: String
@@ -142,6 +153,7 @@ struct ShareRow: Entity {
   var routerPolicyId: String
 
   var uniqueName: String? { token }
+  var isPaused: Bool { paused ?? false }
 
   func validate() throws(ModelError) { try validateBase() }
 }
@@ -165,6 +177,7 @@ struct ShareAccessRow: Entity {
   var backendMode: BackendMode
   var bindAddress = ""
   var description = ""
+  /// Empty while the share is paused.
   var dialPolicyId: String
 
   var uniqueName: String? { token }

@@ -90,18 +90,24 @@ public final class ShareService: Service {
     }
     await frontend.close()
     // In a task of its own: this one may be cancelled, and a cancelled task cannot write.
-    try? await Task { try await self.desk.storeTraffic() }.value
+    _ = try? await Task { try await self.desk.storeTraffic() }.value
   }
 
   private func keepHouse() async {
+    var rounds = 0
     while !Task.isCancelled {
-      try? await Task.sleep(for: .seconds(60))
+      try? await Task.sleep(for: .seconds(10))
       if Task.isCancelled { return }
+      rounds += 1
+      let isMinute = rounds.isMultiple(of: 6)
       do {
+        // Limits are worth a closer look.
+        if desk.configuration.limits.limitsBytes || isMinute { try await desk.enforceLimits(try await desk.storeTraffic()) }
+        guard isMinute else { continue }
         try await desk.network.settle()
         try await desk.forgetTickets()
-        try await desk.storeTraffic()
         try await desk.forgetOldTraffic()
+        desk.traffic.forgetEnded(now: desk.network.now)
       } catch { logger.error("housekeeping of the share service failed", metadata: ["error": "\(error)"]) }
     }
   }

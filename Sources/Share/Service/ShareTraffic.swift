@@ -11,6 +11,7 @@ struct ShareTrafficRow: Entity {
 
   /// How long it is kept, in seconds.
   static let retention: Int64 = 31 * 24 * 3600
+  static var retentionMinutes: Int { Int(retention / 60) }
 
   let id: String
   var createdAt = Timestamp.epoch
@@ -21,6 +22,7 @@ struct ShareTrafficRow: Entity {
   var shareToken: String
   var accountId: String
   var environmentId: String
+  var backendMode: BackendMode?
   /// Seconds since 1970 of the hour's beginning.
   var hour: Int
   /// Bytes of the hour's sixty minutes: from visitors, to visitors.
@@ -38,12 +40,33 @@ struct TrafficSample: Sendable, Equatable {
   var time: Int
   var rx = 0
   var tx = 0
+
+  /// Adds what a row counted from a time on, by whole minutes.
+  mutating func add(_ row: ShareTrafficRow, since start: Int) {
+    for minute in 0..<min(60, row.rx.count, row.tx.count) where row.hour + minute * 60 + 60 > start {
+      rx += row.rx[minute]
+      tx += row.tx[minute]
+    }
+  }
 }
 
-/// Counts what the public frontend carries; its counts reach the store once a minute and when the service ends.
+/// Counts what shares move; the counts reach the store once a minute and when the service ends. Routers of a controller in this process tell of everything,
+/// elsewhere the public frontend tells of what it carries.
 final class TrafficMeter: Sendable {
+  /// Whose bytes they are: kept beyond the share's end, since routers tell of the last bytes later.
+  struct Owner: Sendable {
+    let token: String
+    let accountID: String
+    let environmentID: String
+    let backendMode: BackendMode
+
+    init(_ share: ShareRow) {
+      (token, accountID, environmentID, backendMode) = (share.token, share.accountId, share.environmentId, share.backendMode)
+    }
+  }
+
   struct Key: Hashable, Sendable {
-    var token: String
+    var service: String
     /// Since 1970.
     var minute: Int
   }
@@ -53,15 +76,37 @@ final class TrafficMeter: Sendable {
     var tx = 0
   }
 
-  private let counts = Mutex<[Key: Bytes]>([:])
+  /// How long a router may wait before it tells, in seconds, with room.
+  private static let patience: Int64 = 900
 
-  func add(_ token: String, rx: Int, tx: Int, now: Timestamp) {
-    guard rx + tx > 0 else { return }
-    let key = Key(token: token, minute: Int(now.secondsSinceEpoch / 60))
+  private let counts = Mutex<[Key: Bytes]>([:])
+  /// By service; with the time of the share's end.
+  private let owners = Mutex<[String: (owner: Owner, ended: Timestamp?)]>([:])
+
+  /// - Parameter service: id of the share's service. What belongs to no share is not counted.
+  func add(service: String, rx: Int, tx: Int, now: Timestamp) {
+    guard rx + tx > 0, owner(service) != nil else { return }
+    let key = Key(service: service, minute: Int(now.secondsSinceEpoch / 60))
     counts.withLock { counts in
       counts[key, default: Bytes()].rx += rx
       counts[key, default: Bytes()].tx += tx
     }
+  }
+
+  func owner(_ service: String) -> Owner? { owners.withLock { $0[service]?.owner } }
+
+  /// Notes a share as it is now. - Parameter share: nil when there is none of that token any more.
+  func note(_ token: String, _ share: ShareRow?, now: Timestamp) {
+    owners.withLock { owners in
+      for (service, known) in owners where known.owner.token == token && known.ended == nil && service != share?.serviceId {
+        owners[service]?.ended = now
+      }
+      if let share { owners[share.serviceId] = (Owner(share), nil) }
+    }
+  }
+
+  func forgetEnded(now: Timestamp) {
+    owners.withLock { owners in owners = owners.filter { _, known in known.ended.map { $0.adding(seconds: Self.patience) > now } ?? true } }
   }
 
   func take() -> [Key: Bytes] {
@@ -83,23 +128,25 @@ final class TrafficMeter: Sendable {
 
 extension ShareDesk {
   /// Stores what was counted.
-  func storeTraffic() async throws {
+  /// - Returns: accounts that moved something.
+  @discardableResult
+  func storeTraffic() async throws -> Set<String> {
+    let traffic = traffic
     let taken = traffic.take()
-    guard !taken.isEmpty else { return }
+    guard !taken.isEmpty else { return [] }
     do {
       try await network.write(author: "share service") { change in
         let store = change.store
         for (key, bytes) in taken {
+          guard let owner = traffic.owner(key.service) else { continue }
           let hour = key.minute / 60 * 3600
-          let id = ShareTrafficRow.id(key.token, hour: hour)
-          guard
-            var row = try store.get(ShareTrafficRow.self, id)
-              ?? store.named(ShareRow.self, key.token).map({
-                ShareTrafficRow(
-                  id: id, shareToken: key.token, accountId: $0.accountId, environmentId: $0.environmentId, hour: hour,
-                  rx: Array(repeating: 0, count: 60), tx: Array(repeating: 0, count: 60))
-              })
-          else { continue }
+          let id = ShareTrafficRow.id(owner.token, hour: hour)
+          var row =
+            try store.get(ShareTrafficRow.self, id)
+            ?? ShareTrafficRow(
+              id: id, shareToken: owner.token, accountId: owner.accountID, environmentId: owner.environmentID, hour: hour,
+              rx: Array(repeating: 0, count: 60), tx: Array(repeating: 0, count: 60))
+          row.backendMode = owner.backendMode
           row.rx[key.minute % 60] += bytes.rx
           row.tx[key.minute % 60] += bytes.tx
           try store.put(row)
@@ -109,6 +156,7 @@ extension ShareDesk {
       traffic.putBack(taken)
       throw error
     }
+    return Set(taken.keys.compactMap { traffic.owner($0.service)?.accountID })
   }
 
   func forgetOldTraffic() async throws {

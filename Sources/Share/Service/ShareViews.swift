@@ -18,7 +18,7 @@ struct ShareViews {
       Self.times(row).merging(
         [
           "description": .string(row.description), "host": .string(row.host), "address": .string(row.address), "zId": .string(row.id),
-          "remoteAgent": false, "activity": [], "limited": false,
+          "remoteAgent": false, "activity": [], "limited": .bool(isLimited(account: row.accountId)),
         ]) { $1 })
   }
 
@@ -29,7 +29,7 @@ struct ShareViews {
     object["envZId"] = .string(row.environmentId)
     object["shareMode"] = .string(row.mode.rawValue)
     object["backendMode"] = .string(row.backendMode.rawValue)
-    object["limited"] = false
+    object["limited"] = .bool(row.isPaused)
     if withActivity { object["activity"] = [] }
     switch generation {
     case .v1:
@@ -97,8 +97,24 @@ struct ShareViews {
     try reader.all(ShareNamespace.self).filter { $0.open || account.namespaceGrants.contains($0.id) }.map(namespace)
   }
 
+  static func limitClass(_ row: ShareLimits.LimitClass) -> JSONValue {
+    func number(_ value: Int?) -> JSONValue { JSONValue(value ?? -1) }
+    return [
+      "id": JSONValue(row.id), "label": .string(row.label), "backendMode": .string(row.backendMode?.rawValue ?? ""),
+      "environments": number(row.counts.environments), "shares": number(row.counts.shares), "reservedShares": number(row.counts.reservedNames),
+      "uniqueNames": number(row.counts.reservedNames), "shareFrontends": number(row.counts.accesses),
+      "periodMinutes": JSONValue(row.bandwidth.period / 60), "rxBytes": number(row.bandwidth.rx), "txBytes": number(row.bandwidth.tx),
+      "totalBytes": number(row.bandwidth.total), "limitAction": .string(row.action.rawValue),
+      // Classes stand in a file, which has no times.
+      "createdAt": 0, "updatedAt": 0,
+    ]
+  }
+
+  /// Whether a bandwidth limit holds the account back.
+  func isLimited(account: String) -> Bool { (try? reader.get(ShareAccount.self, account))?.limited ?? false }
+
   func overview(_ account: ShareAccount) throws -> JSONValue {
-    var object: JSONObject = ["accountLimited": false, "environments": .array(try environments(account.id).map(resources))]
+    var object: JSONObject = ["accountLimited": .bool(account.limited ?? false), "environments": .array(try environments(account.id).map(resources))]
     if generation == .v2 {
       object["namespaces"] = .array(try namespaces(account))
       object["names"] = .array(try names(account.id))

@@ -21,9 +21,11 @@ struct ShareCommand: AsyncParsableCommand {
         swiftlet share serve
       """,
     subcommands: [
-      SharePublicCommand.self, SharePrivateCommand.self, ShareEnableCommand.self, ShareDisableCommand.self, ShareStatusCommand.self,
-      ShareOverviewCommand.self, ShareAgentCommand.self, ShareNameCommand.self, ShareDeleteCommand.self, ShareConfigCommand.self,
-      ShareServeCommand.self,
+      SharePublicCommand.self, SharePrivateCommand.self, ShareReservedCommand.self, ShareEnableCommand.self, ShareDisableCommand.self,
+      ShareStatusCommand.self,
+      ShareOverviewCommand.self, ShareAgentCommand.self, ShareReserveCommand.self, ShareReleaseCommand.self, ShareNamesCommand.self,
+      ShareDeleteCommand.self, ShareConfigCommand.self, ShareInviteCommand.self, ShareRegisterCommand.self, ShareResetPasswordCommand.self,
+      ShareServeCommand.self, ShareAdminCommand.self,
     ])
 }
 
@@ -159,35 +161,117 @@ struct ShareConfigCommand: AsyncParsableCommand {
   }
 }
 
-struct ShareNameCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "name", abstract: "Reserve a name for public shares, or release it.",
-    discussion: """
-      Examples:
-        swiftlet share name docs
-        swiftlet share name docs --release
-      """)
-
+struct ShareNameOptions: ParsableArguments {
   @Argument(help: ArgumentHelp("3 to 63 characters of a-z, 0-9 and -.", valueName: "name"))
   var name: String
 
-  @Option(help: ArgumentHelp("Its namespace. Default: that of the service.", valueName: "token"))
-  var namespace = ""
+  @Option(help: ArgumentHelp("Its namespace. Default: the setting defaultNamespace, then that of the service.", valueName: "token"))
+  var namespace: String?
 
-  @Flag(help: "Release the name: others may take it.")
-  var release = false
+  @OptionGroup var home: ShareHomeOptions
+
+  func selection() throws -> ShareOptions.Name {
+    .init(namespace: try namespace ?? home.environment().setting(.defaultNamespace) ?? "", name: name)
+  }
+}
+
+struct ShareReserveCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "reserve", abstract: "Reserve a name for public shares: it stays this account's between shares.",
+    discussion: """
+      Examples:
+        swiftlet share reserve docs
+        swiftlet share reserved docs ./docs
+      """)
+
+  @OptionGroup var options: ShareNameOptions
+
+  func run() async throws {
+    do { try await options.home.session(Logger(label: "share")).createName(options.selection()) } catch {
+      throw CommandFailure("cannot reserve the name \(options.name)", error)
+    }
+    Terminal.error.line("Reserved. Use it: swiftlet share reserved \(options.name) 8000")
+  }
+}
+
+struct ShareReservedCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "reserved", abstract: "Share a port or a directory at a reserved name.",
+    discussion: """
+      As 'share public', and only at a name that stays this account's when the command has ended.
+
+      Examples:
+        swiftlet share reserve docs
+        swiftlet share reserved docs ./docs
+      """)
+
+  @Argument(help: ArgumentHelp("The name.", valueName: "name"))
+  var reserved: String
+
+  @OptionGroup var share: SharePublicCommand
+
+  func run() async throws {
+    let names: [JSONValue]
+    do { names = try await share.options.home.session(Logger(label: "share")).overview()["names"]?.arrayValue ?? [] } catch {
+      throw CommandFailure("cannot share at the name \(reserved)", error)
+    }
+    let label = reserved.split(separator: ":").last.map(String.init) ?? reserved
+    guard names.contains(where: { $0["name"]?.stringValue == label && $0["reserved"]?.boolValue ?? false }) else {
+      throw CommandFailure("the name \(label) is not reserved", next: "reserve it: swiftlet share reserve \(label)")
+    }
+    var share = share
+    share.name.append(reserved)
+    try await share.run()
+  }
+}
+
+struct ShareReleaseCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "release", abstract: "Release a reserved name: others may take it.",
+    discussion: """
+      Examples:
+        swiftlet share release docs
+      """)
+
+  @OptionGroup var options: ShareNameOptions
+
+  func run() async throws {
+    do { try await options.home.session(Logger(label: "share")).deleteName(options.selection()) } catch {
+      throw CommandFailure("cannot release the name \(options.name)", error)
+    }
+    Terminal.error.line("Released.")
+  }
+}
+
+struct ShareNamesCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "names", abstract: "Show the account's names and what they lead to.",
+    discussion: """
+      Examples:
+        swiftlet share names
+      """)
+
+  @Flag(help: "As the service answers, in JSON.")
+  var json = false
 
   @OptionGroup var options: ShareHomeOptions
 
   func run() async throws {
-    let session = try options.session(Logger(label: "share"))
-    let selection = ShareOptions.Name(namespace: namespace, name: name)
-    do {
-      if release { try await session.deleteName(selection) } else { try await session.createName(selection) }
-    } catch {
-      throw CommandFailure("cannot \(release ? "release" : "reserve") the name \(name)", error)
+    let names: JSONValue
+    do { names = try await options.session(Logger(label: "share")).overview()["names"] ?? [] } catch {
+      throw CommandFailure("cannot show the names", error)
     }
-    Terminal.error.line(release ? "Released." : "Reserved. Use it: swiftlet share public 8000 --name \(name)")
+    let out = Terminal.output
+    if json { return out.line(names.text) }
+    var table = Table(headers: ["name", "share", "reserved"], alignments: [.left, .left, .left])
+    for name in names.arrayValue ?? [] {
+      table.rows.append(
+        [
+          (name["name"]?.stringValue ?? "") + "." + (name["namespaceName"]?.stringValue ?? ""), name["shareToken"]?.stringValue ?? "",
+          name["reserved"]?.boolValue ?? false ? "yes" : "",
+        ].map(CellText.clean))
+    }
+    table.rows.isEmpty ? Terminal.error.line("None. Reserve one: swiftlet share reserve NAME") : out.line(table.text)
   }
 }
 

@@ -130,12 +130,12 @@ final class ShareDesk: Sendable {
   // MARK: Attempts
 
   func admits(_ address: String) -> Bool {
-    let now = network.now.secondsSinceEpoch
+    let now = network.now.millisecondsSinceEpoch
     return limiter.withLock { $0.admits(address, now: now) }
   }
 
   func failed(_ address: String) {
-    let now = network.now.secondsSinceEpoch
+    let now = network.now.millisecondsSinceEpoch
     limiter.withLock { $0.failed(address, now: now) }
   }
 }

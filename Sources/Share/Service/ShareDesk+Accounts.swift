@@ -119,7 +119,8 @@ extension ShareDesk {
       }
       try change.store.put(ticket)
     }
-    logger.notice(
+    // A warning: an operator has to act.
+    logger.warning(
       "registration asked for; no mail is configured, so pass the token on", metadata: ["email": "\(email)", "registration": "\(ticket.id)"])
   }
 
@@ -168,7 +169,7 @@ extension ShareDesk {
       return true
     }
     if made {
-      logger.notice(
+      logger.warning(
         "password reset asked for; no mail is configured, so pass the token on", metadata: ["email": "\(email)", "reset": "\(ticket.id)"])
     }
   }

@@ -166,7 +166,7 @@ let package = Package(
       "ShareTests",
       [
         "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "REST", "Store", "Transport", "PKI", "Model", "NetworkFixture",
-        nioCore, nioPosix, nioConcurrency, nioHTTP1, logging,
+        nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, logging,
       ],
       exclude: ["python"]),
     tests("CommandTests", ["SwiftletCommand", nioCore]),

@@ -17,22 +17,6 @@ import WebRelay
 
 @Suite("The public frontend, with shares of our own SDK", .timeLimit(.minutes(2)))
 struct FrontendTests {
-  /// A sharer's machine: enabled, with a directory for its files.
-  private struct Sharer {
-    let session: ShareSession
-    let directory: String
-
-    static func enable(_ bench: ShareBench, _ email: String) async throws -> Sharer {
-      let directory = bench.network.directory + "/home-" + email
-      var environment = try ShareEnvironment.load(directory: directory)
-      try await ShareSession.enable(
-        &environment, token: try await bench.account(email), endpoint: bench.endpoint, description: "test", host: "here")
-      let files = try FileManager.default.attributesOfItem(atPath: environment.identityPath)
-      #expect(files[.posixPermissions] as? Int == 0o600)
-      return Sharer(session: try ShareSession(ShareEnvironment.load(directory: directory)), directory: directory)
-    }
-  }
-
   /// Answers with what it read, as JSON lines of its own making.
   private final class Mirror: ChannelInboundHandler, @unchecked Sendable {
     typealias InboundIn = HTTPServerRequestPart

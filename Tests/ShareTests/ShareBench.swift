@@ -6,6 +6,7 @@ import NIOCore
 import NetworkFixture
 import PKI
 import REST
+import SwiftletShare
 import Testing
 import Transport
 
@@ -126,5 +127,21 @@ struct ShareBench: Sendable {
     let made = await call("POST", "/api/v2/share", token, .object(body.merging(more) { $1 }))
     #expect(made.status == 201)
     return (try #require(made.body["shareToken"]?.stringValue), try #require(made.body["frontendProxyEndpoints"]?.stringArrayValue))
+  }
+}
+
+/// A sharer's machine: enabled, with a directory for its files.
+struct Sharer {
+  let session: ShareSession
+  let directory: String
+
+  static func enable(_ bench: ShareBench, _ email: String, description: String = "test", host: String = "here") async throws -> Sharer {
+    let directory = bench.network.directory + "/home-" + email
+    var environment = try ShareEnvironment.load(directory: directory)
+    try await ShareSession.enable(
+      &environment, token: try await bench.account(email), endpoint: bench.endpoint, description: description, host: host)
+    let files = try FileManager.default.attributesOfItem(atPath: environment.identityPath)
+    #expect(files[.posixPermissions] as? Int == 0o600)
+    return Sharer(session: try ShareSession(ShareEnvironment.load(directory: directory)), directory: directory)
   }
 }

@@ -12,37 +12,19 @@ enum Zrok {
     var package: String { self == .first ? "zrok==1.1.11" : "zrok2==2.0.8" }
   }
 
-  private static let environments = Mutex<[Generation: Task<String, any Error>]>([:])
-
   /// - Returns: the interpreter. Fails, and does not skip, when PyPI cannot be reached.
   static func interpreter(_ generation: Generation) async throws -> String {
-    try await environments.withLock { known in
-      if let task = known[generation] { return task }
-      let task = Task { try await make(generation) }
-      known[generation] = task
-      return task
-    }.value
-  }
-
-  private static func make(_ generation: Generation) async throws -> String {
-    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    let directory = root.appendingPathComponent(".build/zrok-sdk-\(generation.rawValue)").path
-    let interpreter = directory + "/bin/python3"
-    if !FileManager.default.fileExists(atPath: directory + "/ready") {
-      let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-      try run("/usr/bin/env", ["python3", "-m", "venv", "--clear", directory])
-      try run(interpreter, pip + ["openziti==0.6.0", "urllib3", "python-dateutil", "pydantic", "typing-extensions"])
-      try run(interpreter, pip + ["--no-deps", generation.package])
-      _ = FileManager.default.createFile(atPath: directory + "/ready", contents: nil)
-    }
-    return interpreter
+    try await PythonEnvironment.interpreter(
+      "zrok-sdk-\(generation.rawValue)",
+      installing: [["openziti==0.6.0", "urllib3", "python-dateutil", "pydantic", "typing-extensions"], ["--no-deps", generation.package]])
   }
 
   @discardableResult
-  static func run(_ executable: String, _ arguments: [String], input: String? = nil) throws -> String {
+  static func run(_ executable: String, _ arguments: [String], environment: [String: String] = [:]) throws -> String {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: executable)
     process.arguments = arguments
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     let output = Pipe()
     process.standardOutput = output
     process.standardError = output

@@ -44,6 +44,7 @@ struct BrowserTests {
           share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: port), overlay: sharer.session.overlay(), logger: bench.network.logger)
       )
     }
+    try await sharer.session.createName(.init(name: "a-reserved-name-of-some-length"))
     let site = try #require(shares["site"]?.urls.first)
     let account = try #require(sharer.session.environment.enabled?.token)
     _ = try Zrok.run("/usr/bin/env", ["curl", "--silent", "--fail", "--max-time", "30", site])
@@ -83,6 +84,7 @@ struct BrowserTests {
     #expect(seen["bars"]?.intValue ?? 0 > 0)
     for name in hostile { #expect(seen["overview"]?.stringValue?.contains(name) == true, "\(name)") }
     #expect(seen["markup"] == 0)
+    #expect(seen["overview"]?.stringValue?.components(separatedBy: "Release").count == 2)
     #expect(shares.values.contains { seen["copied"] == .string($0.urls.first ?? "") }, "\(seen["copied"] ?? .null)")
     #expect(seen["deleted"] == 1)
     #expect(seen["signed out"] == true)

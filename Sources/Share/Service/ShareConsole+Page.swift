@@ -13,11 +13,12 @@ extension ShareConsole {
       body { margin: 0; font: 16px/1.5 system-ui, sans-serif; background: light-dark(#f4f6f8, #11151a) }
       main, header { max-width: 60rem; margin: 0 auto; padding: 1rem }
       header { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center }
-      header h1 { font-size: 1.2rem; margin: 0; flex: 1 }
+      header h1 { font-size: 1.2rem; margin: 0; flex: 1 } #who { min-width: 0; overflow-wrap: anywhere }
       section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem; margin: 0 0 1rem }
       h2 { font-size: 1.05rem; margin: 0 } h3 { font-size: .95rem; margin: 1rem 0 .3rem; color: var(--soft); font-weight: 600 }
       .row { display: flex; flex-wrap: wrap; gap: .4rem .8rem; align-items: center; padding: .6rem 0; border-top: 1px solid var(--line) }
-      .row > :first-child { flex: 1 1 14rem; min-width: 0; overflow-wrap: anywhere }
+      .row > :first-child { flex: 1 1 14rem; min-width: 0; overflow-wrap: anywhere } .row > h2:first-child { flex-basis: auto }
+      .buttons { display: flex; gap: .4rem } section > :last-child, section > :last-child > :last-child { margin-bottom: 0 }
       .soft { color: var(--soft); font-size: .875rem } .bad { color: var(--bad) }
       a { color: var(--accent) }
       button { font: inherit; font-size: .875rem; padding: .35rem .8rem; border: 1px solid var(--line); border-radius: 7px; background: none; color: inherit;
@@ -31,7 +32,7 @@ extension ShareConsole {
       svg { display: block; width: 100%; height: 90px } .empty { padding: .8rem 0; color: var(--soft) }
       [hidden] { display: none !important }
     </style>
-    <header><h1>Shares</h1><span id="who" class="soft"></span><button id="account" hidden>Account</button><button id="out" hidden>Sign out</button></header>
+    <header><h1>Shares</h1><span id="who" class="soft"></span><span class="buttons"><button id="account" hidden>Account</button><button id="out" hidden>Sign out</button></span></header>
     <main id="main"><noscript>This page needs JavaScript; the command line does everything without it: swiftlet share overview</noscript></main>
     <script>
     "use strict";
@@ -55,10 +56,11 @@ extension ShareConsole {
       try { value = text ? JSON.parse(text) : null } catch { value = text }
       if (!answer.ok) {
         if (answer.status === 401 && session && path !== "/changePassword") { signOut(); throw new Error("Your sign-in is no longer good. Sign in again.") }
-        throw new Error(typeof value === "string" ? value : value && value.message || "The service answered " + answer.status + ".");
+        throw Object.assign(new Error(sentence(typeof value === "string" ? value : value && value.message || "The service answered " + answer.status)), { status: answer.status });
       }
       return value;
     }
+    function sentence(text) { return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") }
     function show(...parts) { main.replaceChildren(...parts) }
     function when(milliseconds) { return new Date(milliseconds).toLocaleString() }
     function size(bytes) { const units = ["B", "kB", "MB", "GB", "TB"]; let i = 0; while (bytes >= 1000 && i < 4) { bytes /= 1000; i++ } return bytes.toFixed(i ? 1 : 0) + " " + units[i] }
@@ -82,7 +84,7 @@ extension ShareConsole {
         session = null;
         let token;
         try { token = await call("POST", "/login", values) } catch (error) {
-          throw new Error(/401|unauthenticated/.test(error.message) ? "The address or the password is wrong." : error.message) }
+          throw new Error(error.status === 401 ? "The address or the password is wrong." : error.message) }
         session = { email: values.email.toLowerCase(), token };
         sessionStorage.setItem("session", JSON.stringify(session));
         start();
@@ -123,8 +125,8 @@ extension ShareConsole {
     async function overview() {
       const view = await call("GET", "/overview"), traffic = await call("GET", "/metrics/account?duration=" + windowHours + "h");
       const parts = [element("section", {}, element("div", { class: "row", style: "border:0;padding-top:0" }, element("h2", {}, "Traffic"),
-        ...[[1, "hour"], [24, "day"], [720, "month"]].map(([hours, text]) =>
-          element("button", { "aria-pressed": String(hours === windowHours), class: hours === windowHours ? "main" : "", onclick: () => { windowHours = hours; overview() } }, text))),
+        element("div", { class: "buttons" }, ...[[1, "hour"], [24, "day"], [720, "month"]].map(([hours, text]) =>
+          element("button", { "aria-pressed": String(hours === windowHours), class: hours === windowHours ? "main" : "", onclick: () => { windowHours = hours; overview() } }, text)))),
         plot(traffic.samples || []))];
       for (const { environment, shares, frontends } of view.environments) {
         const section = element("section", {}, element("div", { class: "row", style: "border:0;padding-top:0" },
@@ -137,8 +139,8 @@ extension ShareConsole {
           section.append(element("div", { class: "row" }, element("div", {},
             ...(urls.length ? urls.map(url => element("div", {}, element("a", { href: link(url), rel: "noreferrer noopener", target: "_blank" }, url))) : [element("code", {}, "swiftlet access private " + share.shareToken)]),
             element("div", { class: "soft" }, share.shareMode + " · " + share.backendMode + (share.target ? " · " + share.target : "") + " · " + when(share.createdAt))),
-            copyButton(urls.length ? link(urls[0]) : "swiftlet access private " + share.shareToken),
-            danger("Delete", "Delete this share? Whoever uses it is cut off.", () => call("DELETE", "/unshare", { envZId: environment.zId, shareToken: share.shareToken }))));
+            element("div", { class: "buttons" }, copyButton(urls.length ? link(urls[0]) : "swiftlet access private " + share.shareToken),
+              danger("Delete", "Delete this share? Whoever uses it is cut off.", () => call("DELETE", "/unshare", { envZId: environment.zId, shareToken: share.shareToken })))));
         }
         if (frontends.length) section.append(element("h3", {}, "Accesses to other people's shares"));
         for (const access of frontends) section.append(element("div", { class: "row" }, element("div", {}, element("code", {}, access.shareToken),
@@ -149,7 +151,9 @@ extension ShareConsole {
       if (!view.environments.length) parts.push(element("section", {}, element("h2", {}, "No environment yet"),
         element("p", {}, "On the machine that shares, run:"), element("p", {}, element("code", {}, "swiftlet share enable " + session.token + " --endpoint " + location.origin), " "),
         copyButton("swiftlet share enable " + session.token + " --endpoint " + location.origin)));
-      if (view.names && view.names.length) parts.push(element("section", {}, element("h2", {}, "Names"), ...view.names.map(name => element("div", { class: "row" },
+      // What a share got by itself goes with it.
+      const names = (view.names || []).filter(name => name.reserved);
+      if (names.length) parts.push(element("section", {}, element("h2", {}, "Names"), ...names.map(name => element("div", { class: "row" },
         element("div", {}, name.name + "." + name.namespaceName, element("div", { class: "soft" }, name.shareToken ? "in use by " + name.shareToken : "free")),
         danger("Release", "Release the name? Others may take it.", () => call("DELETE", "/share/name", { namespaceToken: name.namespaceToken, name: name.name }))))));
       show(...parts);
@@ -190,7 +194,7 @@ extension ShareConsole {
           const made = await call("POST", "/register", { registerToken: token, password: values.password });
           session = { email, token: made.accountToken }; sessionStorage.setItem("session", JSON.stringify(session)); history.replaceState(null, "", "/"); start();
         }));
-      } catch (error) { show(element("section", {}, element("p", { class: "bad" }, error.message), element("a", { href: "/" }, "Sign in"))) }
+      } catch (error) { show(element("section", {}, element("h2", {}, "This link is no longer good"), element("p", { class: "bad" }, error.message), element("a", { href: "/" }, "Sign in"))) }
     }
     document.getElementById("out").addEventListener("click", signOut);
     document.getElementById("account").addEventListener("click", accountPage);

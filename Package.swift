@@ -19,6 +19,7 @@ let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swi
 let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
 let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let nioWebSocket: Target.Dependency = .product(name: "NIOWebSocket", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
@@ -119,7 +120,7 @@ let package = Package(
         "REST", "Authentication", "Store", "Fabric", "Access", "Model", "Facts", "Transport", "Wire", "WireSchemas", "PKI", nioCore, nioPosix,
         nioSSL, protobuf, x509, logging, lifecycle, yams,
       ]),
-    floor("WebRelay", ["Transport", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioSSL, logging]),
+    floor("WebRelay", ["Transport", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging]),
     floor("SwiftletShare", ["Swiftlet", "Transport", "Model", nioCore, nioPosix, logging]),
     floor("Tunnel", ["Swiftlet", "Transport", nioCore, nioPosix, logging, lifecycle]),
     // Floor 6

@@ -1,4 +1,5 @@
 public import NIOCore
+import NIOHPACK
 import NIOHTTP1
 import NIOHTTP2
 
@@ -48,6 +49,7 @@ public enum HTTPRelay {
       ) { stream in
         stream.eventLoop.makeCompletedFuture {
           let pipeline = stream.pipeline.syncOperations
+          try pipeline.addHandler(AuthorityCheck())
           try pipeline.addHandler(HTTP2FramePayloadToHTTP1ServerCodec())
           try pipeline.addHandler(
             RelayHandler(
@@ -80,6 +82,21 @@ public enum HTTPRelay {
       client.flush()
       remove(ByteToMessageHandler<HTTPRequestDecoder>.self, client).assumeIsolated().whenComplete { _ in upstream.flush() }
     }
+  }
+}
+
+/// Ends a stream whose request names two hosts, one in `:authority` and another one in `host` (RFC 9113, 8.3.1): behind the codec only one of them is left.
+private final class AuthorityCheck: ChannelInboundHandler {
+  typealias InboundIn = HTTP2Frame.FramePayload
+  typealias OutboundOut = HTTP2Frame.FramePayload
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    if case .headers(let frame) = unwrapInboundIn(data), let authority = frame.headers.first(name: ":authority")?.lowercased(),
+      frame.headers["host"].contains(where: { $0.lowercased() != authority })
+    {
+      return context.writeAndFlush(wrapOutboundOut(.rstStream(.protocolError)), promise: nil)
+    }
+    context.fireChannelRead(data)
   }
 }
 

@@ -282,7 +282,7 @@ struct AttackTests {
       "POST /trailers HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\n0\r\n\((0..<20_000).map { "X-\($0): y\r\n" }.joined())\r\n")
     #expect(!trailers.hasPrefix("HTTP/1.1 200"), "\(trailers.prefix(200))")
     #expect(target.guarded.server.bytes.isEmpty)
-    #expect(target.open.server.requests.isEmpty)
+    #expect(target.open.server.requests.map { String($0.line.prefix(100)) } == [])
     try await target.expectInStep("absurd heads")
     try await target.stop()
   }

@@ -285,6 +285,9 @@ struct ShareAPITests {
     #expect(limits.counts == .init(environments: 1, reservedNames: 5))
     #expect(limits.warning == .init(period: 3600, total: 1000) && limits.limit == .init(period: 3600, rx: 2000))
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    try Self.limits.replacing("enforcing: true", with: "enforcing: false").write(toFile: file, atomically: true, encoding: .utf8)
+    let off = try ShareLimits.load(path: file)
+    #expect(off.counts == .init() && !off.limitsBytes && off.classes.isEmpty)
     let example = try ShareLimits.load(path: root.appendingPathComponent("Examples/limits.yml").path)
     #expect(example.classes.count == 3 && example.limit?.total == 10_000_000_000 && example.exempt == ["admin@localhost"])
     let bench = try await ShareBench.start { $0.limits = limits }

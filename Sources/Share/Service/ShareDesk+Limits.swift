@@ -2,22 +2,30 @@ import Controller
 import Logging
 import Model
 import Store
+import Synchronization
 
 /// Bandwidth limits (zrok.md 1.10): who moved too much loses the dial policies of its shares until usage falls below the limit again.
 extension ShareDesk {
   private static let author = "share limits"
 
-  /// Judges accounts by what they moved, and pauses or resumes their shares.
-  /// - Parameter accounts: ids; nil judges all.
+  /// Judges accounts by what they moved, and pauses or resumes their shares. Those that are held back are judged each time: their usage falls by itself.
+  /// - Parameter accounts: ids; nil judges all, as is done once at the start.
   func enforceLimits(_ accounts: Set<String>? = nil) async throws {
     let limits = configuration.limits
     let now = Int(network.now.secondsSinceEpoch)
+    let ids = accounts.map { Array($0.union(heldBack.withLock { $0 })) }
+    if let ids, ids.isEmpty { return }
     // Reading first: almost always there is nothing to change.
-    let candidates = try await network.read { reader in
-      try reader.all(ShareAccount.self).filter { account in
-        guard accounts?.contains(account.id) ?? true || account.isHeldBack else { return false }
-        return try Verdict(account, limits, reader, now: now).differs(from: account, shares: Self.shares(account, reader))
-      }.map(\.id)
+    let (candidates, known) = try await network.read { reader in
+      let judged = try ids.map { try $0.compactMap { try reader.get(ShareAccount.self, $0) } } ?? reader.all(ShareAccount.self)
+      let candidates = try judged.filter { account in
+        try Verdict(account, limits, reader, now: now).differs(from: account, shares: Self.shares(account, reader))
+      }
+      return (candidates.map(\.id), judged.filter(\.isHeldBack).map(\.id))
+    }
+    heldBack.withLock { heldBack in
+      if let ids { heldBack.subtract(ids) }
+      heldBack.formUnion(known)
     }
     for id in candidates {
       let changed = try await network.write(author: Self.author) { change -> [String] in
@@ -35,13 +43,22 @@ extension ShareDesk {
         return changed
       }
       for token in changed { try await refresh(token) }
-      let account = try await network.read { try $0.get(ShareAccount.self, id) }
-      logger.notice(
-        "bandwidth of an account judged",
-        metadata: [
-          "account": "\(account?.email ?? id)", "limited": "\(account?.limited ?? false)", "warned": "\(account?.warned ?? false)",
-          "shares": "\(changed.joined(separator: " "))",
-        ])
+      guard let account = try await network.read({ try $0.get(ShareAccount.self, id) }) else { continue }
+      let isHeldBack = account.isHeldBack
+      heldBack.withLock { heldBack in
+        if isHeldBack { heldBack.insert(id) } else { heldBack.remove(id) }
+      }
+      let message: Logger.Message =
+        if account.limited ?? false || account.limitedModes != nil {
+          "an account is over its bandwidth limit"
+        } else if isHeldBack {
+          "an account is over its bandwidth warning level"
+        } else {
+          "an account's bandwidth is in order again"
+        }
+      logger.log(
+        level: isHeldBack ? .warning : .notice, message,
+        metadata: ["account": "\(account.email)", "shares paused or resumed": "\(changed.joined(separator: " "))"])
     }
   }
 

@@ -25,6 +25,8 @@ final class ShareDesk: Sendable {
   let logger: Logger
   /// Of the frontend, once it is bound: a configured 0 picks a free one.
   let publicPort: NIOLockedValueBox<Int>
+  /// Ids of accounts over a bandwidth limit or a warning level, as their rows say.
+  let heldBack = Mutex<Set<String>>([])
   private let limiter = Mutex(AttemptLimiter())
 
   init(network: any ShareNetwork, configuration: ShareConfiguration, logger: Logger) throws {

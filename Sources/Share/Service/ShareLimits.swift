@@ -89,8 +89,8 @@ public struct ShareLimits: Sendable {
   }
 
   init(_ section: StrictSection) throws {
-    // Upstream's switch and pace: a file that is given counts, and usage is judged as it comes.
-    section.accept("enforcing", "cycle")
+    // Upstream's pace: here usage is judged as it comes.
+    section.accept("cycle")
     counts = try Self.counts(section)
     exempt = Set(try section.list("limitless") ?? []).reduce(into: []) { $0.insert($1.lowercased()) }
     if let bandwidth = try section.section("bandwidth") {
@@ -103,6 +103,8 @@ public struct ShareLimits: Sendable {
       guard !classes.contains(where: { $0.id == limitClass.id }) else { throw section.error("id", "two classes have the id \(limitClass.id)") }
       classes.append(limitClass)
     }
+    // Upstream's switch. A file that says nothing of it is meant.
+    if try section.bool("enforcing") == false { self = ShareLimits() }
   }
 
   private static func limitClass(_ section: StrictSection) throws -> LimitClass {

@@ -133,7 +133,7 @@ struct ControlLink: Sendable {
   private func reportUsage(_ channel: MessageChannel) async {
     let seconds = UInt64(max(1, usageInterval.nanoseconds / 1_000_000_000))
     while !Task.isCancelled {
-      // What is left goes with the channel's last breath.
+      // A cancelled sleep ends at once: what is left is told while the channel still stands.
       try? await Task.sleep(usageInterval)
       guard channel.isOpen else { return }
       let samples = core.takeUsage()

@@ -79,9 +79,17 @@ final class TrafficMeter: Sendable {
   /// How long a router may wait before it tells, in seconds, with room.
   private static let patience: Int64 = 900
 
+  private struct Owners {
+    /// By service.
+    var known: [String: Owner] = [:]
+    /// Services of the shares that there are, by token.
+    var services: [String: String] = [:]
+    /// When the others ended, by service.
+    var ended: [String: Timestamp] = [:]
+  }
+
   private let counts = Mutex<[Key: Bytes]>([:])
-  /// By service; with the time of the share's end.
-  private let owners = Mutex<[String: (owner: Owner, ended: Timestamp?)]>([:])
+  private let owners = Mutex(Owners())
 
   /// - Parameter service: id of the share's service. What belongs to no share is not counted.
   func add(service: String, rx: Int, tx: Int, now: Timestamp) {
@@ -93,20 +101,26 @@ final class TrafficMeter: Sendable {
     }
   }
 
-  func owner(_ service: String) -> Owner? { owners.withLock { $0[service]?.owner } }
+  func owner(_ service: String) -> Owner? { owners.withLock { $0.known[service] } }
 
   /// Notes a share as it is now. - Parameter share: nil when there is none of that token any more.
   func note(_ token: String, _ share: ShareRow?, now: Timestamp) {
     owners.withLock { owners in
-      for (service, known) in owners where known.owner.token == token && known.ended == nil && service != share?.serviceId {
-        owners[service]?.ended = now
-      }
-      if let share { owners[share.serviceId] = (Owner(share), nil) }
+      if let old = owners.services[token], old != share?.serviceId { owners.ended[old] = now }
+      owners.services[token] = share?.serviceId
+      guard let share else { return }
+      owners.known[share.serviceId] = Owner(share)
+      owners.ended[share.serviceId] = nil
     }
   }
 
   func forgetEnded(now: Timestamp) {
-    owners.withLock { owners in owners = owners.filter { _, known in known.ended.map { $0.adding(seconds: Self.patience) > now } ?? true } }
+    owners.withLock { owners in
+      for (service, end) in owners.ended where end.adding(seconds: Self.patience) <= now {
+        owners.ended[service] = nil
+        owners.known[service] = nil
+      }
+    }
   }
 
   func take() -> [Key: Bytes] {

@@ -75,6 +75,13 @@ struct ShareServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("YAML file of what accounts may have and move; nothing is limited without it.", valueName: "file"))
   var limits: String?
 
+  @Option(
+    help: ArgumentHelp("Send mail from this address: registration, password resets, limits. Without it tokens go to the log.", valueName: "address"))
+  var mailFrom: String?
+
+  @Option(help: ArgumentHelp("The machine's mail program.", valueName: "path"))
+  var sendmail = "/usr/sbin/sendmail"
+
   @Option(help: ArgumentHelp("E-mail address of the first account.", valueName: "address"))
   var account = "admin@localhost"
 
@@ -98,6 +105,7 @@ struct ShareServeCommand: AsyncParsableCommand {
     }
     guard !host.isEmpty, !zone.isEmpty else { throw ValidationError("--host and --zone must not be empty") }
     guard controller == nil || passwordFile != nil else { throw ValidationError("--controller needs --password-file") }
+    if let mailFrom, !ShareMail.isPlain(mailFrom) { throw ValidationError("--mail-from is an address such as share@example.com") }
     guard (cert == nil) == (key == nil) else { throw ValidationError("--cert and --key go together") }
   }
 
@@ -159,6 +167,13 @@ struct ShareServeCommand: AsyncParsableCommand {
     configuration.tcpPorts = Self.range(tcpPorts)
     configuration.udpPorts = Self.range(udpPorts)
     configuration.invitesOpen = openInvites
+    configuration.pageURL = endpoint
+    if let mailFrom {
+      guard FileManager.default.isExecutableFile(atPath: sendmail) else {
+        throw CommandFailure("there is no mail program at \(sendmail)", next: "install one (apt-get install msmtp-mta), or give --sendmail")
+      }
+      configuration.mail = ShareMail(from: mailFrom, program: sendmail)
+    }
     configuration.interstitial = interstitial
     if let limits {
       do { configuration.limits = try ShareLimits.load(path: limits) } catch { throw CommandFailure("the limits cannot be used", error) }
@@ -186,6 +201,9 @@ struct ShareServeCommand: AsyncParsableCommand {
       password: password.trimmingCharacters(in: .whitespacesAndNewlines))
   }
 
+  /// URL of the API and of the page for account holders.
+  private var endpoint: String { "\(cert == nil ? "http" : "https")://\(host):\(apiPort)" }
+
   private func identity() throws -> ServerIdentity? {
     guard let cert, let key else { return nil }
     do {
@@ -211,8 +229,6 @@ struct ShareServeCommand: AsyncParsableCommand {
   private func show(_ account: Account, networkPassword: String?? = nil) {
     let out = Terminal.output
     let program = CommandLine.arguments.first ?? "swiftlet"
-    let scheme = cert == nil ? "http" : "https"
-    let endpoint = "\(scheme)://\(host):\(apiPort)"
     out.line()
     out.line("\(out.styled("The share service is up.", .green)) Page for account holders: \(endpoint)/")
     out.line()

@@ -47,6 +47,7 @@ public struct RequestRecord: Sendable {
   public let method: String
   /// With its query, at most 512 bytes of it.
   public let path: String
+  /// Who asked, to be shown; it decides nothing.
   public let remoteAddress: String
   /// 0 when there was no answer.
   public let status: Int

@@ -35,6 +35,13 @@ public enum ForwardedHeaders {
     if !headers.contains(name: "x-forwarded-host"), let host = headers.first(name: "host") { headers.add(name: "x-forwarded-host", value: host) }
     headers.replaceOrAdd(name: "x-proxy", value: "zrok")
   }
+
+  /// Who asked, as a person is shown it: what the proxies in front say, the nearest of them last, since a visitor can only invent what stands before; else the
+  /// peer itself.
+  static func shown(_ headers: HTTPHeaders, peer: String) -> String {
+    let addresses = headers["x-forwarded-for"].joined(separator: ", ")
+    return addresses.isEmpty ? peer : String(addresses.suffix(64))
+  }
 }
 
 /// How the end of a request's body is told.

@@ -386,8 +386,8 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
   private func report(_ exchange: Exchange) {
     observer?(
       RequestRecord(
-        method: exchange.head.method.rawValue, path: String(exchange.head.uri.prefix(512)), remoteAddress: info.remoteAddress,
-        status: exchange.status,
+        method: exchange.head.method.rawValue, path: String(exchange.head.uri.prefix(512)),
+        remoteAddress: ForwardedHeaders.shown(exchange.head.headers, peer: info.remoteAddress), status: exchange.status,
         duration: .now() - exchange.started, bytesIn: exchange.bytesIn, bytesOut: exchange.bytesOut, upstream: exchange.upstream?.key))
   }
 

@@ -359,7 +359,7 @@ final class SiteHandler: ChannelDuplexHandler {
     observer?(
       RequestRecord(
         method: head.method.rawValue, path: String(head.uri.prefix(512)),
-        remoteAddress: head.headers.first(name: "x-forwarded-for").map { String($0.prefix(64)) } ?? remoteAddress, status: status,
+        remoteAddress: ForwardedHeaders.shown(head.headers, peer: remoteAddress), status: status,
         duration: .now() - started, bytesIn: bytesIn, bytesOut: bytesOut, upstream: nil))
   }
 

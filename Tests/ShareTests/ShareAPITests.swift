@@ -251,6 +251,54 @@ struct ShareAPITests {
     await bench.stop()
   }
 
+  @Test("mail: links that work, to one plain address, not twice in a minute; a program that fails costs nothing else")
+  func mail() async throws {
+    let directory = NSTemporaryDirectory() + "mail-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let program = directory + "/sendmail"
+    // Fails for one address; else leaves arguments and text where the test finds them whole.
+    let script =
+      "#!/bin/sh\nfor to; do :; done\n[ \"$to\" = bad@example.com ] && exit 75\n"
+      + "{ echo \"$@\"; cat; } > \(directory)/part && mv \(directory)/part \"\(directory)/$to\"\n"
+    try Data(script.utf8).write(to: URL(fileURLWithPath: program))
+    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: program)
+    let bench = try await ShareBench.start {
+      $0.invitesOpen = true
+      $0.mail = ShareMail(from: "share@example.com", program: program)
+      $0.pageURL = "https://share.example.com"
+    }
+    func letter(_ to: String) async throws -> String {
+      while true {
+        if let text = try? String(contentsOfFile: directory + "/" + to, encoding: .utf8) {
+          try FileManager.default.removeItem(atPath: directory + "/" + to)
+          return text
+        }
+        try await Task.sleep(for: .milliseconds(50))
+      }
+    }
+    func invite(_ email: String) async -> Int { await bench.call("POST", "/api/v2/invite", nil, ["email": .string(email)]).status }
+    for hostile in ["a,b@example.com", "\"a\"@example.com", "-oQ/tmp@example.com", "a@example.com\r\nBcc:x@y", "a@exa mple.com", "<a@b>"] {
+      #expect(await invite(hostile) == 400, "\(hostile)")
+    }
+    #expect(await invite("bad@example.com") == 201)
+    #expect(await invite("Bob@example.com") == 201)
+    #expect(await invite("bob@example.com") == 429)
+    let invitation = try await letter("bob@example.com")
+    #expect(invitation.hasPrefix("-i -f share@example.com -- bob@example.com\nFrom: share@example.com\nTo: bob@example.com\nSubject: "))
+    let registration = try #require(invitation.firstMatch(of: /https:\/\/share\.example\.com\/register\/(\S+)/)?.1)
+    let register: JSONValue = ["registerToken": .string(String(registration)), "password": "Secret-123"]
+    #expect(await bench.call("POST", "/api/v2/register", nil, register).status == 200)
+    let reset: JSONValue = ["emailAddress": "bob@example.com"]
+    #expect(await bench.call("POST", "/api/v2/resetPasswordRequest", nil, reset).status == 201)
+    let link = try #require(try await letter("bob@example.com").firstMatch(of: /https:\/\/share\.example\.com\/resetPassword\/(\S+)/)?.1)
+    #expect(await bench.call("POST", "/api/v2/resetPasswordRequest", nil, reset).status == 201)
+    #expect(try await bench.desk.network.read { try $0.all(ShareTicket.self) }.filter { $0.purpose == .passwordReset }.count == 1)
+    let password: JSONValue = ["resetToken": .string(String(link)), "password": "Again-0000"]
+    #expect(await bench.call("POST", "/api/v2/resetPassword", nil, password).status == 200)
+    await bench.stop()
+  }
+
   @Test("limits refuse with a reason; an account without limits passes")
   func limits() async throws {
     let bench = try await ShareBench.start {

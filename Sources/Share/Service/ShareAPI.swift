@@ -445,7 +445,8 @@ struct ShareAPI: Sendable {
       },
       .open("POST", "/invite", "Ask for an account") { request in
         let body = try request.object()
-        try await desk.invite(email: try body.string("email") ?? "", token: try body.string("inviteToken"))
+        try await desk.invite(
+          email: try body.string("email") ?? "", token: try body.string("inviteToken"), from: Self.peerAddress(request, trustsProxy: false))
         return ShareForm.empty(201)
       },
       .open("POST", "/verify", "The address a registration is for") { request in

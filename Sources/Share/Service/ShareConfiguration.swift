@@ -32,6 +32,10 @@ public struct ShareConfiguration: Sendable {
   /// Ports for public TCP and for public UDP shares; nil allows none.
   public var tcpPorts: ClosedRange<Int>?
   public var udpPorts: ClosedRange<Int>?
+  /// How mail is sent: registration and reset links, and word of bandwidth limits. Without it the tokens go to the log.
+  public var mail: ShareMail?
+  /// URL of the page for account holders, for links in mail.
+  public var pageURL = ""
   /// A warning page before a visitor's first look at someone's share.
   public var interstitial = false
 

@@ -100,11 +100,18 @@ extension ShareDesk {
 
   // MARK: Invitation and registration
 
+  /// How soon the same address may get the next letter, in seconds: nobody is to be buried in them.
+  private static let mailInterval: Int64 = 60
+
   /// Asks for an account. The token goes to the log where no mail is configured: an operator passes it on.
-  func invite(email: String, token: String?) async throws {
+  func invite(email: String, token: String?, from address: String) async throws {
     guard configuration.invitesOpen else { throw ShareRefusal(400, "this service takes no invitations; ask its administrator for an account") }
     let email = try Self.address(email)
-    let needsToken = configuration.invitesNeedToken
+    // Each request counts as an attempt: it makes somebody work, or mails a stranger.
+    guard admits(address) else { throw ShareRefusal(429, "too many requests came from this address; wait a minute") }
+    failed(address)
+    if mailer != nil, !ShareMail.isPlain(email) { throw ShareRefusal(400, "mail cannot go to '\(email)'") }
+    let (needsToken, interval) = (configuration.invitesNeedToken, mailer == nil ? 0 : Self.mailInterval)
     let ticket = ShareTicket(id: ShareTokens.secret(), purpose: .registration, email: email)
     try await network.write(author: "share invitation") { change in
       guard try change.store.account(email: email) == nil else { throw ShareRefusal(400, "duplicate email found") }
@@ -115,9 +122,22 @@ extension ShareDesk {
         try change.store.delete(ShareTicket.self, invitation.id)
       }
       for old in try change.store.all(ShareTicket.self) where old.purpose == .registration && old.email == email {
+        guard old.createdAt.adding(seconds: interval) <= change.store.now else {
+          throw ShareRefusal(429, "a registration link was sent to \(email) a moment ago; wait a minute before you ask again")
+        }
         try change.store.delete(ShareTicket.self, old.id)
       }
       try change.store.put(ticket)
+    }
+    if let mailer {
+      let text = """
+        Somebody, you perhaps, asked for an account at \(configuration.pageURL) with this address.
+
+        Make the account within a day: \(configuration.pageURL)/register/\(ticket.id)
+
+        If it was not you, there is nothing to do.
+        """
+      return try mailer.post(.init(to: email, subject: "Your account at \(configuration.zone)", text: text))
     }
     // A warning: an operator has to act.
     logger.warning(
@@ -163,12 +183,28 @@ extension ShareDesk {
   func requestReset(email: String) async throws {
     let email = try Self.address(email)
     let ticket = ShareTicket(id: ShareTokens.secret(), purpose: .passwordReset, email: email)
+    let interval = mailer == nil ? 0 : Self.mailInterval
     let made = try await network.write(author: "password reset") { change -> Bool in
       guard try change.store.account(email: email) != nil else { return false }
+      let isRecent = try change.store.all(ShareTicket.self).contains {
+        $0.purpose == .passwordReset && $0.email == email && $0.createdAt.adding(seconds: interval) > change.store.now
+      }
+      if isRecent { return false }
       try change.store.put(ticket)
       return true
     }
-    if made {
+    if made, let mailer {
+      let text = """
+        Somebody, you perhaps, asked for a new password of your account at \(configuration.pageURL).
+
+        Set it within a quarter of an hour: \(configuration.pageURL)/resetPassword/\(ticket.id)
+
+        If it was not you, there is nothing to do: the password stays as it is.
+        """
+      do { try mailer.post(.init(to: email, subject: "Your password at \(configuration.zone)", text: text)) } catch {
+        logger.error("mail with a password reset was not sent", metadata: ["email": "\(email)", "reason": "\(error)"])
+      }
+    } else if made {
       logger.warning(
         "password reset asked for; no mail is configured, so pass the token on", metadata: ["email": "\(email)", "reset": "\(ticket.id)"])
     }

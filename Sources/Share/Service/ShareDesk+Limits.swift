@@ -56,6 +56,16 @@ extension ShareDesk {
         } else {
           "an account's bandwidth is in order again"
         }
+      if isHeldBack, let mailer {
+        let text = """
+          Your account at \(configuration.pageURL): \(message).
+
+          Over the limit, shares are paused until what they moved in the period has fallen below it. The page shows what they moved.
+          """
+        do { try mailer.post(.init(to: account.email, subject: "Bandwidth at \(configuration.zone)", text: text)) } catch {
+          logger.error("mail about bandwidth was not sent", metadata: ["account": "\(account.email)", "reason": "\(error)"])
+        }
+      }
       logger.log(
         level: isHeldBack ? .warning : .notice, message,
         metadata: ["account": "\(account.email)", "shares paused or resumed": "\(changed.joined(separator: " "))"])

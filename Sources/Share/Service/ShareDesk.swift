@@ -22,6 +22,8 @@ final class ShareDesk: Sendable {
   let traffic = TrafficMeter()
   let ports: PortPool
   let passwords: PasswordHasher
+  /// nil where no mail is configured.
+  let mailer: ShareMailer?
   let logger: Logger
   /// Of the frontend, once it is bound: a configured 0 picks a free one.
   let publicPort: NIOLockedValueBox<Int>
@@ -36,6 +38,7 @@ final class ShareDesk: Sendable {
     publicPort = NIOLockedValueBox(configuration.frontend.port)
     ports = PortPool(host: configuration.frontend.host, logger: logger)
     passwords = try PasswordHasher()
+    mailer = configuration.mail.map { ShareMailer($0, logger: logger) }
   }
 
   var tags: JSONObject { ["zrok": "swiftlet"] }

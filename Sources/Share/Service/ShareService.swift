@@ -84,6 +84,12 @@ public final class ShareService: Service {
         group.addTask { try await self.listeners.api.run() }
         group.addTask { try await self.listeners.frontend.run() }
         group.addTask { await self.keepHouse() }
+        if let mailer = self.desk.mailer {
+          group.addTask {
+            await mailer.run()
+            throw CancellationError()
+          }
+        }
         defer { group.cancelAll() }
         do { try await group.next() } catch is CancellationError {}
       }

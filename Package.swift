@@ -170,7 +170,7 @@ let package = Package(
         nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, logging,
       ],
       exclude: ["python"]),
-    tests("CommandTests", ["SwiftletCommand", nioCore]),
+    tests("CommandTests", ["SwiftletCommand", "PKI", "Transport", nioCore, logging]),
     // A network in the test's process, shared by the two targets below.
     .target(
       name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Transport", "Model", nioCore, nioPosix, logging],

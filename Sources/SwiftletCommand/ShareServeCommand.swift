@@ -60,7 +60,9 @@ struct ShareServeCommand: AsyncParsableCommand {
   var routerPort = 3022
 
   @Option(
-    help: ArgumentHelp("Certificate chain (PEM) for API and frontend; wildcard for the zone. Without one both speak plain HTTP.", valueName: "file"))
+    help: ArgumentHelp(
+      "Certificate chain (PEM) for API and frontend; wildcard for the zone. Read again when it changes. Without one both speak plain HTTP.",
+      valueName: "file"))
   var cert: String?
 
   @Option(help: ArgumentHelp("Private key (PEM) of the certificate.", valueName: "file"))
@@ -125,13 +127,16 @@ struct ShareServeCommand: AsyncParsableCommand {
     let logger = log.logger("share", quiet: .warning)
     let isLocal = ["127.0.0.1", "localhost", "::1"].contains(host)
     let address = isLocal ? "127.0.0.1" : "0.0.0.0"
-    let complete = try configuration(address: address)
+    let certificates: CertificateFiles? =
+      if let cert, let key { try CertificateFiles(certificate: cert, key: key, logger: logger) } else { nil }
+    let watchers: [any Service] = certificates.map { [$0] } ?? []
+    let complete = try configuration(address: address, certificates?.identity)
     do {
       if let controller {
         let service = try await ShareService.remote(remote(controller), configuration: complete, logger: logger)
         let account = try await Spinner.during("joining the network of \(controller)") { try await start(service) }
         show(account)
-        try await ServiceRun.run([service], logger: logger)
+        try await ServiceRun.run(watchers + [service], logger: logger)
       } else {
         let made = Mutex<Account?>(nil)
         var network = QuickstartNetwork(directory: directory, host: host, port: port, routerPort: routerPort, logger: logger) { report in
@@ -144,7 +149,7 @@ struct ShareServeCommand: AsyncParsableCommand {
           made.withLock { $0 = account }
           return service
         }
-        try await ServiceRun.run([network], logger: logger)
+        try await ServiceRun.run(watchers + [network], logger: logger)
       }
     } catch {
       throw CommandFailure("the share service in \(directory) cannot run", error)
@@ -159,10 +164,10 @@ struct ShareServeCommand: AsyncParsableCommand {
     return Account(token: made.token, password: made.isNew ? password : nil)
   }
 
-  private func configuration(address: String) throws -> ShareConfiguration {
+  private func configuration(address: String, _ identity: ServerIdentity?) throws -> ShareConfiguration {
     var configuration = ShareConfiguration(
-      directory: directory + "/share", api: .init(host: address, port: apiPort, identity: try identity()),
-      frontend: .init(host: address, port: frontendPort, identity: try identity()), zone: zone.lowercased())
+      directory: directory + "/share", api: .init(host: address, port: apiPort, identity: identity),
+      frontend: .init(host: address, port: frontendPort, identity: identity), zone: zone.lowercased())
     configuration.upstreamFrontends = upstreamFrontends
     configuration.tcpPorts = Self.range(tcpPorts)
     configuration.udpPorts = Self.range(udpPorts)
@@ -203,17 +208,6 @@ struct ShareServeCommand: AsyncParsableCommand {
 
   /// URL of the API and of the page for account holders.
   private var endpoint: String { "\(cert == nil ? "http" : "https")://\(host):\(apiPort)" }
-
-  private func identity() throws -> ServerIdentity? {
-    guard let cert, let key else { return nil }
-    do {
-      return try ServerIdentity(
-        chain: CertificateChain(pem: String(contentsOfFile: cert, encoding: .utf8)),
-        key: PrivateKey(pem: String(contentsOfFile: key, encoding: .utf8)))
-    } catch {
-      throw CommandFailure("certificate \(cert) with key \(key) cannot be used", error)
-    }
-  }
 
   /// The secret of the administrative calls, made once, kept for its owner.
   private func adminSecret() throws -> String {

@@ -167,7 +167,7 @@ let package = Package(
       "ShareTests",
       [
         "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "REST", "Store", "Transport", "PKI", "Model", "NetworkFixture",
-        nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, logging,
+        nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, crypto, logging,
       ],
       exclude: ["python"]),
     tests("CommandTests", ["SwiftletCommand", "PKI", "Transport", nioCore, logging]),

@@ -239,7 +239,7 @@ public struct TokenVerifier: Sendable {
 }
 
 extension TokenVerifier.Key {
-  fileprivate init(kid: String, key: Certificate.PublicKey) {
+  init(kid: String, key: Certificate.PublicKey) {
     self.kid = kid
     self.key = key
   }
@@ -259,7 +259,7 @@ public struct TokenParts: Sendable {
   public init(_ token: String) throws(PKIError) {
     guard token.utf8.count <= TokenVerifier.sizeLimit else { throw .badToken("longer than \(TokenVerifier.sizeLimit) bytes") }
     let parts = token.split(separator: ".", omittingEmptySubsequences: false)
-    guard parts.count == 3, let head = Self.decode(parts[0]), let payload = Self.decode(parts[1]) else {
+    guard parts.count == 3, let head = Base64URL.decode(parts[0]), let payload = Base64URL.decode(parts[1]) else {
       throw .badToken("not of the form header.claims.signature")
     }
     do { header = try JSONDecoder().decode(Header.self, from: head) } catch { throw .badToken("unreadable header") }
@@ -269,11 +269,5 @@ public struct TokenParts: Sendable {
   /// Reads claims without believing them: to learn which server a token speaks of.
   public func unverifiedClaims<Claims: Decodable>(as: Claims.Type) throws(PKIError) -> Claims {
     do { return try JSONDecoder().decode(Claims.self, from: payload) } catch { throw .badToken("claims are missing or of the wrong type") }
-  }
-
-  private static func decode(_ part: Substring) -> Data? {
-    var text = String(part).replacing("-", with: "+").replacing("_", with: "/")
-    text += String(repeating: "=", count: (4 - text.utf8.count % 4) % 4)
-    return Data(base64Encoded: text)
   }
 }

@@ -122,6 +122,7 @@ struct SharePublicCommand: AsyncParsableCommand {
         swiftlet share public ./photos --name photos
         swiftlet share public https://10.0.0.7 --insecure --host-header rewrite
         swiftlet share public 8000 --basic-auth alice:secret
+        swiftlet share public 8000 --oauth-provider google --oauth-email-pattern '*@example.com'
       """)
 
   @Argument(help: ArgumentHelp("A port, host:port, a URL, or a directory.", valueName: "target"))
@@ -133,10 +134,26 @@ struct SharePublicCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Visitors must enter one of these.", valueName: "user:password"))
   var basicAuth: [String] = []
 
+  @Option(help: ArgumentHelp("Visitors must sign in with this provider; the share service's operator says which there are.", valueName: "name"))
+  var oauthProvider: String?
+
+  @Option(help: ArgumentHelp("Only visitors with such an e-mail address may pass; * stands for any characters.", valueName: "pattern"))
+  var oauthEmailPattern: [String] = []
+
+  @Option(help: ArgumentHelp("Visitors sign in again after this time, such as 30m; 3h otherwise.", valueName: "duration"))
+  var oauthRefreshInterval: String?
+
   @Flag(help: "Show the URL as a QR code too.")
   var qr = false
 
   @OptionGroup var options: ShareTargetOptions
+
+  func validate() throws {
+    guard oauthProvider != nil || (oauthEmailPattern.isEmpty && oauthRefreshInterval == nil) else {
+      throw ValidationError("--oauth-email-pattern and --oauth-refresh-interval need --oauth-provider")
+    }
+    guard oauthProvider == nil || basicAuth.isEmpty else { throw ValidationError("--basic-auth and --oauth-provider do not go together") }
+  }
 
   func run() async throws {
     let logger = options.log.logger("share", quiet: .warning)
@@ -151,6 +168,9 @@ struct SharePublicCommand: AsyncParsableCommand {
     for pair in basicAuth {
       guard let colon = pair.firstIndex(of: ":") else { throw CommandFailure("'\(pair.prefix(1))...' is no user:password pair") }
       share.basicUsers.append((String(pair[..<colon]), String(pair[pair.index(after: colon)...])))
+    }
+    share.login = oauthProvider.map {
+      .init(provider: $0, emailPatterns: oauthEmailPattern, refreshInterval: oauthRefreshInterval ?? "")
     }
     share.isOpen = true
     let display = try options.screen.display(options.home, wantsCode: qr)

@@ -84,6 +84,11 @@ struct ShareServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The machine's mail program.", valueName: "path"))
   var sendmail = "/usr/sbin/sendmail"
 
+  @Option(
+    help: ArgumentHelp(
+      "YAML file of providers that visitors of shares can sign in with; the oauth section of upstream's frontends is one.", valueName: "file"))
+  var oauth: String?
+
   @Option(help: ArgumentHelp("E-mail address of the first account.", valueName: "address"))
   var account = "admin@localhost"
 
@@ -183,7 +188,13 @@ struct ShareServeCommand: AsyncParsableCommand {
     if let limits {
       do { configuration.limits = try ShareLimits.load(path: limits) } catch { throw CommandFailure("the limits cannot be used", error) }
     }
-    configuration.adminSecrets = [try adminSecret()]
+    if let oauth {
+      var login: LoginConfiguration
+      do { login = try LoginConfiguration.load(path: oauth) } catch { throw CommandFailure("the sign-in providers cannot be used", error) }
+      if login.secret.isEmpty { login.secret = try kept("login-key") }
+      configuration.login = login
+    }
+    configuration.adminSecrets = [try kept("admin-token")]
     return configuration
   }
 
@@ -209,9 +220,9 @@ struct ShareServeCommand: AsyncParsableCommand {
   /// URL of the API and of the page for account holders.
   private var endpoint: String { "\(cert == nil ? "http" : "https")://\(host):\(apiPort)" }
 
-  /// The secret of the administrative calls, made once, kept for its owner.
-  private func adminSecret() throws -> String {
-    let file = directory + "/admin-token"
+  /// A secret made once, kept for its owner: of the administrative calls, or of visitors' sessions.
+  private func kept(_ name: String) throws -> String {
+    let file = directory + "/" + name
     if let known = try? String(contentsOfFile: file, encoding: .utf8) { return known.trimmingCharacters(in: .whitespacesAndNewlines) }
     let secret = QuickstartNetwork.password()
     try PrivateFile.makeDirectory(directory)

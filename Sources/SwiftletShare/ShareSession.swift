@@ -22,6 +22,22 @@ public struct ShareOptions: Sendable {
     }
   }
 
+  /// Who may visit a public share, by an account at a provider that the share service knows (zrok.md 4.5).
+  public struct Login: Sendable, Equatable {
+    /// As the share service calls it.
+    public var provider: String
+    /// Addresses that may pass, `*@example.com`; everyone who signs in without any.
+    public var emailPatterns: [String]
+    /// After which a visitor signs in again, as Go writes durations; empty takes the service's own.
+    public var refreshInterval: String
+
+    public init(provider: String, emailPatterns: [String] = [], refreshInterval: String = "") {
+      self.provider = provider
+      self.emailPatterns = emailPatterns
+      self.refreshInterval = refreshInterval
+    }
+  }
+
   public var mode: Mode
   public var backend: Backend
   /// Shown to people; nobody contacts it.
@@ -32,6 +48,8 @@ public struct ShareOptions: Sendable {
   public var token = ""
   /// User names and passwords; with them a public frontend asks for one.
   public var basicUsers: [(username: String, password: String)] = []
+  /// With it a public frontend asks visitors to sign in with an account they have elsewhere.
+  public var login: Login?
   /// Whether every account may access a private share.
   public var isOpen = false
   /// E-mail addresses of accounts that may access a closed one.
@@ -121,11 +139,16 @@ public actor ShareSession {
     let operation = "make the share"
     var body: JSONObject = [
       "envZId": .string(identity), "shareMode": .string(options.mode.rawValue), "backendMode": .string(options.backend.rawValue),
-      "target": .string(options.target), "authScheme": .string(options.basicUsers.isEmpty ? "none" : "basic"),
+      "target": .string(options.target), "authScheme": .string(options.login != nil ? "oauth" : options.basicUsers.isEmpty ? "none" : "basic"),
       "permissionMode": .string(options.isOpen ? "open" : "closed"), "accessGrants": JSONValue(options.grants),
       "basicAuthUsers": .array(options.basicUsers.map { ["username": .string($0.username), "password": .string($0.password)] }),
       "nameSelections": .array(options.names.map { ["namespaceToken": .string($0.namespace), "name": .string($0.name)] }),
     ]
+    if let login = options.login {
+      body["oauthProvider"] = .string(login.provider)
+      body["oauthEmailDomains"] = JSONValue(login.emailPatterns)
+      body["oauthRefreshInterval"] = .string(login.refreshInterval)
+    }
     if !options.token.isEmpty { body["privateShareToken"] = .string(options.token) }
     let made = try await client.call(operation, "POST", "/share", .object(body))
     let endpoints = made["frontendProxyEndpoints"]?.stringArrayValue ?? []

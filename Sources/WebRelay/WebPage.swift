@@ -31,16 +31,19 @@ public struct WebPage: Sendable {
   /// - Parameters:
   ///   - hint: what to do next.
   ///   - continueCookie: with it the page gets a button that sets this cookie and loads the page again.
+  ///   - link: the way to go on, and what it is called.
   public static func html(
-    status: HTTPResponseStatus, title: String, message: String, hint: String, headers: [(String, String)] = [], continueCookie: String? = nil
+    status: HTTPResponseStatus, title: String, message: String, hint: String, headers: [(String, String)] = [], continueCookie: String? = nil,
+    link: (text: String, url: String)? = nil
   ) -> WebPage {
+    let way = link.map { "<p><a href=\"\(escaped($0.url))\">\(escaped($0.text))</a>" } ?? ""
     let script = continueCookie.map { "<p><button onclick='document.cookie=\"\($0)\";location.reload()'>Go on</button>" } ?? ""
     let html = """
       <!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
       <title>\(escaped(title))</title>
       <style>:root{color-scheme:light dark}body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:12vh auto;padding:0 1.2rem}h1{font-size:1.5rem}
-      p{overflow-wrap:anywhere}.hint{opacity:.75}button{font:inherit;padding:.5rem 1.2rem;border-radius:8px;border:1px solid;background:none;color:inherit}</style>
-      <h1>\(escaped(title))</h1><p>\(escaped(message))<p class="hint">\(escaped(hint))\(script)
+      p{overflow-wrap:anywhere}.hint{opacity:.75}button,p>a{font:inherit;padding:.5rem 1.2rem;border-radius:8px;border:1px solid;background:none;color:inherit;text-decoration:none;display:inline-block}</style>
+      <h1>\(escaped(title))</h1><p>\(escaped(message))<p class="hint">\(escaped(hint))\(script)\(way)
 
       """
     let policy =

@@ -40,7 +40,7 @@ struct FrontendTests {
     }
   }
 
-  private static func mirror() async throws -> any Channel {
+  static func mirror() async throws -> any Channel {
     try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
@@ -51,7 +51,7 @@ struct FrontendTests {
       .bind(host: "127.0.0.1", port: 0).get()
   }
 
-  private static func curl(_ arguments: String...) throws -> String {
+  static func curl(_ arguments: String...) throws -> String {
     try Zrok.run("/usr/bin/env", ["curl", "--silent", "--show-error", "--max-time", "30"] + arguments)
   }
 

@@ -1,3 +1,4 @@
+import NIOCore
 public import SwiftletShare
 import Transport
 
@@ -80,6 +81,12 @@ public struct AgentConfiguration: Sendable {
     for pair in try section.list("basicAuth") ?? [] {
       guard let colon = pair.firstIndex(of: ":") else { throw section.error("basicAuth", "an entry is no user:password") }
       options.basicUsers.append((String(pair[..<colon]), String(pair[pair.index(after: colon)...])))
+    }
+    if let login = try section.section("oauth") {
+      guard options.basicUsers.isEmpty else { throw section.error("oauth", "a share has either this or basicAuth") }
+      options.login = .init(
+        provider: try login.required("provider"), emailPatterns: try login.list("emailPatterns") ?? [],
+        refreshInterval: try login.duration("refreshInterval").map { "\($0.nanoseconds / 1_000_000_000)s" } ?? "")
     }
     var settings = BackendOptions()
     settings.insecure = try section.bool("insecure") ?? false

@@ -24,10 +24,16 @@ final class PublicFrontend: ConnectionAcceptor {
   private let pool = UpstreamPool()
   private let overlay = NIOLockedValueBox<Task<Overlay, any Error>?>(nil)
   private let proofs = PasswordProofs()
+  private let login: FrontendLogin?
+  /// Cookies that never reach a share.
+  private let ownCookies: [String]
 
-  init(desk: ShareDesk, logger: Logger) {
+  /// - Throws: when a file that the configured login names cannot be read.
+  init(desk: ShareDesk, logger: Logger) throws {
     self.desk = desk
     self.logger = logger
+    login = try desk.configuration.login.map { try FrontendLogin($0) }
+    ownCookies = [Self.interstitialCookie] + (login?.cookieNames ?? [])
   }
 
   /// Takes the identity to dial with. The controller is asked at the first request: it may not serve yet.
@@ -69,6 +75,8 @@ final class PublicFrontend: ConnectionAcceptor {
   private func judge(_ head: HTTPRequestHead, _ info: RequestInfo) -> EventLoopFuture<RequestVerdict> {
     let loop = info.loop
     let host = Self.host(head)
+    // No share stands in front of it.
+    if let login, host == login.configuration.origin.host { return login.answer(head, info, desk: desk).map { .answer($0) } }
     guard let route = desk.directory.route(host) else {
       let page = host == desk.configuration.zone ? Self.zonePage : Self.unknownPage(host)
       return loop.makeSucceededFuture(.answer(page))
@@ -76,30 +84,34 @@ final class PublicFrontend: ConnectionAcceptor {
     if route.isPaused { return loop.makeSucceededFuture(.answer(Self.pausedPage)) }
     if route.interstitial, Self.wantsInterstitial(head) { return loop.makeSucceededFuture(.answer(Self.interstitialPage(host))) }
     switch route.gate.scheme {
-    case "none": return loop.makeSucceededFuture(relay(head, info, route, user: nil))
+    case "none": return loop.makeSucceededFuture(relay(head, info, route, visitor: []))
     case "basic":
       guard let credentials = Self.credentials(head) else { return loop.makeSucceededFuture(.answer(Self.passwordPage(route))) }
       return proofs.check(credentials, route, desk: desk, remote: info.remoteAddress, on: loop).map { outcome in
         switch outcome {
-        case .proven: self.relay(head, info, route, user: credentials.username)
+        case .proven: self.relay(head, info, route, visitor: [("zrok-auth-provider", "basic"), ("zrok-auth-user", credentials.username)])
         case .wrong: .answer(Self.passwordPage(route))
         case .tooMany: .answer(Self.tooManyPage)
         }
+      }
+    case "oauth":
+      guard let login else { return loop.makeSucceededFuture(.answer(Self.schemePage)) }
+      switch login.judge(head, route, host: host, now: desk.network.now) {
+      case .passed(let visitor): return loop.makeSucceededFuture(relay(head, info, route, visitor: visitor.headers))
+      case .answer(let page): return loop.makeSucceededFuture(.answer(page))
       }
     default: return loop.makeSucceededFuture(.answer(Self.schemePage))
     }
   }
 
-  private func relay(_ head: HTTPRequestHead, _ info: RequestInfo, _ route: ShareRoute, user: String?) -> RequestVerdict {
+  /// - Parameter visitor: fields that say who it is.
+  private func relay(_ head: HTTPRequestHead, _ info: RequestInfo, _ route: ShareRoute, visitor: [(String, String)]) -> RequestVerdict {
     var head = head
     ForwardedHeaders.add(to: &head.headers, info: info)
     // A visitor cannot say who it is.
     for name in ["zrok-auth-provider", "zrok-auth-user", "zrok-auth-email", "zrok-auth-expires"] { head.headers.remove(name: name) }
-    if let user {
-      head.headers.add(name: "zrok-auth-provider", value: "basic")
-      head.headers.add(name: "zrok-auth-user", value: user)
-    }
-    Self.removeCookie(Self.interstitialCookie, from: &head.headers)
+    head.headers.add(contentsOf: visitor)
+    RequestCookies.remove(ownCookies, from: &head.headers)
     let token = route.token
     let logger = logger
     let upstream = Upstream(
@@ -133,18 +145,6 @@ final class PublicFrontend: ConnectionAcceptor {
     guard head.method != .OPTIONS, head.headers.first(name: "skip_zrok_interstitial") == nil,
       head.headers.first(name: "user-agent")?.hasPrefix("Mozilla/5.0") ?? false
     else { return false }
-    return !cookies(head.headers).contains { $0.hasPrefix(interstitialCookie + "=") }
-  }
-
-  private static func cookies(_ headers: HTTPHeaders) -> [String] {
-    headers[canonicalForm: "cookie"].flatMap { $0.split(separator: ";").prefix(256).map { $0.drop { $0 == " " }.description } }
-  }
-
-  /// What is ours is not the share's.
-  private static func removeCookie(_ name: String, from headers: inout HTTPHeaders) {
-    guard headers.contains(name: "cookie") else { return }
-    let kept = headers["cookie"].flatMap { line in line.split(separator: ";").map { $0.drop { $0 == " " } } }.filter { !$0.hasPrefix(name + "=") }
-    headers.remove(name: "cookie")
-    if !kept.isEmpty { headers.add(name: "cookie", value: kept.joined(separator: "; ")) }
+    return RequestCookies.value(interstitialCookie, head.headers) == nil
   }
 }

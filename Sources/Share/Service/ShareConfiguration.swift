@@ -36,6 +36,8 @@ public struct ShareConfiguration: Sendable {
   public var mail: ShareMail?
   /// URL of the page for account holders, for links in mail.
   public var pageURL = ""
+  /// Where visitors of shares can sign in; nil offers no such shares.
+  public var login: LoginConfiguration?
   /// A warning page before a visitor's first look at someone's share.
   public var interstitial = false
 

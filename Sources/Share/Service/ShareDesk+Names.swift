@@ -20,7 +20,7 @@ extension ShareDesk {
   }
 
   func createName(_ accountID: String, namespace: String, name: String) async throws {
-    let limits = configuration.limits
+    let (limits, taken) = (configuration.limits, configuration.login?.origin.host)
     try Self.check(label: name)
     try await network.write(author: accountID) { change in
       let store = change.store
@@ -30,7 +30,7 @@ extension ShareDesk {
       if let limit = limits.effective(account).counts.reservedNames, mine.count >= limit {
         throw ShareRefusal(409, "the account has \(mine.count) names and may have \(limit); delete one first")
       }
-      guard try store.named(ShareName.self, ShareName.unique(namespace.id, name)) == nil else {
+      guard try store.named(ShareName.self, ShareName.unique(namespace.id, name)) == nil, (name + "." + namespace.name).lowercased() != taken else {
         throw ShareRefusal(409, "the name \(name) is taken in \(namespace.name)")
       }
       try store.put(ShareName(id: EntityID.short(), namespace: namespace.id, name: name, accountId: accountID, reserved: true))

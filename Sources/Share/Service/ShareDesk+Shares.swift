@@ -1,7 +1,9 @@
 import Authentication
 import Controller
 import Model
+import NIOCore
 import Store
+import Transport
 import Tunnel
 
 /// What a client asks for when it shares, of either generation of the API (zrok.md 2.2).
@@ -59,6 +61,7 @@ extension ShareDesk {
     }
     let interstitial = configuration.interstitial
     let (limits, suffix, scheme) = (configuration.limits, portSuffix, configuration.scheme)
+    let loginHost = configuration.login?.origin.host
     let clear = configuration.upstreamFrontends ? order.basicUsers : []
     let tags = tags(share: token)
     let (endpoints, replaced) = try await network.write(author: accountID) { change -> ([(shown: String, url: String)], [String]) in
@@ -124,6 +127,7 @@ extension ShareDesk {
         }
         let places =
           try order.frontends.map { try Self.places(frontends: $0, token: token, account, store) } ?? Self.places(order, token, account, store)
+        for place in places where place.host == loginHost { throw ShareRefusal(409, "\(place.host) is where visitors sign in; take another name") }
         for place in places {
           try store.put(place.name)
           made.append(
@@ -212,8 +216,8 @@ extension ShareDesk {
         throw ShareRefusal(409, "the name \(token) is taken")
       }
       return Place(
-        name: ShareName(id: EntityID.short(), namespace: namespace.id, name: token, accountId: account.id, shareToken: token), host: "",
-        identities: [frontend.zId], template: frontend.urlTemplate)
+        name: ShareName(id: EntityID.short(), namespace: namespace.id, name: token, accountId: account.id, shareToken: token),
+        host: (token + "." + namespace.name).lowercased(), identities: [frontend.zId], template: frontend.urlTemplate)
     }
   }
 
@@ -236,7 +240,7 @@ extension ShareDesk {
       }
       name.shareToken = token
       let identities = try namespace.frontends.compactMap { try store.get(ShareFrontend.self, $0.token)?.zId }
-      return Place(name: name, host: label + "." + namespace.name, identities: identities, template: nil)
+      return Place(name: name, host: (label + "." + namespace.name).lowercased(), identities: identities, template: nil)
     }
   }
 
@@ -255,8 +259,26 @@ extension ShareDesk {
         gate.users.append(BasicUser(username: user.username, password: try await passwords.hash(user.password)))
       }
     case "oauth":
-      throw ShareRefusal(422, "this service has no OAuth provider '\(order.provider)'; use basic authentication, or a private share")
-    default: throw ShareRefusal(500, "there is no authentication scheme '\(order.scheme)'; there are none and basic")
+      guard order.mode == .public else {
+        throw ShareRefusal(422, "visitors of a private share are known already; make it public, or grant access to accounts")
+      }
+      let known = configuration.login?.providers.map(\.name) ?? []
+      guard known.contains(order.provider) else {
+        let names = known.isEmpty ? "it has none; use basic authentication, or a private share" : "it has " + known.joined(separator: ", ")
+        throw ShareRefusal(422, "this service has no sign-in provider '\(order.provider.prefix(64))'; \(names)")
+      }
+      guard order.emailPatterns.count <= 256 else { throw ShareRefusal(422, "at most 256 e-mail patterns are possible") }
+      for pattern in order.emailPatterns where EmailPattern(pattern) == nil {
+        throw ShareRefusal(
+          422, "'\(pattern.prefix(64))' is no e-mail pattern; write an address, or one with * for any characters, such as *@example.com")
+      }
+      guard order.refreshInterval.isEmpty || GoDuration.parse(order.refreshInterval) != nil else {
+        throw ShareRefusal(422, "'\(order.refreshInterval.prefix(32))' is no interval; write one such as 30m or 3h")
+      }
+      gate.provider = order.provider
+      gate.emailPatterns = order.emailPatterns
+      gate.refreshInterval = order.refreshInterval
+    default: throw ShareRefusal(500, "there is no authentication scheme '\(order.scheme)'; there are none, basic and oauth")
     }
     return gate
   }
@@ -266,7 +288,13 @@ extension ShareDesk {
     let users = clear.map { user -> JSONValue in ["username": .string(user.username), "password": .string(user.password)] }
     return [
       "interstitial": .bool(share.interstitial), "auth_scheme": .string(share.gate.scheme),
-      "basic_auth": users.isEmpty ? .null : ["users": .array(users)], "oauth": .null,
+      "basic_auth": users.isEmpty ? .null : ["users": .array(users)],
+      "oauth": share.gate.scheme != "oauth"
+        ? .null
+        : [
+          "provider": .string(share.gate.provider), "email_domains": JSONValue(share.gate.emailPatterns),
+          "authorization_check_interval": .string("\(share.gate.interval.nanoseconds / 1_000_000_000)s"),
+        ],
     ]
   }
 

@@ -19,7 +19,7 @@ public final class ShareService: Service {
 
   /// - Parameters:
   ///   - network: of the controller in this process.
-  /// - Throws: an error of the password hasher.
+  /// - Throws: an error of the password hasher, or of a file that the configured login names.
   public convenience init(network: Provisioning, configuration: ShareConfiguration, logger: Logger) throws {
     try self.init(LocalNetwork(provisioning: network), configuration, logger)
   }
@@ -34,7 +34,7 @@ public final class ShareService: Service {
 
   init(_ network: any ShareNetwork, _ configuration: ShareConfiguration, _ logger: Logger) throws {
     desk = try ShareDesk(network: network, configuration: configuration, logger: logger)
-    frontend = PublicFrontend(desk: desk, logger: logger)
+    frontend = try PublicFrontend(desk: desk, logger: logger)
     self.logger = logger
     let http = HTTPAcceptor(Self.server(desk), logger: logger, requestID: { EntityID.short() })
     listeners = (

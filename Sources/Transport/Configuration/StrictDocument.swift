@@ -232,10 +232,10 @@ public final class StrictSection {
 }
 
 /// Durations in the notation of Go.
-enum GoDuration {
+package enum GoDuration {
   private static let units: [String: Double] = ["ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9]
 
-  static func parse(_ text: String) -> TimeAmount? {
+  package static func parse(_ text: String) -> TimeAmount? {
     if text == "0" { return .zero }
     var rest = Substring(text)
     var total = 0.0

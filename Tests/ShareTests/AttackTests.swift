@@ -165,11 +165,7 @@ struct AttackTests {
 
   @Test("HTTP/2 requests that could become two, or another, in HTTP/1.1 reach the server as one or not at all")
   func http2() async throws {
-    let now = Date()
-    let authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: now)
-    let key = try PrivateKey.generate(.p256)
-    let identity = try ServerIdentity(
-      chain: authority.issueServer(publicKey: key.publicKey, names: ["*.share.localhost"], uris: [], now: now), key: key)
+    let identity = try ShareBench.certificate()
     let target = try await Target.start { $0.frontend.identity = identity }
     let seen = try await PythonEnvironment.run(
       "http2_attacks.py",

@@ -22,7 +22,8 @@ struct BrowserTests {
     .enabled(if: chromium != nil, "there is no /usr/bin/chromium here"), arguments: Screen.allCases)
   func walk(_ screen: Screen) async throws {
     let interpreter = try await PythonEnvironment.interpreter("playwright", installing: [["playwright==1.65.2"]])
-    let bench = try await ShareBench.start { $0.interstitial = true }
+    let provider = try await FakeProvider.start()
+    let bench = try await ShareBench.start(signingIn: provider) { $0.interstitial = true }
     let hostile = ["<script>window.owned=1</script>", "\"><img src=x onerror=window.owned=1>", "'-window.owned=1-' <b>target</b>"]
     let sharer = try await Sharer.enable(bench, "ann@example.com", description: hostile[0], host: hostile[1])
     let server = try await SmallSite.start()
@@ -33,9 +34,13 @@ struct BrowserTests {
 
     var shares: [String: SwiftletShare.Share] = [:]
     var backends: [ShareBackend] = []
-    for (name, port) in [("site", port), ("down", closed), ("asleep", nil), ("password", nil)] as [(String, Int?)] {
+    for (name, port) in [("site", port), ("down", closed), ("asleep", nil), ("password", nil), ("invited", port), ("uninvited", port)]
+      as [(String, Int?)]
+    {
       var options = ShareOptions(.public, backend: .proxy, target: hostile[2])
       if name == "password" { options.basicUsers = [("eve", "sesame")] }
+      if name == "invited" { options.login = .init(provider: "corp", emailPatterns: ["*@corp.example"]) }
+      if name == "uninvited" { options.login = .init(provider: "corp", emailPatterns: ["boss@corp.example"]) }
       let share = try await sharer.session.create(options)
       shares[name] = share
       guard let port else { continue }
@@ -60,7 +65,9 @@ struct BrowserTests {
       "browser_walk.py",
       .object([
         "chromium": .string(Self.chromium ?? ""), "site": .string(site), "pages": .object(pages), "console": .string(bench.endpoint),
-        "email": "ann@example.com", "password": "Secret-123", "width": screen == .desktop ? 1280 : 390, "height": screen == .desktop ? 800 : 844,
+        "email": "ann@example.com", "password": "Secret-123",
+        "invited": .string(shares["invited"]?.urls.first ?? ""), "uninvited": .string(shares["uninvited"]?.urls.first ?? ""),
+        "width": screen == .desktop ? 1280 : 390, "height": screen == .desktop ? 800 : 844,
         "screenshots": ProcessInfo.processInfo.environment["SWIFTLET_SCREENSHOTS"].map { .string($0) } ?? .null,
       ]), interpreter: interpreter)
 
@@ -79,6 +86,9 @@ struct BrowserTests {
       let page = seen["pages"]?[name]
       #expect(page?["status"]?.intValue == status && page?["text"]?.stringValue?.contains(text) == true, "\(name): \(page ?? .null)")
     }
+    #expect(seen["signed in"] == ["text": "It works through the overlay", "socket": "echo hello", "again": 200])
+    #expect(seen["uninvited"]?.stringValue?.contains("ann@corp.example") == true)
+    #expect(seen["signed out of a share"]?.stringValue?.contains("Signed out") == true)
     #expect(seen["wrong"] == "The address or the password is wrong.")
     #expect(seen["who"] == "ann@example.com")
     #expect(seen["bars"]?.intValue ?? 0 > 0)
@@ -95,6 +105,7 @@ struct BrowserTests {
     try await server.close()
     await sharer.session.close()
     await bench.stop()
+    try await provider.stop()
   }
 }
 

@@ -8,6 +8,8 @@ import PKI
 import Synchronization
 import Transport
 
+@testable import Share
+
 /// A provider of identities on loopback: OpenID Connect, and GitHub's calls, as strict as a real one about what clients must prove. Everybody who comes is `email`.
 final class FakeProvider: Sendable {
   struct State {
@@ -174,5 +176,30 @@ final class FakeProvider: Sendable {
     guard let signature = try? key.signature(for: Data(text.utf8)) else { return refuse("signature") }
     let token = text + "." + Base64URL.encode(signature.rawRepresentation)
     return Self.json(["access_token": "access", "token_type": "Bearer", "id_token": .string(mangle?(token) ?? token)])
+  }
+}
+
+extension ShareBench {
+  /// A share service whose visitors sign in at this provider: `corp` speaks OpenID Connect, `hub` is a GitHub.
+  static func start(signingIn provider: FakeProvider, _ configure: (inout ShareConfiguration) -> Void = { _ in }) async throws -> ShareBench {
+    // The login's URL names the port, so it is known before anything listens there.
+    let probe = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(host: "127.0.0.1", port: 0).get()
+    let port = probe.localAddress?.port ?? 0
+    try await probe.close()
+    let (issuer, client) = (provider.issuer, FakeProvider.client)
+    return try await start { configuration in
+      configure(&configuration)
+      configuration.frontend.port = port
+      guard let origin = LoginConfiguration.Origin("\(configuration.frontend.identity == nil ? "http" : "https")://login.share.localhost:\(port)")
+      else {
+        return
+      }
+      configuration.login = LoginConfiguration(
+        origin: origin,
+        providers: [
+          .init(name: "corp", kind: .oidc(issuer: issuer, discovery: nil), clientID: client.id, clientSecret: client.secret),
+          .init(name: "hub", kind: .github(url: issuer), clientID: client.id, clientSecret: client.secret),
+        ])
+    }
   }
 }

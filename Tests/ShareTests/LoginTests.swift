@@ -21,24 +21,9 @@ struct LoginTests {
     let sharer: Sharer
     let server: any Channel
 
-    static func start() async throws -> Place {
+    static func start(_ configure: (inout ShareConfiguration) -> Void = { _ in }) async throws -> Place {
       let provider = try await FakeProvider.start()
-      // The login's URL names the port, so it is known before anything listens there.
-      let probe = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(host: "127.0.0.1", port: 0).get()
-      let port = probe.localAddress?.port ?? 0
-      try await probe.close()
-      let issuer = provider.issuer
-      let origin = try #require(LoginConfiguration.Origin("http://login.share.localhost:\(port)"))
-      let bench = try await ShareBench.start { configuration in
-        configuration.frontend.port = port
-        configuration.login = LoginConfiguration(
-          origin: origin,
-          providers: [
-            .init(
-              name: "corp", kind: .oidc(issuer: issuer, discovery: nil), clientID: FakeProvider.client.id, clientSecret: FakeProvider.client.secret),
-            .init(name: "hub", kind: .github(url: issuer), clientID: FakeProvider.client.id, clientSecret: FakeProvider.client.secret),
-          ])
-      }
+      let bench = try await ShareBench.start(signingIn: provider, configure)
       return Place(
         bench: bench, provider: provider, sharer: try await Sharer.enable(bench, "ann@example.com"), server: try await FrontendTests.mirror())
     }
@@ -67,7 +52,7 @@ struct LoginTests {
 
     /// A browser with cookies of its own.
     func browser(_ name: String) -> Browser { Browser(jar: bench.network.directory + "/jar-" + name) }
-    var login: String { "http://login.share.localhost:\(bench.frontendPort)" }
+    var login: String { bench.desk.configuration.login?.origin.url(nil, "") ?? "" }
   }
 
   private struct Browser {
@@ -122,6 +107,22 @@ struct LoginTests {
       #expect(
         try browser.step(place.login + "/corp/logout?redirect_url=" + (url + "/x").pathSegment).location == url + FrontendLogin.sharePath + "?logout")
       #expect(try browser.step(place.login + "/corp/logout?redirect_url=https%3A%2F%2Fevil.example%2F").status == 200)
+    }
+    try await place.stop()
+  }
+
+  @Test("under TLS the cookies are ones that other hosts of the zone cannot set")
+  func overTLS() async throws {
+    let identity = try ShareBench.certificate()
+    let place = try await Place.start { $0.frontend.identity = identity }
+    try await place.share(.init(provider: "corp")) { url, host in
+      let browser = place.browser("ann")
+      #expect(url.hasPrefix("https://"))
+      #expect(try browser.get(url, "--insecure").contains("zrok-auth-email: ann@corp.example"))
+      #expect(try browser.get(url, "--insecure", "--http1.1").hasSuffix("200"))
+      #expect(place.provider.state.withLock { $0.authorizations.count } == 1)
+      let cookies = try String(contentsOfFile: browser.jar, encoding: .utf8).split(separator: "\n").filter { $0.contains("zrok-") }
+      #expect(cookies.count == 3 && cookies.allSatisfy { $0.contains("\t__Host-") && $0.hasPrefix("#HttpOnly_") }, "\(cookies)")
     }
     try await place.stop()
   }
@@ -257,8 +258,16 @@ struct LoginTests {
         let elsewhere = try place.browser("other").step(other, "--header", "Cookie: zrok-auth-session=\(session)")
         #expect(elsewhere.status == 302)
         #expect(try place.browser("other").step(url, "--header", "Cookie: zrok-auth-session=\(session)").status == 200)
-        // A ticket for one host is none for another.
-        #expect(try attacker.step(ticket.replacing(host, with: otherHost)).status == 403)
+        // A ticket for one host is none for another, even with the start secret it belongs to.
+        let fresh = place.browser("fresh")
+        var step = try fresh.step(url)
+        while !step.location.contains("?ticket=") { step = try fresh.step(step.location) }
+        let secret = try #require(
+          String(contentsOfFile: fresh.jar, encoding: .utf8).split(separator: "\n").first { $0.contains("zrok-login-start") }?.split(separator: "\t")
+            .last)
+        let moved = ("--header", "Cookie: zrok-login-start=\(secret)")
+        #expect(try place.browser("mover").step(step.location.replacing(host, with: otherHost), moved.0, moved.1).status == 403)
+        #expect(try place.browser("mover").step(step.location, moved.0, moved.1) == (302, url + "/"))
       }
       // Of another purpose, cut, changed.
       let state = String(callback.split(separator: "state=")[1].split(separator: "&")[0])
@@ -343,6 +352,8 @@ struct LoginTests {
           - {name: kc, type: oidc, client_id: a, issuer: "https://id.example.com/realms/x", scopes: [openid, email, profile], prompt: login}
           - {name: gh, type: github, client_id: a, client_secret: b}
       """
+    _ = try LoginConfiguration.load(
+      path: URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../Examples/oauth.yml").path)
     let configuration = try LoginConfiguration.parse(text, file: "f")
     #expect(configuration.origin.url(nil, "/x") == "https://oauth.example.com/x" && configuration.sessionLifetime == .hours(6))
     #expect(configuration.providers.map(\.name) == ["g", "kc", "gh"] && configuration.provider("kc")?.scopes.count == 3)

@@ -28,6 +28,14 @@ struct ShareBench: Sendable {
     try await start(on: Network.start(), configure)
   }
 
+  /// A certificate for the zone, of an authority that nobody knows.
+  static func certificate() throws -> ServerIdentity {
+    let (now, key) = (Date(), try PrivateKey.generate(.p256))
+    let authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: now)
+    return try ServerIdentity(
+      chain: authority.issueServer(publicKey: key.publicKey, names: ["*.share.localhost"], uris: [], now: now), key: key)
+  }
+
   /// A share service as in a process of its own: it knows the network by the management API only.
   static func startRemote(_ configure: (inout ShareConfiguration) -> Void = { _ in }) async throws -> ShareBench {
     let network = try await Network.start()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Chromium, headless, as a visitor of a public share and as an account holder at the share service's page. Prints one JSON object of what it saw.
 
-SWIFTLET_TEST is JSON: site, the URL of a share; pages, URLs of error pages by name; console, email, password; width, height; screenshots, a directory or null."""
+SWIFTLET_TEST is JSON: site, the URL of a share; invited and uninvited, URLs of shares that want a sign-in; pages, URLs of error pages by name; console, email, password; width, height; screenshots, a directory or null."""
 import json
 import os
 import sys
@@ -73,6 +73,26 @@ def visit(browser):
     context.close()
 
 
+def sign_in(browser):
+    """At shares that want their visitors to; the provider says yes to everyone."""
+    context = browser.new_context(viewport=SIZE, extra_http_headers={"skip_zrok_interstitial": "1"})
+    page = opened(context)
+    page.goto(GIVEN["invited"])
+    page.wait_for_selector("body[data-socket]")
+    seen["signed in"] = {"text": page.inner_text("h1"), "socket": page.evaluate("document.body.dataset.socket"), "again": page.reload().status}
+    note(page, "signed-in")
+    page.goto(GIVEN["uninvited"])
+    seen["uninvited"] = page.inner_text("body")
+    note(page, "uninvited")
+    page.get_by_role("link", name="Use another account").click()
+    page.wait_for_load_state()
+    note(page, "another-account")
+    page.goto(GIVEN["invited"] + "/.zrok-login?logout")
+    seen["signed out of a share"] = page.inner_text("body")
+    note(page, "signed-out-share")
+    context.close()
+
+
 def administer(browser):
     context = browser.new_context(viewport=SIZE)
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=GIVEN["console"])
@@ -131,6 +151,7 @@ with sync_playwright() as driver:
         args=["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE *.localhost, EXCLUDE 127.0.0.1", "--disable-background-networking"]
         + (["--no-sandbox"] if os.getuid() == 0 else []))
     visit(chromium)
+    sign_in(chromium)
     administer(chromium)
     chromium.close()
 json.dump(seen, sys.stdout)

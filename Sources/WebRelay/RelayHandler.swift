@@ -406,6 +406,7 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     isClosing = true
     report(exchange)
     self.exchange = nil
+    if let lease = exchange.upstream?.lease { context.channel.closeFuture.whenComplete { _ in withExtendedLifetime(lease) {} } }
     stallCheck?.cancel()
     deadline?.stop()
     connection.disown()

@@ -145,6 +145,61 @@ struct FrontendTests {
     await bench.stop()
   }
 
+  @Test("windows and requests under way are counted by share and by address, and forgotten again")
+  func quotas() {
+    var limits = FrontendLimits()
+    limits.requestsPerShare = 5
+    limits.requestsPerAddress = 3
+    limits.concurrentPerShare = 2
+    limits.window = .seconds(10)
+    let quota = FrontendQuota(limits)
+    let start = NIODeadline.now()
+    func ask(_ share: String, _ address: String, at seconds: Int64) -> String {
+      switch quota.admit(share: share, address: address, now: start + .seconds(seconds)) {
+      case .admitted: "admitted"
+      case .shareBusy(let wait): "share \(wait)"
+      case .addressBusy(let wait): "address \(wait)"
+      }
+    }
+    #expect((0..<4).map { ask("a", "192.0.2.1", at: $0) } == ["admitted", "admitted", "admitted", "address 8"])
+    // Another share does not give the address more, another address does; one IPv6 network is one.
+    #expect(
+      ask("b", "192.0.2.1", at: 4) == "address 7" && ask("a", "2001:db8::1", at: 4) == "admitted" && ask("a", "2001:db8::2", at: 4) == "admitted")
+    #expect(ask("a", "192.0.2.9", at: 5) == "share 6" && ask("b", "2001:db8:0:0:9::", at: 5) == "admitted")
+    #expect(ask("b", "2001:db8::3", at: 5) == "address 10" && ask("b", "2001:db9::3", at: 5) == "admitted")
+    #expect(ask("a", "192.0.2.1", at: 10) == "admitted")
+    var leases = [quota.admit(share: "c", address: "x", now: start), quota.admit(share: "c", address: "y", now: start)]
+    #expect(ask("c", "z", at: 0) == "share 1" && !quota.isIdle)
+    leases.removeAll()
+    #expect(ask("c", "z", at: 0) == "admitted" && quota.isIdle)
+  }
+
+  @Test("a share with as many requests as it may have sends more away, until one ends")
+  func concurrency() async throws {
+    let bench = try await ShareBench.start { $0.limits.frontend.concurrentPerShare = 1 }
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let server = try await Self.mirror()
+    try await sharer.session.withShare(ShareOptions(.public, backend: .proxy, target: "mirror")) { share in
+      let backend = try await ShareBackend.start(
+        share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+        overlay: sharer.session.overlay(), options: BackendOptions(), logger: bench.network.logger)
+      let url = try #require(share.urls.first)
+      for _ in 0..<3 { #expect(try Self.curl("--write-out", "%{http_code}", url).hasSuffix("200")) }
+      let slow = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(host: "127.0.0.1", port: bench.frontendPort).get()
+      try await slow.writeAndFlush(
+        ByteBuffer(string: "POST / HTTP/1.1\r\nHost: \(share.token).share.localhost\r\nContent-Length: 10\r\n\r\nabc"))
+      try await Network.wait("the second request is one too many") {
+        let page = try Self.curl("--include", url)
+        return page.hasPrefix("HTTP/1.1 429") && page.lowercased().contains("retry-after: 1") && page.contains("This share is busy")
+      }
+      try await slow.close()
+      try await Network.wait("there is room again") { try Self.curl("--write-out", "%{http_code}", url).hasSuffix("200") }
+      await backend.stop()
+    }
+    try await server.close()
+    await bench.stop()
+  }
+
   @Test("a password guards a share; what is proven once is not hashed again")
   func passwords() async throws {
     let bench = try await ShareBench.start()

@@ -26,6 +26,18 @@ extension PublicFrontend {
     status: .tooManyRequests, title: "Too many attempts", message: "Too many wrong passwords came from your address.",
     hint: "Wait a minute, then try again.", headers: [("retry-after", "60")])
 
+  static func busySharePage(_ seconds: Int) -> WebPage {
+    .html(
+      status: .tooManyRequests, title: "This share is busy", message: "Its visitors ask for more than this service lets one share have.",
+      hint: "Try again in \(seconds == 1 ? "a moment" : "\(seconds) seconds").", headers: [("retry-after", "\(seconds)")])
+  }
+
+  static func busyVisitorPage(_ seconds: Int) -> WebPage {
+    .html(
+      status: .tooManyRequests, title: "Too many requests", message: "More requests came from your address than this service answers.",
+      hint: "Try again in \(seconds) seconds.", headers: [("retry-after", "\(seconds)")])
+  }
+
   static func passwordPage(_ route: ShareRoute) -> WebPage {
     .html(
       status: .unauthorized, title: "Not allowed", message: "This share is protected by a user name and a password.",

@@ -24,6 +24,7 @@ final class PublicFrontend: ConnectionAcceptor {
   private let pool = UpstreamPool()
   private let overlay = NIOLockedValueBox<Task<Overlay, any Error>?>(nil)
   private let proofs = PasswordProofs()
+  private let quota: FrontendQuota
   private let login: FrontendLogin?
   /// Cookies that never reach a share.
   private let ownCookies: [String]
@@ -32,6 +33,7 @@ final class PublicFrontend: ConnectionAcceptor {
   init(desk: ShareDesk, logger: Logger) throws {
     self.desk = desk
     self.logger = logger
+    quota = FrontendQuota(desk.configuration.limits.frontend)
     login = try desk.configuration.login.map { try FrontendLogin($0) }
     ownCookies = [Self.interstitialCookie] + (login?.cookieNames ?? [])
   }
@@ -81,15 +83,21 @@ final class PublicFrontend: ConnectionAcceptor {
       let page = host == desk.configuration.zone ? Self.zonePage : Self.unknownPage(host)
       return loop.makeSucceededFuture(.answer(page))
     }
+    let lease: FrontendQuota.Lease
+    switch quota.admit(share: route.serviceID, address: info.remoteAddress) {
+    case .admitted(let admitted): lease = admitted
+    case .shareBusy(let seconds): return loop.makeSucceededFuture(.answer(Self.busySharePage(seconds)))
+    case .addressBusy(let seconds): return loop.makeSucceededFuture(.answer(Self.busyVisitorPage(seconds)))
+    }
     if route.isPaused { return loop.makeSucceededFuture(.answer(Self.pausedPage)) }
     if route.interstitial, Self.wantsInterstitial(head) { return loop.makeSucceededFuture(.answer(Self.interstitialPage(host))) }
     switch route.gate.scheme {
-    case "none": return loop.makeSucceededFuture(relay(head, info, route, visitor: []))
+    case "none": return loop.makeSucceededFuture(relay(head, info, route, lease, visitor: []))
     case "basic":
       guard let credentials = Self.credentials(head) else { return loop.makeSucceededFuture(.answer(Self.passwordPage(route))) }
       return proofs.check(credentials, route, desk: desk, remote: info.remoteAddress, on: loop).map { outcome in
         switch outcome {
-        case .proven: self.relay(head, info, route, visitor: [("zrok-auth-provider", "basic"), ("zrok-auth-user", credentials.username)])
+        case .proven: self.relay(head, info, route, lease, visitor: [("zrok-auth-provider", "basic"), ("zrok-auth-user", credentials.username)])
         case .wrong: .answer(Self.passwordPage(route))
         case .tooMany: .answer(Self.tooManyPage)
         }
@@ -97,7 +105,7 @@ final class PublicFrontend: ConnectionAcceptor {
     case "oauth":
       guard let login else { return loop.makeSucceededFuture(.answer(Self.schemePage)) }
       switch login.judge(head, route, host: host, now: desk.network.now) {
-      case .passed(let visitor): return loop.makeSucceededFuture(relay(head, info, route, visitor: visitor.headers))
+      case .passed(let visitor): return loop.makeSucceededFuture(relay(head, info, route, lease, visitor: visitor.headers))
       case .answer(let page): return loop.makeSucceededFuture(.answer(page))
       }
     default: return loop.makeSucceededFuture(.answer(Self.schemePage))
@@ -105,7 +113,9 @@ final class PublicFrontend: ConnectionAcceptor {
   }
 
   /// - Parameter visitor: fields that say who it is.
-  private func relay(_ head: HTTPRequestHead, _ info: RequestInfo, _ route: ShareRoute, visitor: [(String, String)]) -> RequestVerdict {
+  private func relay(
+    _ head: HTTPRequestHead, _ info: RequestInfo, _ route: ShareRoute, _ lease: FrontendQuota.Lease, visitor: [(String, String)]
+  ) -> RequestVerdict {
     var head = head
     ForwardedHeaders.add(to: &head.headers, info: info)
     // A visitor cannot say who it is.
@@ -120,6 +130,7 @@ final class PublicFrontend: ConnectionAcceptor {
         guard let overlay = overlay.withLockedValue({ $0 }) else { return loop.makeFailedFuture(OverlayError.closed) }
         return loop.makeFutureWithTask { try await overlay.value }.flatMap { $0.channel(to: token, on: loop, initializer: initializer) }
       },
+      lease: lease,
       failurePage: { error in
         logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(error)"])
         return Self.failurePage(error)

@@ -76,9 +76,12 @@ public struct ShareLimits: Sendable {
   /// E-mail addresses of accounts that no limit holds for.
   public var exempt: Set<String> = []
 
+  /// Of the public frontend.
+  public var frontend = FrontendLimits()
+
   public init() {}
 
-  /// Reads a file of limits: the `limits` of upstream's controller configuration, and beside them `classes` and `limitless`.
+  /// Reads a file of limits: the `limits` of upstream's controller configuration, and beside them `classes`, `limitless` and `frontend`.
   ///
   /// - Throws: `ConfigurationError` with every line to look at.
   public static func load(path: String) throws -> ShareLimits {
@@ -93,6 +96,7 @@ public struct ShareLimits: Sendable {
     section.accept("cycle")
     counts = try Self.counts(section)
     exempt = Set(try section.list("limitless") ?? []).reduce(into: []) { $0.insert($1.lowercased()) }
+    if let section = try section.section("frontend") { frontend = try Self.frontend(section) }
     if let bandwidth = try section.section("bandwidth") {
       let period = try Self.period(bandwidth, "period") ?? 24 * 3600
       warning = try bandwidth.section("warning").map { try Self.bandwidth($0, period, "rx", "tx", "total") }
@@ -127,6 +131,18 @@ public struct ShareLimits: Sendable {
     guard mode == nil || !bandwidth.isUnlimited else { throw section.error("backend_mode", "a class for a backend mode limits bytes; give a period") }
     return LimitClass(
       id: id, label: try section.string("label") ?? "", backendMode: mode, counts: counts, bandwidth: bandwidth, action: action)
+  }
+
+  private static func frontend(_ section: StrictSection) throws -> FrontendLimits {
+    var limits = FrontendLimits()
+    limits.requestsPerShare = try unlimited(section, "requests_per_share")
+    limits.requestsPerAddress = try unlimited(section, "requests_per_address")
+    if section.contains("concurrent_per_share") { limits.concurrentPerShare = try unlimited(section, "concurrent_per_share") }
+    if let window = try section.duration("window") {
+      guard window >= .seconds(1), window <= .hours(24) else { throw section.error("window", "from 1s to 24h") }
+      limits.window = window
+    }
+    return limits
   }
 
   private static func counts(_ section: StrictSection) throws -> Counts {

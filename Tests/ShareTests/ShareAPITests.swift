@@ -443,6 +443,38 @@ struct ShareAPITests {
     await bench.stop()
   }
 
+  @Test("activity: who moved something lately, and how much in the last minutes")
+  func activity() async throws {
+    let bench = try await ShareBench.start()
+    let token = try await bench.account("ann@example.com")
+    let (busy, quiet) = (try await bench.enable(token), try await bench.enable(token))
+    let (share, other) = (try await bench.privateShare(token, busy.id), try await bench.privateShare(token, busy.id))
+    let service = try await bench.desk.network.read { try $0.named(ShareRow.self, share)?.serviceId ?? "" }
+    func found(_ path: String, _ list: String, _ key: String) async -> Set<String> {
+      let body = await bench.call("GET", "/api/v2/" + path, token).body
+      return Set((body[list]?.arrayValue ?? []).compactMap { $0[key]?.stringValue })
+    }
+    #expect(await found("shares?idle=true", "shares", "shareToken") == [share, other])
+    let now = bench.desk.network.now
+    bench.desk.traffic.add(service: service, rx: 7, tx: 9, now: now)
+    bench.desk.traffic.add(service: service, rx: 1, tx: 0, now: now.adding(seconds: -120))
+    #expect(await found("shares?hasActivity=true", "shares", "shareToken") == [share])
+    #expect(await found("shares?hasActivity=false", "shares", "shareToken") == [other])
+    #expect(await found("environments?idle=true", "environments", "envZId") == [quiet.id])
+    #expect(await found("environments?hasActivity=true&activityDuration=2d", "environments", "envZId") == [busy.id])
+    for query in ["activityDuration=31d", "activityDuration=long", "hasActivity=true&idle=true"] {
+      #expect(await bench.call("GET", "/api/v2/shares?" + query, token).status == 400, "\(query)")
+    }
+    let detail = await bench.call("GET", "/api/v2/detail/share/" + share, token).body
+    let sparks = try #require(detail["activity"]?.arrayValue)
+    #expect(sparks.count == 5 && sparks.reduce(0) { $0 + ($1["rx"]?.intValue ?? 0) } == 8 && sparks.contains { $0["tx"] == 9 })
+    let overview = await bench.call("GET", "/api/v2/overview", token).body
+    let environment = overview["environments"]?.arrayValue?.first { $0["environment"]?["zId"] == .string(busy.id) }
+    #expect(environment?["environment"]?["activity"]?.arrayValue?.count == 5)
+    #expect(await bench.call("GET", "/api/v2/detail/share/" + other, token).body["activity"] == [])
+    await bench.stop()
+  }
+
   @Test("frontends, namespaces, grants and organizations")
   func administration() async throws {
     let bench = try await ShareBench.start()

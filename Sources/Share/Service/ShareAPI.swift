@@ -1,5 +1,6 @@
 import Controller
 import Model
+import NIOCore
 import REST
 import Store
 import Transport
@@ -49,15 +50,14 @@ struct ShareAPI: Sendable {
   }
 
   func read(_ body: @escaping @Sendable (ShareViews) throws -> JSONValue) async throws -> APIResponse {
-    let generation = generation
-    return ShareForm.json(try await desk.network.read { try body(ShareViews(reader: $0, generation: generation)) })
+    let (generation, now) = (generation, desk.network.now)
+    return ShareForm.json(try await desk.network.read { try body(ShareViews(reader: $0, generation: generation, now: now)) })
   }
 
   /// Traffic, up to this moment.
-  private func traffic(_ body: @escaping @Sendable (ShareViews, Timestamp) throws -> JSONValue) async throws -> APIResponse {
+  private func traffic(_ body: @escaping @Sendable (ShareViews) throws -> JSONValue) async throws -> APIResponse {
     try await desk.storeTraffic()
-    let now = desk.network.now
-    return try await read { try body($0, now) }
+    return try await read(body)
   }
 
   // MARK: Environments, shares, accesses
@@ -222,7 +222,7 @@ struct ShareAPI: Sendable {
       },
       Endpoint("GET", "/detail/share/{token}", "A share of the account") { request, caller in
         let token = request.parameter("token")
-        return try await read { $0.share(try $0.reader.share(token, of: caller.identityID)) }
+        return try await read { try $0.share(try $0.reader.share(token, of: caller.identityID)) }
       },
       Endpoint("GET", "/detail/frontend/{id}", "An access of the account") { request, caller in
         let number = Int(request.parameter("id"))
@@ -254,33 +254,33 @@ struct ShareAPI: Sendable {
       Endpoint("GET", "/metrics/account", "Traffic of the account") { request, caller in
         let seconds = try Self.duration(request)
         return try await traffic {
-          try $0.metrics(scope: "account", id: caller.identityName, ("accountId", caller.identityID), seconds: seconds, now: $1)
+          try $0.metrics(scope: "account", id: caller.identityName, ("accountId", caller.identityID), seconds: seconds)
         }
       },
       Endpoint("GET", "/metrics/environment/{id}", "Traffic of an environment") { request, caller in
         let id = request.parameter("id")
         let seconds = try Self.duration(request)
-        return try await traffic { views, now in
+        return try await traffic { views in
           _ = try views.reader.environment(id, of: caller.identityID)
-          return try views.metrics(scope: "environment", id: id, ("environmentId", id), seconds: seconds, now: now)
+          return try views.metrics(scope: "environment", id: id, ("environmentId", id), seconds: seconds)
         }
       },
       Endpoint("GET", "/metrics/share/{token}", "Traffic of a share") { request, caller in
         let token = request.parameter("token")
         let seconds = try Self.duration(request)
-        return try await traffic { views, now in
+        return try await traffic { views in
           _ = try views.reader.share(token, of: caller.identityID)
-          return try views.metrics(scope: "share", id: token, ("shareToken", token), seconds: seconds, now: now)
+          return try views.metrics(scope: "share", id: token, ("shareToken", token), seconds: seconds)
         }
       },
       Endpoint("POST", "/sparklines", "Traffic of the last five minutes") { request, caller in
         let body = try request.object()
         let account = try body.bool("account") ?? false
         let (environments, shares) = (try body.strings("environments") ?? [], try body.strings("shares") ?? [])
-        return try await traffic { views, now in
+        return try await traffic { views in
           var lines: [JSONValue] = []
           func add(_ scope: String, _ id: String, _ field: (String, String)) throws {
-            lines.append(try views.metrics(scope: scope, id: id, field, seconds: 300, now: now))
+            lines.append(try views.metrics(scope: scope, id: id, field, seconds: 300))
           }
           if account { try add("account", caller.identityName, ("accountId", caller.identityID)) }
           for id in environments.prefix(256) where (try? views.reader.environment(id, of: caller.identityID)) != nil {
@@ -302,23 +302,9 @@ struct ShareAPI: Sendable {
       })
   }
 
-  /// A duration as Go writes it, in seconds; the default is thirty days.
+  /// What metrics are asked for, in seconds; thirty days where nothing is said.
   private static func duration(_ request: APIRequest) throws -> Int {
-    guard let text = request.query("duration"), !text.isEmpty else { return 720 * 3600 }
-    var rest = text[...]
-    var seconds = 0.0
-    while !rest.isEmpty {
-      let digits = rest.prefix { $0.isNumber || $0 == "." }
-      rest = rest.dropFirst(digits.count)
-      let unit = rest.prefix { $0.isLetter }
-      rest = rest.dropFirst(unit.count)
-      let units = ["ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400]
-      guard let number = Double(digits), let factor = units[String(unit)], number * factor < 1e9 else {
-        throw ShareRefusal(400, "'\(text.prefix(32))' is no duration such as 720h")
-      }
-      seconds += number * factor
-    }
-    return Int(seconds)
+    try ShareListFilter.duration(request, "duration", or: .hours(720))
   }
 
   private var firstGenerationCalls: [Endpoint] {
@@ -378,13 +364,13 @@ struct ShareAPI: Sendable {
       },
       Endpoint("GET", "/environments", "Environments, filtered") { request, caller in
         let filter = try ShareListFilter(request)
-        return try await read { views in
+        return try await traffic { views in
           let rows = try views.environments(caller.identityID).compactMap { row -> JSONValue? in
             let shares = try views.shares(row.id).count
             let accesses = try views.accesses(row.id).count
             guard filter.contains("description", row.description), filter.contains("host", row.host), filter.equals("address", row.address),
               filter.flag("remoteAgent", false), filter.flag("hasShares", shares > 0), filter.flag("hasAccesses", accesses > 0),
-              filter.count("shareCount", shares), filter.count("accessCount", accesses), filter.activity, filter.times(row)
+              filter.count("shareCount", shares), filter.count("accessCount", accesses), filter.times(row), try filter.activity("environmentId", row.id, views)
             else { return nil }
             return [
               "envZId": .string(row.id), "description": .string(row.description), "host": .string(row.host), "address": .string(row.address),
@@ -398,14 +384,14 @@ struct ShareAPI: Sendable {
       },
       Endpoint("GET", "/shares", "Shares, filtered") { request, caller in
         let filter = try ShareListFilter(request)
-        return try await read { views in
+        return try await traffic { views in
           let rows = try views.environments(caller.identityID).flatMap { try views.shares($0.id) }.filter { row in
-            filter.equals("envZId", row.environmentId) && filter.equals("shareMode", row.mode.rawValue)
+            try filter.equals("envZId", row.environmentId) && filter.equals("shareMode", row.mode.rawValue)
               && filter.equals("backendMode", row.backendMode.rawValue) && filter.contains("shareToken", row.token)
-              && filter.contains("target", row.target) && filter.equals("permissionMode", row.permissionMode.rawValue) && filter.activity
-              && filter.times(row)
+              && filter.contains("target", row.target) && filter.equals("permissionMode", row.permissionMode.rawValue)
+              && filter.times(row) && filter.activity("shareToken", row.token, views)
           }
-          return ["shares": .array(rows.map { views.share($0, withActivity: false) })]
+          return ["shares": .array(try rows.map { try views.share($0, withActivity: false) })]
         }
       },
       Endpoint("GET", "/accesses", "Accesses, filtered") { request, caller in

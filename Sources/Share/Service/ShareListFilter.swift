@@ -1,13 +1,19 @@
 import Foundation
 import Model
+import NIOCore
 import REST
+import Transport
 
 /// The filters of the list calls (zrok.md 2.3).
 struct ShareListFilter {
   private let request: APIRequest
+  /// How far back something counts as active, in seconds.
+  private let activityDuration: Int
 
   init(_ request: APIRequest) throws {
     self.request = request
+    activityDuration = try Self.duration(request, "activityDuration", or: .hours(24))
+    guard activityDuration <= 30 * 86_400 else { throw ShareRefusal(400, "activityDuration is at most 30d") }
     guard request.query("hasActivity") != "true" || request.query("idle") != "true" else {
       throw ShareRefusal(400, "hasActivity and idle exclude each other")
     }
@@ -40,8 +46,19 @@ struct ShareListFilter {
     }
   }
 
-  /// Without counted traffic everything is idle.
-  var activity: Bool { flag("hasActivity", false) && flag("idle", true) }
+  /// - Parameter field: the member of traffic rows that names what is asked about, and its value.
+  func activity(_ field: String, _ value: String, _ views: ShareViews) throws -> Bool {
+    guard request.query("hasActivity") != nil || request.query("idle") != nil else { return true }
+    let moved = try views.hasMoved(field, value, seconds: activityDuration)
+    return flag("hasActivity", moved) && flag("idle", !moved)
+  }
+
+  /// A duration as Go writes it, or in days, in seconds.
+  static func duration(_ request: APIRequest, _ name: String, or absent: TimeAmount) throws -> Int {
+    guard let text = request.query(name), !text.isEmpty else { return Int(absent.nanoseconds / 1_000_000_000) }
+    guard let amount = GoDuration.parse(text, withDays: true) else { throw ShareRefusal(400, "'\(text.prefix(32))' is no duration such as 720h") }
+    return Int(amount.nanoseconds / 1_000_000_000)
+  }
 
   func times(_ entity: some Entity) -> Bool {
     func bound(_ name: String) -> Timestamp? { request.query(name).flatMap { Timestamp($0) } }

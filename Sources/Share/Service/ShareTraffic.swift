@@ -182,10 +182,37 @@ extension ShareDesk {
 }
 
 extension ShareViews {
+  /// What shares moved in the last five minutes, by minute; nothing where nothing moved.
+  func activity(_ tokens: [String]) throws -> JSONValue {
+    let last = Int(now.secondsSinceEpoch / 60)
+    var sparks = (last - 4...last).map { TrafficSample(time: $0 * 60) }
+    for token in tokens {
+      for hour in Set(sparks.map { $0.time / 3600 * 3600 }) {
+        guard let row = try reader.get(ShareTrafficRow.self, ShareTrafficRow.id(token, hour: hour)) else { continue }
+        for index in sparks.indices where sparks[index].time / 3600 * 3600 == hour {
+          let minute = (sparks[index].time - hour) / 60
+          guard row.rx.indices.contains(minute), row.tx.indices.contains(minute) else { continue }
+          sparks[index].rx += row.rx[minute]
+          sparks[index].tx += row.tx[minute]
+        }
+      }
+    }
+    guard sparks.contains(where: { $0.rx + $0.tx > 0 }) else { return [] }
+    return .array(sparks.map { ["rx": JSONValue($0.rx), "tx": JSONValue($0.tx)] })
+  }
+
+  /// Whether a byte crossed in the last `seconds`.
+  /// - Parameter field: an indexed member of traffic rows.
+  func hasMoved(_ field: String, _ value: String, seconds: Int) throws -> Bool {
+    var sum = TrafficSample(time: 0)
+    for row in try reader.all(ShareTrafficRow.self, field: field, equals: value) { sum.add(row, since: Int(now.secondsSinceEpoch) - seconds) }
+    return sum.rx + sum.tx > 0
+  }
+
   /// Samples of the last `seconds`: by minute for up to two hours, by hour for up to two days, by day beyond. Times without traffic are there too, so that a
   /// plot shows them.
   /// - Parameter field: the indexed member of the rows that are summed, and its value.
-  func metrics(scope: String, id: String, _ field: (name: String, value: String), seconds: Int, now: Timestamp) throws -> JSONValue {
+  func metrics(scope: String, id: String, _ field: (name: String, value: String), seconds: Int) throws -> JSONValue {
     let step = seconds <= 7200 ? 60 : seconds <= 2 * 86_400 ? 3600 : 86_400
     let last = Int(now.secondsSinceEpoch) / step
     let first = last - max(1, min(seconds / step, 2000)) + 1

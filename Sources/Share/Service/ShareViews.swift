@@ -8,21 +8,22 @@ struct ShareViews {
 
   let reader: StoreReader
   let generation: Generation
+  let now: Timestamp
 
   private static func times(_ entity: some Entity) -> JSONObject {
     ["createdAt": .int(entity.createdAt.millisecondsSinceEpoch), "updatedAt": .int(entity.updatedAt.millisecondsSinceEpoch)]
   }
 
-  func environment(_ row: ShareEnvironmentRow) -> JSONValue {
+  func environment(_ row: ShareEnvironmentRow) throws -> JSONValue {
     .object(
       Self.times(row).merging(
         [
           "description": .string(row.description), "host": .string(row.host), "address": .string(row.address), "zId": .string(row.id),
-          "remoteAgent": false, "activity": [], "limited": .bool(isLimited(account: row.accountId)),
+          "remoteAgent": false, "activity": try activity(shares(row.id).map(\.token)), "limited": .bool(isLimited(account: row.accountId)),
         ]) { $1 })
   }
 
-  func share(_ row: ShareRow, withActivity: Bool = true) -> JSONValue {
+  func share(_ row: ShareRow, withActivity: Bool = true) throws -> JSONValue {
     var object = Self.times(row)
     object["shareToken"] = .string(row.token)
     object["zId"] = .string(row.serviceId)
@@ -30,7 +31,7 @@ struct ShareViews {
     object["shareMode"] = .string(row.mode.rawValue)
     object["backendMode"] = .string(row.backendMode.rawValue)
     object["limited"] = .bool(row.isPaused)
-    if withActivity { object["activity"] = [] }
+    if withActivity { object["activity"] = try activity([row.token]) }
     switch generation {
     case .v1:
       object["frontendSelection"] = .string(row.frontendSelection)
@@ -69,8 +70,8 @@ struct ShareViews {
 
   func resources(_ environment: ShareEnvironmentRow) throws -> JSONValue {
     [
-      "environment": self.environment(environment),
-      "shares": .array(try shares(environment.id).map { share($0) }),
+      "environment": try self.environment(environment),
+      "shares": .array(try shares(environment.id).map { try share($0) }),
       "frontends": .array(try accesses(environment.id).map(access)),
     ]
   }

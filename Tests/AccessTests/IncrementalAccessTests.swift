@@ -3,7 +3,7 @@ import Model
 import Testing
 
 /// The engine works by increments; here every step is held against the same answers computed from scratch.
-@Suite("Incremental access", .timeLimit(.minutes(1)))
+@Suite("Incremental access", .timeLimit(.minutes(5)))
 struct IncrementalAccessTests {
   private static let identityIDs = (0..<6).map { "i\($0)" }
   private static let serviceIDs = (0..<6).map { "s\($0)" }

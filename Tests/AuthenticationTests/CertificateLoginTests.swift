@@ -5,7 +5,7 @@ import PKI
 import Testing
 import X509
 
-@Suite("Login by certificate", .timeLimit(.minutes(1)))
+@Suite("Login by certificate", .timeLimit(.minutes(5)))
 struct CertificateLoginTests {
   private let now = Date(timeIntervalSince1970: 1_800_000_000)
   private let root: CertificateAuthority

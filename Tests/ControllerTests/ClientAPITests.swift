@@ -8,7 +8,7 @@ import X509
 
 @testable import Controller
 
-@Suite("The client API over TLS", .timeLimit(.minutes(2)))
+@Suite("The client API over TLS", .timeLimit(.minutes(8)))
 struct ClientAPITests {
   // MARK: What strangers may know
 

@@ -78,7 +78,7 @@ struct ManagementBench: Sendable {
   }
 }
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(5)))
 struct ManagementTests {
   @Test func strangersAreRefused() async throws {
     let bench = try await ManagementBench()

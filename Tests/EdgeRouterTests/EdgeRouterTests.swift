@@ -8,7 +8,7 @@ import Transport
 import Wire
 import X509
 
-@Suite("An edge router between two SDKs", .timeLimit(.minutes(1)), .serialized)
+@Suite("An edge router between two SDKs", .timeLimit(.minutes(5)), .serialized)
 struct EdgeRouterTests {
   /// An open circuit: alice's conn 1, bob's conn `far`.
   private struct Circuit {
@@ -39,7 +39,7 @@ struct EdgeRouterTests {
       #expect(dial.newConnID == nil)
       var request = accepted
       request.replyFor = dialMessage.sequence
-      let confirmation = try await bob.channel.request(request, timeout: .seconds(5))
+      let confirmation = try await bob.channel.request(request, timeout: .seconds(20))
       #expect(confirmation.contentType == .stateConnected)
     } else {
       bob.channel.reply(accepted, to: dialMessage)
@@ -239,7 +239,7 @@ struct EdgeRouterTests {
       #expect(await first.next(.stateClosed)?.headers.uint32(.connID) == 1)
       #expect(await second.next(.bindSuccess) != nil)
       #expect(router.controller.terminators.map(\.id) == [id])
-      let answer = try await second.channel.request(EdgeMessages.Unbind(connID: 5, token: Array(token.utf8)).message(), timeout: .seconds(5))
+      let answer = try await second.channel.request(EdgeMessages.Unbind(connID: 5, token: Array(token.utf8)).message(), timeout: .seconds(20))
       #expect(answer.text == "unbound")
       try await eventually("withdrawn") { router.controller.terminators.isEmpty }
     }
@@ -251,9 +251,9 @@ struct EdgeRouterTests {
       let circuit = try await open(router)
       var probe = WireMessage(contentType: .latency)
       probe.headers[.reflected] = [1, 2, 3, 4, 5, 6, 7, 8]
-      #expect(try await circuit.alice.channel.request(probe, timeout: .seconds(5)).headers[.reflected] == [1, 2, 3, 4, 5, 6, 7, 8])
+      #expect(try await circuit.alice.channel.request(probe, timeout: .seconds(20)).headers[.reflected] == [1, 2, 3, 4, 5, 6, 7, 8])
       let hop = try EdgeMessages.TraceRouteResponse(
-        parsing: try await circuit.alice.channel.request(EdgeMessages.TraceRoute(connID: 1, hops: 2).message(), timeout: .seconds(5)))
+        parsing: try await circuit.alice.channel.request(EdgeMessages.TraceRoute(connID: 1, hops: 2).message(), timeout: .seconds(20)))
       #expect(hop.hopType == "forwarder" && hop.hopID == "r1")
       circuit.alice.post([1], connID: 99)
       #expect(await circuit.alice.next(.stateClosed)?.headers.uint32(.connID) == 99)

@@ -128,7 +128,7 @@ final class FakeController: Sendable {
       group.addTask {
         var hello = WireMessage(.serverHello, EdgeCtrlServerHello.with { $0.version = "v2.1.0" })
         hello.headers.set(ControlHeader.routerDataModel, true)
-        guard (try? await channel.request(hello, timeout: .seconds(5))) != nil else { return }
+        guard (try? await channel.request(hello, timeout: .seconds(20))) != nil else { return }
         let sessions = self.state.withLockedValue { state in
           state.greetings += 1
           return state.sessions
@@ -294,7 +294,7 @@ actor TestSDK {
   init(address: PeerAddress, tls: ClientTLS, token: String?) async throws {
     channel = try await MessageChannel.dial(
       address: address, tls: tls, alpn: ALPN.edge, hello: EdgeMessages.Hello(name: "test", token: token).message(),
-      group: MultiThreadedEventLoopGroup.singleton, timeout: .seconds(10), heartbeats: nil)
+      group: MultiThreadedEventLoopGroup.singleton, timeout: .seconds(20), heartbeats: nil)
     let channel = self.channel
     pump = Task { [weak self] in
       for await message in channel.messages { await self?.put(message) }
@@ -332,13 +332,13 @@ actor TestSDK {
         connID: connID, token: Array(token.utf8), publicKey: [UInt8](repeating: 7, count: 32), wantsRouterProvidedConnIDs: !threeWay,
         listenerID: listener,
         supportsBindSuccess: true
-      ).message(), timeout: .seconds(10))
+      ).message(), timeout: .seconds(20))
   }
 
   nonisolated func connect(_ token: String, connID: UInt32 = 1, publicKey: [UInt8]? = [UInt8](repeating: 9, count: 32)) async throws -> WireMessage {
     try await channel.request(
       EdgeMessages.Connect(connID: connID, token: token, options: .init(publicKey: publicKey, callerID: "me", appData: [1, 2])).message(),
-      timeout: .seconds(10))
+      timeout: .seconds(20))
   }
 
   nonisolated func post(_ data: [UInt8], connID: UInt32, flags: EdgeFlags = []) {

@@ -4,7 +4,7 @@ import NetworkFixture
 import Swiftlet
 import Testing
 
-@Suite("Connections of the overlay as channels", .timeLimit(.minutes(2)))
+@Suite("Connections of the overlay as channels", .timeLimit(.minutes(8)))
 struct OverlayChannelTests {
   /// Sends back what it reads, and its end after the peer's.
   private final class Echo: ChannelInboundHandler, Sendable {

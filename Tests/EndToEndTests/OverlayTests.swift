@@ -7,7 +7,7 @@ import NetworkFixture
 import Swiftlet
 import Testing
 
-@Suite("Our SDK through a controller and a router", .timeLimit(.minutes(5)))
+@Suite("Our SDK through a controller and a router", .timeLimit(.minutes(10)))
 struct OverlayTests {
   @Test("enrolls, hosts, dials: 64 MiB go there and back byte for byte", arguments: [true, false])
   func large(encrypted: Bool) async throws {

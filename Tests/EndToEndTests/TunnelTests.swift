@@ -7,7 +7,7 @@ import Swiftlet
 import Testing
 import Tunnel
 
-@Suite("Tunnels of TCP programs", .timeLimit(.minutes(3)))
+@Suite("Tunnels of TCP programs", .timeLimit(.minutes(10)))
 struct TunnelTests {
   /// A TCP server that sends back what it gets until the peer ends, then ends itself.
   private static func echoServer() async throws -> (channel: any Channel, port: Int) {

@@ -7,7 +7,7 @@ import Swiftlet
 import Testing
 import Tunnel
 
-@Suite("Our SDK and tunnels with the Python SDK", .serialized, .timeLimit(.minutes(5)))
+@Suite("Our SDK and tunnels with the Python SDK", .serialized, .timeLimit(.minutes(10)))
 struct MixedInteropTests {
   private func overlay(_ network: Network, _ name: String) async throws -> Overlay {
     let invitation = try await network.invite(name)

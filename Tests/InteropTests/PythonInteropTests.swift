@@ -6,7 +6,7 @@ import NetworkFixture
 import Synchronization
 import Testing
 
-@Suite("The Python SDK from PyPI, unchanged", .serialized, .timeLimit(.minutes(10)))
+@Suite("The Python SDK from PyPI, unchanged", .serialized, .timeLimit(.minutes(15)))
 struct PythonInteropTests {
   /// A network on which Python hosts a service.
   private struct Bench {

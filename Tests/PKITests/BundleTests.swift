@@ -6,7 +6,7 @@ import X509
 
 @testable import PKI
 
-@Suite("CA bundles and key sets", .timeLimit(.minutes(1)))
+@Suite("CA bundles and key sets", .timeLimit(.minutes(5)))
 struct BundleTests {
   private static let openssl = ["/usr/bin/openssl", "/usr/local/bin/openssl", "/opt/homebrew/bin/openssl"]
     .first { FileManager.default.isExecutableFile(atPath: $0) }

@@ -5,7 +5,7 @@ import X509
 
 @testable import PKI
 
-@Suite("Signing requests", .timeLimit(.minutes(1)))
+@Suite("Signing requests", .timeLimit(.minutes(5)))
 struct CSRTests {
   private let type = "CERTIFICATE REQUEST"
 

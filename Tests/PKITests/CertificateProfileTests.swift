@@ -53,7 +53,7 @@ struct Profile: Sendable, CustomTestStringConvertible {
   ]
 }
 
-@Suite("Certificate profiles", .timeLimit(.minutes(1)))
+@Suite("Certificate profiles", .timeLimit(.minutes(5)))
 struct CertificateProfileTests {
   @Test("an end-entity certificate has its usage, its names and its life, and no more", arguments: Profile.all)
   func endEntity(_ profile: Profile) throws {

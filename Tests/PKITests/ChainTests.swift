@@ -4,7 +4,7 @@ import X509
 
 @testable import PKI
 
-@Suite("Chains", .timeLimit(.minutes(1)))
+@Suite("Chains", .timeLimit(.minutes(5)))
 struct ChainTests {
   private let now = PKIFixture.now
   private let root: CertificateAuthority

@@ -6,7 +6,7 @@ import X509
 
 @testable import PKI
 
-@Suite("Tokens", .timeLimit(.minutes(1)))
+@Suite("Tokens", .timeLimit(.minutes(5)))
 struct TokenTests {
   private static let algorithms: [(KeyAlgorithm, String)] = [(.p256, "ES256"), (.p384, "ES384"), (.p521, "ES512"), (.rsa2048, "RS256")]
 

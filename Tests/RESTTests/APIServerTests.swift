@@ -2,7 +2,7 @@ import Model
 import REST
 import Testing
 
-@Suite("The API server", .timeLimit(.minutes(1)))
+@Suite("The API server", .timeLimit(.minutes(5)))
 struct APIServerTests {
   @Test(
     "a path is found under every base and under the root, the longest base first",
@@ -128,7 +128,7 @@ struct APIServerTests {
   func statuses(_ code: APIError.Code) { #expect((400...503).contains(code.status)) }
 }
 
-@Suite("Bodies and envelopes", .timeLimit(.minutes(1)))
+@Suite("Bodies and envelopes", .timeLimit(.minutes(5)))
 struct EnvelopeTests {
   private func typed(_ body: String) async -> Answer { await send("POST", "/typed", body: Array(body.utf8)) }
 

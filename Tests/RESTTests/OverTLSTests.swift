@@ -9,7 +9,7 @@ import Testing
 import Transport
 
 /// The same API through sockets, TLS and HTTP/1.1.
-@Suite("The API over TLS", .timeLimit(.minutes(1)))
+@Suite("The API over TLS", .timeLimit(.minutes(5)))
 struct OverTLSTests {
   /// Runs `body` with a client and the base URL of a listener.
   private func withServer(_ body: @Sendable (HTTPSClient, String) async throws -> Void) async throws {

@@ -8,7 +8,7 @@ import Transport
 
 @testable import Share
 
-@Suite("The share agent", .timeLimit(.minutes(3)))
+@Suite("The share agent", .timeLimit(.minutes(10)))
 struct AgentTests {
   private static func configuration(_ text: String) throws -> AgentConfiguration {
     let document = try StrictDocument(text: text, file: "agent.yml")

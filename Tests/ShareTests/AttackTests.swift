@@ -12,7 +12,7 @@ import Transport
 @testable import Share
 
 /// Every attack goes the whole way, or as far as it gets: public frontend, overlay, backend, server. `WebRelayTests` has the same classes piece by piece.
-@Suite("Attacks on public shares", .serialized, .timeLimit(.minutes(3)))
+@Suite("Attacks on public shares", .serialized, .timeLimit(.minutes(10)))
 struct AttackTests {
   // MARK: What is attacked
 

@@ -11,7 +11,7 @@ import Testing
 @testable import Share
 
 /// Debian's Chromium, driven by Playwright from PyPI. `SWIFTLET_SCREENSHOTS` names a directory for pictures of every page.
-@Suite("A real browser", .serialized, .timeLimit(.minutes(3)))
+@Suite("A real browser", .serialized, .timeLimit(.minutes(10)))
 struct BrowserTests {
   enum Screen: String, CaseIterable { case desktop, phone }
 

@@ -15,7 +15,7 @@ import WebRelay
 
 @testable import Share
 
-@Suite("The public frontend, with shares of our own SDK", .timeLimit(.minutes(2)))
+@Suite("The public frontend, with shares of our own SDK", .timeLimit(.minutes(8)))
 struct FrontendTests {
   /// Answers with what it read, as JSON lines of its own making.
   private final class Mirror: ChannelInboundHandler, @unchecked Sendable {

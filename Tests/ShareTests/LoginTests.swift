@@ -12,7 +12,7 @@ import Transport
 
 @testable import Share
 
-@Suite("Signing in to a share with an account elsewhere", .timeLimit(.minutes(3)))
+@Suite("Signing in to a share with an account elsewhere", .timeLimit(.minutes(10)))
 struct LoginTests {
   /// A share service with two providers, and a server to share.
   private struct Place {

@@ -12,7 +12,7 @@ import Testing
 
 @testable import Share
 
-@Suite("A share service with a database of its own, the network behind the management API", .serialized, .timeLimit(.minutes(5)))
+@Suite("A share service with a database of its own, the network behind the management API", .serialized, .timeLimit(.minutes(10)))
 struct RemoteNetworkTests {
   /// The process ends at one of its calls: that call and all later ones go nowhere.
   private final class MortalGateway: NetworkGateway {

@@ -9,7 +9,7 @@ import Testing
 
 @testable import Share
 
-@Suite("The share API", .timeLimit(.minutes(2)))
+@Suite("The share API", .timeLimit(.minutes(8)))
 struct ShareAPITests {
   @Test("strangers get nowhere, and the answers have the forms that clients read")
   func forms() async throws {

@@ -9,7 +9,7 @@ import Tunnel
 
 @testable import Share
 
-@Suite("zrok's own SDKs from PyPI, unchanged", .serialized, .timeLimit(.minutes(5)))
+@Suite("zrok's own SDKs from PyPI, unchanged", .serialized, .timeLimit(.minutes(10)))
 struct ZrokInteropTests {
   /// Basic authentication and the `target` of a share never leave these SDKs (zrok.md 2.10): `ShareAPITests` covers those calls.
   @Test("zrok 1.1.11 shares, listens, is reached through the public frontend, accesses, keeps what is reserved, releases")

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Store
 
-@Suite("Change-sets", .timeLimit(.minutes(1)))
+@Suite("Change-sets", .timeLimit(.minutes(5)))
 struct ChangeSetTests {
   private let alice = Identity(id: "i1", name: "alice")
 
@@ -132,7 +132,7 @@ struct ChangeSetTests {
   }
 }
 
-@Suite("Uniqueness and look-ups", .timeLimit(.minutes(1)))
+@Suite("Uniqueness and look-ups", .timeLimit(.minutes(5)))
 struct UniquenessTests {
   @Test("a name belongs to one entity of a kind, and is free again when that is renamed or gone")
   func names() async throws {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Store
 
-@Suite("Durability", .timeLimit(.minutes(1)))
+@Suite("Durability", .timeLimit(.minutes(5)))
 struct DurabilityTests {
   private struct Abort: Error {}
 

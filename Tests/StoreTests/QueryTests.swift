@@ -4,7 +4,7 @@ import Testing
 @testable import Store
 
 /// The filter language in SQL, held against the same filter judged in memory.
-@Suite("Queries", .timeLimit(.minutes(1)))
+@Suite("Queries", .timeLimit(.minutes(5)))
 struct QueryTests {
   private static let words = ["alpha", "Beta", "gamma", "DELTA", "ÄÖÜ", "äöü", "a%b_c", "it's"]
 

@@ -8,7 +8,7 @@ import Transport
 import Wire
 import X509
 
-@Suite("Channels over TLS on loopback", .timeLimit(.minutes(1)))
+@Suite("Channels over TLS on loopback", .timeLimit(.minutes(5)))
 struct MessageChannelTests {
   @Test("a request gets its reply, unsolicited messages arrive in order, the peer's certificate is seen")
   func requestReply() async throws {

@@ -5,7 +5,7 @@ import Testing
 
 @testable import WebRelay
 
-@Suite("A directory as a web site", .timeLimit(.minutes(1)))
+@Suite("A directory as a web site", .timeLimit(.minutes(5)))
 struct FileSiteTests {
   /// A site in a directory of its own, beside a secret that is not shared.
   private struct Bench {

@@ -8,7 +8,7 @@ import Testing
 @testable import WebRelay
 
 /// curl is the client: it speaks HTTP/2 without TLS when told to.
-@Suite("The relay over HTTP/2", .timeLimit(.minutes(1)))
+@Suite("The relay over HTTP/2", .timeLimit(.minutes(5)))
 struct HTTP2Tests {
   private struct Failure: Error { let text: String }
 

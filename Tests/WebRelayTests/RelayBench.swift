@@ -111,22 +111,30 @@ final class RawClient: Sendable {
   var count: Int { received.withLockedValue { $0.readableBytes } }
   var hasEnded: Bool { ended.withLockedValue { $0 } }
 
-  /// Waits until something holds of what came; 20 s is a hang.
+  /// No answer within this is a hang.
+  private static let hang = Duration.seconds(60)
+
+  /// Waits until something holds of what came.
   func wait(_ condition: (String) -> Bool) async throws {
-    let deadline = ContinuousClock.now + .seconds(20)
+    let deadline = ContinuousClock.now + Self.hang
     while !condition(text) {
       guard ContinuousClock.now < deadline, !hasEnded else { throw Hang(text: String(text.prefix(2000)), ended: hasEnded) }
       try await Task.sleep(for: .milliseconds(5))
     }
   }
 
-  /// Everything until the end of the connection.
-  func rest() async throws -> String {
-    let deadline = ContinuousClock.now + .seconds(20)
+  /// Waits for the end of the connection.
+  func end() async throws {
+    let deadline = ContinuousClock.now + Self.hang
     while !hasEnded {
       guard ContinuousClock.now < deadline else { throw Hang(text: String(text.prefix(2000)), ended: false) }
       try await Task.sleep(for: .milliseconds(5))
     }
+  }
+
+  /// Everything until the end of the connection.
+  func rest() async throws -> String {
+    try await end()
     return text
   }
 

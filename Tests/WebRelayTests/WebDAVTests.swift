@@ -5,7 +5,7 @@ import Testing
 
 @testable import WebRelay
 
-@Suite("A directory as a drive", .timeLimit(.minutes(1)))
+@Suite("A directory as a drive", .timeLimit(.minutes(5)))
 struct WebDAVTests {
   private struct Bench {
     let base: String

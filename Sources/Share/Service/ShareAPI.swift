@@ -370,7 +370,8 @@ struct ShareAPI: Sendable {
             let accesses = try views.accesses(row.id).count
             guard filter.contains("description", row.description), filter.contains("host", row.host), filter.equals("address", row.address),
               filter.flag("remoteAgent", false), filter.flag("hasShares", shares > 0), filter.flag("hasAccesses", accesses > 0),
-              filter.count("shareCount", shares), filter.count("accessCount", accesses), filter.times(row), try filter.activity("environmentId", row.id, views)
+              filter.count("shareCount", shares), filter.count("accessCount", accesses), filter.times(row),
+              try filter.activity("environmentId", row.id, views)
             else { return nil }
             return [
               "envZId": .string(row.id), "description": .string(row.description), "host": .string(row.host), "address": .string(row.address),

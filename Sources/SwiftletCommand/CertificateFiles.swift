@@ -53,7 +53,7 @@ final class CertificateFiles: Service {
     }
   }
 
-  private static func load(_ certificate: String, _ key: String) throws -> (CertificateChain, PrivateKey) {
+  static func load(_ certificate: String, _ key: String) throws -> (CertificateChain, PrivateKey) {
     (
       try CertificateChain(pem: String(decoding: PrivateFile.read(certificate, what: "the certificate"), as: UTF8.self)),
       try PrivateKey(pem: String(decoding: PrivateFile.read(key, what: "the key"), as: UTF8.self))

@@ -68,6 +68,9 @@ struct ShareServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Private key (PEM) of the certificate.", valueName: "file"))
   var key: String?
 
+  @Flag(help: "Make an authority and certificates of one's own, where there is no certificate that everybody believes.")
+  var ownCertificate = false
+
   @Option(help: ArgumentHelp("Ports for public TCP shares, such as 7000-7099. None without it.", valueName: "from-to"))
   var tcpPorts: String?
 
@@ -114,6 +117,7 @@ struct ShareServeCommand: AsyncParsableCommand {
     guard controller == nil || passwordFile != nil else { throw ValidationError("--controller needs --password-file") }
     if let mailFrom, !ShareMail.isPlain(mailFrom) { throw ValidationError("--mail-from is an address such as share@example.com") }
     guard (cert == nil) == (key == nil) else { throw ValidationError("--cert and --key go together") }
+    guard cert == nil || !ownCertificate else { throw ValidationError("--cert and --own-certificate exclude each other") }
   }
 
   private static func range(_ text: String?) -> ClosedRange<Int>? {
@@ -132,10 +136,17 @@ struct ShareServeCommand: AsyncParsableCommand {
     let logger = log.logger("share", quiet: .warning)
     let isLocal = ["127.0.0.1", "localhost", "::1"].contains(host)
     let address = isLocal ? "127.0.0.1" : "0.0.0.0"
-    let certificates: CertificateFiles? =
-      if let cert, let key { try CertificateFiles(certificate: cert, key: key, logger: logger) } else { nil }
-    let watchers: [any Service] = certificates.map { [$0] } ?? []
-    let complete = try configuration(address: address, certificates?.identity)
+    var watchers: [any Service] = []
+    var identity: ServerIdentity?
+    if let cert, let key {
+      let files = try CertificateFiles(certificate: cert, key: key, logger: logger)
+      (watchers, identity) = ([files], files.identity)
+    } else if ownCertificate {
+      let zone = zone.lowercased()
+      let own = try OwnCertificate(directory: directory, names: [zone, "*." + zone] + (host == zone ? [] : [host]), logger: logger)
+      (watchers, identity) = ([own], own.identity)
+    }
+    let complete = try configuration(address: address, identity)
     do {
       if let controller {
         let service = try await ShareService.remote(remote(controller), configuration: complete, logger: logger)
@@ -218,7 +229,7 @@ struct ShareServeCommand: AsyncParsableCommand {
   }
 
   /// URL of the API and of the page for account holders.
-  private var endpoint: String { "\(cert == nil ? "http" : "https")://\(host):\(apiPort)" }
+  private var endpoint: String { "\(cert == nil && !ownCertificate ? "http" : "https")://\(host):\(apiPort)" }
 
   /// A secret made once, kept for its owner: of the administrative calls, or of visitors' sessions.
   private func kept(_ name: String) throws -> String {
@@ -244,9 +255,11 @@ struct ShareServeCommand: AsyncParsableCommand {
     }
     out.line()
     out.line("Share something. In another terminal:")
+    if ownCertificate { out.line("  export SWIFTLET_SHARE_CA=\(directory)/authority.pem") }
     out.line("  \(program) share enable \(account.token) --endpoint \(endpoint)")
     out.line("  \(program) share public 8000")
     out.line()
+    if ownCertificate { out.line("Visitors' browsers believe the shares once they trust \(directory)/authority.pem") }
     out.line("Administrative calls of zrok's client: ZROK2_ADMIN_TOKEN is in \(directory)/admin-token")
     out.line("Ctrl-C stops it.")
   }

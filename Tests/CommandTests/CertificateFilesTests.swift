@@ -6,8 +6,30 @@ import Transport
 
 @testable import SwiftletCommand
 
-@Suite("Certificates that an ACME client keeps fresh")
+@Suite("Certificates of a share service")
 struct CertificateFilesTests {
+  @Test("an authority of one's own stays, its certificates are issued anew when they are due")
+  func own() throws {
+    let directory = NSTemporaryDirectory() + "own-\(UUID().uuidString)"
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let names = ["share.localhost", "*.share.localhost", "127.0.0.1"]
+    func make() throws -> OwnCertificate { try OwnCertificate(directory: directory, names: names, logger: Logger(label: "test")) }
+    let first = try make()
+    let authority = try String(contentsOfFile: first.authorityFile, encoding: .utf8)
+    let pem = first.identity.chain.pem
+    first.refresh(now: Date())
+    #expect(first.identity.chain.pem == pem)
+    first.refresh(now: Date() + CertificateAuthority.Lifetime.year * 0.9)
+    #expect(first.identity.chain.pem != pem)
+    let second = try make()
+    #expect(try String(contentsOfFile: second.authorityFile, encoding: .utf8) == authority && second.identity.chain.pem != pem)
+    for file in ["authority.pem", "authority.key"] {
+      #expect(try FileManager.default.attributesOfItem(atPath: directory + "/" + file)[.posixPermissions] as? Int == 0o600)
+    }
+    try "nonsense".write(toFile: directory + "/authority.key", atomically: true, encoding: .utf8)
+    #expect(throws: (any Error).self) { try make() }
+  }
+
   @Test("a new pair is taken as a whole; a half-written one leaves the old in use")
   func renewed() throws {
     let directory = NSTemporaryDirectory() + "certificates-\(UUID().uuidString)"

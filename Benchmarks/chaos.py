@@ -2,7 +2,7 @@
 """Kills the parts of a share service, in every order, and asserts that names are kept and the URL answers again within ten seconds of the last start.
 
 Twice: as one person runs it (network, service and frontend in one process, a share in another), and with every part in a process of its own (controller, router,
-share service with its frontend, agent).
+share service, public frontend, agent), in all 120 orders.
 
 Everything runs on loopback, from one `swiftlet` executable, in a directory of its own; what was started is ended by process id. Exit 1 when an assertion fails."""
 import argparse
@@ -186,7 +186,7 @@ PASSWORD = "only-for-chaos-1"
 class Apart(Bench):
     """Every part in a process of its own."""
 
-    PARTS = ("controller", "router", "service", "agent")
+    PARTS = ("controller", "router", "service", "frontend", "agent")
 
     def prepare(self):
         """Everything once, up to the first answer of the URL."""
@@ -207,6 +207,7 @@ class Apart(Bench):
         self.start_part("router")
         self.start_part("service")
         self.wait_for("service", lambda: "share enable" in self.log("service"))
+        self.start_part("frontend")
         token = self.log("service").split("share enable ")[1].split()[0]
         self.once("share", "enable", token, "--endpoint", f"http://127.0.0.1:{self.ports['api']}")
         self.start_part("agent")
@@ -235,7 +236,9 @@ class Apart(Bench):
             case "service":
                 self.start(
                     name, "share", "serve", "--directory", self.path("data"), "--controller", f"localhost:{self.ports['controller']}", "--password-file",
-                    self.path("password"), "-y", "--api-port", str(self.ports["api"]), "--frontend-port", str(self.ports["frontend"]))
+                    self.path("password"), "-y", "--api-port", str(self.ports["api"]), "--frontend-port", str(self.ports["frontend"]), "--no-frontend")
+            case "frontend":
+                self.start(name, "access", "public", "--identity", self.path("data/share/public.json"), "--port", str(self.ports["frontend"]))
             case "agent":
                 self.start(name, "share", "agent", self.path("agent.yml"))
 

@@ -1,3 +1,4 @@
+import FoundationEssentials
 public import Logging
 public import NIOCore
 public import NIOPosix
@@ -88,6 +89,15 @@ public actor Overlay {
     public let encryptionRequired: Bool
     public let canDial: Bool
     public let canHost: Bool
+    let configs: [String: JSONFragment]
+
+    /// What a config of the service says; nil where it has none of that type.
+    ///
+    /// - Parameter type: name of the config type, such as `host.v1`.
+    /// - Throws: `DecodingError` when it has another shape.
+    public func config<Value: Decodable>(_ type: String, as: Value.Type) throws -> Value? {
+      try configs[type].map { try JSONDecoder().decode(Value.self, from: JSONEncoder().encode($0)) }
+    }
   }
 
   enum Action: String {
@@ -165,7 +175,8 @@ public actor Overlay {
     return known.values.sorted { $0.name < $1.name }.map { service in
       ServiceInfo(
         id: service.id, name: service.name, encryptionRequired: service.encryptionRequired,
-        canDial: service.permissions.contains(Action.dial.rawValue), canHost: service.permissions.contains(Action.bind.rawValue))
+        canDial: service.permissions.contains(Action.dial.rawValue), canHost: service.permissions.contains(Action.bind.rawValue),
+        configs: service.config ?? [:])
     }
   }
 

@@ -9,12 +9,13 @@ import Tunnel
 
 struct AccessCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "access", abstract: "Use somebody's private share at a local port.",
+    commandName: "access", abstract: "Use somebody's private share at a local port, or serve public shares.",
     discussion: """
       Examples:
         swiftlet access private k3v9x0a1b2c3
         swiftlet access private my-ssh --bind 127.0.0.1:2222
-      """, subcommands: [AccessPrivateCommand.self])
+        swiftlet access public --identity public.json --zone share.example.com
+      """, subcommands: [AccessPrivateCommand.self, AccessPublicCommand.self])
 }
 
 struct AccessPrivateCommand: AsyncParsableCommand {

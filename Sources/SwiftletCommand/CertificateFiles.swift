@@ -29,6 +29,13 @@ final class CertificateFiles: Service {
     }
   }
 
+  /// What `--cert` and `--key` say: the identity of a listener, and what keeps it fresh. Neither without them.
+  static func identity(_ certificate: String?, _ key: String?, _ logger: Logger) throws -> (ServerIdentity?, [any Service]) {
+    guard let certificate, let key else { return (nil, []) }
+    let files = try CertificateFiles(certificate: certificate, key: key, logger: logger)
+    return (files.identity, [files])
+  }
+
   func run() async throws {
     try? await cancelWhenGracefulShutdown {
       while true {

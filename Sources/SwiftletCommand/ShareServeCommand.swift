@@ -38,6 +38,9 @@ struct ShareServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Port of the public frontend.", valueName: "port"))
   var frontendPort = 8080
 
+  @Flag(help: "Leave public shares to frontends that run elsewhere (swiftlet access public); --frontend-port is theirs.")
+  var noFrontend = false
+
   @Option(help: ArgumentHelp("Join the network of this controller instead of making one.", valueName: "host:port"))
   var controller: String?
 
@@ -136,12 +139,8 @@ struct ShareServeCommand: AsyncParsableCommand {
     let logger = log.logger("share", quiet: .warning)
     let isLocal = ["127.0.0.1", "localhost", "::1"].contains(host)
     let address = isLocal ? "127.0.0.1" : "0.0.0.0"
-    var watchers: [any Service] = []
-    var identity: ServerIdentity?
-    if let cert, let key {
-      let files = try CertificateFiles(certificate: cert, key: key, logger: logger)
-      (watchers, identity) = ([files], files.identity)
-    } else if ownCertificate {
+    var (identity, watchers) = try CertificateFiles.identity(cert, key, logger)
+    if ownCertificate {
       let zone = zone.lowercased()
       let own = try OwnCertificate(directory: directory, names: [zone, "*." + zone] + (host == zone ? [] : [host]), logger: logger)
       (watchers, identity) = ([own], own.identity)
@@ -196,15 +195,9 @@ struct ShareServeCommand: AsyncParsableCommand {
       configuration.mail = ShareMail(from: mailFrom, program: sendmail)
     }
     configuration.interstitial = interstitial
-    if let limits {
-      do { configuration.limits = try ShareLimits.load(path: limits) } catch { throw CommandFailure("the limits cannot be used", error) }
-    }
-    if let oauth {
-      var login: LoginConfiguration
-      do { login = try LoginConfiguration.load(path: oauth) } catch { throw CommandFailure("the sign-in providers cannot be used", error) }
-      if login.secret.isEmpty { login.secret = try kept("login-key") }
-      configuration.login = login
-    }
+    configuration.servesFrontend = !noFrontend
+    if let limits { configuration.limits = try AccessPublicCommand.limits(limits) }
+    configuration.login = try oauth.map { try AccessPublicCommand.login($0, secret: kept("login-key")) }
     configuration.adminSecrets = [try kept("admin-token")]
     return configuration
   }

@@ -70,7 +70,7 @@ struct ShareBench: Sendable {
     let running = Task { do { try await service.run() } catch { logger.error("share service ended: \(error)") } }
     return ShareBench(
       network: network, service: service, server: ShareService.server(service.desk), desk: service.desk, apiPort: addresses.api.port ?? 0,
-      frontendPort: addresses.frontend.port ?? 0, running: running)
+      frontendPort: addresses.frontend?.port ?? 0, running: running)
   }
 
   var endpoint: String { "http://127.0.0.1:\(apiPort)" }

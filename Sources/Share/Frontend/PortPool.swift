@@ -22,9 +22,9 @@ actor PortPool {
 
   private let host: String
   private let logger: Logger
-  private var overlay: Task<Overlay, any Error>?
+  private var network: (@Sendable () async throws -> Overlay)?
   private var open: [String: Open] = [:]
-  /// What was asked for before there was an overlay.
+  /// What was asked for before there was a network.
   private var wanted: [String: Place] = [:]
 
   init(host: String, logger: Logger) {
@@ -32,15 +32,15 @@ actor PortPool {
     self.logger = logger
   }
 
-  func use(_ overlay: Task<Overlay, any Error>) async {
-    self.overlay = overlay
+  func use(_ network: @escaping @Sendable () async throws -> Overlay) async {
+    self.network = network
     for (token, place) in wanted { await set(token, place) }
   }
 
   /// - Parameter place: nil closes the share's port. TCP connections in progress go on to their end.
   func set(_ token: String, _ place: Place?) async {
     wanted[token] = place
-    guard let overlay, open[token]?.place != place else { return }
+    guard let network, open[token]?.place != place else { return }
     if let old = open.removeValue(forKey: token) {
       old.task.cancel()
       await old.task.value
@@ -53,7 +53,7 @@ actor PortPool {
       task: Task {
         do {
           let tunnel = ProxyTunnel(
-            overlay: try await overlay.value, service: token, host: host, port: place.port, transport: place.transport, logger: logger,
+            overlay: try await network(), service: token, host: host, port: place.port, transport: place.transport, logger: logger,
             connectionLimit: Self.connectionLimit)
           try await tunnel.run()
         } catch is CancellationError {

@@ -19,10 +19,10 @@ final class PublicFrontend: ConnectionAcceptor {
   /// Lifetime of the cookie that says a visitor has seen the warning page (zrok.md 4.3).
   static let interstitialCookie = "zrok_interstitial"
 
-  private let desk: ShareDesk
+  private let context: any FrontendContext
   private let logger: Logger
   private let pool = UpstreamPool()
-  private let overlay = NIOLockedValueBox<Task<Overlay, any Error>?>(nil)
+  private let overlay = NIOLockedValueBox<(make: @Sendable () async throws -> Overlay, task: Task<Overlay, any Error>?)?>(nil)
   private let proofs = PasswordProofs()
   private let quota: FrontendQuota
   private let login: FrontendLogin?
@@ -30,35 +30,46 @@ final class PublicFrontend: ConnectionAcceptor {
   private let ownCookies: [String]
 
   /// - Throws: when a file that the configured login names cannot be read.
-  init(desk: ShareDesk, logger: Logger) throws {
-    self.desk = desk
+  init(context: any FrontendContext, logger: Logger) throws {
+    self.context = context
     self.logger = logger
-    quota = FrontendQuota(desk.configuration.limits.frontend)
-    login = try desk.configuration.login.map { try FrontendLogin($0) }
+    quota = FrontendQuota(context.settings.limits)
+    login = try context.settings.login.map { try FrontendLogin($0) }
     ownCookies = [Self.interstitialCookie] + (login?.cookieNames ?? [])
   }
 
-  /// Takes the identity to dial with. The controller is asked at the first request: it may not serve yet.
-  func use(_ identity: IdentityFile) async {
-    let logger = logger
-    let task = Task { try await Overlay(identity: identity, options: .init(logger: logger)) }
-    overlay.withLockedValue { $0 = task }
-    await desk.ports.use(task)
+  /// Takes the network to dial on. It is asked at the first request, and again after a failure: the controller may not serve yet.
+  func use(_ make: @escaping @Sendable () async throws -> Overlay) { overlay.withLockedValue { $0 = (make, nil) } }
+
+  /// The network, as soon as its controller answers.
+  func network() async throws -> Overlay {
+    let task = overlay.withLockedValue { state -> Task<Overlay, any Error>? in
+      guard let make = state?.make else { return nil }
+      let task = state?.task ?? Task { try await make() }
+      state?.task = task
+      return task
+    }
+    guard let task else { throw OverlayError.closed }
+    do { return try await task.value } catch {
+      overlay.withLockedValue { if $0?.task == task { $0?.task = nil } }
+      throw error
+    }
   }
 
   func close() async {
-    await desk.ports.close()
-    let task = overlay.withLockedValue { $0 }
+    let task = overlay.withLockedValue { state in
+      defer { state = nil }
+      return state?.task
+    }
     if let overlay = try? await task?.value { await overlay.close() }
   }
 
   func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?) -> EventLoopFuture<ConnectionTask> {
     let remote = peer.remoteAddress.lastIndex(of: ":").map { String(peer.remoteAddress[..<$0]) } ?? peer.remoteAddress
-    let isTLS = desk.configuration.frontend.identity != nil
+    let isTLS = context.settings.isTLS
     let judge: RequestJudge = { self.judge($0, $1) }
-    let observer: RequestObserver = { [desk] record in
-      guard !desk.network.tellsTraffic, let service = record.upstream else { return }
-      desk.traffic.add(service: service, rx: record.bytesIn, tx: record.bytesOut, now: desk.network.now)
+    let observer: RequestObserver = { [context] record in
+      if let service = record.upstream { context.relayed(service: service, rx: record.bytesIn, tx: record.bytesOut) }
     }
     let configured: EventLoopFuture<Void>
     if alpn == ALPN.http2 {
@@ -78,11 +89,15 @@ final class PublicFrontend: ConnectionAcceptor {
     let loop = info.loop
     let host = Self.host(head)
     // No share stands in front of it.
-    if let login, host == login.configuration.origin.host { return login.answer(head, info, desk: desk).map { .answer($0) } }
-    guard let route = desk.directory.route(host) else {
-      let page = host == desk.configuration.zone ? Self.zonePage : Self.unknownPage(host)
-      return loop.makeSucceededFuture(.answer(page))
-    }
+    if let login, host == login.configuration.origin.host { return login.answer(head, info, context: context).map { .answer($0) } }
+    if let route = context.directory.route(host) { return judge(head, info, host, route) }
+    let page = host == context.settings.zone ? Self.zonePage : Self.unknownPage(host)
+    guard let looked = context.look(for: host, on: loop) else { return loop.makeSucceededFuture(.answer(page)) }
+    return looked.flatMap { $0.map { self.judge(head, info, host, $0) } ?? loop.makeSucceededFuture(.answer(page)) }
+  }
+
+  private func judge(_ head: HTTPRequestHead, _ info: RequestInfo, _ host: String, _ route: ShareRoute) -> EventLoopFuture<RequestVerdict> {
+    let loop = info.loop
     let lease: FrontendQuota.Lease
     switch quota.admit(share: route.serviceID, address: info.remoteAddress) {
     case .admitted(let admitted): lease = admitted
@@ -95,7 +110,7 @@ final class PublicFrontend: ConnectionAcceptor {
     case "none": return loop.makeSucceededFuture(relay(head, info, route, lease, visitor: []))
     case "basic":
       guard let credentials = Self.credentials(head) else { return loop.makeSucceededFuture(.answer(Self.passwordPage(route))) }
-      return proofs.check(credentials, route, desk: desk, remote: info.remoteAddress, on: loop).map { outcome in
+      return proofs.check(credentials, route, context: context, remote: info.remoteAddress, on: loop).map { outcome in
         switch outcome {
         case .proven: self.relay(head, info, route, lease, visitor: [("zrok-auth-provider", "basic"), ("zrok-auth-user", credentials.username)])
         case .wrong: .answer(Self.passwordPage(route))
@@ -104,7 +119,7 @@ final class PublicFrontend: ConnectionAcceptor {
       }
     case "oauth":
       guard let login else { return loop.makeSucceededFuture(.answer(Self.schemePage)) }
-      switch login.judge(head, route, host: host, now: desk.network.now) {
+      switch login.judge(head, route, host: host, now: context.now) {
       case .passed(let visitor): return loop.makeSucceededFuture(relay(head, info, route, lease, visitor: visitor.headers))
       case .answer(let page): return loop.makeSucceededFuture(.answer(page))
       }
@@ -126,9 +141,8 @@ final class PublicFrontend: ConnectionAcceptor {
     let logger = logger
     let upstream = Upstream(
       key: route.serviceID,
-      connect: { [overlay] loop, initializer in
-        guard let overlay = overlay.withLockedValue({ $0 }) else { return loop.makeFailedFuture(OverlayError.closed) }
-        return loop.makeFutureWithTask { try await overlay.value }.flatMap { $0.channel(to: token, on: loop, initializer: initializer) }
+      connect: { loop, initializer in
+        loop.makeFutureWithTask { try await self.network() }.flatMap { $0.channel(to: token, on: loop, initializer: initializer) }
       },
       lease: lease,
       failurePage: { error in

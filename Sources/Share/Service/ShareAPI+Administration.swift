@@ -211,6 +211,7 @@ extension ShareAPI {
           if !description.isEmpty { row.description = description }
           if let open { row.open = open }
         }
+        if !name.isEmpty { try await desk.renameHosts() }
         return ShareForm.empty()
       },
       Endpoint("DELETE", "/namespace", access: .admin, "Delete a namespace without names") { request, _ in

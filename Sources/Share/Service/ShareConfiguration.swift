@@ -19,6 +19,8 @@ public struct ShareConfiguration: Sendable {
   public var directory: String
   public var api: Listener
   public var frontend: Listener
+  /// Whether this process is a public frontend too; elsewhere `StandaloneFrontend` may be. Of `frontend`, URLs are made of either way.
+  public var servesFrontend = true
   /// The zone of public shares: a share is reached at `<name>.<zone>`.
   public var zone: String
   /// Strings that open the administrative calls, sent as `x-token`.

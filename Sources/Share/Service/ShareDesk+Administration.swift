@@ -76,6 +76,11 @@ extension ShareDesk {
     }
   }
 
+  /// After a namespace was renamed: its shares are found at other hosts.
+  func renameHosts() async throws {
+    for token in try await network.write(author: Self.author, { try Self.publishHosts($0) }) { try await refresh(token) }
+  }
+
   func deleteNamespace(_ token: String) async throws {
     try await network.write(author: Self.author) { change in
       let names = try change.store.all(ShareName.self, field: "namespace", equals: token).count

@@ -95,14 +95,6 @@ extension ShareDesk {
       row.reserved = order.reserved
       row.interstitial = interstitial && order.mode == .public && order.backendMode != .drive && !account.skipsInterstitial
 
-      row.configId = try change.createConfig(
-        name: token, typeID: change.configType(named: Self.proxyConfigType), data: Self.proxyConfig(row, clear: clear), tags: tags)
-      row.serviceId = try change.createService(name: token, configs: [row.configId], tags: tags)
-      row.bindPolicyId = try change.createServicePolicy(
-        name: "\(order.environment)-\(row.serviceId)-bind", type: .bind, identities: [order.environment], service: row.serviceId, tags: tags)
-      row.routerPolicyId = try change.createServiceEdgeRouterPolicy(
-        name: order.frontends == nil ? "\(order.environment)-\(token)-serp" : token, service: row.serviceId, tags: tags)
-
       var made: [(shown: String, url: String)] = []
       if let pool {
         let taken = Set(try store.all(ShareRow.self).filter { $0.backendMode == order.backendMode }.compactMap(\.publicPort))
@@ -116,7 +108,6 @@ extension ShareDesk {
         }
         row.publicPort = port
         row.dialIdentities = [frontend.zId]
-        row.dialPolicyId = try Self.createDialPolicy(row, [frontend.zId], tags, change)
         made = [("\(zone):\(port)", "\(pool.transport.rawValue)://\(zone):\(port)")]
         row.endpoints = made.map(\.shown)
       } else if order.mode == .public {
@@ -134,14 +125,23 @@ extension ShareDesk {
             place.template.map { ($0.replacing("{token}", with: token), $0.replacing("{token}", with: token)) }
               ?? (place.host + suffix, scheme + "://" + place.host + suffix))
         }
-        let identities = Set(places.flatMap(\.identities)).sorted()
-        row.dialIdentities = identities
-        if !identities.isEmpty { row.dialPolicyId = try Self.createDialPolicy(row, identities, tags, change) }
+        row.dialIdentities = Set(places.flatMap(\.identities)).sorted()
+        row.hosts = places.map(\.host).sorted()
         row.frontendSelection = order.frontends?.first ?? ""
         row.endpoints = made.map(\.shown)
       } else {
         row.endpoints = ["private"]
       }
+
+      row.configId = try change.createConfig(
+        name: token, typeID: change.configType(named: Self.proxyConfigType), data: ProxyConfig(row, clear: clear, hosts: row.hosts ?? []).object(),
+        tags: tags)
+      row.serviceId = try change.createService(name: token, configs: [row.configId], tags: tags)
+      row.bindPolicyId = try change.createServicePolicy(
+        name: "\(order.environment)-\(row.serviceId)-bind", type: .bind, identities: [order.environment], service: row.serviceId, tags: tags)
+      row.routerPolicyId = try change.createServiceEdgeRouterPolicy(
+        name: order.frontends == nil ? "\(order.environment)-\(token)-serp" : token, service: row.serviceId, tags: tags)
+      if let identities = row.dialIdentities, !identities.isEmpty { row.dialPolicyId = try Self.createDialPolicy(row, identities, tags, change) }
       try store.put(row)
       return (made, replaced)
     }
@@ -283,19 +283,26 @@ extension ShareDesk {
     return gate
   }
 
-  /// What frontends of upstream read (zrok.md 3). Clear passwords only where the operator runs such frontends.
-  private static func proxyConfig(_ share: ShareRow, clear: [(username: String, password: String)]) -> JSONObject {
-    let users = clear.map { user -> JSONValue in ["username": .string(user.username), "password": .string(user.password)] }
-    return [
-      "interstitial": .bool(share.interstitial), "auth_scheme": .string(share.gate.scheme),
-      "basic_auth": users.isEmpty ? .null : ["users": .array(users)],
-      "oauth": share.gate.scheme != "oauth"
-        ? .null
-        : [
-          "provider": .string(share.gate.provider), "email_domains": JSONValue(share.gate.emailPatterns),
-          "authorization_check_interval": .string("\(share.gate.interval.nanoseconds / 1_000_000_000)s"),
-        ],
-    ]
+  /// The hosts a share is found at: its names in their namespaces.
+  static func hosts(_ token: String, _ reader: StoreReader) throws -> [String] {
+    try reader.all(ShareName.self, field: "shareToken", equals: token).compactMap { name in
+      try reader.get(ShareNamespace.self, name.namespace).map { (name.name + "." + $0.name).lowercased() }
+    }.sorted()
+  }
+
+  /// Brings what frontends on their own read of public shares in line with the names they have now.
+  /// - Returns: tokens of the shares that are found elsewhere now.
+  static func publishHosts(_ change: any NetworkChange) throws -> [String] {
+    var changed: [String] = []
+    for var share in try change.store.all(ShareRow.self) where share.mode == .public && share.publicPort == nil {
+      let hosts = try hosts(share.token, change.store)
+      guard share.hosts != hosts else { continue }
+      share.hosts = hosts
+      try change.store.put(share)
+      try change.updateConfig(share.configId, setting: ["swiftlet": ProxyConfig(share, clear: [], hosts: hosts).object()["swiftlet"] ?? .null])
+      changed.append(share.token)
+    }
+    return changed
   }
 
   /// - Parameter reserved: what a v1 client says of the share; when it is wrong nothing happens (zrok.md 1.3). nil in v2.

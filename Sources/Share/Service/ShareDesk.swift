@@ -85,6 +85,8 @@ final class ShareDesk: Sendable {
           frontends: [.init(token: frontend.id, isDefault: true, createdAt: store.now)])
       namespace.name = zone
       if try store.get(ShareNamespace.self, namespace.id) != namespace { try store.put(namespace) }
+      // The zone may be another one now.
+      _ = try Self.publishHosts(change)
     }
     for share in try await network.read({ try $0.all(ShareRow.self) }) { try await refresh(share.token) }
     // The operator may have changed the limits.
@@ -118,11 +120,8 @@ final class ShareDesk: Sendable {
       if let port = share.publicPort, let transport = share.backendMode.transport {
         return (version, [], nil, share.isPaused ? nil : .init(transport: transport, port: port))
       }
-      let hosts = try reader.all(ShareName.self, field: "shareToken", equals: token).compactMap { name in
-        try reader.get(ShareNamespace.self, name.namespace).map { (name.name + "." + $0.name).lowercased() }
-      }
       return (
-        version, hosts,
+        version, try Self.hosts(token, reader),
         ShareRoute(
           token: token, backendMode: share.backendMode, gate: share.gate, interstitial: share.interstitial, serviceID: share.serviceId,
           isPaused: share.isPaused), nil

@@ -5,6 +5,8 @@ struct ShareRoute: Sendable {
   let token: String
   let backendMode: BackendMode
   let gate: ShareGate
+  /// User names and passwords in clear, as share services of upstream write them; empty where passwords are hashed.
+  var clearUsers: [String: String] = [:]
   let interstitial: Bool
   /// Id of the share's service.
   let serviceID: String
@@ -26,6 +28,17 @@ final class ShareDirectory: Sendable {
   func route(_ host: String) -> ShareRoute? { state.withLock { $0.routes[host] } }
 
   var count: Int { state.withLock { $0.routes.count } }
+
+  /// Replaces everything by what a frontend of its own was told: shares by token. Where two shares claim a host, it is the one's whose token comes first.
+  func replaceAll(_ shares: [String: (hosts: [String], route: ShareRoute)]) {
+    var fresh = State()
+    for (token, share) in shares.sorted(by: { $0.key < $1.key }) {
+      let hosts = share.hosts.filter { fresh.routes[$0] == nil }
+      for host in hosts { fresh.routes[host] = share.route }
+      fresh.hosts[token] = Set(hosts)
+    }
+    state.withLock { [fresh] in $0 = fresh }
+  }
 
   /// Replaces the hosts of a share by those of a state of the store; an older state than the one known is ignored.
   func replace(_ token: String, hosts: [String], with route: ShareRoute?, version: UInt64) {

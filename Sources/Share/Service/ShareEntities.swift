@@ -141,6 +141,8 @@ struct ShareRow: Entity {
   var endpoints: [String] = []
   /// Of a public TCP or UDP share: its port in the operator's pool.
   var publicPort: Int?
+  /// Where a public share is found, as its config says; nil for one made before configs said so.
+  var hosts: [String]?
   /// Identities of the frontends that dial a public share.
   var dialIdentities: [String]?
   /// Nobody may dial it: its account has used up its bandwidth.

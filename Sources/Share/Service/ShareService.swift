@@ -15,7 +15,7 @@ public final class ShareService: Service {
   private let frontend: PublicFrontend
   private let listeners: (api: TLSListener, frontend: TLSListener)
   private let logger: Logger
-  private let bound = NIOLockedValueBox<(api: SocketAddress, frontend: SocketAddress)?>(nil)
+  private let bound = NIOLockedValueBox<(api: SocketAddress, frontend: SocketAddress?)?>(nil)
 
   /// - Parameters:
   ///   - network: of the controller in this process.
@@ -34,7 +34,7 @@ public final class ShareService: Service {
 
   init(_ network: any ShareNetwork, _ configuration: ShareConfiguration, _ logger: Logger) throws {
     desk = try ShareDesk(network: network, configuration: configuration, logger: logger)
-    frontend = try PublicFrontend(desk: desk, logger: logger)
+    frontend = try PublicFrontend(context: desk, logger: logger)
     self.logger = logger
     let http = HTTPAcceptor(Self.server(desk), logger: logger, requestID: { EntityID.short() })
     listeners = (
@@ -63,13 +63,19 @@ public final class ShareService: Service {
   }
 
   /// Binds both ports and makes what the first start makes.
-  /// - Returns: the addresses of the API and of the public frontend.
+  /// - Returns: the addresses of the API and of the public frontend, where this process is one.
   @discardableResult
-  public func start() async throws -> (api: SocketAddress, frontend: SocketAddress) {
+  public func start() async throws -> (api: SocketAddress, frontend: SocketAddress?) {
     if let bound = bound.withLockedValue({ $0 }) { return bound }
-    let addresses = (api: try await listeners.api.start(), frontend: try await listeners.frontend.start())
-    desk.publicPort.withLockedValue { $0 = addresses.frontend.port ?? desk.configuration.frontend.port }
-    await frontend.use(try await desk.open())
+    let serves = desk.configuration.servesFrontend
+    let addresses = (api: try await listeners.api.start(), frontend: serves ? try await listeners.frontend.start() : nil)
+    desk.publicPort.withLockedValue { $0 = addresses.frontend?.port ?? desk.configuration.frontend.port }
+    let identity = try await desk.open()
+    if serves {
+      let (frontend, logger) = (frontend, logger)
+      frontend.use { try await Overlay(identity: identity, options: .init(logger: logger)) }
+      await desk.ports.use { try await frontend.network() }
+    }
     bound.withLockedValue { $0 = addresses }
     return addresses
   }
@@ -78,11 +84,12 @@ public final class ShareService: Service {
   public func run() async throws {
     let addresses = try await start()
     logger.info(
-      "share service", metadata: ["api": "\(addresses.api.text)", "frontend": "\(addresses.frontend.text)", "zone": "\(desk.configuration.zone)"])
+      "share service",
+      metadata: ["api": "\(addresses.api.text)", "frontend": "\(addresses.frontend?.text ?? "elsewhere")", "zone": "\(desk.configuration.zone)"])
     try await cancelWhenGracefulShutdown {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await self.listeners.api.run() }
-        group.addTask { try await self.listeners.frontend.run() }
+        if addresses.frontend != nil { group.addTask { try await self.listeners.frontend.run() } }
         group.addTask { await self.keepHouse() }
         if let mailer = self.desk.mailer {
           group.addTask {
@@ -94,6 +101,7 @@ public final class ShareService: Service {
         do { try await group.next() } catch is CancellationError {}
       }
     }
+    await desk.ports.close()
     await frontend.close()
     // In a task of its own: this one may be cancelled, and a cancelled task cannot write.
     _ = try? await Task { try await self.desk.storeTraffic() }.value

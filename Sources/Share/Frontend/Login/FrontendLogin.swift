@@ -186,7 +186,7 @@ final class FrontendLogin: Sendable {
   // MARK: At the login's host
 
   /// Answers a request for the login's host.
-  func answer(_ head: HTTPRequestHead, _ info: RequestInfo, desk: ShareDesk) -> EventLoopFuture<WebPage> {
+  func answer(_ head: HTTPRequestHead, _ info: RequestInfo, context: any FrontendContext) -> EventLoopFuture<WebPage> {
     let loop = info.loop
     guard head.method == .GET else { return loop.makeSucceededFuture(Self.methodPage) }
     let target = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
@@ -195,11 +195,11 @@ final class FrontendLogin: Sendable {
     if segments == [""] { return loop.makeSucceededFuture(Self.loginPage) }
     guard let name = segments.first, let provider = providers[String(name)] else { return loop.makeSucceededFuture(Self.nowherePage) }
     switch segments.dropFirst().joined(separator: "/") {
-    case "login": return start(head, loop, provider, fields, desk)
-    case "auth/callback": return finish(head, info, provider, fields, desk)
+    case "login": return start(head, loop, provider, fields, context)
+    case "auth/callback": return finish(head, info, provider, fields, context)
     case "logout":
       // Sessions are of the shares' hosts.
-      guard let host = place(fields["redirect_url"].map(Self.withoutScheme), provider.settings.name, desk)?.host else {
+      guard let host = place(fields["redirect_url"].map(Self.withoutScheme), provider.settings.name, context)?.host else {
         return loop.makeSucceededFuture(Self.logoutPage)
       }
       return loop.makeSucceededFuture(Self.redirect(configuration.origin.url(host, Self.sharePath + "?logout")))
@@ -208,20 +208,20 @@ final class FrontendLogin: Sendable {
   }
 
   /// A share's host and path as a link names them; only hosts of shares with this provider are places.
-  private func place(_ text: String?, _ provider: String, _ desk: ShareDesk) -> (host: String, path: String)? {
+  private func place(_ text: String?, _ provider: String, _ context: any FrontendContext) -> (host: String, path: String)? {
     guard let text, text.utf8.count <= 512 + Self.pathLimit else { return nil }
     let slash = text.firstIndex(of: "/") ?? text.endIndex
     var host = text[..<slash].lowercased()
     let port = configuration.origin.port
     if !port.isEmpty, host.hasSuffix(port) { host.removeLast(port.count) }
-    guard let route = desk.directory.route(host), route.gate.scheme == "oauth", route.gate.provider == provider else { return nil }
+    guard let route = context.directory.route(host), route.gate.scheme == "oauth", route.gate.provider == provider else { return nil }
     return (host, Self.safe(String(text[slash...])))
   }
 
   private func start(
-    _ head: HTTPRequestHead, _ loop: any EventLoop, _ provider: LoginProvider, _ fields: [String: String], _ desk: ShareDesk
+    _ head: HTTPRequestHead, _ loop: any EventLoop, _ provider: LoginProvider, _ fields: [String: String], _ context: any FrontendContext
   ) -> EventLoopFuture<WebPage> {
-    guard let place = place(fields["targetHost"], provider.settings.name, desk) else {
+    guard let place = place(fields["targetHost"], provider.settings.name, context) else {
       return loop.makeSucceededFuture(PublicFrontend.unknownPage(fields["targetHost"].map { String($0.prefix { $0 != "/" }) } ?? "this address"))
     }
     guard let start = fields["start"], LoginSeal.isToken(start) else {
@@ -233,7 +233,7 @@ final class FrontendLogin: Sendable {
     let attempt = LoginProvider.Attempt()
     let state = State(
       provider: provider.settings.name, host: place.host, path: place.path, start: start, binding: LoginSeal.digest(binding), attempt: attempt,
-      expires: desk.network.now.adding(milliseconds: lifetime.nanoseconds / 1_000_000).millisecondsSinceEpoch)
+      expires: context.now.adding(milliseconds: lifetime.nanoseconds / 1_000_000).millisecondsSinceEpoch)
     let prompt = fields["prompt"] == "select_account" ? "select_account" : nil
     let redirect = configuration.origin.url(nil, provider.settings.callbackPath)
     let (seal, cookie) = (seal, cookie(bindingCookie, binding, lifetime))
@@ -244,16 +244,16 @@ final class FrontendLogin: Sendable {
         page.headers.add(name: "set-cookie", value: cookie)
         return page
       } catch {
-        desk.logger.error("nobody can sign in to shares", metadata: ["provider": "\(provider.settings.name)", "error": "\(error)"])
+        context.logger.error("nobody can sign in to shares", metadata: ["provider": "\(provider.settings.name)", "error": "\(error)"])
         return Self.providerPage
       }
     }
   }
 
   private func finish(
-    _ head: HTTPRequestHead, _ info: RequestInfo, _ provider: LoginProvider, _ fields: [String: String], _ desk: ShareDesk
+    _ head: HTTPRequestHead, _ info: RequestInfo, _ provider: LoginProvider, _ fields: [String: String], _ context: any FrontendContext
   ) -> EventLoopFuture<WebPage> {
-    let (loop, now) = (info.loop, desk.network.now)
+    let (loop, now) = (info.loop, context.now)
     guard let text = fields["state"], let state = seal.open(text, as: State.self, for: .state), state.provider == provider.settings.name,
       LoginSeal.matches(RequestCookies.value(bindingCookie, head.headers), digest: state.binding)
     else { return loop.makeSucceededFuture(Self.strangePage) }
@@ -262,7 +262,7 @@ final class FrontendLogin: Sendable {
     guard let code = fields["code"], (1...2048).contains(code.utf8.count) else {
       return loop.makeSucceededFuture(Self.declinedPage(fields["error"] ?? "", home))
     }
-    guard desk.admits(info.remoteAddress) else { return loop.makeSucceededFuture(PublicFrontend.tooManyPage) }
+    guard context.admits(info.remoteAddress) else { return loop.makeSucceededFuture(PublicFrontend.tooManyPage) }
     guard exchanges.add(1, ordering: .relaxed).newValue <= Self.exchangeLimit else {
       exchanges.subtract(1, ordering: .relaxed)
       return loop.makeSucceededFuture(Self.busyPage)
@@ -276,11 +276,11 @@ final class FrontendLogin: Sendable {
         let email = try await provider.email(code: code, state.attempt, redirect: redirect, issuer: fields["iss"], now: moment)
         let ticket = Ticket(
           id: LoginSeal.secret(), provider: state.provider, email: email, host: state.host, path: state.path, start: state.start,
-          expires: desk.network.now.adding(milliseconds: Self.ticketLifetime).millisecondsSinceEpoch)
+          expires: context.now.adding(milliseconds: Self.ticketLifetime).millisecondsSinceEpoch)
         return Self.redirect(origin.url(state.host, Self.sharePath + "?ticket=" + (try self.seal.seal(ticket, for: .ticket))))
       } catch {
-        desk.failed(info.remoteAddress)
-        desk.logger.warning("a visitor could not sign in", metadata: ["provider": "\(state.provider)", "error": "\(error)"])
+        context.failed(info.remoteAddress)
+        context.logger.warning("a visitor could not sign in", metadata: ["provider": "\(state.provider)", "error": "\(error)"])
         return switch error {
         case LoginError.noEmail: Self.noEmailPage(home)
         case LoginError.refused: Self.refusedPage(home)

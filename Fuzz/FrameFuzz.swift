@@ -1,12 +1,5 @@
-// A libFuzzer entry for the parsers of `Wire`. It is compiled together with the sources of `Wire`, not as a target of the package:
-//
-//     swiftc -O -parse-as-library -sanitize=fuzzer,address -swift-version 6 \
-//       -enable-upcoming-feature ExistentialAny -enable-upcoming-feature MemberImportVisibility \
-//       Sources/Wire/*.swift Fuzz/FrameFuzz.swift -o .build/frame-fuzz
-//     mkdir -p .build/frame-corpus
-//     .build/frame-fuzz -max_len=4096 -max_total_time=60 .build/frame-corpus Tests/WireTests/Resources/corpus
-//
-// The last folder holds the seeds, one frame a file; what the fuzzer finds goes to the first. A trap or a sanitizer report fails.
+// A libFuzzer entry for the parsers of `Wire`. `./run fuzz` compiles it together with the sources of `Wire`, not as a target of the package, and seeds it with
+// Tests/WireTests/Resources/corpus, one frame a file. A trap or a sanitizer report fails.
 
 /// Reads one input in every way a peer could make us read it, and checks that what parses also survives a second passage.
 @_cdecl("LLVMFuzzerTestOneInput")

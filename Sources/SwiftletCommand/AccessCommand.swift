@@ -2,10 +2,10 @@ import ArgumentParser
 import Foundation
 import Logging
 import ServiceLifecycle
+import Share
 import Swiftlet
 import SwiftletShare
 import Transport
-import Tunnel
 
 struct AccessCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -35,6 +35,7 @@ struct AccessPrivateCommand: AsyncParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("Local address to listen on; port 0 picks a free one.", valueName: "host:port"))
   var bind = "127.0.0.1:9191"
 
+  @OptionGroup var screen: DisplayOptions
   @OptionGroup var home: ShareHomeOptions
   @OptionGroup var log: LogOptions
 
@@ -42,7 +43,8 @@ struct AccessPrivateCommand: AsyncParsableCommand {
     let logger = log.logger("access", quiet: .warning)
     guard let address = PeerAddress.split(bind[...], defaultPort: 0) else { throw CommandFailure("'\(bind)' is no address", next: "write host:port") }
     let session = try home.session(logger)
-    let run = AccessRun(session: session, token: token, host: address.host, port: address.port, logger: logger)
+    let run = AccessRun(
+      session: session, token: token, host: address.host, port: address.port, display: try screen.display(home), logger: logger)
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot access the share \(token)", error) }
   }
 }
@@ -53,26 +55,34 @@ private struct AccessRun: Service {
   let token: String
   let host: String
   let port: Int
+  let display: RunDisplay
   let logger: Logger
 
   func run() async throws {
     let access = try await session.access(token)
     let result: Result<Void, any Error>
     do {
-      let transport: TunnelTransport = access.backend == .udpTunnel ? .udp : .tcp
-      let tunnel = ProxyTunnel(overlay: try await session.overlay(), service: token, host: host, port: port, transport: transport, logger: logger)
-      let address = try await tunnel.start()
+      let local = PrivateAccess(
+        overlay: try await session.overlay(), token: token, backend: access.backend, host: host, port: port, observer: display.observer,
+        logger: logger)
+      let address = try await local.start()
       try await session.update(access, bindAddress: address.text)
-      let scheme = [.proxy, .web, .drive, .caddy].contains(access.backend) ? "http" : transport.rawValue
-      Terminal.output.line(Terminal.output.styled("\(scheme)://\(address.text)", .bold))
-      Terminal.error.line("The share \(token) is here. Ctrl-C ends it.")
-      try await tunnel.run()
+      let isHTTP = access.backend?.isHTTP ?? false
+      let scheme = isHTTP ? "http" : access.backend == .udpTunnel ? "udp" : "tcp"
+      let subject = LiveView.Subject(
+        headline: ["\(scheme)://\(address.text)"], badges: ["ACCESS", access.backend?.rawValue.uppercased() ?? "TCP"], target: "the share \(token)",
+        link: nil, traffic: isHTTP ? "requests" : nil)
+      display.show(subject, notice: "The share \(token) is here. Ctrl-C ends it.")
+      try await local.run()
       result = .success(())
     } catch {
       result = .failure(error)
     }
+    // A terminal that takes nothing must not keep the access from being deleted.
+    let leaving = Task { await display.end() }
     let deletion = await Task { try await session.delete(access) }.result
     await session.close()
+    await leaving.value
     try result.get()
     try deletion.get()
   }

@@ -145,6 +145,43 @@ struct FrontendTests {
     await bench.stop()
   }
 
+  @Test("a private share of HTTP at a local port: requests can be told apart, and one that sleeps says so")
+  func privateAccess() async throws {
+    let bench = try await ShareBench.start()
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let server = try await Self.mirror()
+    let records = NIOLockedValueBox<[RequestRecord]>([])
+    try await sharer.session.withShare(ShareOptions(.private, backend: .proxy, target: "mirror")) { share in
+      let backend = try await ShareBackend.start(
+        share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+        overlay: sharer.session.overlay(), options: BackendOptions(), logger: bench.network.logger)
+      let granted = try await sharer.session.access(share.token)
+      #expect(granted.backend == .proxy)
+      let access = PrivateAccess(
+        overlay: try await sharer.session.overlay(), token: share.token, backend: granted.backend, host: "127.0.0.1", port: 0,
+        observer: { record in records.withLockedValue { $0.append(record) } }, logger: bench.network.logger)
+      let url = "http://127.0.0.1:\(try await access.start().port ?? 0)"
+      let running = Task { try await access.run() }
+      let page = try Self.curl(url + "/a?b")
+      #expect(page.contains("path: /a?b") && page.contains("x-proxy: zrok") && page.contains("x-forwarded-for: 127.0.0.1"), "\(page)")
+      #expect(records.withLockedValue { $0.map(\.path) } == ["/a?b"])
+      await backend.stop()
+      try await Network.wait("the share sleeps") { try Self.curl("--write-out", "%{http_code}", url).hasSuffix("502") }
+      #expect(try Self.curl(url).contains("asleep"))
+      running.cancel()
+      _ = await running.result
+    }
+    let token = try #require(sharer.session.environment.enabled?.token)
+    let order: JSONObject = [
+      "envZId": .string(sharer.session.environment.enabled?.identity ?? ""), "shareMode": "private", "backendMode": "proxy", "authScheme": "basic",
+      "target": "x", "basicAuthUsers": [["username": "u", "password": "p"]],
+    ]
+    #expect(await bench.call("POST", "/api/v2/share", token, .object(order)).status == 422)
+    try await server.close()
+    await sharer.session.close()
+    await bench.stop()
+  }
+
   @Test("windows and requests under way are counted by share and by address, and forgotten again")
   func quotas() {
     var limits = FrontendLimits()

@@ -192,13 +192,12 @@ public actor ShareAgent: Service {
     let result: Result<Void, any Error>
     do {
       let overlay = try await session.overlay()
-      let tunnel = ProxyTunnel(
-        overlay: overlay, service: entry.token, host: entry.host, port: entry.port, transport: access.backend == .udpTunnel ? .udp : .tcp,
-        logger: logger)
-      let address = try await tunnel.start()
+      let local = PrivateAccess(
+        overlay: overlay, token: entry.token, backend: access.backend, host: entry.host, port: entry.port, logger: logger)
+      let address = try await local.start()
       try await session.update(access, bindAddress: address.text)
       change("access", entry.token) { $0.places = [address.text] }
-      let running = Task { try await tunnel.run() }
+      let running = Task { try await local.run() }
       do {
         try await prove(entry.token, "access", entry.token, overlay, proven)
         result = .success(())

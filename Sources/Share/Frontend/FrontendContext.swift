@@ -16,6 +16,8 @@ protocol FrontendContext: AnyObject, Sendable {
   func failed(_ address: String)
   /// A request was carried; bytes of its body and of the answer's.
   func relayed(service: String, rx: Int, tx: Int)
+  /// A share that the directory knows cannot be dialled: what the directory says of it may be old.
+  func unreachable(_ token: String)
   /// Asks for a host that the directory does not know; nil when there is nobody to ask.
   func look(for host: String, on loop: any EventLoop) -> EventLoopFuture<ShareRoute?>?
 }
@@ -42,6 +44,8 @@ extension ShareDesk: FrontendContext {
     traffic.add(service: service, rx: rx, tx: tx, now: now)
   }
 
-  /// The directory is filled from the store.
+  /// The directory is filled from the store, as soon as that changes.
+  func unreachable(_ token: String) {}
+
   func look(for host: String, on loop: any EventLoop) -> EventLoopFuture<ShareRoute?>? { nil }
 }

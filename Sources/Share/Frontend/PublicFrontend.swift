@@ -145,7 +145,8 @@ final class PublicFrontend: ConnectionAcceptor {
         loop.makeFutureWithTask { try await self.network() }.flatMap { $0.channel(to: token, on: loop, initializer: initializer) }
       },
       lease: lease,
-      failurePage: { error in
+      failurePage: { [context] error in
+        context.unreachable(token)
         logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(error)"])
         return Self.failurePage(error)
       })

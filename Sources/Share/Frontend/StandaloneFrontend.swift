@@ -157,6 +157,12 @@ public final class StandaloneFrontend: Service, FrontendContext {
   /// Routers count.
   func relayed(service: String, rx: Int, tx: Int) {}
 
+  /// Its owner may have made it anew under the same name.
+  func unreachable(_ token: String) {
+    // Ends with the answer of the network.
+    Task { await lookup.patiently(Self.patience) { await self.ask() } }
+  }
+
   func look(for host: String, on loop: any EventLoop) -> EventLoopFuture<ShareRoute?>? {
     guard host.hasSuffix("." + configuration.zone) else { return nil }
     return loop.makeFutureWithTask {

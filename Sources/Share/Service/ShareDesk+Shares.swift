@@ -251,6 +251,9 @@ extension ShareDesk {
     switch order.scheme {
     case "none": break
     case "basic":
+      guard order.mode == .public || configuration.upstreamFrontends else {
+        throw ShareRefusal(422, "nobody would ask for the password of a private share; accounts are granted access instead, with accessGrants")
+      }
       guard (1...32).contains(order.basicUsers.count) else { throw ShareRefusal(422, "basic authentication needs 1 to 32 users") }
       for user in order.basicUsers {
         guard (1...256).contains(user.username.utf8.count), !user.username.contains(":"), (1...256).contains(user.password.utf8.count) else {

@@ -1,0 +1,102 @@
+public import Logging
+import NIOConcurrencyHelpers
+public import NIOCore
+import NIOHTTP1
+import NIOPosix
+public import ServiceLifecycle
+public import Swiftlet
+public import SwiftletShare
+import Transport
+import Tunnel
+public import WebRelay
+
+/// A private share at a local port. One that speaks HTTP is carried request by request, so that requests can be shown and a share that sleeps answers with a page that
+/// says so; the others byte by byte.
+public final class PrivateAccess: Service {
+  private enum Carrier {
+    case tunnel(ProxyTunnel)
+    case relay(pool: UpstreamPool, judge: RequestJudge)
+  }
+
+  private let overlay: Overlay
+  private let token: String
+  private let address: (host: String, port: Int)
+  private let observer: RequestObserver?
+  private let carrier: Carrier
+  private let bound = NIOLockedValueBox<(any Channel)?>(nil)
+
+  /// - Parameters:
+  ///   - token: of the share, which the identity of `overlay` has an access to.
+  ///   - backend: what runs behind the share; nil is not known here and carried as bytes.
+  ///   - port: 0 picks a free one; `start` tells which.
+  ///   - observer: told of each request, of shares that speak HTTP.
+  public init(
+    overlay: Overlay, token: String, backend: ShareOptions.Backend?, host: String, port: Int, observer: RequestObserver? = nil, logger: Logger
+  ) {
+    self.overlay = overlay
+    self.token = token
+    address = (host, port)
+    self.observer = observer
+    switch backend {
+    case .proxy, .web, .drive, .caddy:
+      let upstream = Upstream(
+        key: token, connect: { loop, initializer in overlay.channel(to: token, on: loop, initializer: initializer) },
+        failurePage: { error in
+          logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(error)"])
+          return PublicFrontend.failurePage(error)
+        })
+      carrier = .relay(pool: UpstreamPool()) { head, info in
+        var head = head
+        ForwardedHeaders.add(to: &head.headers, info: info)
+        return info.loop.makeSucceededFuture(.relay(upstream: upstream, head: head))
+      }
+    case .tcpTunnel, .udpTunnel, .socks, nil:
+      carrier = .tunnel(
+        ProxyTunnel(overlay: overlay, service: token, host: host, port: port, transport: backend == .udpTunnel ? .udp : .tcp, logger: logger))
+    }
+  }
+
+  /// Binds the port. `run` does it if nobody did.
+  @discardableResult
+  public func start() async throws -> SocketAddress {
+    switch carrier {
+    case .tunnel(let tunnel): return try await tunnel.start()
+    case .relay(let pool, let judge):
+      if let known = bound.withLockedValue({ $0?.localAddress }) { return known }
+      let observer = observer
+      let channel = try await ServerBootstrap(group: overlay.group)
+        .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+        .serverChannelOption(.backlog, value: 1024)
+        .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+        .childChannelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture {
+            try HTTPRelay.configureHTTP1(
+              channel, remoteAddress: channel.remoteAddress?.ipAddress ?? "", isTLS: false, pool: pool, judge: judge, observer: observer)
+          }
+        }
+        .bind(host: address.host, port: address.port).get()
+      bound.withLockedValue { $0 = channel }
+      guard let local = channel.localAddress else { throw OverlayError.closed }
+      return local
+    }
+  }
+
+  /// Carries connections until cancelled or until the service group shuts down.
+  public func run() async throws {
+    guard case .relay = carrier else {
+      if case .tunnel(let tunnel) = carrier { try await tunnel.run() }
+      return
+    }
+    try await start()
+    guard let channel = bound.withLockedValue({ $0 }) else { return }
+    try await withTaskCancellationHandler {
+      try await withGracefulShutdownHandler {
+        try await channel.closeFuture.get()
+      } onGracefulShutdown: {
+        channel.close(promise: nil)
+      }
+    } onCancel: {
+      channel.close(promise: nil)
+    }
+  }
+}

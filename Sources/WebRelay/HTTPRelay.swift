@@ -44,6 +44,7 @@ public enum HTTPRelay {
     stream.targetWindowSize = 1 << 20
     let loop = channel.eventLoop
     return channel.eventLoop.makeCompletedFuture {
+      try channel.pipeline.syncOperations.addHandler(GoAwayCloser())
       _ = try channel.pipeline.syncOperations.configureHTTP2Pipeline(
         mode: .server, connectionConfiguration: connection, streamConfiguration: stream
       ) { stream in
@@ -97,6 +98,53 @@ private final class AuthorityCheck: ChannelInboundHandler {
       return context.writeAndFlush(wrapOutboundOut(.rstStream(.protocolError)), promise: nil)
     }
     context.fireChannelRead(data)
+  }
+}
+
+/// Ends a connection once it has been told that it is over: the HTTP/2 handler says GOAWAY to a peer that breaks the protocol and leaves the rest to others, and such a peer
+/// may go on sending for as long as it likes. Stands between that handler and the network, and looks at nothing but the frames' heads (RFC 9113, 4.1).
+private final class GoAwayCloser: ChannelOutboundHandler {
+  typealias OutboundIn = IOData
+  typealias OutboundOut = IOData
+
+  private static let goAway: UInt8 = 7
+
+  /// Bytes of a frame's head that came so far, and how many follow it.
+  private var head: [UInt8] = []
+  private var payload = 0
+  private var isEnding = false
+
+  init() { head.reserveCapacity(9) }
+
+  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    if case .byteBuffer(let bytes) = unwrapOutboundIn(data) { look(at: bytes) }
+    context.write(data, promise: promise)
+  }
+
+  func flush(context: ChannelHandlerContext) {
+    context.flush()
+    guard isEnding else { return }
+    isEnding = false
+    // What was written goes out before the end of TLS does.
+    context.close(promise: nil)
+  }
+
+  private func look(at bytes: ByteBuffer) {
+    var bytes = bytes
+    while bytes.readableBytes > 0 {
+      if payload > 0 {
+        let step = min(payload, bytes.readableBytes)
+        bytes.moveReaderIndex(forwardBy: step)
+        payload -= step
+        continue
+      }
+      guard let byte = bytes.readInteger(as: UInt8.self) else { return }
+      head.append(byte)
+      guard head.count == 9 else { continue }
+      payload = Int(head[0]) << 16 | Int(head[1]) << 8 | Int(head[2])
+      if head[3] == Self.goAway { isEnding = true }
+      head.removeAll(keepingCapacity: true)
+    }
   }
 }
 

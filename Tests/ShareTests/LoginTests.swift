@@ -321,6 +321,15 @@ struct LoginTests {
     #expect(await order(["shareMode": "private"]).0 == 422)
     #expect(await order(["nameSelections": [["namespaceToken": "public", "name": "login"]]]).0 == 409)
     #expect(await bench.call("POST", "/api/v2/share/name", token, ["namespaceToken": "public", "name": "login"]).status == 409)
+    // As the SDK of the first generation asks (zrok.md 2.9).
+    let first: JSONObject = [
+      "envZId": .string(environment.id), "shareMode": "public", "frontendSelection": ["public"], "backendMode": "proxy",
+      "backendProxyEndpoint": "http-server", "authScheme": "oauth", "oauthProvider": "corp", "oauthEmailDomains": ["*@x.y"],
+      "oauthAuthorizationCheckInterval": "1h", "reserved": true, "permissionMode": "closed", "accessGrants": [], "uniqueName": "myname",
+    ]
+    #expect(await bench.call("POST", "/api/v1/share", token, .object(first)).status == 201)
+    let gate = try #require(bench.desk.directory.route("myname.share.localhost")?.gate)
+    #expect(gate.provider == "corp" && gate.emailPatterns == ["*@x.y"] && gate.interval == .hours(1))
     let made = try await bench.publicShare(
       token, environment.id,
       ["authScheme": "oauth", "oauthProvider": "corp", "oauthEmailDomains": ["*@corp.example"], "oauthRefreshInterval": "0s"])

@@ -197,6 +197,11 @@ struct ShareServeCommand: AsyncParsableCommand {
     configuration.interstitial = interstitial
     configuration.servesFrontend = !noFrontend
     if let limits { configuration.limits = try AccessPublicCommand.limits(limits) }
+    if noFrontend, controller != nil, configuration.limits.limitsBytes {
+      throw CommandFailure(
+        "bandwidth cannot be limited", reason: "beside a controller elsewhere only the service's own frontend counts what shares move",
+        next: "leave --no-frontend away, or the bandwidth out of \(limits ?? "the limits")")
+    }
     configuration.login = try oauth.map { try AccessPublicCommand.login($0, secret: kept("login-key")) }
     configuration.adminSecrets = [try kept("admin-token")]
     return configuration

@@ -222,6 +222,8 @@ struct FrontendTests {
         overlay: sharer.session.overlay(), options: BackendOptions(), logger: bench.network.logger)
       let url = try #require(share.urls.first)
       for _ in 0..<3 { #expect(try Self.curl("--write-out", "%{http_code}", url).hasSuffix("200")) }
+      // One after the other on one connection.
+      #expect(try Self.curl("--output", "/dev/null", "--write-out", "%{http_code}", url, "--output", "/dev/null", url) == "200200")
       let slow = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(host: "127.0.0.1", port: bench.frontendPort).get()
       try await slow.writeAndFlush(
         ByteBuffer(string: "POST / HTTP/1.1\r\nHost: \(share.token).share.localhost\r\nContent-Length: 10\r\n\r\nabc"))

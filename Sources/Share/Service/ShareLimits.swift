@@ -201,5 +201,5 @@ public struct ShareLimits: Sendable {
   func applied(_ account: ShareAccount) -> [LimitClass] { classes.filter { account.limitClasses?.contains($0.id) ?? false } }
 
   /// Whether anybody's bytes are limited.
-  var limitsBytes: Bool { warning != nil || limit != nil || classes.contains { !$0.bandwidth.isUnlimited } }
+  public var limitsBytes: Bool { warning != nil || limit != nil || classes.contains { !$0.bandwidth.isUnlimited } }
 }

@@ -70,6 +70,8 @@ public struct Share: Sendable, Equatable {
   public let endpoints: [String]
   /// The same as URLs.
   public let urls: [String]
+  /// What the service wants the sharer to know; they are logged too.
+  public var warnings: [String] = []
 }
 
 /// The right to dial a share, while it exists.
@@ -152,10 +154,12 @@ public actor ShareSession {
     if !options.token.isEmpty { body["privateShareToken"] = .string(options.token) }
     let made = try await client.call(operation, "POST", "/share", .object(body))
     let endpoints = made["frontendProxyEndpoints"]?.stringArrayValue ?? []
+    let warnings = made["warnings"]?.stringArrayValue ?? []
+    for warning in warnings { logger.warning("\(warning)") }
     return Share(
       token: try client.text(made, "shareToken", operation), endpoints: endpoints,
       // zrok's own service names no scheme.
-      urls: made["urls"]?.stringArrayValue ?? endpoints.map { $0.contains("://") ? $0 : "https://" + $0 })
+      urls: made["urls"]?.stringArrayValue ?? endpoints.map { $0.contains("://") ? $0 : "https://" + $0 }, warnings: warnings)
   }
 
   public func delete(_ share: Share) async throws { try await deleteShare(share.token) }

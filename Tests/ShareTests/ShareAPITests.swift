@@ -443,6 +443,30 @@ struct ShareAPITests {
     await bench.stop()
   }
 
+  @Test("passwords stand hashed in configs, and in clear only where upstream's frontends serve; then the sharer is told")
+  func clearPasswords() async throws {
+    for upstream in [false, true] {
+      let bench = try await ShareBench.start { $0.upstreamFrontends = upstream }
+      let token = try await bench.account("ann@example.com")
+      let environment = try await bench.enable(token)
+      let order: JSONObject = [
+        "envZId": .string(environment.id), "shareMode": "public", "backendMode": "proxy", "authScheme": "basic", "target": "x",
+        "basicAuthUsers": [["username": "eve", "password": "open sesame"]],
+      ]
+      let made = await bench.call("POST", "/api/v2/share", token, .object(order))
+      let share = try #require(made.body["shareToken"]?.stringValue)
+      #expect(made.body["warnings"]?.arrayValue?.count == (upstream ? 1 : 0))
+      let data = try await bench.desk.network.read { reader in
+        try reader.named(ShareRow.self, share).flatMap { try reader.get(Config.self, $0.configId) }?.data
+      }
+      #expect(data?["basic_auth"] == (upstream ? ["users": [["username": "eve", "password": "open sesame"]]] : .null))
+      #expect(data?["interstitial"] == false && data?["auth_scheme"] == "basic" && data?["oauth"] == .null)
+      let user = data?["swiftlet"]?["users"]?.arrayValue?.first
+      #expect(user?["username"] == "eve" && user?["password"]?["algorithm"] != nil && user?.text.contains("sesame") == false)
+      await bench.stop()
+    }
+  }
+
   @Test("activity: who moved something lately, and how much in the last minutes")
   func activity() async throws {
     let bench = try await ShareBench.start()

@@ -81,7 +81,10 @@ struct ShareAPI: Sendable {
       Endpoint("POST", "/share", "Make a share") { request, caller in
         let made = try await desk.createShare(caller.identityID, try Self.order(try request.object(), isV1: isV1))
         return ShareForm.json(
-          ["frontendProxyEndpoints": JSONValue(made.endpoints), "shareToken": .string(made.token), "urls": JSONValue(made.urls)], status: 201)
+          [
+            "frontendProxyEndpoints": JSONValue(made.endpoints), "shareToken": .string(made.token), "urls": JSONValue(made.urls),
+            "warnings": JSONValue(made.warnings),
+          ], status: 201)
       },
       Endpoint("PATCH", "/share", "Change who may access a share") { request, caller in
         let body = try request.object()

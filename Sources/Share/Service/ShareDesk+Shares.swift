@@ -1,5 +1,6 @@
 import Authentication
 import Controller
+import Logging
 import Model
 import NIOCore
 import Store
@@ -40,6 +41,8 @@ extension ShareDesk {
     let endpoints: [String]
     /// With scheme, for clients of ours.
     let urls: [String]
+    /// What the sharer should know of it.
+    var warnings: [String] = []
   }
 
   func createShare(_ accountID: String, _ order: ShareOrder) async throws -> MadeShare {
@@ -147,7 +150,14 @@ extension ShareDesk {
     }
     for old in replaced { try await refresh(old) }
     try await refresh(token)
-    return MadeShare(token: token, endpoints: endpoints.map(\.shown), urls: endpoints.map(\.url))
+    var made = MadeShare(token: token, endpoints: endpoints.map(\.shown), urls: endpoints.map(\.url))
+    if !clear.isEmpty {
+      made.warnings = [
+        "this share's passwords stand in clear in the network's configs, because its operator runs frontends of upstream: use none that you use elsewhere"
+      ]
+      logger.warning("passwords of a share stand in clear in its config, for frontends of upstream", metadata: ["share": "\(token)"])
+    }
+    return made
   }
 
   static func createDialPolicy(_ share: ShareRow, _ identities: [String], _ tags: JSONObject, _ change: any NetworkChange) throws -> String {

@@ -99,14 +99,21 @@ public final class ProxyTunnel: Service {
   public func run() async throws {
     try await start()
     guard let channel = bound.withLockedValue({ $0 }) else { return }
+    try await channel.serve()
+  }
+}
+
+extension Channel {
+  /// Waits until the channel is closed; a cancelled task, and a service group that shuts down, closes it.
+  package func serve() async throws {
     try await withTaskCancellationHandler {
       try await withGracefulShutdownHandler {
-        try await channel.closeFuture.get()
+        try await closeFuture.get()
       } onGracefulShutdown: {
-        channel.close(promise: nil)
+        self.close(promise: nil)
       }
     } onCancel: {
-      channel.close(promise: nil)
+      self.close(promise: nil)
     }
   }
 }

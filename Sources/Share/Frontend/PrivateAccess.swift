@@ -89,14 +89,6 @@ public final class PrivateAccess: Service {
     }
     try await start()
     guard let channel = bound.withLockedValue({ $0 }) else { return }
-    try await withTaskCancellationHandler {
-      try await withGracefulShutdownHandler {
-        try await channel.closeFuture.get()
-      } onGracefulShutdown: {
-        channel.close(promise: nil)
-      }
-    } onCancel: {
-      channel.close(promise: nil)
-    }
+    try await channel.serve()
   }
 }

@@ -89,7 +89,12 @@ final class PublicFrontend: ConnectionAcceptor {
     let loop = info.loop
     let host = Self.host(head)
     // No share stands in front of it.
-    if let login, host == login.configuration.origin.host { return login.answer(head, info, context: context).map { .answer($0) } }
+    if let login, host == login.configuration.origin.host {
+      switch admission(host, info) {
+      case .success(let lease): return login.answer(head, info, context: context).map { page in withExtendedLifetime(lease) { .answer(page) } }
+      case .failure(let refusal): return loop.makeSucceededFuture(.answer(refusal.page))
+      }
+    }
     if let route = context.directory.route(host) { return judge(head, info, host, route) }
     let page = host == context.settings.zone ? Self.zonePage : Self.unknownPage(host)
     guard let looked = context.look(for: host, on: loop) else { return loop.makeSucceededFuture(.answer(page)) }
@@ -99,10 +104,9 @@ final class PublicFrontend: ConnectionAcceptor {
   private func judge(_ head: HTTPRequestHead, _ info: RequestInfo, _ host: String, _ route: ShareRoute) -> EventLoopFuture<RequestVerdict> {
     let loop = info.loop
     let lease: FrontendQuota.Lease
-    switch quota.admit(share: route.serviceID, address: info.remoteAddress) {
-    case .admitted(let admitted): lease = admitted
-    case .shareBusy(let seconds): return loop.makeSucceededFuture(.answer(Self.busySharePage(seconds)))
-    case .addressBusy(let seconds): return loop.makeSucceededFuture(.answer(Self.busyVisitorPage(seconds)))
+    switch admission(route.serviceID, info) {
+    case .success(let admitted): lease = admitted
+    case .failure(let refusal): return loop.makeSucceededFuture(.answer(refusal.page))
     }
     if route.isPaused { return loop.makeSucceededFuture(.answer(Self.pausedPage)) }
     if route.interstitial, Self.wantsInterstitial(head) { return loop.makeSucceededFuture(.answer(Self.interstitialPage(host))) }
@@ -124,6 +128,16 @@ final class PublicFrontend: ConnectionAcceptor {
       case .answer(let page): return loop.makeSucceededFuture(.answer(page))
       }
     default: return loop.makeSucceededFuture(.answer(Self.schemePage))
+    }
+  }
+
+  private struct Refusal: Error { let page: WebPage }
+
+  private func admission(_ share: String, _ info: RequestInfo) -> Result<FrontendQuota.Lease, Refusal> {
+    switch quota.admit(share: share, address: info.remoteAddress) {
+    case .admitted(let lease): .success(lease)
+    case .shareBusy(let seconds): .failure(Refusal(page: Self.busySharePage(seconds)))
+    case .addressBusy(let seconds): .failure(Refusal(page: Self.busyVisitorPage(seconds)))
     }
   }
 

@@ -1,17 +1,39 @@
+import NIOCore
 import Synchronization
 
-/// Where a public host name leads.
+/// Where a public host name leads; what each request is judged by is ready here.
 struct ShareRoute: Sendable {
   let token: String
   let backendMode: BackendMode
   let gate: ShareGate
   /// User names and passwords in clear, as share services of upstream write them; empty where passwords are hashed.
-  var clearUsers: [String: String] = [:]
+  let clearUsers: [String: String]
+  /// After which a visitor signs in again.
+  let loginInterval: TimeAmount
+  private let emailPatterns: [EmailPattern]
   let interstitial: Bool
   /// Id of the share's service.
   let serviceID: String
   /// Its account has used up its bandwidth.
   let isPaused: Bool
+
+  init(
+    token: String, backendMode: BackendMode, gate: ShareGate, clearUsers: [String: String] = [:], interstitial: Bool, serviceID: String,
+    isPaused: Bool
+  ) {
+    self.token = token
+    self.backendMode = backendMode
+    self.gate = gate
+    self.clearUsers = clearUsers
+    self.interstitial = interstitial
+    self.serviceID = serviceID
+    self.isPaused = isPaused
+    loginInterval = gate.interval
+    emailPatterns = gate.emailPatterns.compactMap { EmailPattern($0) }
+  }
+
+  /// Whether a visitor who signed in with that address may pass; where the share names no addresses, everyone may.
+  func admits(email: String) -> Bool { gate.emailPatterns.isEmpty || emailPatterns.contains { $0.matches(email) } }
 }
 
 /// Host names of public shares, in memory: the frontend asks for every request. Filled from the store after each change of a share.

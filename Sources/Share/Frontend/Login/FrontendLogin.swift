@@ -118,7 +118,7 @@ final class FrontendLogin: Sendable {
       guard head.method == .GET || head.method == .HEAD else { return .answer(Self.signInFirstPage) }
       return .answer(toLogin(head, route, host, path: head.uri, prompt: nil))
     }
-    guard route.gate.admits(email: session.email) else { return .answer(Self.notInvitedPage(session.email)) }
+    guard route.admits(email: session.email) else { return .answer(Self.notInvitedPage(session.email)) }
     return .passed(Visitor(provider: session.provider, email: session.email, expires: end(session, route)))
   }
 
@@ -131,7 +131,7 @@ final class FrontendLogin: Sendable {
 
   /// The share's own interval counts, never one that a link says.
   private func end(_ session: Session, _ route: ShareRoute) -> Timestamp {
-    Timestamp(millisecondsSinceEpoch: min(session.expires, session.issued + route.gate.interval.nanoseconds / 1_000_000))
+    Timestamp(millisecondsSinceEpoch: min(session.expires, session.issued + route.loginInterval.nanoseconds / 1_000_000))
   }
 
   private func toLogin(_ head: HTTPRequestHead, _ route: ShareRoute, _ host: String, path: String, prompt: String?) -> WebPage {
@@ -329,11 +329,6 @@ final class FrontendLogin: Sendable {
 }
 
 extension ShareGate {
-  /// Whether a visitor of that address may pass; without patterns everyone who signs in may.
-  func admits(email: String) -> Bool {
-    emailPatterns.isEmpty || emailPatterns.contains { EmailPattern($0)?.matches(email) ?? false }
-  }
-
   /// After which a visitor signs in again.
   var interval: TimeAmount {
     guard let amount = GoDuration.parse(refreshInterval), amount > .zero else { return FrontendLogin.defaultInterval }

@@ -1,4 +1,4 @@
-/// Counts failed logins and admits attempts per address: a bucket that refills with time. A pure value; time comes from the caller.
+/// Counts failed logins and admits attempts per address (of IPv6 per network, `ClientNetwork`): a bucket that refills with time. A pure value; time comes from the caller.
 public struct AttemptLimiter: Sendable {
   private struct Bucket {
     var tokens: Double
@@ -24,17 +24,18 @@ public struct AttemptLimiter: Sendable {
   ///
   /// While every remembered address is guessing, unknown ones wait too: they could not be counted.
   public func admits(_ address: String, now: Int64) -> Bool {
-    if let bucket = buckets[address] { return tokens(bucket, now: now) >= 1 }
+    if let bucket = buckets[ClientNetwork.key(address)] { return tokens(bucket, now: now) >= 1 }
     return buckets.count < capacity || buckets.values.contains { tokens($0, now: now) >= burst }
   }
 
   public mutating func failed(_ address: String, now: Int64) {
-    if buckets.count >= capacity, buckets[address] == nil {
+    let key = ClientNetwork.key(address)
+    if buckets.count >= capacity, buckets[key] == nil {
       buckets = buckets.filter { tokens($0.value, now: now) < burst }
       // All of them are guessing: forgetting any would help a guesser, so `admits` makes new addresses wait for the old ones to cool down.
       if buckets.count >= capacity { return }
     }
-    buckets[address] = Bucket(tokens: max(0, tokens(buckets[address], now: now) - 1), at: now)
+    buckets[key] = Bucket(tokens: max(0, tokens(buckets[key], now: now) - 1), at: now)
   }
 
   private func tokens(_ bucket: Bucket?, now: Int64) -> Double {

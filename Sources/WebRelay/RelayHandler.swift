@@ -121,7 +121,8 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     switch part {
     case .head: break
     case .body(let bytes): connection.write(.body(.byteBuffer(bytes)))
-    case .end(let trailers): connection.write(.end(exchange.framing == .chunked ? trailers : nil))
+    // Trailers may be dropped (RFC 9110, 6.5.1): a server that reads them as fields would believe what nobody has judged.
+    case .end: connection.write(.end(nil))
     }
   }
 

@@ -60,17 +60,19 @@ public struct WebPage: Sendable {
 
   /// Text as it may stand in HTML and XML, between tags and in quoted attributes.
   public static func escaped(_ text: some StringProtocol) -> String {
-    var result = ""
-    for character in text {
-      switch character {
-      case "&": result += "&amp;"
-      case "<": result += "&lt;"
-      case ">": result += "&gt;"
-      case "\"": result += "&quot;"
-      case "'": result += "&#39;"
-      default: result.append(character)
+    // By scalars: what combines with one of these in one character must not hide it.
+    var result = String.UnicodeScalarView()
+    func append(_ text: String) { result.append(contentsOf: text.unicodeScalars) }
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "&": append("&amp;")
+      case "<": append("&lt;")
+      case ">": append("&gt;")
+      case "\"": append("&quot;")
+      case "'": append("&#39;")
+      default: result.append(scalar)
       }
     }
-    return result
+    return String(result)
   }
 }

@@ -1,4 +1,4 @@
-import Foundation
+import Authentication
 public import NIOCore
 import Synchronization
 
@@ -56,6 +56,8 @@ final class FrontendQuota: Sendable {
     var underWay: [String: Int] = [:]
     var shares: [String: Window] = [:]
     var addresses: [String: Window] = [:]
+    /// When windows that are over were last thrown away.
+    var swept = NIODeadline.now()
   }
 
   private static let addressesKept = 65_536
@@ -67,13 +69,18 @@ final class FrontendQuota: Sendable {
 
   func admit(share: String, address: String, now: NIODeadline = .now()) -> Admission {
     state.withLock { state in
+      if now - state.swept >= limits.window {
+        // Once a window: what is gone leaves nothing behind for long.
+        state.swept = now
+        state.shares = state.shares.filter { now - $0.value.start < limits.window }
+        state.addresses = state.addresses.filter { now - $0.value.start < limits.window }
+      }
       if let limit = limits.concurrentPerShare, state.underWay[share] ?? 0 >= limit { return .shareBusy(retryAfter: 1) }
       if let limit = limits.requestsPerAddress {
-        let key = Self.network(address)
+        let key = ClientNetwork.key(address)
         if state.addresses.count >= Self.addressesKept, state.addresses[key] == nil {
-          state.addresses = state.addresses.filter { now - $0.value.start < limits.window }
           // Nobody can be told apart any more; the share's own limit holds.
-          if state.addresses.count >= Self.addressesKept { state.addresses = [:] }
+          state.addresses = [:]
         }
         if let wait = state.addresses[key, default: Window(start: now)].take(limit, limits.window, now) { return .addressBusy(retryAfter: wait) }
       }
@@ -89,21 +96,7 @@ final class FrontendQuota: Sendable {
     state.withLock { state in
       let count = (state.underWay[share] ?? 1) - 1
       state.underWay[share] = count > 0 ? count : nil
-      // A share that is gone leaves nothing behind for long.
-      if count <= 0, state.shares.count > 1024 {
-        let now = NIODeadline.now()
-        state.shares = state.shares.filter { now - $0.value.start < limits.window }
-      }
     }
-  }
-
-  /// Whoever has one IPv6 address has a whole /64 of them.
-  private static func network(_ address: String) -> String {
-    var bytes = [UInt8](repeating: 0, count: 16)
-    guard inet_pton(AF_INET6, address, &bytes) == 1 else { return address }
-    // An IPv4 address in IPv6 form stands for itself.
-    guard bytes.prefix(12) != [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF] else { return address }
-    return bytes.prefix(8).map { String($0, radix: 16) }.joined(separator: ".")
   }
 
   var isIdle: Bool { state.withLock { $0.underWay.isEmpty } }

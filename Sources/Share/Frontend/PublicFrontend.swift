@@ -65,7 +65,8 @@ final class PublicFrontend: ConnectionAcceptor {
   }
 
   func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?) -> EventLoopFuture<ConnectionTask> {
-    let remote = peer.remoteAddress.lastIndex(of: ":").map { String(peer.remoteAddress[..<$0]) } ?? peer.remoteAddress
+    // `[2001:db8::1]:443` is an address in brackets.
+    let remote = peer.remoteAddress.lastIndex(of: ":").map { peer.remoteAddress[..<$0].filter { $0 != "[" && $0 != "]" } } ?? peer.remoteAddress
     let isTLS = context.settings.isTLS
     let judge: RequestJudge = { self.judge($0, $1) }
     let observer: RequestObserver = { [context] record in
@@ -108,6 +109,10 @@ final class PublicFrontend: ConnectionAcceptor {
     case .success(let admitted): lease = admitted
     case .failure(let refusal): return loop.makeSucceededFuture(.answer(refusal.page))
     }
+    // Tickets are nobody's but ours, whatever the share asks of its visitors by now.
+    if let login, FrontendLogin.isSharePath(head.uri) {
+      return loop.makeSucceededFuture(.answer(login.atSharePath(head, route, host: host, now: context.now)))
+    }
     if route.isPaused { return loop.makeSucceededFuture(.answer(Self.pausedPage)) }
     if route.interstitial, Self.wantsInterstitial(head) { return loop.makeSucceededFuture(.answer(Self.interstitialPage(host))) }
     switch route.gate.scheme {
@@ -148,7 +153,7 @@ final class PublicFrontend: ConnectionAcceptor {
     var head = head
     ForwardedHeaders.add(to: &head.headers, info: info)
     // A visitor cannot say who it is.
-    for name in ["zrok-auth-provider", "zrok-auth-user", "zrok-auth-email", "zrok-auth-expires"] { head.headers.remove(name: name) }
+    for name in Self.identityFields(head.headers) { head.headers.remove(name: name) }
     head.headers.add(contentsOf: visitor)
     RequestCookies.remove(ownCookies, from: &head.headers)
     let token = route.token
@@ -165,6 +170,15 @@ final class PublicFrontend: ConnectionAcceptor {
         return Self.failurePage(error)
       })
     return .relay(upstream: upstream, head: head)
+  }
+
+  /// Names under which servers read who a visitor is; many read `_` as `-`.
+  static func identityFields(_ headers: HTTPHeaders) -> [String] {
+    headers.compactMap { field in
+      field.name.utf8.count > 10
+        && field.name.utf8.prefix(10).elementsEqual("zrok-auth-".utf8, by: { ($0 == UInt8(ascii: "_") ? UInt8(ascii: "-") : $0 | 0x20) == $1 })
+        ? field.name : nil
+    }
   }
 
   /// The host a request is for: without port, lower case.

@@ -280,7 +280,9 @@ extension ShareDesk {
         let names = known.isEmpty ? "it has none; use basic authentication, or a private share" : "it has " + known.joined(separator: ", ")
         throw ShareRefusal(422, "this service has no sign-in provider '\(order.provider.prefix(64))'; \(names)")
       }
-      guard order.emailPatterns.count <= 256 else { throw ShareRefusal(422, "at most 256 e-mail patterns are possible") }
+      guard order.emailPatterns.count <= EmailPattern.countLimit else {
+        throw ShareRefusal(422, "at most \(EmailPattern.countLimit) e-mail patterns are possible; one with * or {a,b} stands for several addresses")
+      }
       for pattern in order.emailPatterns where EmailPattern(pattern) == nil {
         throw ShareRefusal(
           422, "'\(pattern.prefix(64))' is no e-mail pattern; write an address, or one with * for any characters, such as *@example.com")

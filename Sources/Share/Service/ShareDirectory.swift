@@ -29,7 +29,7 @@ struct ShareRoute: Sendable {
     self.serviceID = serviceID
     self.isPaused = isPaused
     loginInterval = gate.interval
-    emailPatterns = gate.emailPatterns.compactMap { EmailPattern($0) }
+    emailPatterns = gate.emailPatterns.prefix(EmailPattern.countLimit).compactMap { EmailPattern($0) }
   }
 
   /// Whether a visitor who signed in with that address may pass; where the share names no addresses, everyone may.
@@ -42,7 +42,11 @@ final class ShareDirectory: Sendable {
     var routes: [String: ShareRoute] = [:]
     var hosts: [String: Set<String>] = [:]
     var versions: [String: UInt64] = [:]
+    /// Tokens of shares that ended lately, the oldest first.
+    var ended: [String] = []
   }
+
+  private static let endedKept = 1024
 
   private let state = Mutex(State())
 
@@ -66,7 +70,13 @@ final class ShareDirectory: Sendable {
   func replace(_ token: String, hosts: [String], with route: ShareRoute?, version: UInt64) {
     state.withLock { state in
       guard version >= state.versions[token] ?? 0 else { return }
-      state.versions[token] = route == nil ? nil : version
+      // Of one that ended, too: an older state of it may still be on its way here.
+      state.versions[token] = version
+      if route == nil { state.ended.append(token) }
+      while state.ended.count > Self.endedKept {
+        let old = state.ended.removeFirst()
+        if state.hosts[old] == nil { state.versions[old] = nil }
+      }
       for host in state.hosts[token] ?? [] where state.routes[host]?.token == token { state.routes[host] = nil }
       guard let route, !hosts.isEmpty else {
         state.hosts[token] = nil

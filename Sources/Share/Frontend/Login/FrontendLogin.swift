@@ -29,6 +29,7 @@ final class FrontendLogin: Sendable {
   private struct State: Codable {
     var provider: String
     var host: String
+    var service: String
     var path: String
     /// Digest of the share host's start secret.
     var start: String
@@ -43,6 +44,8 @@ final class FrontendLogin: Sendable {
     var provider: String
     var email: String
     var host: String
+    /// Id of the share's service: another share under the same name is another place.
+    var service: String
     var path: String
     var start: String
     var expires: Int64
@@ -52,6 +55,7 @@ final class FrontendLogin: Sendable {
     var provider: String
     var email: String
     var host: String
+    var service: String
     /// Milliseconds since 1970, like `expires`.
     var issued: Int64
     var expires: Int64
@@ -78,7 +82,7 @@ final class FrontendLogin: Sendable {
   private static let ticketsKept = 65_536
   /// Bytes of a share's path that a sign-in comes back to.
   private static let pathLimit = 1024
-  /// Sign-ins for which a provider is being asked at the same time.
+  /// Sign-ins for which one provider is being asked at the same time.
   private static let exchangeLimit = 64
   /// How often a share that does not say it wants its visitors to sign in.
   static let defaultInterval = TimeAmount.hours(3)
@@ -87,7 +91,7 @@ final class FrontendLogin: Sendable {
   private let providers: [String: LoginProvider]
   private let seal: LoginSeal
   private let redeemed = Mutex<[String: Int64]>([:])
-  private let exchanges = Atomic<Int>(0)
+  private let exchanges = Mutex<[String: Int]>([:])
   private let startCookie: String
   private let bindingCookie: String
   private let sessionCookie: String
@@ -112,8 +116,6 @@ final class FrontendLogin: Sendable {
   /// Judges a request for a share that wants its visitors to sign in.
   /// - Parameter host: of the share, as the directory knows it.
   func judge(_ head: HTTPRequestHead, _ route: ShareRoute, host: String, now: Timestamp) -> Judgement {
-    let target = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-    if target[0] == Self.sharePath { return .answer(atSharePath(head, route, host, query: target.count == 2 ? target[1] : "", now)) }
     guard let session = session(head, route, host, now) else {
       guard head.method == .GET || head.method == .HEAD else { return .answer(Self.signInFirstPage) }
       return .answer(toLogin(head, route, host, path: head.uri, prompt: nil))
@@ -124,7 +126,7 @@ final class FrontendLogin: Sendable {
 
   private func session(_ head: HTTPRequestHead, _ route: ShareRoute, _ host: String, _ now: Timestamp) -> Session? {
     guard let cookie = RequestCookies.value(sessionCookie, head.headers), let session = seal.open(cookie, as: Session.self, for: .session),
-      session.provider == route.gate.provider, session.host == host, end(session, route) > now
+      session.provider == route.gate.provider, session.host == host, session.service == route.serviceID, end(session, route) > now
     else { return nil }
     return session
   }
@@ -145,8 +147,15 @@ final class FrontendLogin: Sendable {
     return page
   }
 
-  private func atSharePath(_ head: HTTPRequestHead, _ route: ShareRoute, _ host: String, query: Substring, _ now: Timestamp) -> WebPage {
+  static func isSharePath(_ uri: String) -> Bool { uri.utf8.prefix { $0 != UInt8(ascii: "?") }.elementsEqual(sharePath.utf8) }
+
+  /// Answers for the one path of a share's host that is the login's.
+  func atSharePath(_ head: HTTPRequestHead, _ route: ShareRoute, host: String, now: Timestamp) -> WebPage {
     guard head.method == .GET else { return Self.methodPage }
+    // What is left is a visitor of a share that asks for no sign-in any more.
+    guard route.gate.scheme == "oauth" else { return Self.redirect(configuration.origin.url(host, "/")) }
+    let target = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+    let query = target.count == 2 ? target[1] : ""
     switch query {
     case "another": return toLogin(head, route, host, path: "/", prompt: "select_account")
     case "logout":
@@ -156,7 +165,7 @@ final class FrontendLogin: Sendable {
     default: break
     }
     guard let text = Self.fields(query)["ticket"], let ticket = seal.open(text, as: Ticket.self, for: .ticket), ticket.host == host,
-      ticket.provider == route.gate.provider
+      ticket.service == route.serviceID, ticket.provider == route.gate.provider
     else { return Self.badTicketPage }
     let place = configuration.origin.url(host, ticket.path)
     guard LoginSeal.matches(RequestCookies.value(startCookie, head.headers), digest: ticket.start) else { return Self.badTicketPage }
@@ -166,7 +175,7 @@ final class FrontendLogin: Sendable {
     }
     let lifetime = configuration.sessionLifetime
     let session = Session(
-      provider: ticket.provider, email: ticket.email, host: host, issued: now.millisecondsSinceEpoch,
+      provider: ticket.provider, email: ticket.email, host: host, service: route.serviceID, issued: now.millisecondsSinceEpoch,
       expires: now.adding(milliseconds: lifetime.nanoseconds / 1_000_000).millisecondsSinceEpoch)
     guard let sealed = try? seal.seal(session, for: .session) else { return Self.badTicketPage }
     var page = Self.redirect(place)
@@ -208,14 +217,14 @@ final class FrontendLogin: Sendable {
   }
 
   /// A share's host and path as a link names them; only hosts of shares with this provider are places.
-  private func place(_ text: String?, _ provider: String, _ context: any FrontendContext) -> (host: String, path: String)? {
+  private func place(_ text: String?, _ provider: String, _ context: any FrontendContext) -> (host: String, service: String, path: String)? {
     guard let text, text.utf8.count <= 512 + Self.pathLimit else { return nil }
     let slash = text.firstIndex(of: "/") ?? text.endIndex
     var host = text[..<slash].lowercased()
     let port = configuration.origin.port
     if !port.isEmpty, host.hasSuffix(port) { host.removeLast(port.count) }
     guard let route = context.directory.route(host), route.gate.scheme == "oauth", route.gate.provider == provider else { return nil }
-    return (host, Self.safe(String(text[slash...])))
+    return (host, route.serviceID, Self.safe(String(text[slash...])))
   }
 
   private func start(
@@ -232,7 +241,8 @@ final class FrontendLogin: Sendable {
     let lifetime = configuration.intermediateLifetime
     let attempt = LoginProvider.Attempt()
     let state = State(
-      provider: provider.settings.name, host: place.host, path: place.path, start: start, binding: LoginSeal.digest(binding), attempt: attempt,
+      provider: provider.settings.name, host: place.host, service: place.service, path: place.path, start: start, binding: LoginSeal.digest(binding),
+      attempt: attempt,
       expires: context.now.adding(milliseconds: lifetime.nanoseconds / 1_000_000).millisecondsSinceEpoch)
     let prompt = fields["prompt"] == "select_account" ? "select_account" : nil
     let redirect = configuration.origin.url(nil, provider.settings.callbackPath)
@@ -263,23 +273,22 @@ final class FrontendLogin: Sendable {
       return loop.makeSucceededFuture(Self.declinedPage(fields["error"] ?? "", home))
     }
     guard context.admits(info.remoteAddress) else { return loop.makeSucceededFuture(PublicFrontend.tooManyPage) }
-    guard exchanges.add(1, ordering: .relaxed).newValue <= Self.exchangeLimit else {
-      exchanges.subtract(1, ordering: .relaxed)
-      return loop.makeSucceededFuture(Self.busyPage)
-    }
+    guard beginExchange(state.provider) else { return loop.makeSucceededFuture(Self.busyPage) }
     let redirect = configuration.origin.url(nil, provider.settings.callbackPath)
     let origin = configuration.origin
     let moment = Date(timeIntervalSince1970: Double(now.millisecondsSinceEpoch) / 1000)
     return loop.makeFutureWithTask {
-      defer { self.exchanges.subtract(1, ordering: .relaxed) }
+      defer { self.exchanges.withLock { $0[state.provider, default: 1] -= 1 } }
       do {
         let email = try await provider.email(code: code, state.attempt, redirect: redirect, issuer: fields["iss"], now: moment)
         let ticket = Ticket(
-          id: LoginSeal.secret(), provider: state.provider, email: email, host: state.host, path: state.path, start: state.start,
+          id: LoginSeal.secret(), provider: state.provider, email: email, host: state.host, service: state.service, path: state.path,
+          start: state.start,
           expires: context.now.adding(milliseconds: Self.ticketLifetime).millisecondsSinceEpoch)
         return Self.redirect(origin.url(state.host, Self.sharePath + "?ticket=" + (try self.seal.seal(ticket, for: .ticket))))
       } catch {
-        context.failed(info.remoteAddress)
+        // Only a code that is none is an attempt at something.
+        if case LoginError.refused = error { context.failed(info.remoteAddress) }
         context.logger.warning("a visitor could not sign in", metadata: ["provider": "\(state.provider)", "error": "\(error)"])
         return switch error {
         case LoginError.noEmail: Self.noEmailPage(home)
@@ -287,6 +296,14 @@ final class FrontendLogin: Sendable {
         default: Self.providerPage
         }
       }
+    }
+  }
+
+  private func beginExchange(_ provider: String) -> Bool {
+    exchanges.withLock { exchanges in
+      guard exchanges[provider] ?? 0 < Self.exchangeLimit else { return false }
+      exchanges[provider, default: 0] += 1
+      return true
     }
   }
 

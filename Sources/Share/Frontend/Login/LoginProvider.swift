@@ -170,8 +170,10 @@ actor LoginProvider {
 
   /// An address as patterns are held against it and as it stands in a header.
   private func judged(_ text: String, isVerified: Bool) throws(LoginError) -> String {
+    // Before lower case: other letters may become ones of ASCII.
+    let isPlain = (3...254).contains(text.utf8.count) && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
     let email = text.lowercased()
-    guard (3...254).contains(email.utf8.count), email.utf8.allSatisfy({ (0x21...0x7E).contains($0) }), email.split(separator: "@").count == 2,
+    guard isPlain, email.split(separator: "@").count == 2,
       email.utf8.count(where: { $0 == UInt8(ascii: "@") }) == 1
     else { throw .noEmail("'\(text.prefix(64))' is no address that can be judged") }
     guard isVerified || settings.allowsUnverifiedEmail else { throw .noEmail("the provider has not checked that \(email) is the visitor's") }

@@ -116,6 +116,9 @@ struct ShareServeCommand: AsyncParsableCommand {
     for (name, text) in [("--tcp-ports", tcpPorts), ("--udp-ports", udpPorts)] where text != nil && Self.range(text) == nil {
       throw ValidationError("\(name) is a range of ports from 1024 to 65535, such as 7000-7099")
     }
+    guard !noFrontend || (tcpPorts == nil && udpPorts == nil) else {
+      throw ValidationError("--tcp-ports and --udp-ports are of the service's own frontend; leave --no-frontend away")
+    }
     guard !host.isEmpty, !zone.isEmpty else { throw ValidationError("--host and --zone must not be empty") }
     guard controller == nil || passwordFile != nil else { throw ValidationError("--controller needs --password-file") }
     if let mailFrom, !ShareMail.isPlain(mailFrom) { throw ValidationError("--mail-from is an address such as share@example.com") }

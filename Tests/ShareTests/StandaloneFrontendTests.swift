@@ -32,7 +32,10 @@ struct StandaloneFrontendTests {
   @Test("serves names, passwords and sign-ins of a service without a frontend, learns of a share at its first request, forgets one that ended")
   func serves() async throws {
     let provider = try await FakeProvider.start()
-    let bench = try await ShareBench.start(signingIn: provider) { $0.servesFrontend = false }
+    let bench = try await ShareBench.start(signingIn: provider) {
+      $0.servesFrontend = false
+      $0.tcpPorts = 7000...7001
+    }
     let sharer = try await Sharer.enable(bench, "ann@example.com")
     let server = try await FrontendTests.mirror()
     let target = BackendTarget.server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0)
@@ -80,6 +83,8 @@ struct StandaloneFrontendTests {
       let page = try Self.status(url, "--location", "--cookie", jar, "--cookie-jar", jar)
       #expect(page.contains("zrok-auth-email: ann@corp.example"))
     }
+    // Nobody would open the port.
+    await #expect(throws: ShareError.self) { _ = try await sharer.session.create(ShareOptions(.public, backend: .tcpTunnel, target: "x")) }
     #expect(try Self.status("http://nobody.share.localhost:\(bench.desk.configuration.frontend.port)/").hasSuffix("404"))
     running.cancel()
     _ = await running.result

@@ -5,7 +5,6 @@ import NetworkFixture
 import Swiftlet
 import SwiftletShare
 import Testing
-import Tunnel
 
 @testable import Share
 
@@ -27,13 +26,15 @@ struct ZrokInteropTests {
     #expect(try await walk.event("overview").shares?.count == 3)
     _ = try await walk.event("serving")
     try await Self.reaches(try #require(made.endpoints?.first))
-    // A local port of ours in front of Python's listener, with an access of another machine.
+    // What `swiftlet access private` runs, in front of Python's listener, with an access of another machine.
     let environment = try await bench.enable(token)
-    #expect(await bench.call("POST", "/api/v2/access", token, ["envZId": .string(environment.id), "shareToken": .string(shareToken)]).status == 201)
+    let granted = await bench.call("POST", "/api/v2/access", token, ["envZId": .string(environment.id), "shareToken": .string(shareToken)])
+    #expect(granted.status == 201)
+    let backend = try #require(granted.body["backendMode"]?.stringValue.flatMap { ShareOptions.Backend(rawValue: $0) })
     let overlay = try await Overlay(identity: IdentityFile(parsing: Array(environment.cfg.utf8)))
-    let tunnel = ProxyTunnel(overlay: overlay, service: shareToken, host: "127.0.0.1", port: 0, logger: bench.network.logger)
-    let port = try await tunnel.start().port ?? 0
-    let running = Task { try await tunnel.run() }
+    let local = PrivateAccess(overlay: overlay, token: shareToken, backend: backend, host: "127.0.0.1", port: 0, logger: bench.network.logger)
+    let port = try await local.start().port ?? 0
+    let running = Task { try await local.run() }
     try await Self.reaches("http://127.0.0.1:\(port)")
     running.cancel()
     _ = await running.result

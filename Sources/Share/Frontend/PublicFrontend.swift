@@ -16,7 +16,7 @@ import WebRelay
 /// The public entry: takes a request for `<name>.<zone>`, asks who may pass, and relays it over the overlay to whoever hosts the share. It knows the shares from
 /// the directory in memory and decides on the connection's event loop, but for a password it has not seen before.
 final class PublicFrontend: ConnectionAcceptor {
-  /// Lifetime of the cookie that says a visitor has seen the warning page (zrok.md 4.3).
+  /// Name of the cookie that says a visitor has seen the warning page (zrok.md 4.3).
   static let interstitialCookie = "zrok_interstitial"
 
   private let context: any FrontendContext

@@ -82,7 +82,12 @@ public final class StandaloneFrontend: Service, FrontendContext {
         do { try await group.next() } catch is CancellationError {}
       }
     }
-    await frontend.withLockedValue { $0 }?.close()
+    // They hold each other.
+    let ended = frontend.withLockedValue { frontend in
+      defer { frontend = nil }
+      return frontend
+    }
+    await ended?.close()
   }
 
   /// Asks the network what may be dialled, and brings the directory up to date.

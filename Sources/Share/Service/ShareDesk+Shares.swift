@@ -184,7 +184,9 @@ extension ShareDesk {
 
   /// The operator's ports for public shares of a mode.
   private func portPool(_ mode: BackendMode) -> (transport: TunnelTransport, ports: ClosedRange<Int>)? {
-    switch mode.transport {
+    // Frontends that run elsewhere open no ports.
+    guard configuration.servesFrontend else { return nil }
+    return switch mode.transport {
     case .tcp: configuration.tcpPorts.map { (.tcp, $0) }
     case .udp: configuration.udpPorts.map { (.udp, $0) }
     case nil: nil

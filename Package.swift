@@ -30,6 +30,8 @@ let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "s
 let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
 let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+let grpc: Target.Dependency = .product(name: "GRPCCore", package: "grpc-swift-2")
+let grpcNIO: Target.Dependency = .product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let jwt: Target.Dependency = .product(name: "JWTKit", package: "jwt-kit")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -72,6 +74,9 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-asn1.git", from: "1.7.4"),
     // Bodies of control and link messages.
     .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
+    // gRPC, which share services and agents speak to each other on zrok's wire: over a socket, and over channels of the overlay.
+    .package(url: "https://github.com/grpc/grpc-swift-2.git", from: "2.4.3"),
+    .package(url: "https://github.com/grpc/grpc-swift-nio-transport.git", from: "2.9.2"),
     // SQLite with migrations and a concurrency contract.
     .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
     // Enrollment and session tokens.
@@ -127,10 +132,8 @@ let package = Package(
     floor(
       "Share",
       [
-        "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport", "Model", "PKI", nioCore,
-        nioPosix,
-        nioHTTP1,
-        nioConcurrency, nioSSL, crypto, logging, lifecycle, yams,
+        "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport", "Model", "PKI", "WireSchemas",
+        nioCore, nioPosix, nioHTTP1, nioConcurrency, nioSSL, crypto, protobuf, grpc, grpcNIO, logging, lifecycle, yams,
       ]),
     // Floor 7
     .executableTarget(

@@ -125,8 +125,36 @@ public struct ShareEnvironment: Sendable {
 
   /// Forgets the enabling; the settings stay.
   mutating func disable() {
-    for file in [path("environment.json"), identityPath] { try? FileManager.default.removeItem(atPath: file) }
+    for file in [path("environment.json"), identityPath, agentEnrollmentPath] { try? FileManager.default.removeItem(atPath: file) }
     enabled = nil
+  }
+
+  // MARK: The agent of this machine
+
+  private static let enrollmentVersion = "1"
+
+  private var agentEnrollmentPath: String { path("agent-enrollment.json") }
+
+  /// The service over which the share service may give orders to this machine's agent; nil where it may not. Read from its file at each call.
+  /// - Throws: `ShareError.badFile`.
+  public func agentEnrollment() throws -> String? {
+    guard let file = try Self.read(agentEnrollmentPath) else { return nil }
+    guard file["v"]?.stringValue == Self.enrollmentVersion, let token = file["token"]?.stringValue, !token.isEmpty else {
+      throw ShareError.badFile(agentEnrollmentPath, reason: "it names no token, or has another version than \(Self.enrollmentVersion)")
+    }
+    return token
+  }
+
+  /// - Parameter token: nil forgets it.
+  func setAgentEnrollment(_ token: String?) throws {
+    guard let token else {
+      guard FileManager.default.fileExists(atPath: agentEnrollmentPath) else { return }
+      do { try FileManager.default.removeItem(atPath: agentEnrollmentPath) } catch {
+        throw ShareError.badFile(agentEnrollmentPath, reason: "it cannot be removed: \(error.localizedDescription)")
+      }
+      return
+    }
+    try write(["v": .string(Self.enrollmentVersion), "token": .string(token)], "agent-enrollment.json")
   }
 
   private func prepare() throws {

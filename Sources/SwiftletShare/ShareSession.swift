@@ -92,8 +92,8 @@ public struct ShareAccess: Sendable, Equatable {
 /// ```
 public actor ShareSession {
   public nonisolated let environment: ShareEnvironment
-  private nonisolated let client: ShareClient
-  private nonisolated let identity: String
+  nonisolated let client: ShareClient
+  nonisolated let identity: String
   private nonisolated let logger: Logger
   private var overlayTask: Task<Overlay, any Error>?
 

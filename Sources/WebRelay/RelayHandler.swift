@@ -252,6 +252,7 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     exchange.isUpgrade = false
     var answer = head
     HopByHop.strip(&answer.headers)
+    for header in exchange.upstream?.responseHeaders ?? [] { answer.headers.replaceOrAdd(name: header.name, value: header.value) }
     write(answer, exchange, upstreamFramed: head.headers.contains(name: "content-length"))
   }
 

@@ -12,11 +12,17 @@ public struct Upstream: Sendable {
   public let connect: Connector
   /// Shown when it cannot be reached, or breaks before it answered.
   public let failurePage: @Sendable (any Error) -> WebPage
+  /// Set on its answers, whatever it says itself.
+  public let responseHeaders: [ResponseHeader]
   /// Kept as long as the request is under way, or what it was upgraded to.
   public let lease: (any Sendable)?
 
-  public init(key: String, connect: @escaping Connector, lease: (any Sendable)? = nil, failurePage: (@Sendable (any Error) -> WebPage)? = nil) {
+  public init(
+    key: String, connect: @escaping Connector, lease: (any Sendable)? = nil, responseHeaders: [ResponseHeader] = [],
+    failurePage: (@Sendable (any Error) -> WebPage)? = nil
+  ) {
     self.key = key
+    self.responseHeaders = responseHeaders
     self.lease = lease
     self.connect = connect
     self.failurePage =

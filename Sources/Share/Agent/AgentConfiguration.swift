@@ -1,6 +1,7 @@
 import NIOCore
 public import SwiftletShare
 import Transport
+public import WebRelay
 
 /// What an agent keeps up: shares and accesses, from a YAML file.
 ///
@@ -29,11 +30,15 @@ public struct AgentConfiguration: Sendable {
   public struct AccessEntry: Sendable {
     public var token: String
     public var host: String
-    public var port: Int
+    /// The first free one is taken; 0 picks any.
+    public var ports: ClosedRange<Int>
+    public var responseHeaders: [ResponseHeader]
   }
 
   public var shares: [ShareEntry] = []
   public var accesses: [AccessEntry] = []
+
+  public init() {}
 
   /// - Throws: `ConfigurationError` with every line to look at, or what is wrong with a target.
   public static func load(path: String) throws -> AgentConfiguration {
@@ -54,7 +59,11 @@ public struct AgentConfiguration: Sendable {
       guard let address = PeerAddress.split(bind[...], defaultPort: 0) else {
         throw section.error("bind", "'\(bind)' is no address; write host:port")
       }
-      accesses.append(AccessEntry(token: token, host: address.host, port: address.port))
+      let headers = try (section.list("responseHeaders") ?? []).map { text in
+        guard let header = ResponseHeader(text) else { throw section.error("responseHeaders", "'\(text)' is no header of an answer, 'Name: value'") }
+        return header
+      }
+      accesses.append(AccessEntry(token: token, host: address.host, ports: address.port...address.port, responseHeaders: headers))
     }
     var labels: Set<String> = []
     for label in shares.map(\.label) where !labels.insert(label).inserted { throw root.error("shares", "two shares are called \(label)") }

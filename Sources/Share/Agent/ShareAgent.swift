@@ -10,21 +10,39 @@ import Tunnel
 
 /// Keeps shares and accesses up: makes them again after restarts of anything, and says "active" only of what has just been reached through the real data path.
 ///
-/// It leaves no share behind when it stops, and takes no name away: names in its file are reserved for the account and stay so.
+/// It leaves no share behind when it stops, and takes no name away: names in its file are reserved for the account and stay so. Beside its file it keeps what it is
+/// asked for while it runs: at a socket of this machine, and by the share service once the machine was enrolled for that (zrok.md 2.5, 5.6).
 public actor ShareAgent: Service {
   public enum Phase: String, Sendable, Codable { case starting, active, failing }
 
-  /// One entry of the file, as it is now.
+  /// One thing that is kept, as it is now.
   public struct Status: Sendable, Codable, Equatable {
+    /// Of this agent; good for releasing what fails.
+    public var id: String
     public var label: String
     /// `share` or `access`.
     public var kind: String
+    /// Asked for while the agent runs, and not in its file.
+    public var isOrdered = false
+    /// Of the share; what an access leads to.
+    public var token = ""
+    /// Of an access.
+    public var accessToken: String?
+    /// `public` or `private`, and what runs behind it; of shares.
+    public var mode: String?
+    public var backend: String?
+    public var target: String?
+    public var isOpen: Bool?
     /// URLs, the token to access it with, or the local address.
     public var places: [String] = []
+    public var responseHeaders: [String]?
     public var phase = Phase.starting
     /// Seconds since 1970 of the last nonce that came back.
     public var lastProof: Int?
     public var error: String?
+    /// In a row, and when it is tried again, in seconds since 1970.
+    public var failures = 0
+    public var nextRetry: Int?
   }
 
   /// The state of an agent, as its file tells it.
@@ -36,19 +54,38 @@ public actor ShareAgent: Service {
   /// Between two proofs, and before the second chance of one that failed.
   private static let interval = Duration.seconds(20)
   private static let secondChance = Duration.seconds(2)
+  /// So many orders are kept at once.
+  private static let orderLimit = 256
+
+  private enum Work: Sendable {
+    case share(@Sendable () throws -> AgentConfiguration.ShareEntry)
+    case access(@Sendable () throws -> AgentConfiguration.AccessEntry)
+  }
+
+  private struct Item {
+    var status: Status
+    /// nil for what stands in the file.
+    let order: AgentOrder?
+    var keeper: Task<Void, Never>?
+    /// Whoever waits for the first proof.
+    var waiting: CheckedContinuation<Void, any Error>?
+  }
 
   private let session: ShareSession
   private let configuration: AgentConfiguration
   private let logger: Logger
   private let statusPath: String
-  private var states: [String: Status] = [:]
-  private var order: [String] = []
+  private let registry: AgentRegistry
+  private var items: [String: Item] = [:]
+  private var sequence: [String] = []
+  private var isEnding = false
 
   public init(session: ShareSession, configuration: AgentConfiguration, logger: Logger) {
     self.session = session
     self.configuration = configuration
     self.logger = logger
     statusPath = Self.statusPath(session.environment)
+    registry = AgentRegistry(session.environment)
   }
 
   public static func statusPath(_ environment: ShareEnvironment) -> String { environment.directory + "/agent-status.json" }
@@ -61,73 +98,208 @@ public actor ShareAgent: Service {
     return report
   }
 
-  public var status: [Status] { order.compactMap { states[$0] } }
+  public var status: [Status] { sequence.compactMap { items[$0]?.status } }
 
   /// Runs until cancelled or until the service group shuts down.
+  /// - Throws: `ShareError.badFile` when what it was asked before cannot be read, `AgentRefusal` when another agent runs for this environment.
   public func run() async throws {
-    for entry in configuration.shares { begin(Status(label: entry.label, kind: "share")) }
-    for entry in configuration.accesses { begin(Status(label: entry.token, kind: "access")) }
-    await cancelWhenGracefulShutdown {
-      await withDiscardingTaskGroup { group in
-        for entry in self.configuration.shares { group.addTask { await self.keepShare(entry) } }
-        for entry in self.configuration.accesses { group.addTask { await self.keepAccess(entry) } }
+    let door = try await AgentDoor(agent: self, session: session, logger: logger)
+    let orders = try registry.load()
+    for entry in configuration.shares { begin(.share { entry }, Self.status(entry)) }
+    for entry in configuration.accesses { begin(.access { entry }, Status(id: Self.newID(), label: entry.token, kind: "access", token: entry.token)) }
+    for order in orders {
+      guard let status = try? admit(order) else {
+        logger.warning("the file keeps what was ordered before; the order is left out", metadata: ["order": "\(Self.label(order))"])
+        continue
       }
+      begin(Self.work(order), status, order)
     }
+    report()
+    await cancelWhenGracefulShutdown { await door.run() }
+    isEnding = true
+    for id in sequence { items[id]?.keeper?.cancel() }
+    for id in sequence { await items[id]?.keeper?.value }
     try? FileManager.default.removeItem(atPath: statusPath)
     await session.close()
   }
 
-  private func begin(_ status: Status) {
-    let key = status.kind + " " + status.label
-    order.append(key)
-    states[key] = status
+  // MARK: Orders
+
+  /// Keeps one more thing. Returns when it was reached through the real data path; it is written down then, if it is to last.
+  /// - Throws: why it is not kept; nothing of it is left.
+  func keep(_ order: AgentOrder) async throws -> Status {
+    guard !isEnding else { throw AgentRefusal("the agent is stopping") }
+    guard items.values.count(where: { $0.order != nil }) < Self.orderLimit else {
+      throw AgentRefusal("the agent keeps \(Self.orderLimit) orders and takes no more; release one first")
+    }
+    let status = try admit(order)
+    logger.notice("order", metadata: ["kind": "\(status.kind)", "entry": "\(status.label)"])
+    begin(Self.work(order), status, order)
+    do {
+      try await withCheckedThrowingContinuation { items[status.id]?.waiting = $0 }
+      // Whoever ordered it and went away would not know of it.
+      try Task.checkCancellation()
+      if order.isLasting { try save() }
+    } catch {
+      await drop(status.id)
+      throw error
+    }
+    guard let item = items[status.id] else { throw AgentRefusal("it was released in the meantime") }
+    return item.status
   }
 
-  private func change(_ kind: String, _ label: String, _ body: (inout Status) -> Void) {
-    let key = kind + " " + label
-    guard var status = states[key] else { return }
-    let before = status.phase
-    body(&status)
-    states[key] = status
-    if status.phase != before {
-      logger.notice("\(kind) is \(status.phase.rawValue)", metadata: ["entry": "\(label)", "reason": "\(status.error ?? "")"])
+  /// Ends what was ordered. Names stay reserved for the account.
+  /// - Parameters:
+  ///   - kind: `share` or `access`.
+  ///   - token: of the share or the access, or the id of one that fails.
+  func release(_ kind: String, _ token: String) async throws {
+    let found = items.values.first { item in
+      item.status.kind == kind && !token.isEmpty && (item.status.id == token || (kind == "share" ? item.status.token : item.status.accessToken) == token)
     }
-    let report = Report(pid: getpid(), entries: self.status)
-    guard let data = try? JSONEncoder().encode(report) else { return }
+    guard let found else { throw AgentRefusal("the agent has no \(kind) with the token or failure id '\(token.prefix(64))'") }
+    guard found.order != nil else { throw AgentRefusal("the \(kind) \(found.status.label) stands in the agent's file; take it out there") }
+    logger.notice("released", metadata: ["kind": "\(kind)", "entry": "\(found.status.label)"])
+    await drop(found.status.id)
+    try save()
+  }
+
+  /// Asks the server behind a proxy share.
+  /// - Returns: nil when it answers as expected, otherwise what is wrong.
+  func check(_ token: String, method: String, path: String, expecting status: Int, timeout: TimeAmount) async -> String? {
+    guard let item = items.values.first(where: { $0.status.kind == "share" && !token.isEmpty && $0.status.token == token }) else {
+      return "share '\(token.prefix(64))' not found in agent"
+    }
+    guard item.status.backend == ShareOptions.Backend.proxy.rawValue, let target = item.status.target else {
+      return "cannot perform http healthcheck on '\(item.status.backend ?? "")' share '\(token)'"
+    }
+    return await HealthCheck(target: target, method: method, path: path, expected: status, timeout: timeout).run()
+  }
+
+  private func save() throws { try registry.save(sequence.compactMap { items[$0]?.order }) }
+
+  /// - Returns: the state to begin with.
+  private func admit(_ order: AgentOrder) throws -> Status {
+    let status = Self.status(order)
+    if case .share = order, order.isLasting, items.values.contains(where: { $0.status.kind == "share" && $0.status.label == status.label }) {
+      throw AgentRefusal("the agent keeps a share \(status.label) already")
+    }
+    return status
+  }
+
+  private static func work(_ order: AgentOrder) -> Work {
+    switch order {
+    case .share(let share): .share { try share.entry() }
+    case .access(let access): .access { try access.entry() }
+    }
+  }
+
+  private static func newID() -> String { "err_" + ShareTokens.secret().prefix(8) }
+
+  private static func label(_ order: AgentOrder) -> String {
+    switch order {
+    case .share(let share): share.names.first { !$0.name.isEmpty }?.name ?? (share.token.isEmpty ? share.target : share.token)
+    case .access(let access): access.token
+    }
+  }
+
+  private static func status(_ order: AgentOrder) -> Status {
+    var status = Status(id: newID(), label: label(order), kind: "share", isOrdered: true)
+    switch order {
+    case .share(let share):
+      status.mode = share.mode.rawValue
+      status.backend = share.backendMode
+      status.target = share.target
+      status.isOpen = !share.closed
+    case .access(let access):
+      status.kind = "access"
+      status.token = access.token
+      status.responseHeaders = access.responseHeaders
+    }
+    return status
+  }
+
+  private static func status(_ entry: AgentConfiguration.ShareEntry) -> Status {
+    var status = Status(id: newID(), label: entry.label, kind: "share")
+    status.mode = entry.options.mode.rawValue
+    status.backend = entry.options.backend.rawValue
+    status.target = entry.options.target
+    status.isOpen = entry.options.isOpen
+    return status
+  }
+
+  // MARK: State
+
+  private func begin(_ work: Work, _ status: Status, _ order: AgentOrder? = nil) {
+    let id = status.id
+    sequence.append(id)
+    items[id] = Item(status: status, order: order)
+    items[id]?.keeper = Task { await self.keep(id, work) }
+  }
+
+  private func drop(_ id: String) async {
+    guard let item = items.removeValue(forKey: id) else { return }
+    sequence.removeAll { $0 == id }
+    item.waiting?.resume(throwing: AgentRefusal("it was released in the meantime"))
+    item.keeper?.cancel()
+    await item.keeper?.value
+    report()
+  }
+
+  private func settle(_ id: String, _ result: Result<Void, any Error>) {
+    items[id]?.waiting?.resume(with: result)
+    items[id]?.waiting = nil
+  }
+
+  private func change(_ id: String, _ body: (inout Status) -> Void) {
+    guard let before = items[id]?.status else { return }
+    var status = before
+    body(&status)
+    items[id]?.status = status
+    if status.phase != before.phase {
+      logger.notice("\(status.kind) is \(status.phase.rawValue)", metadata: ["entry": "\(status.label)", "reason": "\(status.error ?? "")"])
+    }
+    report()
+  }
+
+  private func report() {
+    guard !isEnding, let data = try? JSONEncoder().encode(Report(pid: getpid(), entries: status)) else { return }
     // Others of this machine have no business with it.
     let temporary = statusPath + ".tmp"
     guard FileManager.default.createFile(atPath: temporary, contents: data, attributes: [.posixPermissions: 0o600]) else { return }
     rename(temporary, statusPath)
   }
 
-  /// Serves an entry again and again, until cancelled.
-  /// - Parameter serve: returns when cancelled, throws when the entry cannot be reached; calls its argument at each proof.
-  private func keep(_ kind: String, _ label: String, _ serve: (() -> Void) async throws -> Void) async {
+  // MARK: Keeping
+
+  /// Serves an entry again and again, until cancelled; what was ordered and never reached ends with its first failure.
+  private func keep(_ id: String, _ work: Work) async {
     var backoff = Backoff(minimum: .milliseconds(500), maximum: .seconds(30))
     var random = SystemRandomNumberGenerator()
     while !Task.isCancelled {
       do {
-        try await serve { backoff.reset() }
+        switch work {
+        case .share(let resolve): try await serve(id, try resolve()) { backoff.reset() }
+        case .access(let resolve): try await serve(id, try resolve()) { backoff.reset() }
+        }
       } catch {
-        if Task.isCancelled { return }
-        change(kind, label) {
+        if Task.isCancelled { break }
+        if items[id]?.waiting != nil { return settle(id, .failure(error)) }
+        let pause = backoff.next(using: &random)
+        change(id) {
           $0.phase = .failing
           $0.error = "\(error)"
+          $0.failures += 1
+          $0.nextRetry = Int(Date().timeIntervalSince1970) + Int(pause.nanoseconds / 1_000_000_000)
         }
+        try? await Task.sleep(pause)
       }
-      try? await Task.sleep(backoff.next(using: &random))
     }
-  }
-
-  // MARK: Shares
-
-  private func keepShare(_ entry: AgentConfiguration.ShareEntry) async {
-    await keep("share", entry.label) { try await self.serve(entry, proven: $0) }
+    settle(id, .failure(AgentRefusal("the agent is stopping")))
   }
 
   /// Makes the share and serves it until it cannot be reached any more.
-  private func serve(_ entry: AgentConfiguration.ShareEntry, proven: () -> Void) async throws {
-    for name in entry.options.names {
+  private func serve(_ id: String, _ entry: AgentConfiguration.ShareEntry, proven: () -> Void) async throws {
+    for name in entry.options.names where !name.name.isEmpty {
       // It may be ours already; whether it is, the share will tell.
       try? await session.createName(name)
     }
@@ -136,11 +308,16 @@ public actor ShareAgent: Service {
       let overlay = try await session.overlay()
       let backend = try await ShareBackend.start(
         share, mode: entry.options.backend, target: entry.target, overlay: overlay, options: entry.backend, logger: logger)
-      change("share", entry.label) { $0.places = entry.options.mode == .public ? share.urls : ["swiftlet access private \(share.token)"] }
+      change(id) {
+        $0.token = share.token
+        $0.backend = entry.options.backend.rawValue
+        $0.target = entry.options.target
+        $0.places = entry.options.mode == .public ? share.urls : ["swiftlet access private \(share.token)"]
+      }
       // To dial one's own share one needs an access like anybody else; it goes with the share.
       _ = try await session.access(share.token, description: "agent")
       do {
-        try await prove(share.token, "share", entry.label, overlay, proven)
+        try await prove(share.token, id, overlay, proven)
       } catch {
         await backend.stop()
         throw error
@@ -154,52 +331,20 @@ public actor ShareAgent: Service {
     try await Task { try await self.session.delete(share) }.value
   }
 
-  /// Sends nonces until two in a row do not come back. Returns when cancelled.
-  private func prove(_ token: String, _ kind: String, _ label: String, _ overlay: Overlay, _ proven: () -> Void) async throws {
-    var hasFailed = false
-    while !Task.isCancelled {
-      do {
-        try await PathProof.run(token, overlay: overlay)
-        hasFailed = false
-        proven()
-        change(kind, label) {
-          $0.phase = .active
-          $0.lastProof = Int(Date().timeIntervalSince1970)
-          $0.error = nil
-        }
-        try? await Task.sleep(for: Self.interval)
-      } catch {
-        if Task.isCancelled { return }
-        if hasFailed { throw error }
-        hasFailed = true
-        change(kind, label) {
-          $0.phase = .failing
-          $0.error = "\(error)"
-        }
-        try? await Task.sleep(for: Self.secondChance)
-      }
-    }
-  }
-
-  // MARK: Accesses
-
-  private func keepAccess(_ entry: AgentConfiguration.AccessEntry) async {
-    await keep("access", entry.token) { try await self.serve(entry, proven: $0) }
-  }
-
-  private func serve(_ entry: AgentConfiguration.AccessEntry, proven: () -> Void) async throws {
+  private func serve(_ id: String, _ entry: AgentConfiguration.AccessEntry, proven: () -> Void) async throws {
     let access = try await session.access(entry.token, description: "agent")
     let result: Result<Void, any Error>
     do {
       let overlay = try await session.overlay()
-      let local = PrivateAccess(
-        overlay: overlay, token: entry.token, backend: access.backend, host: entry.host, port: entry.port, logger: logger)
-      let address = try await local.start()
+      let (local, address) = try await bind(entry, access, overlay)
       try await session.update(access, bindAddress: address.text)
-      change("access", entry.token) { $0.places = [address.text] }
+      change(id) {
+        $0.accessToken = access.token
+        $0.places = [address.text]
+      }
       let running = Task { try await local.run() }
       do {
-        try await prove(entry.token, "access", entry.token, overlay, proven)
+        try await prove(entry.token, id, overlay, proven)
         result = .success(())
       } catch {
         result = .failure(error)
@@ -211,5 +356,47 @@ public actor ShareAgent: Service {
     }
     _ = await Task { try await self.session.delete(access) }.result
     try result.get()
+  }
+
+  private func bind(
+    _ entry: AgentConfiguration.AccessEntry, _ access: ShareAccess, _ overlay: Overlay
+  ) async throws -> (PrivateAccess, SocketAddress) {
+    for port in entry.ports {
+      let local = PrivateAccess(
+        overlay: overlay, token: entry.token, backend: access.backend, host: entry.host, port: port, responseHeaders: entry.responseHeaders,
+        logger: logger)
+      do { return (local, try await local.start()) } catch where port < entry.ports.upperBound && !Task.isCancelled {}
+    }
+    throw AgentRefusal("no port of \(entry.ports.lowerBound) to \(entry.ports.upperBound) is free at \(entry.host)")
+  }
+
+  /// Sends nonces until two in a row do not come back. Returns when cancelled.
+  private func prove(_ token: String, _ id: String, _ overlay: Overlay, _ proven: () -> Void) async throws {
+    var hasFailed = false
+    while !Task.isCancelled {
+      do {
+        try await PathProof.run(token, overlay: overlay)
+        hasFailed = false
+        proven()
+        change(id) {
+          $0.phase = .active
+          $0.lastProof = Int(Date().timeIntervalSince1970)
+          $0.error = nil
+          $0.failures = 0
+          $0.nextRetry = nil
+        }
+        settle(id, .success(()))
+        try? await Task.sleep(for: Self.interval)
+      } catch {
+        if Task.isCancelled { return }
+        if hasFailed { throw error }
+        hasFailed = true
+        change(id) {
+          $0.phase = .failing
+          $0.error = "\(error)"
+        }
+        try? await Task.sleep(for: Self.secondChance)
+      }
+    }
   }
 }

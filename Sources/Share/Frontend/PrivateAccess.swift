@@ -29,9 +29,11 @@ public final class PrivateAccess: Service {
   ///   - token: of the share, which the identity of `overlay` has an access to.
   ///   - backend: what runs behind the share; nil is not known here and carried as bytes.
   ///   - port: 0 picks a free one; `start` tells which.
+  ///   - responseHeaders: set on answers of shares that speak HTTP.
   ///   - observer: told of each request, of shares that speak HTTP.
   public init(
-    overlay: Overlay, token: String, backend: ShareOptions.Backend?, host: String, port: Int, observer: RequestObserver? = nil, logger: Logger
+    overlay: Overlay, token: String, backend: ShareOptions.Backend?, host: String, port: Int, responseHeaders: [ResponseHeader] = [],
+    observer: RequestObserver? = nil, logger: Logger
   ) {
     self.overlay = overlay
     self.token = token
@@ -41,6 +43,7 @@ public final class PrivateAccess: Service {
     case .proxy, .web, .drive, .caddy:
       let upstream = Upstream(
         key: token, connect: { loop, initializer in overlay.channel(to: token, on: loop, initializer: initializer) },
+        responseHeaders: responseHeaders,
         failurePage: { error in
           logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(error)"])
           return PublicFrontend.failurePage(error)

@@ -46,7 +46,7 @@ struct ShareAPI: Sendable {
   }
 
   var endpoints: [Endpoint] {
-    environmentCalls + metadataCalls + accountCalls + adminCalls + (generation == .v2 ? secondGenerationCalls : firstGenerationCalls)
+    environmentCalls + agentCalls + metadataCalls + accountCalls + adminCalls + (generation == .v2 ? secondGenerationCalls : firstGenerationCalls)
   }
 
   func read(_ body: @escaping @Sendable (ShareViews) throws -> JSONValue) async throws -> APIResponse {
@@ -371,14 +371,15 @@ struct ShareAPI: Sendable {
           let rows = try views.environments(caller.identityID).compactMap { row -> JSONValue? in
             let shares = try views.shares(row.id).count
             let accesses = try views.accesses(row.id).count
+            let isRemote = try views.isEnrolled(row.id)
             guard filter.contains("description", row.description), filter.contains("host", row.host), filter.equals("address", row.address),
-              filter.flag("remoteAgent", false), filter.flag("hasShares", shares > 0), filter.flag("hasAccesses", accesses > 0),
+              filter.flag("remoteAgent", isRemote), filter.flag("hasShares", shares > 0), filter.flag("hasAccesses", accesses > 0),
               filter.count("shareCount", shares), filter.count("accessCount", accesses), filter.times(row),
               try filter.activity("environmentId", row.id, views)
             else { return nil }
             return [
               "envZId": .string(row.id), "description": .string(row.description), "host": .string(row.host), "address": .string(row.address),
-              "remoteAgent": false, "shareCount": JSONValue(shares), "accessCount": JSONValue(accesses),
+              "remoteAgent": .bool(isRemote), "shareCount": JSONValue(shares), "accessCount": JSONValue(accesses),
               "limited": .bool(views.isLimited(account: row.accountId)),
               "createdAt": .int(row.createdAt.millisecondsSinceEpoch), "updatedAt": .int(row.updatedAt.millisecondsSinceEpoch),
             ]

@@ -40,6 +40,8 @@ public struct ShareConfiguration: Sendable {
   public var pageURL = ""
   /// Where visitors of shares can sign in; nil offers no such shares.
   public var login: LoginConfiguration?
+  /// Agents whose owners enrolled them take orders of the API.
+  public var remotesAgents = false
   /// A warning page before a visitor's first look at someone's share.
   public var interstitial = false
 

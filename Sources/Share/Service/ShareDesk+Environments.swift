@@ -44,6 +44,7 @@ extension ShareDesk {
       let environment = try change.store.environment(id, of: accountID)
       for share in try change.store.all(ShareRow.self, field: "environmentId", equals: id) { try Self.remove(share, change) }
       for access in try change.store.all(ShareAccessRow.self, field: "environmentId", equals: id) { try Self.remove(access, change) }
+      if let enrollment = try change.store.get(ShareAgentEnrollment.self, id) { try Self.remove(enrollment, change) }
       try change.store.delete(ShareEnvironmentRow.self, id)
       try change.deleteEdgeRouterPolicy(environment.edgeRouterPolicyId)
       try change.deleteIdentity(id)

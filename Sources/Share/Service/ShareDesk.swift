@@ -22,6 +22,7 @@ final class ShareDesk: Sendable {
   let traffic = TrafficMeter()
   let ports: PortPool
   let passwords: PasswordHasher
+  let agents: AgentCaller
   /// nil where no mail is configured.
   let mailer: ShareMailer?
   let logger: Logger
@@ -38,6 +39,7 @@ final class ShareDesk: Sendable {
     publicPort = NIOLockedValueBox(configuration.frontend.port)
     ports = PortPool(host: configuration.frontend.host, logger: logger)
     passwords = try PasswordHasher()
+    agents = AgentCaller(logger: logger)
     mailer = configuration.mail.map { ShareMailer($0, logger: logger) }
   }
 
@@ -88,6 +90,7 @@ final class ShareDesk: Sendable {
       // The zone may be another one now.
       _ = try Self.publishHosts(change)
     }
+    if configuration.remotesAgents { try await openAgents() }
     for share in try await network.read({ try $0.all(ShareRow.self) }) { try await refresh(share.token) }
     // The operator may have changed the limits.
     try await enforceLimits()

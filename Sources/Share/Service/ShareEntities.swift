@@ -66,6 +66,45 @@ struct ShareEnvironmentRow: Entity {
   func validate() throws(ModelError) { try validateBase() }
 }
 
+/// That the service may give orders to the agent of an environment, over a service of the network that the agent hosts (zrok.md 2.5, 3). Its id is the environment's.
+struct ShareAgentEnrollment: Entity {
+  static let kind = EntityKind(rawValue: "share-agent-enrollments")
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  /// Names the service.
+  var token: String
+  /// Entities of the network that go with it.
+  var serviceId: String
+  var bindPolicyId: String
+  var dialPolicyId: String
+  var routerPolicyId: String
+
+  var uniqueName: String? { token }
+
+  func validate() throws(ModelError) { try validateBase() }
+}
+
+/// The identity that the service dials agents with; there is one, of a fixed id.
+struct ShareAgentController: Entity {
+  static let kind = EntityKind(rawValue: "share-agent-controllers")
+  static let onlyID = "agent-controller"
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  var zId: String
+
+  func validate() throws(ModelError) { try validateBase() }
+}
+
 enum ShareMode: String, Sendable, Codable { case `public`, `private` }
 
 enum PermissionMode: String, Sendable, Codable { case open, closed }

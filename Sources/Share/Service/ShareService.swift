@@ -103,6 +103,7 @@ public final class ShareService: Service {
     }
     await desk.ports.close()
     await frontend.close()
+    await desk.agents.close()
     // In a task of its own: this one may be cancelled, and a cancelled task cannot write.
     _ = try? await Task { try await self.desk.storeTraffic() }.value
   }

@@ -19,9 +19,12 @@ struct ShareViews {
       Self.times(row).merging(
         [
           "description": .string(row.description), "host": .string(row.host), "address": .string(row.address), "zId": .string(row.id),
-          "remoteAgent": false, "activity": try activity(shares(row.id).map(\.token)), "limited": .bool(isLimited(account: row.accountId)),
+          "remoteAgent": .bool(try isEnrolled(row.id)), "activity": try activity(shares(row.id).map(\.token)), "limited": .bool(isLimited(account: row.accountId)),
         ]) { $1 })
   }
+
+  /// Whether the environment's agent takes orders of the service.
+  func isEnrolled(_ environment: String) throws -> Bool { try reader.get(ShareAgentEnrollment.self, environment) != nil }
 
   func share(_ row: ShareRow, withActivity: Bool = true) throws -> JSONValue {
     var object = Self.times(row)

@@ -1,0 +1,146 @@
+import Foundation
+import GRPCCore
+import GRPCNIOTransportHTTP2Posix
+import Logging
+import NIOCore
+import NIOPosix
+import Swiftlet
+import SwiftletShare
+import Synchronization
+import WebRelay
+
+/// Where a running agent takes orders: zrok's gRPC at `agent.socket` in the environment's directory, for programs of this user, and for the share service over the
+/// overlay while the machine is enrolled for it (zrok.md 5.6).
+struct AgentDoor {
+  /// How often the enrollment is looked for.
+  private static let interval = Duration.seconds(2)
+  /// Bytes a socket's path may have.
+  private static let pathLimit = 107
+  /// Connections from afar at once; the service makes one for each call.
+  private static let connectionLimit = 32
+
+  private let agent: ShareAgent
+  private let session: ShareSession
+  private let path: String
+  private let logger: Logger
+
+  /// - Throws: `AgentRefusal` when another agent runs for this environment.
+  init(agent: ShareAgent, session: ShareSession, logger: Logger) async throws {
+    self.agent = agent
+    self.session = session
+    self.logger = logger
+    let usual = session.environment.directory + "/agent.socket"
+    if usual.utf8.count <= Self.pathLimit {
+      path = usual
+      guard FileManager.default.fileExists(atPath: path) else { return }
+      if let channel = try? await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(unixDomainSocketPath: path).get() {
+        channel.close(promise: nil)
+        throw AgentRefusal("another agent runs for this environment: it answers at \(path)")
+      }
+      // What an agent left behind that was killed.
+      unlink(path)
+    } else {
+      let directory = NSTemporaryDirectory() + "agent-" + String(UInt32.random(in: .min ... .max), radix: 36)
+      try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+      path = directory + "/agent.socket"
+      logger.warning("the path of the agent's socket would be too long; programs of this machine find it elsewhere", metadata: ["path": "\(path)"])
+    }
+  }
+
+  /// Serves until cancelled.
+  func run() async {
+    await withDiscardingTaskGroup { group in
+      group.addTask { await serveSocket() }
+      group.addTask { await serveOverlay() }
+    }
+    unlink(path)
+  }
+
+  private func serveSocket() async {
+    let transport = HTTP2ServerTransport.Posix(
+      address: .unixDomainSocket(path: path), transportSecurity: .plaintext,
+      config: .defaults { config in
+        config.rpc.maxRequestPayloadSize = AgentMethods.messageLimit
+        config.http2.maxConcurrentStreams = 16
+        config.connection.maxIdleTime = .seconds(300)
+      })
+    await withDiscardingTaskGroup { group in
+      group.addTask {
+        // The directory lets nobody else in already.
+        if (try? await transport.listeningAddress) != nil { chmod(path, 0o600) }
+      }
+      do {
+        try await GRPCServer(transport: transport, services: [AgentCommands(agent: agent)]).serve()
+      } catch {
+        if !Task.isCancelled { logger.error("the agent takes no orders", metadata: ["socket": "\(path)", "reason": "\(error)"]) }
+      }
+    }
+  }
+
+  /// Offers the service of the enrollment for as long as there is one.
+  private func serveOverlay() async {
+    var serving: (token: String, server: OverlayServer)?
+    var complaint = ""
+    let open = Atomic<Int>(0)
+    while !Task.isCancelled {
+      do {
+        let wanted = try session.environment.agentEnrollment()
+        if serving?.token != wanted {
+          await serving?.server.close()
+          serving = nil
+          if let wanted {
+            let server = try await session.overlay().serve(wanted) { [path] channel, _ in
+              channel.eventLoop.makeCompletedFuture {
+                guard open.load(ordering: .relaxed) < Self.connectionLimit else { throw AgentRefusal("too many connections") }
+                open.add(1, ordering: .relaxed)
+                channel.closeFuture.whenComplete { _ in open.subtract(1, ordering: .relaxed) }
+                try channel.syncOptions?.setOption(.autoRead, value: false)
+                try channel.pipeline.syncOperations.addHandler(SocketBridge(path))
+              }
+            }
+            serving = (wanted, server)
+            logger.notice("the share service may give orders to this agent", metadata: ["endpoint": "\(session.environment.enabled?.endpoint ?? "")"])
+          }
+        }
+        complaint = ""
+      } catch {
+        if !Task.isCancelled, "\(error)" != complaint {
+          complaint = "\(error)"
+          logger.warning("the share service cannot reach this agent", metadata: ["reason": "\(error)"])
+        }
+      }
+      try? await Task.sleep(for: Self.interval)
+    }
+    await serving?.server.close()
+  }
+}
+
+/// Carries a connection from the overlay to a socket of this machine.
+private final class SocketBridge: ChannelInboundHandler, RemovableChannelHandler, Sendable {
+  typealias InboundIn = ByteBuffer
+
+  private let path: String
+
+  init(_ path: String) { self.path = path }
+
+  func channelActive(context: ChannelHandlerContext) {
+    let channel = context.channel
+    context.fireChannelActive()
+    ClientBootstrap(group: context.eventLoop)
+      .connectTimeout(.seconds(5))
+      .channelOption(.autoRead, value: false)
+      .connect(unixDomainSocketPath: path)
+      .assumeIsolated()
+      .whenComplete { result in
+        guard case .success(let server) = result else { return channel.close(promise: nil) }
+        do {
+          guard channel.isActive else { throw ChannelError.ioOnClosedChannel }
+          try Glue.join(channel, server)
+          for end in [channel, server] { try end.syncOptions?.setOption(.autoRead, value: true) }
+        } catch {
+          server.close(promise: nil)
+          channel.close(promise: nil)
+        }
+      }
+  }
+}

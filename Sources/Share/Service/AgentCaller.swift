@@ -87,7 +87,8 @@ final class AgentCaller: Sendable {
     let opened = NIOLockedValueBox<(any Channel)?>(nil)
     let transport: HTTP2ClientTransport.WrappedChannel
     do {
-      transport = try await .wrapping { configure in
+      // Servers other than ours answer nobody who does not say whom he means.
+      transport = try await .wrapping(config: .defaults { $0.http2.authority = token }) { configure in
         let made = NIOLockedValueBox<HTTP2ClientTransport.WrappedChannel.ConfiguredChannel?>(nil)
         let channel = try await overlay.channel(to: token, on: overlay.group.next()) { channel in
           configure(channel).map { configured in made.withLockedValue { $0 = configured } }

@@ -132,7 +132,8 @@ let package = Package(
     floor(
       "Share",
       [
-        "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport", "Model", "PKI", "WireSchemas",
+        "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport", "Model", "PKI",
+        "WireSchemas",
         nioCore, nioPosix, nioHTTP1, nioConcurrency, nioSSL, crypto, protobuf, grpc, grpcNIO, logging, lifecycle, yams,
       ]),
     // Floor 7

@@ -1,4 +1,4 @@
-// A libFuzzer entry for the parsers of texts that strangers send: JSON, filters, the XML of WebDAV, and e-mail patterns. `./run fuzz` compiles it together with their sources,
+// A libFuzzer entry for the parsers of texts that strangers send: JSON, filters, the XML of WebDAV, e-mail patterns, and headers of answers. `./run fuzz` compiles it together with their sources,
 // not as a target of the package. A trap, a sanitizer report or a broken promise fails.
 
 /// Reads one input in every way a peer could make us read it, and checks what the parsers promise.
@@ -17,6 +17,11 @@ public func fuzzText(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   if let pattern = EmailPattern(String(text[..<half])) {
     _ = pattern.matches(String(text[half...].prefix(254)))
     precondition(pattern == EmailPattern(String(text[..<half]).uppercased()), "a pattern knows upper and lower case")
+  }
+  if let header = ResponseHeader(text) {
+    let all = header.name.utf8 + [0x3A] + header.value.utf8
+    precondition(!all.contains(0x0A) && !all.contains(0x0D) && !all.contains(0), "a header ends its line")
+    precondition(ResponseHeader(String(decoding: Array(all), as: UTF8.self)) == header, "a header changes when it is written and read")
   }
   return 0
 }

@@ -6,6 +6,7 @@ import Share
 import Swiftlet
 import SwiftletShare
 import Transport
+import WebRelay
 
 struct AccessCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -35,16 +36,26 @@ struct AccessPrivateCommand: AsyncParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("Local address to listen on; port 0 picks a free one.", valueName: "host:port"))
   var bind = "127.0.0.1:9191"
 
+  @Option(help: ArgumentHelp("Set this header on every answer, where the share speaks HTTP.", valueName: "name: value"))
+  var responseHeader: [String] = []
+
   @OptionGroup var screen: DisplayOptions
   @OptionGroup var home: ShareHomeOptions
   @OptionGroup var log: LogOptions
 
   func run() async throws {
     let logger = log.logger("access", quiet: .warning)
+    let headers = try responseHeader.map { text in
+      guard let header = ResponseHeader(text) else {
+        throw CommandFailure("'\(text)' is no header that an access can set", next: "write name: value, such as 'cache-control: no-store'")
+      }
+      return header
+    }
     guard let address = PeerAddress.split(bind[...], defaultPort: 0) else { throw CommandFailure("'\(bind)' is no address", next: "write host:port") }
     let session = try home.session(logger)
     let run = AccessRun(
-      session: session, token: token, host: address.host, port: address.port, display: try screen.display(home), logger: logger)
+      session: session, token: token, host: address.host, port: address.port, responseHeaders: headers, display: try screen.display(home),
+      logger: logger)
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot access the share \(token)", error) }
   }
 }
@@ -55,6 +66,7 @@ private struct AccessRun: Service {
   let token: String
   let host: String
   let port: Int
+  let responseHeaders: [ResponseHeader]
   let display: RunDisplay
   let logger: Logger
 
@@ -63,8 +75,8 @@ private struct AccessRun: Service {
     let result: Result<Void, any Error>
     do {
       let local = PrivateAccess(
-        overlay: try await session.overlay(), token: token, backend: access.backend, host: host, port: port, observer: display.observer,
-        logger: logger)
+        overlay: try await session.overlay(), token: token, backend: access.backend, host: host, port: port, responseHeaders: responseHeaders,
+        observer: display.observer, logger: logger)
       let address = try await local.start()
       try await session.update(access, bindAddress: address.text)
       let isHTTP = access.backend?.isHTTP ?? false

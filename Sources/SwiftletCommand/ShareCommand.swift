@@ -23,7 +23,8 @@ struct ShareCommand: AsyncParsableCommand {
     subcommands: [
       SharePublicCommand.self, SharePrivateCommand.self, ShareReservedCommand.self, ShareEnableCommand.self, ShareDisableCommand.self,
       ShareStatusCommand.self,
-      ShareOverviewCommand.self, ShareAgentCommand.self, ShareReserveCommand.self, ShareReleaseCommand.self, ShareNamesCommand.self,
+      ShareOverviewCommand.self, ShareAgentCommand.self, ShareRemoteCommand.self, ShareReserveCommand.self, ShareReleaseCommand.self,
+      ShareNamesCommand.self,
       ShareDeleteCommand.self, ShareConfigCommand.self, ShareInviteCommand.self, ShareRegisterCommand.self, ShareResetPasswordCommand.self,
       ShareServeCommand.self, ShareAdminCommand.self,
     ])

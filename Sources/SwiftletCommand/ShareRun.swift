@@ -161,13 +161,10 @@ struct SharePublicCommand: AsyncParsableCommand {
     let recognised: BackendTarget
     do { recognised = try BackendTarget.recognise(target, for: options.backendMode) } catch { throw CommandFailure("cannot share \(target)", error) }
     var share = ShareOptions(.public, backend: options.backendMode ?? recognised.defaultMode, target: recognised.description)
-    share.names = name.map { text in
-      let parts = text.split(separator: ":", maxSplits: 1)
-      return parts.count == 2 ? .init(namespace: String(parts[0]), name: String(parts[1])) : .init(name: text)
-    }
+    share.names = name.map(ShareOptions.Name.init(text:))
     for pair in basicAuth {
-      guard let colon = pair.firstIndex(of: ":") else { throw CommandFailure("'\(pair.prefix(1))...' is no user:password pair") }
-      share.basicUsers.append((String(pair[..<colon]), String(pair[pair.index(after: colon)...])))
+      guard let user = ShareOptions.basicUser(pair) else { throw CommandFailure("'\(pair.prefix(1))...' is no user:password pair") }
+      share.basicUsers.append(user)
     }
     share.login = oauthProvider.map {
       .init(provider: $0, emailPatterns: oauthEmailPattern, refreshInterval: oauthRefreshInterval ?? "")
@@ -221,5 +218,13 @@ struct SharePrivateCommand: AsyncParsableCommand {
     let run = ShareRun(
       session: session, options: share, target: recognised, backend: options.backend(display.observer), display: display, logger: logger)
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot share \(target ?? "a SOCKS proxy")", error) }
+  }
+}
+
+extension ShareOptions.Name {
+  /// - Parameter text: `name`, or `namespace:name`.
+  init(text: String) {
+    let parts = text.split(separator: ":", maxSplits: 1)
+    self = parts.count == 2 ? .init(namespace: String(parts[0]), name: String(parts[1])) : .init(name: text)
   }
 }

@@ -101,6 +101,9 @@ struct ShareServeCommand: AsyncParsableCommand {
   @Flag(help: "Anyone may ask for an account (swiftlet share invite); the registration token is logged.")
   var openInvites = false
 
+  @Flag(help: "Let accounts give orders to agents of their machines that were enrolled for it (swiftlet share remote).")
+  var agentRemoting = false
+
   @Flag(help: "Show visitors a warning page before their first look at a share.")
   var interstitial = false
 
@@ -198,6 +201,7 @@ struct ShareServeCommand: AsyncParsableCommand {
       configuration.mail = ShareMail(from: mailFrom, program: sendmail)
     }
     configuration.interstitial = interstitial
+    configuration.remotesAgents = agentRemoting
     configuration.servesFrontend = !noFrontend
     if let limits { configuration.limits = try AccessPublicCommand.limits(limits) }
     if noFrontend, controller != nil, configuration.limits.limitsBytes {

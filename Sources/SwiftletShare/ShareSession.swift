@@ -60,6 +60,12 @@ public struct ShareOptions: Sendable {
     self.backend = backend
     self.target = target
   }
+
+  /// - Parameter pair: `user:password`; nil for anything else.
+  public static func basicUser(_ pair: String) -> (username: String, password: String)? {
+    guard let colon = pair.firstIndex(of: ":"), colon > pair.startIndex else { return nil }
+    return (String(pair[..<colon]), String(pair[pair.index(after: colon)...]))
+  }
 }
 
 /// A share that exists.

@@ -1,19 +1,13 @@
 public import NIOHTTP1
 
-/// Which fields belong to one connection only (RFC 9110, 7.6.1).
+/// Fields that a proxy keeps to itself.
 enum HopByHop {
-  private static let names: [String] = [
-    "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
-  ]
-
-  static func contains(_ name: String) -> Bool { names.contains(name.lowercased()) }
-
   /// Removes them, and what `Connection` names.
   static func strip(_ headers: inout HTTPHeaders) {
     for name in headers[canonicalForm: "connection"] where name.lowercased() != "content-length" && name.lowercased() != "host" {
       headers.remove(name: String(name))
     }
-    for name in names { headers.remove(name: name) }
+    for name in ConnectionFields.names { headers.remove(name: name) }
   }
 
   /// The protocol a client wants to change to, as `Connection: upgrade` and `Upgrade` say it together.
@@ -23,25 +17,6 @@ enum HopByHop {
     }
     // HTTP/2 is offered in TLS only; upstreams are asked in HTTP/1.1.
     return wanted.lowercased() == "h2c" ? nil : wanted
-  }
-}
-
-/// A field that a proxy sets on every answer.
-public struct ResponseHeader: Sendable, Equatable {
-  public let name: String
-  public let value: String
-
-  /// - Parameter text: `Name: value`. nil for what is no field, and for those that frame an answer or belong to one connection.
-  public init?(_ text: String) {
-    guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")) else { return nil }
-    name = String(text[..<colon])
-    var rest = text.utf8[text.utf8.index(after: colon)...]
-    while let byte = rest.first, byte == 0x20 || byte == 0x09 { rest.removeFirst() }
-    while let byte = rest.last, byte == 0x20 || byte == 0x09 { rest.removeLast() }
-    value = String(decoding: rest, as: UTF8.self)
-    let isToken = !name.isEmpty && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && !"()<>@,;:\\\"/[]?={}".utf8.contains($0) }
-    guard isToken, !value.utf8.contains(where: { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F }) else { return nil }
-    guard !HopByHop.contains(name), name.lowercased() != "content-length" else { return nil }
   }
 }
 

@@ -42,9 +42,13 @@ struct RemoteAgentTests {
     return site
   }
 
-  @Test("an enrolled agent shares, accesses, checks and releases by the API; what has a name outlives it; both generations; unenrolled it takes nothing")
-  func orders() async throws {
-    let bench = try await ShareBench.start { $0.remotesAgents = true }
+  @Test(
+    "an enrolled agent shares, accesses, checks and releases by the API; what has a name outlives it; both generations; unenrolled it takes nothing",
+    arguments: [false, true])
+  func orders(beside: Bool) async throws {
+    // In the controller's process, and beside a controller that is known by its management API alone.
+    let bench =
+      beside ? try await ShareBench.startRemote { $0.remotesAgents = true } : try await ShareBench.start { $0.remotesAgents = true }
     let sharer = try await Sharer.enable(bench, "ann@example.com")
     let environment = try ShareEnvironment.load(directory: sharer.directory)
     let enabled = try #require(environment.enabled)
@@ -103,7 +107,8 @@ struct RemoteAgentTests {
     #expect(shares.count == 3 && shares.allSatisfy { $0["status"] == "active" && $0["failure"] == nil })
     let bound = try #require(status.body["accesses"]?.arrayValue?.first)
     #expect(bound["frontendToken"] == .string(accessToken) && bound["token"] == "afarsite" && bound["responseHeaders"] == ["x-from: afar"])
-    let head = try Zrok.run("/usr/bin/env", ["curl", "--silent", "--include", "--max-time", "10", "http://\(bound["bindAddress"]?.stringValue ?? "")/"])
+    let head = try Zrok.run(
+      "/usr/bin/env", ["curl", "--silent", "--include", "--max-time", "10", "http://\(bound["bindAddress"]?.stringValue ?? "")/"])
     #expect(head.contains("from afar") && head.lowercased().contains("x-from: afar"))
     let first = await call("status", version: "v1")
     #expect(first.body["shares"]?.arrayValue?.allSatisfy { $0["reserved"] == false && $0["failure"] == nil } == true)
@@ -168,6 +173,42 @@ struct RemoteAgentTests {
     await bench.stop()
   }
 
+  @Test("an agent that answers too much, too late or something else is told of with 502, and calls of it are few at a time")
+  func hostileAgent() async throws {
+    let bench = try await ShareBench.start { $0.remotesAgents = true }
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let enabled = try #require(sharer.session.environment.enabled)
+    try await sharer.session.enrollAgent()
+    let enrollment = try #require(try sharer.session.environment.agentEnrollment())
+    @Sendable func call(_ name: String) async -> ShareBench.Answer {
+      await bench.call("POST", "/api/v2/agent/\(name)", enabled.token, ["envZId": .string(enabled.identity)])
+    }
+    // A server of another protocol.
+    let overlay = try await sharer.session.overlay()
+    let other = HostTunnel(overlay: overlay, service: enrollment, host: "127.0.0.1", port: bench.apiPort, logger: bench.network.logger)
+    try await other.start()
+    #expect(await call("ping").status == 502)
+    await other.stop()
+
+    let peer = try PeerProcess(try await Self.interpreter(), ["serve", "3"], script: Self.script)
+    let port = try #require(try await peer.line()["port"]?.intValue)
+    let tunnel = HostTunnel(overlay: overlay, service: enrollment, host: "127.0.0.1", port: port, logger: bench.network.logger)
+    try await tunnel.start()
+    let huge = await call("ping")
+    #expect(huge.status == 502, "\(huge)")
+    let answers = await withTaskGroup(of: Int.self) { group in
+      for _ in 0..<7 { group.addTask { await call("status").status } }
+      return await group.reduce(into: []) { $0.append($1) }
+    }
+    #expect(answers.sorted() == [200, 200, 200, 200, 429, 429, 429])
+    #expect(await call("ping").status == 200)
+    _ = try await peer.end()
+    #expect(await call("ping").status == 502)
+    await tunnel.stop()
+    await sharer.session.close()
+    await bench.stop()
+  }
+
   @Test("a service that gives no orders says so with 501")
   func notOffered() async throws {
     let bench = try await ShareBench.start()
@@ -182,6 +223,8 @@ struct RemoteAgentTests {
   }
 
   // MARK: grpcio
+
+  private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("python/agent_peer.py").path
 
   private static func interpreter() async throws -> String { try await PythonEnvironment.interpreter("grpcio", installing: [["grpcio"]]) }
 
@@ -222,9 +265,7 @@ struct RemoteAgentTests {
     let enabled = try #require(sharer.session.environment.enabled)
     try await sharer.session.enrollAgent()
     let enrollment = try #require(try sharer.session.environment.agentEnrollment())
-    let peer = try PeerProcess(
-      try await Self.interpreter(), ["serve", "\(generation)"],
-      script: URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("python/agent_peer.py").path)
+    let peer = try PeerProcess(try await Self.interpreter(), ["serve", "\(generation)"], script: Self.script)
     let port = try #require(try await peer.line()["port"]?.intValue)
     let tunnel = HostTunnel(
       overlay: try await sharer.session.overlay(), service: enrollment, host: "127.0.0.1", port: port, logger: bench.network.logger)

@@ -88,8 +88,8 @@ public struct AgentConfiguration: Sendable {
     if let name = try section.string("name") { options.names = [.init(namespace: try section.string("namespace") ?? "", name: name)] }
     options.token = try section.string("token") ?? ""
     for pair in try section.list("basicAuth") ?? [] {
-      guard let colon = pair.firstIndex(of: ":") else { throw section.error("basicAuth", "an entry is no user:password") }
-      options.basicUsers.append((String(pair[..<colon]), String(pair[pair.index(after: colon)...])))
+      guard let user = ShareOptions.basicUser(pair) else { throw section.error("basicAuth", "an entry is no user:password") }
+      options.basicUsers.append(user)
     }
     if let login = try section.section("oauth") {
       guard options.basicUsers.isEmpty else { throw section.error("oauth", "a share has either this or basicAuth") }

@@ -44,8 +44,8 @@ enum AgentOrder: Sendable, Equatable {
       options.token = token
       options.names = names
       for pair in basicAuth {
-        guard let colon = pair.firstIndex(of: ":"), colon > pair.startIndex else { throw AgentRefusal("an entry of basicAuth is no user:password") }
-        options.basicUsers.append((String(pair[..<colon]), String(pair[pair.index(after: colon)...])))
+        guard let user = ShareOptions.basicUser(pair) else { throw AgentRefusal("an entry of basicAuth is no user:password") }
+        options.basicUsers.append(user)
       }
       if !oauthProvider.isEmpty {
         guard basicAuth.isEmpty else { throw AgentRefusal("a share has either passwords or a sign-in") }
@@ -82,7 +82,8 @@ enum AgentOrder: Sendable, Equatable {
         guard (1...65535).contains(autoStartPort), (autoStartPort...65535).contains(autoEndPort) else {
           throw AgentRefusal("\(autoStartPort) to \(autoEndPort) is no range of ports")
         }
-        return .init(token: token, host: autoAddress.isEmpty ? "127.0.0.1" : autoAddress, ports: autoStartPort...autoEndPort, responseHeaders: headers)
+        return .init(
+          token: token, host: autoAddress.isEmpty ? "127.0.0.1" : autoAddress, ports: autoStartPort...autoEndPort, responseHeaders: headers)
       }
       guard let address = PeerAddress.split(bindAddress.isEmpty ? "127.0.0.1:0" : bindAddress[...], defaultPort: 0) else {
         throw AgentRefusal("'\(bindAddress.prefix(64))' is no address; write host:port")

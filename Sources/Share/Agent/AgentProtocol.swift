@@ -23,6 +23,8 @@ struct AgentMethod<Request: SwiftProtobuf.Message, Response: SwiftProtobuf.Messa
   func call(_ client: GRPCClient<some ClientTransport>, _ request: Request, timeout: Duration) async throws -> Response {
     var options = CallOptions.defaults
     options.timeout = timeout
+    // The transport takes the limit of requests for both directions.
+    options.maxRequestMessageBytes = AgentMethods.messageLimit
     options.maxResponseMessageBytes = AgentMethods.messageLimit
     return try await client.unary(
       request: ClientRequest(message: request), descriptor: descriptor, serializer: MessageCoder<Request>(), deserializer: MessageCoder<Response>(),

@@ -154,7 +154,8 @@ public actor ShareAgent: Service {
   ///   - token: of the share or the access, or the id of one that fails.
   func release(_ kind: String, _ token: String) async throws {
     let found = items.values.first { item in
-      item.status.kind == kind && !token.isEmpty && (item.status.id == token || (kind == "share" ? item.status.token : item.status.accessToken) == token)
+      item.status.kind == kind && !token.isEmpty
+        && (item.status.id == token || (kind == "share" ? item.status.token : item.status.accessToken) == token)
     }
     guard let found else { throw AgentRefusal("the agent has no \(kind) with the token or failure id '\(token.prefix(64))'") }
     guard found.order != nil else { throw AgentRefusal("the \(kind) \(found.status.label) stands in the agent's file; take it out there") }
@@ -365,7 +366,7 @@ public actor ShareAgent: Service {
       let local = PrivateAccess(
         overlay: overlay, token: entry.token, backend: access.backend, host: entry.host, port: port, responseHeaders: entry.responseHeaders,
         logger: logger)
-      do { return (local, try await local.start()) } catch where port < entry.ports.upperBound && !Task.isCancelled {}
+      do { return (local, try await local.start()) } catch  where port < entry.ports.upperBound && !Task.isCancelled {}
     }
     throw AgentRefusal("no port of \(entry.ports.lowerBound) to \(entry.ports.upperBound) is free at \(entry.host)")
   }

@@ -4,8 +4,8 @@ import GRPCNIOTransportHTTP2Posix
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
-import Swiftlet
 import SwiftProtobuf
+import Swiftlet
 import Synchronization
 
 /// Calls agents over the overlay: gRPC on a connection to the service that the agent hosts, one connection for the calls of one request (zrok.md 2.5).

@@ -19,7 +19,8 @@ struct ShareViews {
       Self.times(row).merging(
         [
           "description": .string(row.description), "host": .string(row.host), "address": .string(row.address), "zId": .string(row.id),
-          "remoteAgent": .bool(try isEnrolled(row.id)), "activity": try activity(shares(row.id).map(\.token)), "limited": .bool(isLimited(account: row.accountId)),
+          "remoteAgent": .bool(try isEnrolled(row.id)), "activity": try activity(shares(row.id).map(\.token)),
+          "limited": .bool(isLimited(account: row.accountId)),
         ]) { $1 })
   }
 

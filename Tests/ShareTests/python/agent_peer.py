@@ -1,10 +1,11 @@
 """A stranger to Swiftlet's gRPC: Google's grpcio, with messages coded by hand from the numbers of zrok 2.0.4 and 1.1.11.
 
-`serve`: an agent of either generation, whose answers the test knows; prints its port as JSON, and at the end of its input what it was asked.
+`serve`: an agent of either generation, or (3) a hostile one, whose answers the test knows; prints its port as JSON, and at the end of its input what it was asked.
 `ask`: a client of an agent at a socket; prints what it was answered. Input comes as JSON in SWIFTLET_TEST."""
 import json
 import os
 import sys
+import time
 from concurrent import futures
 
 import grpc
@@ -98,6 +99,10 @@ def serve(generation):
 
             def answer(request, context):
                 asked.append([service, method, shown(request) if method != "SharePublic" or first else raw_names(request)])
+                if generation == 3 and method == "Version":
+                    return encode([(1, "v2." + ("x" * (2 << 20) if not asked[1:] else "0"))])
+                if generation == 3 and method == "Status":
+                    time.sleep(3)
                 if method == "ReleaseAccess":
                     context.abort(grpc.StatusCode.UNKNOWN, "agent has no access with frontend token or failure id 'nope'")
                 if method == "ShareHttpHealthcheck" and first:
@@ -112,7 +117,7 @@ def serve(generation):
             out.append([number, shown(value) if number == 3 else value if isinstance(value, int) else value.decode()])
         return out
 
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), handlers=[Handler()])
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=8), handlers=[Handler()])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(json.dumps({"port": port}), flush=True)

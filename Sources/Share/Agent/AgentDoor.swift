@@ -7,13 +7,14 @@ import NIOPosix
 import Swiftlet
 import SwiftletShare
 import Synchronization
+import Transport
 import WebRelay
 
 /// Where a running agent takes orders: zrok's gRPC at `agent.socket` in the environment's directory, for programs of this user, and for the share service over the
 /// overlay while the machine is enrolled for it (zrok.md 5.6).
 struct AgentDoor {
   /// How often the enrollment is looked for.
-  private static let interval = Duration.seconds(2)
+  private static let interval = TimeAmount.seconds(2)
   /// Bytes a socket's path may have.
   private static let pathLimit = 107
   /// Connections from afar at once; the service makes one for each call.
@@ -81,8 +82,12 @@ struct AgentDoor {
   private func serveOverlay() async {
     var serving: (token: String, server: OverlayServer)?
     var complaint = ""
+    // Of a service that has forgotten the enrollment nobody asks every moment.
+    var backoff = Backoff(minimum: .seconds(2), maximum: .seconds(60))
+    var random = SystemRandomNumberGenerator()
     let open = Atomic<Int>(0)
     while !Task.isCancelled {
+      var pause = Self.interval
       do {
         let wanted = try session.environment.agentEnrollment()
         if serving?.token != wanted {
@@ -103,13 +108,15 @@ struct AgentDoor {
           }
         }
         complaint = ""
+        backoff.reset()
       } catch {
+        pause = backoff.next(using: &random)
         if !Task.isCancelled, "\(error)" != complaint {
           complaint = "\(error)"
           logger.warning("the share service cannot reach this agent", metadata: ["reason": "\(error)"])
         }
       }
-      try? await Task.sleep(for: Self.interval)
+      try? await Task.sleep(pause)
     }
     await serving?.server.close()
   }

@@ -130,7 +130,7 @@ extension ShareConsole {
         plot(traffic.samples || []))];
       for (const { environment, shares, frontends } of view.environments) {
         const section = element("section", {}, element("div", { class: "row", style: "border:0;padding-top:0" },
-          element("div", {}, element("h2", {}, environment.description || environment.zId), element("div", { class: "soft" }, environment.host, " · since ", when(environment.createdAt))),
+          element("div", {}, element("h2", {}, environment.description || environment.zId), element("div", { class: "soft" }, environment.host, " · since ", when(environment.createdAt), environment.remoteAgent ? " · agent takes orders" : "")),
           danger("Disable", "Disable this environment? Its shares and accesses end.", () => call("POST", "/disable", { identity: environment.zId }))));
         section.append(element("h3", {}, "Shares"));
         if (!shares.length) section.append(element("p", { class: "empty" }, "Nothing is shared. On that machine: swiftlet share public 8000"));

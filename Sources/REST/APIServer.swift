@@ -6,7 +6,7 @@ import NIOCore
 public struct APIServer: Sendable {
   /// Bytes of body accepted, before and after authentication (management-and-model.md 4.1).
   public static let bodyLimit = 1024 * 1024
-  /// Time a request may take.
+  /// Time a request may take, where its endpoint does not say otherwise.
   static let requestTimeout = Duration.seconds(10)
 
   public typealias Authenticate = @Sendable (APIRequest) async throws -> Caller?
@@ -43,7 +43,7 @@ public struct APIServer: Sendable {
     } else {
       let (api, rest) = route(request.path)
       do {
-        response = try await withTimeout { try await self.handle(request, api, rest) }
+        response = try await handle(request, api, rest)
       } catch {
         response = api.api.dialect?.answer(error, request) ?? answer(to: error, request: request)
       }
@@ -59,7 +59,7 @@ public struct APIServer: Sendable {
     case let error as APIError: known = error
     case let error as ModelError: known = APIError(error)
     case let error as FilterError: known = .filter(error)
-    case is CancellationError: known = APIError(.timeout, "The request took longer than \(Self.requestTimeout) and was given up")
+    case is CancellationError: known = APIError(.timeout, "The request took too long and was given up")
     default:
       if let translated = translate(error) {
         known = translated
@@ -94,15 +94,17 @@ public struct APIServer: Sendable {
       throw APIError(.methodNotAllowed, "The resource does not support \(request.method); it supports \(allowed.sorted().joined(separator: ", "))")
     case .found(let endpoint, let parameters):
       request.parameters = parameters
-      let caller = try await (dialect?.authenticate ?? authenticate)(request)
-      switch endpoint.access {
-      case .none: break
-      case .session: guard caller != nil else { throw APIError.unauthorized }
-      case .admin: guard caller?.isAdmin == true else { throw APIError.unauthorized }
+      return try await withTimeout(endpoint.timeLimit ?? Self.requestTimeout) { [request] in
+        let caller = try await (dialect?.authenticate ?? authenticate)(request)
+        switch endpoint.access {
+        case .none: break
+        case .session: guard caller != nil else { throw APIError.unauthorized }
+        case .admin: guard caller?.isAdmin == true else { throw APIError.unauthorized }
+        }
+        var response = try await endpoint.handler(request, caller ?? .nobody)
+        if let caller { response.headers += caller.sessionHeaders }
+        return response
       }
-      var response = try await endpoint.handler(request, caller ?? .nobody)
-      if let caller { response.headers += caller.sessionHeaders }
-      return response
     }
   }
 
@@ -167,12 +169,12 @@ public struct APIServer: Sendable {
     ]
   }
 
-  private func withTimeout(_ body: @escaping @Sendable () async throws -> APIResponse) async throws -> APIResponse {
+  private func withTimeout(_ limit: Duration, _ body: @escaping @Sendable () async throws -> APIResponse) async throws -> APIResponse {
     try await withThrowingTaskGroup(of: APIResponse.self) { group in
       group.addTask { try await body() }
       group.addTask {
-        try await Task.sleep(for: Self.requestTimeout)
-        throw APIError(.timeout, "The request took longer than \(Self.requestTimeout) and was given up")
+        try await Task.sleep(for: limit)
+        throw APIError(.timeout, "The request took longer than \(limit) and was given up")
       }
       defer { group.cancelAll() }
       guard let first = try await group.next() else { throw CancellationError() }

@@ -34,10 +34,15 @@ public struct Endpoint: Sendable {
   public let path: String
   public let access: AccessRequirement
   public let summary: String
+  /// Time a request may take; nil is the server's own limit.
+  public let timeLimit: Duration?
   let segments: [String]
   let handler: Handler
 
-  public init(_ method: String, _ path: String, access: AccessRequirement = .session, _ summary: String, handler: @escaping Handler) {
+  public init(
+    _ method: String, _ path: String, access: AccessRequirement = .session, timeLimit: Duration? = nil, _ summary: String, handler: @escaping Handler
+  ) {
+    self.timeLimit = timeLimit
     self.method = method
     self.path = path
     self.access = access

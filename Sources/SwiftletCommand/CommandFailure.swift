@@ -42,10 +42,14 @@ struct CommandFailure: Error, CustomStringConvertible {
     return text
   }
 
+  /// What failed and why. A reason may be the words of a peer: nothing of it moves the cursor.
+  var words: String {
+    (reason.map { "\(what): \($0)" } ?? what).split(separator: "\n", omittingEmptySubsequences: false).map { CellText.clean(String($0)) }
+      .joined(separator: "\n")
+  }
+
   func report() {
-    var text = Terminal.error.styled("error:", .red) + " " + what
-    if let reason { text += ": \(reason)" }
-    Terminal.error.line(text)
+    Terminal.error.line(Terminal.error.styled("error:", .red) + " " + words)
     if let next { Terminal.error.line(Terminal.error.styled("  " + next.replacing("\n", with: "\n  "), .dim)) }
   }
 }

@@ -74,9 +74,10 @@ struct ShareAgentStatusCommand: AsyncParsableCommand {
       let style: Terminal.Style = entry.phase == .active ? .green : entry.phase == .failing ? .red : .yellow
       let proof = entry.lastProof.map { "reached \(max(0, Int(Date().timeIntervalSince1970) - $0)) s ago" } ?? "never reached"
       let origin = entry.isOrdered ? "  (ordered)" : ""
-      out.line(
-        "\(out.styled(entry.phase.rawValue, style))  \(entry.kind)  \(entry.label)  \(proof)  \(entry.places.joined(separator: ", "))\(origin)")
-      if let error = entry.error { out.line("    \(error)") }
+      // Orders come from afar.
+      let (label, places) = (CellText.clean(entry.label), CellText.clean(entry.places.joined(separator: ", ")))
+      out.line("\(out.styled(entry.phase.rawValue, style))  \(entry.kind)  \(label)  \(proof)  \(places)\(origin)")
+      if let error = entry.error { out.line("    " + CellText.clean(error)) }
     }
   }
 }

@@ -67,7 +67,7 @@ struct ShareRemoteCommand: AsyncParsableCommand {
       var table = Table(headers: ["Machine", "Identity", "Agent"], alignments: [.left, .left, .left])
       do {
         for machine in try await ShareRemoteCommand.machines(session) {
-          table.rows.append([CellText.clean(machine.description), machine.id, machine.isEnrolled ? "takes orders" : "not enrolled"])
+          table.rows.append([CellText.clean(machine.description), CellText.clean(machine.id), machine.isEnrolled ? "takes orders" : "not enrolled"])
         }
       } catch { throw CommandFailure("cannot show the account's machines", error) }
       Terminal.output.line(table.text)

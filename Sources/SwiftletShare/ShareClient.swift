@@ -29,13 +29,15 @@ struct ShareClient: Sendable {
 
   /// - Parameter operation: for errors: "refused to ...".
   @discardableResult
-  func call(_ operation: String, _ method: String, _ path: String, _ body: JSONValue? = nil) async throws -> JSONValue {
+  func call(
+    _ operation: String, _ method: String, _ path: String, _ body: JSONValue? = nil, timeout: TimeAmount = .seconds(30)
+  ) async throws -> JSONValue {
     let answer: HTTPAnswer
     do {
       answer = try await http.request(
         method: method, endpoint + Self.basePath + path,
         headers: [("content-type", Self.mediaType), ("accept", Self.mediaType + ", application/json"), ("x-token", token)],
-        body: body?.serialized() ?? (method == "GET" ? nil : []))
+        body: body?.serialized() ?? (method == "GET" ? nil : []), timeout: timeout)
     } catch {
       throw ShareError.unreachable(endpoint: endpoint, reason: "\(error)")
     }

@@ -30,11 +30,11 @@ public struct HTTPSClient: Sendable {
   /// - Parameters:
   ///   - url: `https://host[:port]/path?query`.
   ///   - timeout: for connect, and for the whole answer, each.
-  ///   - maxBody: bytes of answer body that are accepted.
+  ///   - maxBody: bytes of answer body that are accepted; nil waits for none, and the answer's body is empty.
   /// - Throws: `TransportError`.
   public func request(
     method: String = "GET", _ url: String, headers: [(String, String)] = [], body: [UInt8]? = nil, timeout: TimeAmount = .seconds(30),
-    maxBody: Int = 16 * 1024 * 1024
+    maxBody: Int? = 16 * 1024 * 1024
   ) async throws -> HTTPAnswer {
     let target = try Target(url, allowsPlaintext: allowsPlaintext)
     let exchange: @Sendable (any Channel) throws -> EventLoopFuture<HTTPAnswer> = { channel in
@@ -110,14 +110,15 @@ private final class AnswerCollector: ChannelInboundHandler {
   typealias InboundIn = HTTPClientResponsePart
 
   private let promise: EventLoopPromise<HTTPAnswer>
-  private let limit: Int
+  /// nil: the head is all that is wanted.
+  private let limit: Int?
   private var deadline: Scheduled<Void>?
   private var head: HTTPResponseHead?
   private var body: [UInt8] = []
 
   var answer: EventLoopFuture<HTTPAnswer> { promise.futureResult }
 
-  init(channel: any Channel, limit: Int, timeout: TimeAmount) {
+  init(channel: any Channel, limit: Int?, timeout: TimeAmount) {
     promise = channel.eventLoop.makePromise()
     self.limit = limit
     let promise = self.promise
@@ -129,14 +130,20 @@ private final class AnswerCollector: ChannelInboundHandler {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     switch unwrapInboundIn(data) {
-    case .head(let head): self.head = head
+    case .head(let head):
+      self.head = head
+      guard limit == nil, head.status.code >= 200 else { return }
+      finish()
+      context.close(promise: nil)
     case .body(let part):
+      guard let limit else { return }
       guard body.count + part.readableBytes <= limit else {
         promise.fail(TransportError.answerTooLarge(limit: limit))
         return context.close(promise: nil)
       }
       body.append(contentsOf: part.readableBytesView)
     case .end:
+      guard limit != nil else { return }
       finish()
       context.close(promise: nil)
     }

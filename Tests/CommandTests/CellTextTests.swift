@@ -42,3 +42,12 @@ struct CellTextTests {
     #expect(CellText.withoutStyle("\u{1B}[2Jx") == "\u{1B}[2Jx")
   }
 }
+
+@Suite("What a failed command prints")
+struct CommandFailureTests {
+  @Test("the words of a peer cannot move the cursor; lines stay lines")
+  func harmless() {
+    let failure = CommandFailure("cannot ask\u{202E} it", reason: "agent: \u{1B}]52;c;AAAA\u{07}\u{9B}2J\nsecond line")
+    #expect(failure.words == "cannot ask\u{FFFD} it: agent: \u{FFFD}]52;c;AAAA\u{FFFD}\u{FFFD}2J\nsecond line")
+  }
+}

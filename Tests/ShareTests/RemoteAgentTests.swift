@@ -187,7 +187,8 @@ struct RemoteAgentTests {
     let overlay = try await sharer.session.overlay()
     let other = HostTunnel(overlay: overlay, service: enrollment, host: "127.0.0.1", port: bench.apiPort, logger: bench.network.logger)
     try await other.start()
-    #expect(await call("ping").status == 502)
+    let stranger = await call("ping")
+    #expect(stranger.status == 502 && stranger.body.stringValue?.contains("not there") == false, "\(stranger)")
     await other.stop()
 
     let peer = try PeerProcess(try await Self.interpreter(), ["serve", "3"], script: Self.script)
@@ -195,12 +196,15 @@ struct RemoteAgentTests {
     let tunnel = HostTunnel(overlay: overlay, service: enrollment, host: "127.0.0.1", port: port, logger: bench.network.logger)
     try await tunnel.start()
     let huge = await call("ping")
-    #expect(huge.status == 502, "\(huge)")
+    #expect(huge.status == 502 && huge.body.stringValue?.contains("max") == true, "\(huge)")
     let answers = await withTaskGroup(of: Int.self) { group in
       for _ in 0..<7 { group.addTask { await call("status").status } }
       return await group.reduce(into: []) { $0.append($1) }
     }
     #expect(answers.sorted() == [200, 200, 200, 200, 429, 429, 429])
+    // Over the wire, longer than other calls may take.
+    let slow = try await sharer.session.agent("access", "access it", ["token": "x"])
+    #expect(slow["frontendToken"] == "fe2")
     #expect(await call("ping").status == 200)
     _ = try await peer.end()
     #expect(await call("ping").status == 502)
@@ -209,12 +213,114 @@ struct RemoteAgentTests {
     await bench.stop()
   }
 
+  @Test("an order whose caller goes away is taken back and never written down; whoever was let in is out with the enrollment")
+  func abandoned() async throws {
+    let bench = try await ShareBench.start { $0.remotesAgents = true }
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let environment = try ShareEnvironment.load(directory: sharer.directory)
+    try await sharer.session.enrollAgent()
+    let running = try Running.start(environment, bench)
+    // A share whose host lets everybody wait.
+    let silent = try await sharer.session.create(ShareOptions(.private))
+    let listener = try await sharer.session.listen(silent)
+    let holding = Task {
+      var held: [OverlayStream] = []
+      for try await stream in listener { held.append(stream) }
+      return held.count
+    }
+    let waiting = Task { try await running.agent.keep(.access(.init(silent.token))) }
+    try await Network.wait("the access is being made") { await running.agent.status.contains { $0.accessToken != nil } }
+    var order = AgentOrder.Share(.public)
+    order.target = try Self.site(bench, "beside")
+    order.names = [.init(name: "beside")]
+    let beside = try await running.agent.keep(.share(order))
+    #expect(beside.phase == .active)
+    #expect(try AgentRegistry(environment).load() == [.share(order)])
+    waiting.cancel()
+    await #expect(throws: CancellationError.self) { try await waiting.value }
+    #expect(await running.agent.status.map(\.label) == ["beside"])
+    let overview = try await sharer.session.overview()
+    #expect(overview["environments"]?.arrayValue?.first?["frontends"]?.arrayValue?.contains { $0["shareToken"] == .string(silent.token) } == false)
+
+    // The service keeps a connection open; the machine takes its word back.
+    let controller = try await Overlay(identity: .load(from: bench.network.directory + "/share/agent-controller.json"))
+    let enrollment = try #require(try environment.agentEnrollment())
+    try await Network.wait("the agent is hosted") {
+      guard let probe = try? await controller.dial(enrollment) else { return false }
+      await probe.close()
+      return true
+    }
+    let stream = try await controller.dial(enrollment)
+    try await stream.write(ByteBuffer(string: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+    #expect(try await stream.read() != nil)
+    try await sharer.session.unenrollAgent()
+    let ended = Task { while let bytes = try await stream.read() { _ = bytes } }
+    try await Network.wait("the connection ends") { [ended] in
+      let done = Mutex(false)
+      _ = Task {
+        _ = await ended.result
+        done.withLock { $0 = true }
+      }
+      try await Task.sleep(for: .milliseconds(50))
+      return done.withLock { $0 }
+    }
+    await controller.close()
+    await listener.close()
+    _ = try await holding.value
+    await running.stop()
+    await sharer.session.close()
+    await bench.stop()
+  }
+
+  @Test("what an agent was asked: kept in zrok's form; what cannot be read is not overwritten; a file of the first generation is put aside")
+  func registry() throws {
+    let directory = NSTemporaryDirectory() + "registry-" + UUID().uuidString
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let registry = AgentRegistry(try ShareEnvironment.load(directory: directory))
+    #expect(try registry.load().isEmpty)
+    var named = AgentOrder.Share(.public)
+    (named.target, named.backendMode, named.basicAuth) = ("http://127.0.0.1:8000", "proxy", ["u:p"])
+    named.names = [.init(namespace: "public", name: "n")]
+    var tokened = AgentOrder.Share(.private)
+    (tokened.target, tokened.token, tokened.closed, tokened.accessGrants) = ("/srv", "mine", true, ["bob@example.com"])
+    var access = AgentOrder.Access("theirs")
+    (access.autoMode, access.autoStartPort, access.autoEndPort, access.responseHeaders) = (true, 8080, 8090, ["a: b"])
+    let fleeting = AgentOrder.share(.init(.public))
+    try registry.save([.share(named), .share(tokened), fleeting, .access(access)])
+    #expect(try registry.load() == [.share(named), .share(tokened), .access(access)])
+    // As Go writes it, with a failure and empty lists.
+    try Data(
+      #"""
+      {"v":"2","private_accesses":[{"request":{"share_token":"s","bind_address":"127.0.0.1:9191","auto_mode":false,"auto_address":"",
+       "auto_start_port":0,"auto_end_port":0,"response_headers":null},"failure":{"count":2,"last_error":"x","next_retry":"2026-01-01T00:00:00Z"}}],
+       "public_shares":[{"request":{"target":"/srv","basic_auth":null,"name_selections":[{"namespace_token":"public","name":"n"}],
+       "backend_mode":"web","insecure":false,"oauth_provider":"","oauth_email_domains":null,"oauth_refresh_interval":"0s","closed":false,
+       "access_grants":null}}]}
+      """#.utf8
+    ).write(to: URL(fileURLWithPath: registry.path))
+    #expect(try registry.load().count == 2)
+    for bad in [
+      "not json", #"{"v":"3"}"#, #"{"v":"2","public_shares":{}}"#, #"{"v":"2","public_shares":[{}]}"#,
+      #"{"v":"2","public_shares":[{"request":{"target":"/srv","basic_auth":["u:p",1]}}]}"#,
+    ] {
+      try Data(bad.utf8).write(to: URL(fileURLWithPath: registry.path))
+      #expect(throws: ShareError.self, "\(bad)") { _ = try registry.load() }
+    }
+    let first = #"{"v":"1","reserved_shares":[{"token":"x"}]}"#
+    try Data(first.utf8).write(to: URL(fileURLWithPath: registry.path))
+    #expect(try registry.load().isEmpty)
+    try registry.save([.access(access)])
+    #expect(FileManager.default.contents(atPath: registry.path + ".1").map { String(decoding: $0, as: UTF8.self) } == first)
+    #expect(try registry.load() == [.access(access)])
+  }
+
   @Test("a service that gives no orders says so with 501")
   func notOffered() async throws {
     let bench = try await ShareBench.start()
     let token = try await bench.account("ann@example.com")
     for version in ["v1", "v2"] {
-      for call in ["enroll", "unenroll", "ping", "status", "share", "unshare", "access", "unaccess", "share/http-healthcheck"] {
+      for call in ["enroll", "ping", "status", "share", "unshare", "access", "unaccess", "share/http-healthcheck"] {
         #expect(await bench.call("POST", "/api/\(version)/agent/\(call)", token, ["envZId": "x"]).status == 501)
         #expect(await bench.call("POST", "/api/\(version)/agent/\(call)", nil, ["envZId": "x"]).status == 401)
       }

@@ -2,11 +2,11 @@ import Foundation
 import GRPCCore
 import GRPCNIOTransportHTTP2Posix
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Swiftlet
 import SwiftletShare
-import Synchronization
 import Transport
 import WebRelay
 
@@ -23,17 +23,24 @@ struct AgentDoor {
   private let agent: ShareAgent
   private let session: ShareSession
   private let path: String
+  /// Made for the socket alone.
+  private let ownDirectory: String?
   private let logger: Logger
+  /// Held until the agent has taken everything back.
+  private let lock: AgentLock
 
   /// - Throws: `AgentRefusal` when another agent runs for this environment.
   init(agent: ShareAgent, session: ShareSession, logger: Logger) async throws {
     self.agent = agent
     self.session = session
     self.logger = logger
+    lock = try AgentLock(session.environment.directory + "/agent.lock")
     let usual = session.environment.directory + "/agent.socket"
     if usual.utf8.count <= Self.pathLimit {
       path = usual
+      ownDirectory = nil
       guard FileManager.default.fileExists(atPath: path) else { return }
+      // zrok's agent knows nothing of the lock.
       if let channel = try? await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(unixDomainSocketPath: path).get() {
         channel.close(promise: nil)
         throw AgentRefusal("another agent runs for this environment: it answers at \(path)")
@@ -44,6 +51,7 @@ struct AgentDoor {
       let directory = NSTemporaryDirectory() + "agent-" + String(UInt32.random(in: .min ... .max), radix: 36)
       try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
       path = directory + "/agent.socket"
+      ownDirectory = directory
       logger.warning("the path of the agent's socket would be too long; programs of this machine find it elsewhere", metadata: ["path": "\(path)"])
     }
   }
@@ -55,6 +63,7 @@ struct AgentDoor {
       group.addTask { await serveOverlay() }
     }
     unlink(path)
+    if let ownDirectory { rmdir(ownDirectory) }
   }
 
   private func serveSocket() async {
@@ -85,20 +94,28 @@ struct AgentDoor {
     // Of a service that has forgotten the enrollment nobody asks every moment.
     var backoff = Backoff(minimum: .seconds(2), maximum: .seconds(60))
     var random = SystemRandomNumberGenerator()
-    let open = Atomic<Int>(0)
+    let open = NIOLockedValueBox<[ObjectIdentifier: any Channel]>([:])
+    func end() async {
+      await serving?.server.close()
+      serving = nil
+      // Who was let in under one enrollment gives no orders after it.
+      for channel in open.withLockedValue({ Array($0.values) }) { channel.close(promise: nil) }
+    }
     while !Task.isCancelled {
       var pause = Self.interval
       do {
         let wanted = try session.environment.agentEnrollment()
         if serving?.token != wanted {
-          await serving?.server.close()
-          serving = nil
+          await end()
           if let wanted {
             let server = try await session.overlay().serve(wanted) { [path] channel, _ in
               channel.eventLoop.makeCompletedFuture {
-                guard open.load(ordering: .relaxed) < Self.connectionLimit else { throw AgentRefusal("too many connections") }
-                open.add(1, ordering: .relaxed)
-                channel.closeFuture.whenComplete { _ in open.subtract(1, ordering: .relaxed) }
+                let key = ObjectIdentifier(channel)
+                try open.withLockedValue { open in
+                  guard open.count < Self.connectionLimit else { throw AgentRefusal("too many connections") }
+                  open[key] = channel
+                }
+                channel.closeFuture.whenComplete { _ in open.withLockedValue { $0[key] = nil } }
                 try channel.syncOptions?.setOption(.autoRead, value: false)
                 try channel.pipeline.syncOperations.addHandler(SocketBridge(path))
               }
@@ -118,8 +135,25 @@ struct AgentDoor {
       }
       try? await Task.sleep(pause)
     }
-    await serving?.server.close()
+    await end()
   }
+}
+
+/// One agent at a time for an environment: what two keep they would take from each other. Let go with the object, and with the process whatever ends it.
+private final class AgentLock: Sendable {
+  private let descriptor: Int32
+
+  /// - Throws: `AgentRefusal` when another agent holds it.
+  init(_ path: String) throws {
+    descriptor = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw AgentRefusal("\(path) cannot be opened: \(String(cString: strerror(errno)))") }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      close(descriptor)
+      throw AgentRefusal("another agent runs for this environment: it holds \(path)")
+    }
+  }
+
+  deinit { close(descriptor) }
 }
 
 /// Carries a connection from the overlay to a socket of this machine.

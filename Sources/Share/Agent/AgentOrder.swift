@@ -82,6 +82,9 @@ enum AgentOrder: Sendable, Equatable {
         guard (1...65535).contains(autoStartPort), (autoStartPort...65535).contains(autoEndPort) else {
           throw AgentRefusal("\(autoStartPort) to \(autoEndPort) is no range of ports")
         }
+        guard autoEndPort - autoStartPort < 1000 else {
+          throw AgentRefusal("at most 1000 ports are tried; \(autoStartPort) to \(autoEndPort) are more")
+        }
         return .init(
           token: token, host: autoAddress.isEmpty ? "127.0.0.1" : autoAddress, ports: autoStartPort...autoEndPort, responseHeaders: headers)
       }
@@ -89,6 +92,19 @@ enum AgentOrder: Sendable, Equatable {
         throw AgentRefusal("'\(bindAddress.prefix(64))' is no address; write host:port")
       }
       return .init(token: token, host: address.host, ports: address.port...address.port, responseHeaders: headers)
+    }
+  }
+
+  /// Names and tokens that only one share can have; a default namespace is known to the service alone.
+  var claims: Set<String> {
+    guard case .share(let share) = self else { return [] }
+    return Self.claims(share.mode, share.names, share.token)
+  }
+
+  static func claims(_ mode: ShareOptions.Mode, _ names: [ShareOptions.Name], _ token: String) -> Set<String> {
+    switch mode {
+    case .public: Set(names.filter { !$0.name.isEmpty }.map { "name \($0.namespace)/\($0.name)" })
+    case .private: token.isEmpty ? [] : ["token " + token]
     }
   }
 

@@ -15,8 +15,19 @@ struct AgentMethod<Request: SwiftProtobuf.Message, Response: SwiftProtobuf.Messa
     router.registerHandler(
       forMethod: descriptor, deserializer: MessageCoder<Request>(), serializer: MessageCoder<Response>(),
       handler: { request, _ in
-        let request = try await ServerRequest(stream: request)
-        return StreamingServerResponse(single: ServerResponse(message: try await answer(request.message)))
+        let message = try await ServerRequest(stream: request).message
+        // gRPC tells that the caller has gone, or waits no longer, by its own means only.
+        let work = Task { try await answer(message) }
+        let response = try await withRPCCancellationHandler {
+          try await withTaskCancellationHandler {
+            try await work.value
+          } onCancel: {
+            work.cancel()
+          }
+        } onCancelRPC: {
+          work.cancel()
+        }
+        return StreamingServerResponse(single: ServerResponse(message: response))
       })
   }
 

@@ -6,6 +6,8 @@ import SwiftletShare
 /// Passwords of shares stand in it: mode 0600.
 struct AgentRegistry {
   private static let version = "2"
+  /// Of zrok's first generation: reserved shares, which this agent does not know. Such a file is put aside by the first order.
+  private static let firstVersion = "1"
   private static let sizeLimit = 4 << 20
 
   let path: String
@@ -14,16 +16,34 @@ struct AgentRegistry {
 
   /// - Throws: `ShareError.badFile`: what cannot be read would be lost at the next order.
   func load() throws -> [AgentOrder] {
-    guard FileManager.default.fileExists(atPath: path) else { return [] }
+    guard let file = try read() else { return [] }
+    switch file["v"]?.stringValue {
+    case Self.version?: break
+    case Self.firstVersion?: return []
+    case let other: throw ShareError.badFile(path, reason: "its version is \(other ?? "missing"), not \(Self.version); move it away")
+    }
+    func requests<Order>(_ member: String, _ read: (JSONObject) throws -> Order) throws -> [Order] {
+      guard let value = file[member], value != .null else { return [] }
+      guard let entries = value.arrayValue else { throw bad("\(member) is no list") }
+      return try entries.map { entry in
+        guard let request = entry["request"]?.objectValue else { throw bad("an entry of \(member) has no request") }
+        return try read(request)
+      }
+    }
+    return try requests("public_shares") { .share(try share($0, .public)) } + requests("private_shares") { .share(try share($0, .private)) }
+      + requests("private_accesses") { .access(try access($0)) }
+  }
+
+  private func read() throws -> JSONObject? {
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
     guard let data = FileManager.default.contents(atPath: path), data.count <= Self.sizeLimit,
       let file = try? JSONValue(parsing: Array(data), limits: .stored).objectValue
-    else { throw ShareError.badFile(path, reason: "it is no readable JSON object; mend it, or move it away to forget what the agent was asked") }
-    guard file["v"]?.stringValue == Self.version else {
-      throw ShareError.badFile(path, reason: "its version is \(file["v"]?.stringValue ?? "missing"), not \(Self.version); move it away")
-    }
-    func requests(_ member: String) -> [JSONObject] { (file[member]?.arrayValue ?? []).compactMap { $0["request"]?.objectValue } }
-    return requests("public_shares").map { .share(Self.share($0, .public)) } + requests("private_shares").map { .share(Self.share($0, .private)) }
-      + requests("private_accesses").map { .access(Self.access($0)) }
+    else { throw bad("it is no readable JSON object") }
+    return file
+  }
+
+  private func bad(_ reason: String) -> ShareError {
+    .badFile(path, reason: reason + "; mend it, or move it away to forget what the agent was asked")
   }
 
   /// Durable on return.
@@ -46,30 +66,53 @@ struct AgentRegistry {
       try file.synchronize()
       try file.close()
     } catch { throw ShareError.badFile(path, reason: "it cannot be written: \(error)") }
+    if try read()?["v"]?.stringValue == Self.firstVersion, rename(path, path + "." + Self.firstVersion) != 0 {
+      throw ShareError.badFile(path, reason: "it is of zrok's first generation and cannot be put aside")
+    }
     guard rename(temporary, path) == 0 else { throw ShareError.badFile(path, reason: "it cannot be replaced") }
+    // The name is durable with its directory.
+    let directory = open(URL(fileURLWithPath: path).deletingLastPathComponent().path, O_RDONLY)
+    guard directory >= 0 else { return }
+    fsync(directory)
+    close(directory)
   }
 
   // MARK: Members
 
-  private static func text(_ object: JSONObject, _ member: String) -> String { object[member]?.stringValue ?? "" }
-  private static func flag(_ object: JSONObject, _ member: String) -> Bool { object[member]?.boolValue ?? false }
-  // Go writes an empty list as null.
-  private static func list(_ object: JSONObject, _ member: String) -> [String] { object[member]?.stringArrayValue ?? [] }
+  private func text(_ object: JSONObject, _ member: String) throws -> String {
+    guard let value = object[member], value != .null else { return "" }
+    guard let text = value.stringValue else { throw bad("\(member) is no text") }
+    return text
+  }
 
-  private static func share(_ object: JSONObject, _ mode: ShareOptions.Mode) -> AgentOrder.Share {
+  private func flag(_ object: JSONObject, _ member: String) throws -> Bool {
+    guard let value = object[member], value != .null else { return false }
+    guard let flag = value.boolValue else { throw bad("\(member) is neither true nor false") }
+    return flag
+  }
+
+  /// Go writes an empty list as null.
+  private func list(_ object: JSONObject, _ member: String) throws -> [String] {
+    guard let value = object[member], value != .null else { return [] }
+    guard let list = value.stringArrayValue else { throw bad("\(member) is no list of texts") }
+    return list
+  }
+
+  private func share(_ object: JSONObject, _ mode: ShareOptions.Mode) throws -> AgentOrder.Share {
     var share = AgentOrder.Share(mode)
-    share.target = text(object, "target")
-    share.backendMode = text(object, "backend_mode")
-    share.insecure = flag(object, "insecure")
-    share.closed = flag(object, "closed")
-    share.accessGrants = list(object, "access_grants")
-    share.token = text(object, "private_share_token")
-    share.basicAuth = list(object, "basic_auth")
-    share.oauthProvider = text(object, "oauth_provider")
-    share.oauthEmailDomains = list(object, "oauth_email_domains")
-    share.oauthRefreshInterval = text(object, "oauth_refresh_interval")
-    share.names = (object["name_selections"]?.arrayValue ?? []).compactMap(\.objectValue).map {
-      .init(namespace: text($0, "namespace_token"), name: text($0, "name"))
+    share.target = try text(object, "target")
+    share.backendMode = try text(object, "backend_mode")
+    share.insecure = try flag(object, "insecure")
+    share.closed = try flag(object, "closed")
+    share.accessGrants = try list(object, "access_grants")
+    share.token = try text(object, "private_share_token")
+    share.basicAuth = try list(object, "basic_auth")
+    share.oauthProvider = try text(object, "oauth_provider")
+    share.oauthEmailDomains = try list(object, "oauth_email_domains")
+    share.oauthRefreshInterval = try text(object, "oauth_refresh_interval")
+    share.names = try (object["name_selections"]?.arrayValue ?? []).map { selection in
+      guard let selection = selection.objectValue else { throw bad("name_selections is no list of objects") }
+      return .init(namespace: try text(selection, "namespace_token"), name: try text(selection, "name"))
     }
     return share
   }
@@ -91,14 +134,14 @@ struct AgentRegistry {
     return .object(object)
   }
 
-  private static func access(_ object: JSONObject) -> AgentOrder.Access {
-    var access = AgentOrder.Access(text(object, "share_token"))
-    access.bindAddress = text(object, "bind_address")
-    access.autoMode = flag(object, "auto_mode")
-    access.autoAddress = text(object, "auto_address")
+  private func access(_ object: JSONObject) throws -> AgentOrder.Access {
+    var access = AgentOrder.Access(try text(object, "share_token"))
+    access.bindAddress = try text(object, "bind_address")
+    access.autoMode = try flag(object, "auto_mode")
+    access.autoAddress = try text(object, "auto_address")
     access.autoStartPort = object["auto_start_port"]?.intValue ?? 0
     access.autoEndPort = object["auto_end_port"]?.intValue ?? 0
-    access.responseHeaders = list(object, "response_headers")
+    access.responseHeaders = try list(object, "response_headers")
     return access
   }
 

@@ -66,9 +66,17 @@ public actor ShareAgent: Service {
     var status: Status
     /// nil for what stands in the file.
     let order: AgentOrder?
+    /// Names and tokens that nothing else can have meanwhile.
+    let claims: Set<String>
+    /// Whoever ordered it was told that it is kept; only such orders are written down.
+    var isAcknowledged = false
+    /// Nobody hears of it any more; its keeper takes it back.
+    var isEnding = false
     var keeper: Task<Void, Never>?
     /// Whoever waits for the first proof.
     var waiting: CheckedContinuation<Void, any Error>?
+    /// Why the share service still has what was to end.
+    var leftover: (any Error)?
   }
 
   private let session: ShareSession
@@ -78,6 +86,8 @@ public actor ShareAgent: Service {
   private let registry: AgentRegistry
   private var items: [String: Item] = [:]
   private var sequence: [String] = []
+  /// Written down before, and in the way of the file today.
+  private var leftOut: [AgentOrder] = []
   private var isEnding = false
 
   public init(session: ShareSession, configuration: AgentConfiguration, logger: Logger) {
@@ -98,21 +108,28 @@ public actor ShareAgent: Service {
     return report
   }
 
-  public var status: [Status] { sequence.compactMap { items[$0]?.status } }
+  public var status: [Status] { live.map(\.status) }
+
+  private var live: [Item] { sequence.compactMap { items[$0] }.filter { !$0.isEnding } }
 
   /// Runs until cancelled or until the service group shuts down.
   /// - Throws: `ShareError.badFile` when what it was asked before cannot be read, `AgentRefusal` when another agent runs for this environment.
   public func run() async throws {
     let door = try await AgentDoor(agent: self, session: session, logger: logger)
     let orders = try registry.load()
-    for entry in configuration.shares { begin(.share { entry }, Self.status(entry)) }
+    for entry in configuration.shares {
+      begin(.share { entry }, Self.status(entry), claims: AgentOrder.claims(entry.options.mode, entry.options.names, entry.options.token))
+    }
     for entry in configuration.accesses { begin(.access { entry }, Status(id: Self.newID(), label: entry.token, kind: "access", token: entry.token)) }
     for order in orders {
-      guard let status = try? admit(order) else {
-        logger.warning("the file keeps what was ordered before; the order is left out", metadata: ["order": "\(Self.label(order))"])
-        continue
+      do {
+        let status = try admit(order)
+        begin(Self.work(order), status, order, claims: order.claims)
+        items[status.id]?.isAcknowledged = true
+      } catch {
+        leftOut.append(order)
+        logger.warning("an order of before is in the way of the file, which wins", metadata: ["order": "\(Self.label(order))", "reason": "\(error)"])
       }
-      begin(Self.work(order), status, order)
     }
     report()
     await cancelWhenGracefulShutdown { await door.run() }
@@ -121,30 +138,38 @@ public actor ShareAgent: Service {
     for id in sequence { await items[id]?.keeper?.value }
     try? FileManager.default.removeItem(atPath: statusPath)
     await session.close()
+    // The next agent may begin.
+    withExtendedLifetime(door) {}
   }
 
   // MARK: Orders
 
   /// Keeps one more thing. Returns when it was reached through the real data path; it is written down then, if it is to last.
-  /// - Throws: why it is not kept; nothing of it is left.
+  /// - Throws: why it is not kept; nothing of it is left. Cancelling takes it back.
   func keep(_ order: AgentOrder) async throws -> Status {
     guard !isEnding else { throw AgentRefusal("the agent is stopping") }
     guard items.values.count(where: { $0.order != nil }) < Self.orderLimit else {
       throw AgentRefusal("the agent keeps \(Self.orderLimit) orders and takes no more; release one first")
     }
     let status = try admit(order)
+    let id = status.id
     logger.notice("order", metadata: ["kind": "\(status.kind)", "entry": "\(status.label)"])
-    begin(Self.work(order), status, order)
+    begin(Self.work(order), status, order, claims: order.claims)
     do {
-      try await withCheckedThrowingContinuation { items[status.id]?.waiting = $0 }
+      try await withTaskCancellationHandler {
+        try await withCheckedThrowingContinuation { items[id]?.waiting = $0 }
+      } onCancel: {
+        Task { await self.settle(id, .failure(CancellationError())) }
+      }
       // Whoever ordered it and went away would not know of it.
       try Task.checkCancellation()
+      items[id]?.isAcknowledged = true
       if order.isLasting { try save() }
     } catch {
-      await drop(status.id)
+      await drop(id)
       throw error
     }
-    guard let item = items[status.id] else { throw AgentRefusal("it was released in the meantime") }
+    guard let item = items[id], !item.isEnding else { throw AgentRefusal("it was released in the meantime") }
     return item.status
   }
 
@@ -153,21 +178,24 @@ public actor ShareAgent: Service {
   ///   - kind: `share` or `access`.
   ///   - token: of the share or the access, or the id of one that fails.
   func release(_ kind: String, _ token: String) async throws {
-    let found = items.values.first { item in
+    let found = live.first { item in
       item.status.kind == kind && !token.isEmpty
         && (item.status.id == token || (kind == "share" ? item.status.token : item.status.accessToken) == token)
     }
     guard let found else { throw AgentRefusal("the agent has no \(kind) with the token or failure id '\(token.prefix(64))'") }
     guard found.order != nil else { throw AgentRefusal("the \(kind) \(found.status.label) stands in the agent's file; take it out there") }
+    // First: what is still written down would come back.
+    if found.isAcknowledged { try save(without: found.status.id) }
     logger.notice("released", metadata: ["kind": "\(kind)", "entry": "\(found.status.label)"])
-    await drop(found.status.id)
-    try save()
+    if let leftover = await drop(found.status.id) {
+      throw AgentRefusal("the \(kind) is kept no more, but the share service could not be told to delete it: \(leftover)")
+    }
   }
 
   /// Asks the server behind a proxy share.
   /// - Returns: nil when it answers as expected, otherwise what is wrong.
   func check(_ token: String, method: String, path: String, expecting status: Int, timeout: TimeAmount) async -> String? {
-    guard let item = items.values.first(where: { $0.status.kind == "share" && !token.isEmpty && $0.status.token == token }) else {
+    guard let item = live.first(where: { $0.status.kind == "share" && !token.isEmpty && $0.status.token == token }) else {
       return "share '\(token.prefix(64))' not found in agent"
     }
     guard item.status.backend == ShareOptions.Backend.proxy.rawValue, let target = item.status.target else {
@@ -176,15 +204,19 @@ public actor ShareAgent: Service {
     return await HealthCheck(target: target, method: method, path: path, expected: status, timeout: timeout).run()
   }
 
-  private func save() throws { try registry.save(sequence.compactMap { items[$0]?.order }) }
+  private func save(without id: String? = nil) throws {
+    try registry.save(leftOut + live.filter { $0.isAcknowledged && $0.status.id != id }.compactMap(\.order))
+  }
 
   /// - Returns: the state to begin with.
   private func admit(_ order: AgentOrder) throws -> Status {
-    let status = Self.status(order)
-    if case .share = order, order.isLasting, items.values.contains(where: { $0.status.kind == "share" && $0.status.label == status.label }) {
-      throw AgentRefusal("the agent keeps a share \(status.label) already")
+    let claims = order.claims
+    if let other = items.values.first(where: { !$0.claims.isDisjoint(with: claims) }) {
+      throw AgentRefusal(
+        other.isEnding
+          ? "the share \(other.status.label) is just ending; try again in a moment" : "the agent keeps a share \(other.status.label) already")
     }
-    return status
+    return Self.status(order)
   }
 
   private static func work(_ order: AgentOrder) -> Work {
@@ -230,20 +262,25 @@ public actor ShareAgent: Service {
 
   // MARK: State
 
-  private func begin(_ work: Work, _ status: Status, _ order: AgentOrder? = nil) {
+  private func begin(_ work: Work, _ status: Status, _ order: AgentOrder? = nil, claims: Set<String> = []) {
     let id = status.id
     sequence.append(id)
-    items[id] = Item(status: status, order: order)
+    items[id] = Item(status: status, order: order, claims: claims)
     items[id]?.keeper = Task { await self.keep(id, work) }
   }
 
-  private func drop(_ id: String) async {
-    guard let item = items.removeValue(forKey: id) else { return }
-    sequence.removeAll { $0 == id }
-    item.waiting?.resume(throwing: AgentRefusal("it was released in the meantime"))
+  /// - Returns: why the share service still has it, if it does.
+  @discardableResult
+  private func drop(_ id: String) async -> (any Error)? {
+    guard let item = items[id] else { return nil }
+    items[id]?.isEnding = true
+    settle(id, .failure(AgentRefusal("it was released in the meantime")))
     item.keeper?.cancel()
     await item.keeper?.value
+    let leftover = items.removeValue(forKey: id)?.leftover
+    sequence.removeAll { $0 == id }
     report()
+    return leftover
   }
 
   private func settle(_ id: String, _ result: Result<Void, any Error>) {
@@ -252,7 +289,7 @@ public actor ShareAgent: Service {
   }
 
   private func change(_ id: String, _ body: (inout Status) -> Void) {
-    guard let before = items[id]?.status else { return }
+    guard let before = items[id]?.status, items[id]?.isEnding == false else { return }
     var status = before
     body(&status)
     items[id]?.status = status
@@ -325,11 +362,28 @@ public actor ShareAgent: Service {
       }
       await backend.stop()
     } catch {
-      // In a task of its own: this one may be cancelled.
-      _ = await Task { try await self.session.delete(share) }.result
+      await takeBack(id) { try await $0.delete(share) }
       throw error
     }
-    try await Task { try await self.session.delete(share) }.value
+    await takeBack(id) { try await $0.delete(share) }
+  }
+
+  /// Has the share service forget something, in a task of its own, as this one may be cancelled. Tried twice; what is left then is known to whoever waits for the end.
+  private func takeBack(_ id: String, _ delete: @escaping @Sendable (ShareSession) async throws -> Void) async {
+    let session = session
+    let result = await Task {
+      do { try await delete(session) } catch ShareError.refused(_, status: 404, _) { return } catch {
+        try? await Task.sleep(for: .milliseconds(500))
+        try await delete(session)
+      }
+    }.result
+    if case .failure(let error) = result {
+      items[id]?.leftover = error
+      logger.warning(
+        "the share service still has what is kept no more", metadata: ["entry": "\(items[id]?.status.label ?? "")", "reason": "\(error)"])
+    } else {
+      items[id]?.leftover = nil
+    }
   }
 
   private func serve(_ id: String, _ entry: AgentConfiguration.AccessEntry, proven: () -> Void) async throws {
@@ -338,13 +392,14 @@ public actor ShareAgent: Service {
     do {
       let overlay = try await session.overlay()
       let (local, address) = try await bind(entry, access, overlay)
-      try await session.update(access, bindAddress: address.text)
-      change(id) {
-        $0.accessToken = access.token
-        $0.places = [address.text]
-      }
+      // From here on the port closes with this task.
       let running = Task { try await local.run() }
       do {
+        try await session.update(access, bindAddress: address.text)
+        change(id) {
+          $0.accessToken = access.token
+          $0.places = [address.text]
+        }
         try await prove(entry.token, id, overlay, proven)
         result = .success(())
       } catch {
@@ -355,7 +410,7 @@ public actor ShareAgent: Service {
     } catch {
       result = .failure(error)
     }
-    _ = await Task { try await self.session.delete(access) }.result
+    await takeBack(id) { try await $0.delete(access) }
     try result.get()
   }
 
@@ -366,9 +421,11 @@ public actor ShareAgent: Service {
       let local = PrivateAccess(
         overlay: overlay, token: entry.token, backend: access.backend, host: entry.host, port: port, responseHeaders: entry.responseHeaders,
         logger: logger)
-      do { return (local, try await local.start()) } catch  where port < entry.ports.upperBound && !Task.isCancelled {}
+      do { return (local, try await local.start()) } catch let error as IOError where [EADDRINUSE, EACCES].contains(error.errnoCode) {
+        if entry.ports.count == 1 { throw error }
+      }
     }
-    throw AgentRefusal("no port of \(entry.ports.lowerBound) to \(entry.ports.upperBound) is free at \(entry.host)")
+    throw AgentRefusal("no port from \(entry.ports.lowerBound) to \(entry.ports.upperBound) is free at \(entry.host)")
   }
 
   /// Sends nonces until two in a row do not come back. Returns when cancelled.

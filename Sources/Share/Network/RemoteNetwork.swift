@@ -35,6 +35,7 @@ final class RemoteNetwork: ShareNetwork {
 
   // Usage events are a websocket of OpenZiti's that only a metrics bridge reads today.
   var tellsTraffic: Bool { false }
+  var issuesCredentialsAgain: Bool { false }
   func onTraffic(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void) {}
 
   func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R { try await store.read(body) }
@@ -301,7 +302,7 @@ final class RemoteChange: NetworkChange {
 
   func issueCredentials(identity id: String) throws -> Credentials {
     throw ShareRefusal(
-      500, "the identity file of the public frontend is lost; restore it from a backup, or delete identity \(id) and the frontend, and start again")
+      500, "the file of the identity \(id) in the share service's directory is lost, and nobody can make it again; restore it from a backup")
   }
 
   func createConfig(name: String, typeID: String, data: JSONObject, tags: JSONObject) throws -> String {

@@ -18,6 +18,9 @@ protocol ShareNetwork: Sendable {
   /// Finishes or takes back what was begun and not ended.
   func settle() async throws
 
+  /// Whether an identity whose file was lost can be given new credentials.
+  var issuesCredentialsAgain: Bool { get }
+
   /// Whether routers tell what services move; else nobody knows but who carries it.
   var tellsTraffic: Bool { get }
   /// Calls back with the id of a service and the bytes to and from its host. The call must not wait.
@@ -75,6 +78,8 @@ struct LocalNetwork: ShareNetwork {
   func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R { try await provisioning.read(body) }
 
   func settle() async throws {}
+
+  var issuesCredentialsAgain: Bool { true }
 
   var tellsTraffic: Bool { true }
 

@@ -14,8 +14,9 @@ final class AgentCaller: Sendable {
   /// For one call; an agent that is to share something talks to this service and to the network meanwhile.
   static let patience = Duration.seconds(20)
   static let longPatience = Duration.seconds(60)
-  /// Requests under way to one agent, and to all.
+  /// Requests under way to one agent, of one account, and of all.
   private static let limit = 4
+  private static let accountLimit = 16
   private static let totalLimit = 256
 
   private let logger: Logger
@@ -69,18 +70,22 @@ final class AgentCaller: Sendable {
   }
 
   /// Connects to the agent that hosts the service of an enrollment, for as long as `body` runs.
+  /// - Parameter account: whose agent it is.
   /// - Throws: `ShareRefusal`: 502 when the agent cannot be reached, 429 when too many ask at once.
-  func reach<Value: Sendable>(_ token: String, _ body: (Agent) async throws -> Value) async throws -> Value {
+  func reach<Value: Sendable>(_ token: String, account: String, _ body: (Agent) async throws -> Value) async throws -> Value {
+    let counters = [("agent " + token, Self.limit), ("account " + account, Self.accountLimit), ("all", Self.totalLimit)]
     let isFree = underWay.withLock { underWay in
-      guard underWay[token, default: 0] < Self.limit, underWay.values.reduce(0, +) < Self.totalLimit else { return false }
-      underWay[token, default: 0] += 1
+      guard counters.allSatisfy({ underWay[$0, default: 0] < $1 }) else { return false }
+      for (counter, _) in counters { underWay[counter, default: 0] += 1 }
       return true
     }
-    guard isFree else { throw ShareRefusal(429, "too many calls of this agent are under way; try again when they have ended") }
+    guard isFree else { throw ShareRefusal(429, "too many calls of agents are under way; try again when they have ended") }
     defer {
       underWay.withLock { underWay in
-        let left = underWay[token, default: 1] - 1
-        underWay[token] = left > 0 ? left : nil
+        for (counter, _) in counters {
+          let left = underWay[counter, default: 1] - 1
+          underWay[counter] = left > 0 ? left : nil
+        }
       }
     }
     let overlay = try await overlay()

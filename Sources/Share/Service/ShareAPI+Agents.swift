@@ -7,15 +7,23 @@ import WireSchemas
 /// Orders to agents (zrok.md 2.5). An agent may be of either generation, whatever generation of the API asks: it says which it is, and is spoken to in its own words.
 extension ShareAPI {
   private static let listLimit = 256
+  /// Above what `AgentCaller` gives its calls.
+  private static let limit = Duration.seconds(60)
+  private static let longLimit = Duration.seconds(120)
 
   var agentCalls: [Endpoint] {
     let desk = desk
+    // Whatever was enrolled once can be taken back.
+    let unenroll = Endpoint("POST", "/agent/unenroll", "End that") { request, caller in
+      try await desk.unenrollAgent(caller.identityID, environment: try Self.environment(try request.object()))
+      return ShareForm.empty()
+    }
     guard desk.configuration.remotesAgents else {
-      return ["enroll", "unenroll", "ping", "status", "share", "unshare", "access", "unaccess", "share/http-healthcheck"].map { call in
+      return ["enroll", "ping", "status", "share", "unshare", "access", "unaccess", "share/http-healthcheck"].map { call in
         Endpoint("POST", "/agent/" + call, "Not offered by this service") { _, _ in
           throw ShareRefusal(501, "this service gives no orders to agents; its operator can allow it: swiftlet share serve --agent-remoting")
         }
-      }
+      } + [unenroll]
     }
     let isV1 = generation == .v1
     return [
@@ -23,30 +31,27 @@ extension ShareAPI {
         let token = try await desk.enrollAgent(caller.identityID, environment: try Self.environment(try request.object()))
         return ShareForm.json(["token": .string(token)])
       },
-      Endpoint("POST", "/agent/unenroll", "End that") { request, caller in
-        try await desk.unenrollAgent(caller.identityID, environment: try Self.environment(try request.object()))
-        return ShareForm.empty()
-      },
-      Endpoint("POST", "/agent/ping", "The version of an agent") { request, caller in
+      unenroll,
+      Endpoint("POST", "/agent/ping", timeLimit: Self.limit, "The version of an agent") { request, caller in
         let version = try await desk.reachAgent(caller.identityID, environment: try Self.environment(try request.object())) {
           try await $0.call(AgentMethods.version, .init()).v
         }
         return ShareForm.json(["version": .string(version)])
       },
-      Endpoint("POST", "/agent/status", "What an agent keeps") { request, caller in
+      Endpoint("POST", "/agent/status", timeLimit: Self.limit, "What an agent keeps") { request, caller in
         let answer = try await desk.reachAgent(caller.identityID, environment: try Self.environment(try request.object())) { agent in
           if try await agent.isFirstGeneration() { return Self.status(try await agent.call(AgentMethods.statusV1, .init())) }
           return Self.status(try await agent.call(AgentMethods.status, .init()), isV1: isV1)
         }
         return ShareForm.json(answer)
       },
-      Endpoint("POST", "/agent/share", "Have an agent share something") { request, caller in
+      Endpoint("POST", "/agent/share", timeLimit: Self.longLimit, "Have an agent share something") { request, caller in
         let body = try request.object()
         let order = try AgentShareOrder(body, isV1: isV1)
         let made = try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) { try await order.give($0) }
         return ShareForm.json(["token": .string(made.token), "frontendEndpoints": JSONValue(made.endpoints)])
       },
-      Endpoint("POST", "/agent/unshare", "Have an agent end a share") { request, caller in
+      Endpoint("POST", "/agent/unshare", timeLimit: Self.longLimit, "Have an agent end a share") { request, caller in
         let body = try request.object()
         let token = try body.required("token", try body.string("token"))
         try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) { agent in
@@ -54,7 +59,7 @@ extension ShareAPI {
         }
         return ShareForm.empty()
       },
-      Endpoint("POST", "/agent/access", "Have an agent bring a private share to a port") { request, caller in
+      Endpoint("POST", "/agent/access", timeLimit: Self.longLimit, "Have an agent bring a private share to a port") { request, caller in
         let body = try request.object()
         let order = try AgentAccessPrivateRequest(body)
         let token = try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) {
@@ -62,7 +67,7 @@ extension ShareAPI {
         }
         return ShareForm.json(["frontendToken": .string(token)])
       },
-      Endpoint("POST", "/agent/unaccess", "Have an agent end an access") { request, caller in
+      Endpoint("POST", "/agent/unaccess", timeLimit: Self.longLimit, "Have an agent end an access") { request, caller in
         let body = try request.object()
         let token = try body.required("frontendToken", try body.string("frontendToken"))
         try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) { agent in
@@ -70,7 +75,7 @@ extension ShareAPI {
         }
         return ShareForm.empty()
       },
-      Endpoint("POST", "/agent/share/http-healthcheck", "Have an agent ask the server behind a share") { request, caller in
+      Endpoint("POST", "/agent/share/http-healthcheck", timeLimit: Self.longLimit, "Have an agent ask the server behind a share") { request, caller in
         let body = try request.object()
         let check = try AgentShareHttpHealthcheckRequest(body)
         let patience = AgentCaller.patience + .milliseconds(Int64(check.timeoutMs))
@@ -204,15 +209,10 @@ private struct AgentShareOrder: Sendable {
       frontends = try ShareAPI.list(body, "frontendSelection")
     } else {
       token = try body.string("privateShareToken") ?? ""
-      let selections = body["nameSelections"]?.arrayValue ?? []
-      guard selections.count <= 32 else { throw APIError.field("nameSelections", "at most 32 names for one share") }
-      request.nameSelections = try selections.map { selection in
-        guard let selection = selection.objectValue else {
-          throw APIError.field("nameSelections", "nameSelections in body must be an array of objects")
-        }
-        return try .with {
-          $0.namespaceToken = try selection.string("namespaceToken") ?? ""
-          $0.name = try selection.string("name") ?? ""
+      request.nameSelections = try ShareAPI.names(body).map { name in
+        .with {
+          $0.namespaceToken = name.namespace
+          $0.name = name.name
         }
       }
     }

@@ -167,17 +167,20 @@ struct ShareAPI: Sendable {
         throw ShareRefusal(422, "a unique name has 4 to 32 characters of a-z and 0-9")
       }
     } else {
-      let selections = body["nameSelections"]?.arrayValue ?? []
-      guard selections.count <= 32 else { throw APIError.field("nameSelections", "at most 32 names for one share") }
-      for selection in selections {
-        guard let selection = selection.objectValue else {
-          throw APIError.field("nameSelections", "nameSelections in body must be an array of objects")
-        }
-        order.names.append(.init(namespace: try selection.string("namespaceToken") ?? "", name: try selection.string("name") ?? ""))
-      }
+      order.names = try names(body).map { .init(namespace: $0.namespace, name: $0.name) }
       order.token = try body.string("privateShareToken") ?? ""
     }
     return order
+  }
+
+  /// The names that a share is to have.
+  static func names(_ body: JSONObject) throws -> [(namespace: String, name: String)] {
+    guard let value = body["nameSelections"], value != .null else { return [] }
+    guard let selections = value.arrayValue?.map(\.objectValue), !selections.contains(nil) else {
+      throw APIError.field("nameSelections", "nameSelections in body must be an array of objects")
+    }
+    guard selections.count <= 32 else { throw APIError.field("nameSelections", "at most 32 names for one share") }
+    return try selections.compactMap { $0 }.map { (try $0.string("namespaceToken") ?? "", try $0.string("name") ?? "") }
   }
 
   // MARK: Reading

@@ -10,8 +10,8 @@ import WireSchemas
 extension ShareDesk {
   /// Makes the identity that agents are dialled with, once.
   func openAgents() async throws {
-    let path = configuration.directory + "/agent-controller.json"
-    let known = FileManager.default.fileExists(atPath: path)
+    let file = OwnIdentityFile(configuration.directory + "/agent-controller.json")
+    let known = try await isKnown(file) { try $0.get(ShareAgentController.self, ShareAgentController.onlyID) != nil }
     let (tags, name) = (tags, "share-" + ShareAgentController.onlyID)
     try await network.write(author: "share service") { change in
       let row = try change.store.get(ShareAgentController.self, ShareAgentController.onlyID)
@@ -22,10 +22,10 @@ extension ShareDesk {
         _ = try change.createEdgeRouterPolicy(name: name, identity: credentials.identityID, tags: tags)
         try change.store.put(ShareAgentController(id: ShareAgentController.onlyID, zId: credentials.identityID))
       }
-      // Before the commit: an identity without its key would be of no use.
-      if !change.isRehearsal { try Self.identityFile(credentials).save(to: path) }
+      if !change.isRehearsal { try file.stage(credentials) }
     }
-    agents.use(try IdentityFile.load(from: path))
+    if !known { try file.settle() }
+    agents.use(try file.load())
   }
 
   /// - Returns: the enrollment's token.
@@ -84,7 +84,7 @@ extension ShareDesk {
     guard let enrollment else {
       throw ShareRefusal(502, "the agent of environment \(id) is not enrolled; run on that machine: swiftlet share agent enroll")
     }
-    return try await agents.reach(enrollment.token, body)
+    return try await agents.reach(enrollment.token, account: accountID, body)
   }
 }
 

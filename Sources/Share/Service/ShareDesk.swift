@@ -49,13 +49,13 @@ final class ShareDesk: Sendable {
   /// Makes what every share service has, once, and fills the directory.
   /// - Returns: the identity that the public frontend dials with.
   func open() async throws -> IdentityFile {
-    let path = configuration.directory + "/public.json"
+    let file = OwnIdentityFile(configuration.directory + "/public.json")
     let zone = configuration.zone
     let template = configuration.scheme + "://{token}." + zone + portSuffix
     let tags = self.tags
-    let known = FileManager.default.fileExists(atPath: path)
     let frontendToken = ShareTokens.secret()
     try await network.settle()
+    let known = try await isKnown(file) { try $0.named(ShareFrontend.self, Self.defaultName) != nil }
     try await network.write(author: "share service") { change in
       let store = change.store
       _ = try change.configType(named: Self.proxyConfigType)
@@ -67,8 +67,7 @@ final class ShareDesk: Sendable {
         if frontend == nil {
           _ = try change.createEdgeRouterPolicy(name: "share-frontend-" + Self.defaultName, identity: credentials.identityID, tags: tags)
         }
-        // Before the commit: an identity without its key would be of no use.
-        if !change.isRehearsal { try Self.identityFile(credentials).save(to: path) }
+        if !change.isRehearsal { try file.stage(credentials) }
         frontend =
           frontend
           ?? ShareFrontend(
@@ -90,19 +89,27 @@ final class ShareDesk: Sendable {
       // The zone may be another one now.
       _ = try Self.publishHosts(change)
     }
-    if configuration.remotesAgents { try await openAgents() }
+    if !known { try file.settle() }
+    if configuration.remotesAgents {
+      do { try await openAgents() } catch {
+        // Shares go on without.
+        logger.error("agents cannot be given orders", metadata: ["reason": "\(error)"])
+      }
+    }
     for share in try await network.read({ try $0.all(ShareRow.self) }) { try await refresh(share.token) }
     // The operator may have changed the limits.
     try await enforceLimits()
     network.onTraffic { [traffic, network] service, toHost, fromHost in
       traffic.add(service: service, rx: toHost, tx: fromHost, now: network.now)
     }
-    return try IdentityFile.load(from: path)
+    return try file.load()
   }
 
-  static func identityFile(_ credentials: ProvisioningTransaction.Credentials) -> IdentityFile {
-    IdentityFile(
-      controllers: credentials.controllers, key: credentials.key, certificate: credentials.certificate, authorities: credentials.authorities)
+  /// Whether the file of an identity of ours is in its place.
+  /// - Parameter exists: whether the identity was made.
+  func isKnown(_ file: OwnIdentityFile, _ exists: @escaping @Sendable (StoreReader) throws -> Bool) async throws -> Bool {
+    if !network.issuesCredentialsAgain, try await network.read(exists) { try file.recover() }
+    return file.isThere
   }
 
   /// `:8080` where browsers need it.

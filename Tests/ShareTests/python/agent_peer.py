@@ -103,6 +103,8 @@ def serve(generation):
                     return encode([(1, "v2." + ("x" * (2 << 20) if not asked[1:] else "0"))])
                 if generation == 3 and method == "Status":
                     time.sleep(3)
+                if generation == 3 and method == "AccessPrivate":
+                    time.sleep(11)
                 if method == "ReleaseAccess":
                     context.abort(grpc.StatusCode.UNKNOWN, "agent has no access with frontend token or failure id 'nope'")
                 if method == "ShareHttpHealthcheck" and first:
@@ -142,7 +144,7 @@ def ask(given):
 
     call("Version", [])
     made = call("SharePublic", [(1, given["target"]), (3, encode([(1, "public"), (2, "by-grpc")])), (4, "web")])
-    call("SharePublic", [(1, given["target"]), (3, encode([(2, "by-grpc")]))])
+    call("SharePublic", [(1, given["target"]), (3, encode([(1, "public"), (2, "by-grpc")]))])
     call("SharePublic", [(1, "/no/such/directory"), (4, "web")])
     call("SharePrivate", [(1, given["target"]), (3, "nonsense")])
     call("Status", [])

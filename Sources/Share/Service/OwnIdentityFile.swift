@@ -1,0 +1,34 @@
+import Controller
+import Foundation
+import Swiftlet
+
+/// The file of an identity that the service itself dials with. Its key must be the one that the network knows, whatever ends the process: the file is written beside
+/// its place before the change that makes the identity is committed, and put there afterwards.
+struct OwnIdentityFile {
+  let path: String
+  private var staged: String { path + ".new" }
+
+  init(_ path: String) { self.path = path }
+
+  var isThere: Bool { FileManager.default.fileExists(atPath: path) }
+
+  /// Puts a file in its place that an earlier run had committed and not put there. Only where credentials are never issued again: there what is staged can be no other.
+  func recover() throws {
+    if !isThere, FileManager.default.fileExists(atPath: staged) { try settle() }
+  }
+
+  /// Before the commit.
+  func stage(_ credentials: ProvisioningTransaction.Credentials) throws {
+    try IdentityFile(
+      controllers: credentials.controllers, key: credentials.key, certificate: credentials.certificate, authorities: credentials.authorities
+    ).save(to: staged)
+  }
+
+  /// After the commit; nothing happens where nothing was staged.
+  func settle() throws {
+    guard FileManager.default.fileExists(atPath: staged) else { return }
+    guard rename(staged, path) == 0 else { throw ShareRefusal(500, "\(path) cannot be written: \(String(cString: strerror(errno)))") }
+  }
+
+  func load() throws -> IdentityFile { try IdentityFile.load(from: path) }
+}

@@ -37,6 +37,7 @@ public final class Underlay: ChannelInboundHandler {
       try options.setOption(.maxMessagesPerRead, value: 1)
       try options.setOption(.writeBufferWaterMark, value: .init(low: 512 * 1024, high: 1024 * 1024))
     }
+    try channel.pipeline.syncOperations.addHandler(PeerWatch())
     let underlay = Underlay(channel: channel, peer: peer, limits: limits, receiver: receiver)
     try channel.pipeline.syncOperations.addHandler(underlay)
     return underlay

@@ -2,9 +2,11 @@
 """Kills the parts of a share service, in every order, and asserts that names are kept and the URL answers again within ten seconds of the last start.
 
 Twice: as one person runs it (network, service and frontend in one process, a share in another), and with every part in a process of its own (controller, router,
-share service, public frontend, agent), in all 120 orders.
+share service, public frontend, agent), in all 120 orders. Then the network of an agent is changed, in a namespace of its own (as root only): another address, a
+pulled cable; and a reader pauses for longer than a peer may be silent.
 
-Everything runs on loopback, from one `swiftlet` executable, in a directory of its own; what was started is ended by process id. Exit 1 when an assertion fails."""
+Everything runs on loopback and in that namespace, from one `swiftlet` executable, in a directory of its own; what was started is ended by process id. Exit 1 when an
+assertion fails."""
 import argparse
 import http.client
 import http.server
@@ -23,6 +25,9 @@ import urllib.request
 
 FIRST_URL_LIMIT = 60.0
 RECOVERY_LIMIT = 10.0
+# A peer that went away without a word is noticed within 25 s; then everything is made again.
+MOVE_LIMIT = 45.0
+PAUSE = 45.0
 PAGE = b"the shared page\n"
 
 
@@ -55,11 +60,14 @@ class Bench:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.environment = dict(os.environ, SWIFTLET_SHARE_HOME=self.directory + "/home")
 
-    def start(self, name, *arguments):
+    def start(self, name, *arguments, before=(), environment=None):
         log = open(f"{self.directory}/{name}.log", "ab")
-        self.processes[name] = subprocess.Popen([self.binary, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment)
+        self.processes[name] = subprocess.Popen(
+            [*before, self.binary, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment or self.environment)
 
     def log(self, name):
+        if not os.path.exists(f"{self.directory}/{name}.log"):
+            return ""
         with open(f"{self.directory}/{name}.log", encoding="utf-8", errors="replace") as file:
             return file.read()
 
@@ -268,10 +276,126 @@ def apart(bench, check):
         check(f"kill and start {', '.join(order)}", bench.answers(time.monotonic(), RECOVERY_LIMIT), RECOVERY_LIMIT)
 
 
+AWAY = """
+shares:
+  - {{target: {directory}/site, name: chaos}}
+  - {{target: "127.0.0.1:9000", mode: private, backend: tcpTunnel, token: chaos-raw}}
+"""
+
+# Sends what is asked for to whoever connects.
+SENDER = """
+import socketserver
+class Sender(socketserver.BaseRequestHandler):
+    def handle(self):
+        try:
+            for _ in range(512): self.request.sendall(bytes(65536))
+        except OSError:
+            pass
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer(("127.0.0.1", 9000), Sender).serve_forever()
+"""
+SENT = 512 * 65536
+
+
+class Moved(Bench):
+    """The agent in a network namespace, at the other end of a cable."""
+
+    HERE, THERE, ELSEWHERE = "198.18.77.1", "198.18.77.2", "198.18.77.3"
+
+    def __init__(self, binary):
+        super().__init__(binary)
+        self.space = f"swiftlet-{os.getpid()}"
+        self.cable = f"sw{os.getpid()}"
+        for command in (
+            f"ip netns add {self.space}",
+            f"ip link add {self.cable}a type veth peer name {self.cable}b netns {self.space}",
+            f"ip addr add {self.HERE}/24 dev {self.cable}a",
+            f"ip link set {self.cable}a up",
+        ):
+            subprocess.run(command.split(), check=True)
+        self.there(f"ip addr add {self.THERE}/24 dev {self.cable}b")
+        self.there("ip link set lo up")
+        self.plug(True)
+
+    @property
+    def inside(self):
+        return ("ip", "netns", "exec", self.space)
+
+    def there(self, command):
+        subprocess.run([*self.inside, *command.split()], check=True)
+
+    def plug(self, is_plugged):
+        self.there(f"ip link set {self.cable}b {'up' if is_plugged else 'down'}")
+
+    def enable(self, home, before=()):
+        token = self.log("service").split("share enable ")[1].split()[0]
+        environment = dict(self.environment, SWIFTLET_SHARE_HOME=f"{self.directory}/{home}")
+        subprocess.run(
+            [*before, self.binary, "share", "enable", token, "--endpoint", f"http://{self.HERE}:{self.ports['api']}"], check=True, env=environment,
+            stderr=subprocess.DEVNULL)
+        return environment
+
+    def prepare(self):
+        os.makedirs(self.directory + "/site")
+        with open(self.directory + "/site/index.html", "wb") as file:
+            file.write(PAGE)
+        with open(self.directory + "/agent.yml", "w", encoding="utf-8") as file:
+            file.write(AWAY.format(directory=self.directory))
+        self.start(
+            "service", "share", "serve", "--directory", self.directory + "/data", "--host", self.HERE, "--port", str(self.ports["controller"]),
+            "--router-port", str(self.ports["router"]), "--api-port", str(self.ports["api"]), "--frontend-port", str(self.ports["frontend"]))
+        begin = time.monotonic()
+        while "share enable" not in self.log("service"):
+            if time.monotonic() - begin > FIRST_URL_LIMIT:
+                sys.exit("the service did not start:\n" + self.log("service"))
+            time.sleep(0.05)
+        self.processes["sender"] = subprocess.Popen([*self.inside, sys.executable, "-c", SENDER])
+        self.start("agent", "share", "agent", self.directory + "/agent.yml", before=self.inside, environment=self.enable("there", self.inside))
+
+    def stop(self):
+        sender = self.processes.pop("sender", None)
+        if sender:
+            sender.kill()
+            sender.wait()
+        super().stop()
+        subprocess.run(["ip", "link", "del", self.cable + "a"], check=False)
+        subprocess.run(["ip", "netns", "del", self.space], check=False)
+
+
+def moved(bench, check):
+    bench.prepare()
+    check("an agent on another machine: first answer", bench.answers(time.monotonic(), FIRST_URL_LIMIT), FIRST_URL_LIMIT)
+    time.sleep(5)
+    bench.there(f"ip addr del {bench.THERE}/24 dev {bench.cable}b")
+    bench.there(f"ip addr add {bench.ELSEWHERE}/24 dev {bench.cable}b")
+    # Its connections are of an address that nobody has any more.
+    check("that machine has another address", bench.answers(time.monotonic(), MOVE_LIMIT), MOVE_LIMIT)
+    for seconds in (15, 60):
+        time.sleep(25)
+        bench.plug(False)
+        time.sleep(seconds)
+        bench.plug(True)
+        check(f"its cable was pulled for {seconds} s", bench.answers(time.monotonic(), RECOVERY_LIMIT), RECOVERY_LIMIT)
+    port = free_port()
+    bench.start("access", "access", "private", "chaos-raw", "--bind", f"127.0.0.1:{port}", environment=bench.enable("here"))
+    begin = time.monotonic()
+    while not listens(port):
+        if time.monotonic() - begin > FIRST_URL_LIMIT or bench.processes["access"].poll() is not None:
+            sys.exit("the access did not start:\n" + bench.log("access"))
+        time.sleep(0.05)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as reader:
+        got = len(reader.recv(1024))
+        time.sleep(PAUSE)
+        begin = time.monotonic()
+        while got < SENT and (part := reader.recv(1 << 20)):
+            got += len(part)
+    check(f"a reader that pauses for {PAUSE:.0f} s gets all {SENT >> 20} MiB", time.monotonic() - begin if got == SENT else None, 30)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", required=True)
-    parser.add_argument("--only", choices=["together", "apart"])
+    parser.add_argument("--only", choices=["together", "apart", "moved"])
     options = parser.parse_args()
     failures = []
 
@@ -281,13 +405,19 @@ def main():
         if seconds is None:
             failures.append(what)
 
-    for kind, walk in ((Bench, together), (Apart, apart)):
+    for kind, walk in ((Bench, together), (Moved, moved), (Apart, apart)):
         if options.only not in (None, walk.__name__):
+            continue
+        if walk is moved and (os.geteuid() != 0 or not shutil.which("ip")):
+            print("skipped changes of an agent's network: they need root, and ip of iproute2", flush=True)
             continue
         bench = kind(options.binary)
         count = len(failures)
         try:
             walk(bench, check)
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"FAILED {walk.__name__}: {error!r}", flush=True)
+            failures.append(walk.__name__)
         finally:
             if len(failures) > count:
                 for name in list(bench.processes):

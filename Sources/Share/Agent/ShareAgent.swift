@@ -54,6 +54,7 @@ public actor ShareAgent: Service {
   /// Between two proofs, and before the second chance of one that failed.
   private static let interval = Duration.seconds(20)
   private static let secondChance = Duration.seconds(2)
+  private static let patience = Duration.seconds(90)
   /// So many orders are kept at once.
   private static let orderLimit = 256
 
@@ -311,7 +312,8 @@ public actor ShareAgent: Service {
 
   /// Serves an entry again and again, until cancelled; what was ordered and never reached ends with its first failure.
   private func keep(_ id: String, _ work: Work) async {
-    var backoff = Backoff(minimum: .milliseconds(500), maximum: .seconds(30))
+    // Somebody may stand before a share that was gone: it is soon tried again.
+    var backoff = Backoff(minimum: .milliseconds(500), maximum: .seconds(8))
     var random = SystemRandomNumberGenerator()
     while !Task.isCancelled {
       do {
@@ -428,13 +430,13 @@ public actor ShareAgent: Service {
     throw AgentRefusal("no port from \(entry.ports.lowerBound) to \(entry.ports.upperBound) is free at \(entry.host)")
   }
 
-  /// Sends nonces until two in a row do not come back. Returns when cancelled.
+  /// Sends nonces until two in a row are refused, or none has come back for as long as `patience`. Returns when cancelled.
   private func prove(_ token: String, _ id: String, _ overlay: Overlay, _ proven: () -> Void) async throws {
-    var hasFailed = false
+    var failingSince: ContinuousClock.Instant?
     while !Task.isCancelled {
       do {
         try await PathProof.run(token, overlay: overlay)
-        hasFailed = false
+        failingSince = nil
         proven()
         change(id) {
           $0.phase = .active
@@ -447,8 +449,12 @@ public actor ShareAgent: Service {
         try? await Task.sleep(for: Self.interval)
       } catch {
         if Task.isCancelled { return }
-        if hasFailed { throw error }
-        hasFailed = true
+        if let since = failingSince {
+          // A path that is only slow, behind somebody who does not read, would not be faster after a new start, which cuts everybody off.
+          let isSlow = if case OverlayError.timedOut = error { true } else { error is ProofFailure }
+          guard isSlow, items[id]?.waiting == nil, ContinuousClock.now - since < Self.patience else { throw error }
+        }
+        failingSince = failingSince ?? .now
         change(id) {
           $0.phase = .failing
           $0.error = "\(error)"

@@ -352,6 +352,12 @@ class Moved(Bench):
         self.processes["sender"] = subprocess.Popen([*self.inside, sys.executable, "-c", SENDER])
         self.start("agent", "share", "agent", self.directory + "/agent.yml", before=self.inside, environment=self.enable("there", self.inside))
 
+    def active(self):
+        """How many shares the agent has just reached."""
+        environment = dict(self.environment, SWIFTLET_SHARE_HOME=f"{self.directory}/there")
+        told = subprocess.run([self.binary, "share", "agent", "status"], capture_output=True, text=True, env=environment, check=False).stdout
+        return sum(line.startswith("active") for line in told.splitlines())
+
     def stop(self):
         sender = self.processes.pop("sender", None)
         if sender:
@@ -376,6 +382,11 @@ def moved(bench, check):
         time.sleep(seconds)
         bench.plug(True)
         check(f"its cable was pulled for {seconds} s", bench.answers(time.monotonic(), RECOVERY_LIMIT), RECOVERY_LIMIT)
+    begin = time.monotonic()
+    while bench.active() < 2:
+        if time.monotonic() - begin > MOVE_LIMIT:
+            sys.exit("the agent did not get both of its shares up again:\n" + bench.log("agent")[-3000:])
+        time.sleep(0.5)
     port = free_port()
     bench.start("access", "access", "private", "chaos-raw", "--bind", f"127.0.0.1:{port}", environment=bench.enable("here"))
     begin = time.monotonic()

@@ -57,6 +57,11 @@ public actor Overlay {
     /// Handed to the host with the dial, at most 64 KiB.
     public var appData: [UInt8]?
 
+    /// With flow control from end to end, for channels: only where the host is known to serve with ``Overlay/serve(_:options:initializer:)``.
+    package static func windowed(_ isWindowed: Bool) -> DialOptions { DialOptions(appData: isWindowed ? OverlayWindow.appData : nil) }
+
+    var isWindowed: Bool { appData == OverlayWindow.appData }
+
     public init(timeout: Duration = .seconds(15), terminator: String? = nil, callerID: String? = nil, appData: [UInt8]? = nil) {
       self.timeout = timeout
       self.terminator = terminator

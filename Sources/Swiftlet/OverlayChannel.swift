@@ -11,6 +11,7 @@ import Synchronization
 // Unchecked: everything but the two atomics is touched on `eventLoop` only, which NIO guarantees for all calls of `ChannelCore` and the connection for those of
 // its delegate; what any thread may read (`pipeline`, `closeFuture`) is set in the initialiser and never again.
 public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelegate, @unchecked Sendable {
+  private static let windowedWaterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 64 * 1024, high: 256 * 1024)
   private static let defaultWaterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 512 * 1024, high: 1024 * 1024)
 
   public let eventLoop: any EventLoop
@@ -25,14 +26,27 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
   private var allowsHalfClosure = false
   private var waterMark = OverlayChannel.defaultWaterMark
   private var wantsRead = false
-  private var pending: [(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)] = []
+  private var pending: CircularBuffer<(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)> = []
   private var pendingBytes = 0
+  /// How many of the writes that wait were flushed.
+  private var flushed = 0
+  /// nil where the other end knows no flow control of its own.
+  private var window: OverlayWindow?
+  /// Our direction ends as soon as everything has left.
+  private var endsOutput = false
+  /// What the connection told while the reader had not taken everything.
+  private var endArrived = false
+  private var lateEnd: OverlayError??
   private var inputEnded = false
   private var outputEnded = false
   private var isClosed = false
 
-  private init(_ connection: OverlayConnection) {
+  private init(_ connection: OverlayConnection, isWindowed: Bool) {
     self.connection = connection
+    if isWindowed {
+      window = OverlayWindow()
+      waterMark = Self.windowedWaterMark
+    }
     eventLoop = connection.eventLoop
     closePromise = connection.eventLoop.makePromise()
     connection.setReading(false)
@@ -41,9 +55,9 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   /// On the connection's event loop: sets the pipeline up, then lets bytes flow.
   static func open(
-    _ connection: OverlayConnection, _ initializer: @Sendable (any Channel) -> EventLoopFuture<Void>
+    _ connection: OverlayConnection, isWindowed: Bool = false, _ initializer: @Sendable (any Channel) -> EventLoopFuture<Void>
   ) -> EventLoopFuture<any Channel> {
-    let channel = OverlayChannel(connection)
+    let channel = OverlayChannel(connection, isWindowed: isWindowed)
     let opened = initializer(channel).hop(to: channel.eventLoop)
     opened.assumeIsolated().whenComplete { result in
       if case .failure(let error) = result { channel.end(error) } else { channel.activate() }
@@ -57,6 +71,8 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
     active.store(true, ordering: .relaxed)
     pipeline.fireChannelActive()
     guard !isClosed else { return }
+    // What the other end may send is bounded by the window: it is always taken from the channel that others use too.
+    if window != nil { connection.setReading(true) }
     connection.start(self)
     if autoRead, !isClosed { pipeline.read() }
   }
@@ -103,7 +119,7 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
       if !value {
         // As sockets do: what was asked for is not wanted any more.
         wantsRead = false
-        connection.setReading(false)
+        if window == nil { connection.setReading(false) }
       }
     case (is ChannelOptions.Types.AllowRemoteHalfClosureOption, let value as Bool): allowsHalfClosure = value
     case (is ChannelOptions.Types.WriteBufferWaterMarkOption, let value as ChannelOptions.Types.WriteBufferWaterMark): waterMark = value
@@ -153,6 +169,7 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   public func flush0() {
     guard !isClosed, !pending.isEmpty else { return }
+    flushed = pending.count
     handOver()
     guard !isClosed else { return }
     change(writable: mayWrite)
@@ -162,9 +179,11 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   /// Gives everything that was written to the connection, in one flush. The promises' callbacks may write again.
   private func handOver() {
+    if window != nil { return handOverWindowed() }
     let writes = pending
     pending = []
     pendingBytes = 0
+    flushed = 0
     // A connection that broke tells so when its reader has taken what came before; until then nothing can be sent.
     guard connection.isOpen else {
       for write in writes { write.promise?.fail(ChannelError.ioOnClosedChannel) }
@@ -175,9 +194,48 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
     for write in writes { write.promise?.succeed() }
   }
 
+  /// As much as the other end has room for.
+  private func handOverWindowed() {
+    guard connection.isOpen else {
+      let writes = pending
+      pending = []
+      pendingBytes = 0
+      flushed = 0
+      for write in writes { write.promise?.fail(ChannelError.ioOnClosedChannel) }
+      return
+    }
+    var frames = ByteBuffer()
+    var done: [EventLoopPromise<Void>?] = []
+    while flushed > 0, let credit = window?.credit, var write = pending.first {
+      guard credit > 0 || write.bytes.readableBytes == 0 else { break }
+      let before = write.bytes.readableBytes
+      window?.send(&write.bytes, to: &frames)
+      pendingBytes -= before - write.bytes.readableBytes
+      guard write.bytes.readableBytes == 0 else {
+        pending[pending.startIndex] = write
+        break
+      }
+      pending.removeFirst()
+      flushed -= 1
+      done.append(write.promise)
+    }
+    let ends = endsOutput && pending.isEmpty
+    if ends {
+      endsOutput = false
+      window?.end(&frames)
+    }
+    if frames.readableBytes > 0 {
+      connection.write(frames)
+      connection.flush()
+    }
+    for promise in done { promise?.succeed() }
+    if ends { closeIfDone() }
+  }
+
   public func read0() {
     guard !isClosed, !wantsRead else { return }
     wantsRead = true
+    if window != nil { return deliverWindowed() }
     // May deliver at once.
     connection.setReading(true)
   }
@@ -199,8 +257,10 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
         return
       }
       outputEnded = true
+      flushed = pending.count
+      endsOutput = window != nil
       handOver()
-      connection.finish()
+      if window == nil { connection.finish() }
       promise?.succeed()
       guard !isClosed else { return }
       pipeline.fireUserInboundEventTriggered(ChannelEvent.outputClosed)
@@ -210,7 +270,7 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
   }
 
   private func closeIfDone() {
-    if inputEnded, outputEnded, !isClosed { close0(error: ChannelError.eof, mode: .all, promise: nil) }
+    if inputEnded, outputEnded, pending.isEmpty, !endsOutput, !isClosed { close0(error: ChannelError.eof, mode: .all, promise: nil) }
   }
 
   private func change(writable now: Bool) {
@@ -227,6 +287,7 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
     connection.close()
     let writes = pending
     pending = []
+    flushed = 0
     for write in writes { write.promise?.fail(error ?? ChannelError.ioOnClosedChannel) }
     if let error { pipeline.fireErrorCaught(error) }
     if wasActive {
@@ -243,6 +304,7 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
   // MARK: OverlayConnectionDelegate
 
   package func received(_ bytes: ByteBuffer) {
+    guard window == nil else { return receivedWindowed(bytes) }
     wantsRead = false
     connection.setReading(false)
     pipeline.fireChannelRead(bytes)
@@ -251,8 +313,53 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
     if autoRead, !isClosed { pipeline.read() }
   }
 
+  private func receivedWindowed(_ bytes: ByteBuffer) {
+    var bytes = bytes
+    do {
+      if try window?.receive(&bytes) == true, flushed > 0 || endsOutput {
+        handOver()
+        guard !isClosed else { return }
+        change(writable: mayWrite)
+      }
+    } catch {
+      return end(OverlayError.protocolViolation("the other end sends more than there is room for"))
+    }
+    deliverWindowed()
+  }
+
+  /// Gives the reader what it asked for, and tells the other end of the room that this makes.
+  private func deliverWindowed() {
+    if wantsRead, !isClosed, let bytes = window?.take() {
+      wantsRead = false
+      if let frame = window?.grant(), connection.isOpen {
+        connection.write(frame)
+        connection.flush()
+      }
+      pipeline.fireChannelRead(bytes)
+      guard !isClosed else { return }
+      pipeline.fireChannelReadComplete()
+      // Delivers again by itself.
+      if autoRead, !isClosed { pipeline.read() }
+    }
+    guard window?.hasData != true, !isClosed else { return }
+    if endArrived || window?.isEnded == true { inputEnd() }
+    if let late = lateEnd {
+      lateEnd = nil
+      end(late)
+    }
+  }
+
   package func receivedEnd() {
     guard !isClosed else { return }
+    guard window?.hasData != true else {
+      endArrived = true
+      return
+    }
+    inputEnd()
+  }
+
+  private func inputEnd() {
+    guard !isClosed, !inputEnded else { return }
     inputEnded = true
     guard allowsHalfClosure else { return close0(error: ChannelError.eof, mode: .all, promise: nil) }
     pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
@@ -261,7 +368,13 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   package func becameWritable() { if !isClosed { change(writable: mayWrite) } }
 
-  package func closed(_ error: OverlayError?) { end(error) }
+  package func closed(_ error: OverlayError?) {
+    guard window?.hasData != true else {
+      lateEnd = .some(error)
+      return
+    }
+    end(error)
+  }
 }
 
 /// A service that is being hosted, each of its diallers as a channel.
@@ -287,7 +400,8 @@ extension Overlay {
     to service: String, options: DialOptions = DialOptions(), on loop: any EventLoop,
     initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
   ) -> EventLoopFuture<any Channel> {
-    loop.makeFutureWithTask { try await self.connect(service, options: options, on: loop) }.flatMap { OverlayChannel.open($0.value, initializer) }
+    loop.makeFutureWithTask { try await self.connect(service, options: options, on: loop) }
+      .flatMap { OverlayChannel.open($0.value, isWindowed: options.isWindowed, initializer) }
   }
 
   /// Offers a service; each dialler becomes a channel. Returns when the first router took the offer, and registers again by itself wherever it must.
@@ -301,7 +415,7 @@ extension Overlay {
     let hosting = try await host(service, options: options) { dial in
       guard let connection = dial.accept() else { return }
       let caller = OverlayStream.Caller(dial)
-      _ = OverlayChannel.open(connection) { initializer($0, caller) }
+      _ = OverlayChannel.open(connection, isWindowed: dial.caller.appData == OverlayWindow.appData) { initializer($0, caller) }
     }
     return OverlayServer(self, hosting)
   }

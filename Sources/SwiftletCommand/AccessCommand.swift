@@ -75,8 +75,8 @@ private struct AccessRun: Service {
     let result: Result<Void, any Error>
     do {
       let local = PrivateAccess(
-        overlay: try await session.overlay(), token: token, backend: access.backend, host: host, port: port, responseHeaders: responseHeaders,
-        observer: display.observer, logger: logger)
+        overlay: try await session.overlay(), access: access, host: host, port: port, responseHeaders: responseHeaders, observer: display.observer,
+        logger: logger)
       let address = try await local.start()
       try await session.update(access, bindAddress: address.text)
       let isHTTP = access.backend?.isHTTP ?? false

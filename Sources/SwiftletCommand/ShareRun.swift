@@ -64,6 +64,8 @@ struct ShareRun: Service {
   let logger: Logger
 
   func run() async throws {
+    var options = options
+    options.isWindowed = ShareBackend.isWindowed(options.backend)
     let share = try await session.create(options)
     let result: Result<Void, any Error>
     do {

@@ -54,6 +54,8 @@ public struct ShareOptions: Sendable {
   public var isOpen = false
   /// E-mail addresses of accounts that may access a closed one.
   public var grants: [String] = []
+  /// What hosts it knows flow control from end to end, so a visitor who does not read holds up nobody else.
+  package var isWindowed = false
 
   public init(_ mode: Mode, backend: Backend = .tcpTunnel, target: String = "") {
     self.mode = mode
@@ -85,6 +87,16 @@ public struct ShareAccess: Sendable, Equatable {
   public let token: String
   public let shareToken: String
   public let backend: ShareOptions.Backend?
+  /// Whether its host knows flow control from end to end.
+  package var isWindowed = false
+
+  /// An access that was made elsewhere.
+  /// - Parameter backend: nil where that is not known.
+  public init(token: String, shareToken: String, backend: ShareOptions.Backend?) {
+    self.token = token
+    self.shareToken = shareToken
+    self.backend = backend
+  }
 }
 
 /// This machine at a share service: makes and deletes shares and accesses, hosts and dials them.
@@ -157,6 +169,7 @@ public actor ShareSession {
       body["oauthEmailDomains"] = JSONValue(login.emailPatterns)
       body["oauthRefreshInterval"] = .string(login.refreshInterval)
     }
+    if options.isWindowed { body["windowed"] = true }
     if !options.token.isEmpty { body["privateShareToken"] = .string(options.token) }
     let made = try await client.call(operation, "POST", "/share", .object(body))
     let endpoints = made["frontendProxyEndpoints"]?.stringArrayValue ?? []
@@ -200,9 +213,11 @@ public actor ShareSession {
       [
         "envZId": .string(identity), "shareToken": .string(shareToken), "bindAddress": .string(bindAddress), "description": .string(description),
       ])
-    return ShareAccess(
+    var access = ShareAccess(
       token: try client.text(made, "frontendToken", operation), shareToken: shareToken,
       backend: made["backendMode"]?.stringValue.flatMap { ShareOptions.Backend(rawValue: $0) })
+    access.isWindowed = made["windowed"]?.boolValue ?? false
+    return access
   }
 
   /// Records where an access listens, for people to see.

@@ -54,14 +54,17 @@ struct OverlayChannelTests {
     }
   }
 
-  @Test("16 MiB there and back for a reader that takes one batch at a time, then both half closes", arguments: [true, false])
-  func echoes(_ encrypted: Bool) async throws {
+  @Test(
+    "16 MiB there and back for a reader that takes one batch at a time, then both half closes", arguments: [true, false], [true, false])
+  func echoes(_ encrypted: Bool, windowed: Bool) async throws {
     let bench = try await OverlayBench.start()
     try await bench.network.service("echo", encrypted: encrypted)
     let (host, client) = (try await bench.overlay("host"), try await bench.overlay("client"))
     let server = try await host.serve("echo") { channel, _ in Self.echo(channel) }
     let collector = Collector()
-    let channel = try await client.channel(to: "echo", on: client.group.next(), initializer: Self.collect(collector, autoRead: false)).get()
+    let channel = try await client.channel(
+      to: "echo", options: .windowed(windowed), on: client.group.next(), initializer: Self.collect(collector, autoRead: false)
+    ).get()
     let sent = OverlayBench.pattern(16 << 20)
     var rest = sent
     while let part = rest.readSlice(length: min(64 * 1024, rest.readableBytes)), part.readableBytes > 0 {
@@ -78,8 +81,47 @@ struct OverlayChannelTests {
     await bench.stop()
   }
 
-  @Test("many at once; a close ends the other side; an unknown service and a lost router are errors")
-  func ends() async throws {
+  @Test("with flow control from end to end, readers who read nothing hold up nobody, and get everything when they do")
+  func paused() async throws {
+    let bench = try await OverlayBench.start()
+    try await bench.network.service("echo")
+    let (host, client) = (try await bench.overlay("host"), try await bench.overlay("client"))
+    let server = try await host.serve("echo") { channel, _ in Self.echo(channel) }
+    // One event loop, so one channel to the router for all.
+    let loop = client.group.next()
+    let sent = OverlayBench.pattern(4 << 20)
+    var paused: [(channel: any Channel, collector: Collector)] = []
+    for _ in 0..<8 {
+      let collector = Collector()
+      let channel = try await client.channel(
+        to: "echo", options: .windowed(true), on: loop, initializer: Self.collect(collector, autoRead: false)
+      ).get()
+      channel.writeAndFlush(sent, promise: nil)
+      paused.append((channel, collector))
+    }
+    for round in 0..<20 {
+      let collector = Collector()
+      let channel = try await client.channel(
+        to: "echo", options: .windowed(true), on: loop, initializer: Self.collect(collector, autoRead: true)
+      ).get()
+      let short = OverlayBench.pattern(100_000, seed: UInt64(round + 1))
+      try await channel.writeAndFlush(short)
+      try await channel.close(mode: .output)
+      try await Network.wait("the short one came back") { collector.ended.withLockedValue { $0 } }
+      #expect(collector.bytes.withLockedValue { $0 } == short)
+    }
+    for (channel, collector) in paused {
+      try await channel.setOption(.autoRead, value: true).get()
+      try await channel.close(mode: .output)
+      try await Network.wait("the paused one got everything") { collector.ended.withLockedValue { $0 } }
+      #expect(collector.bytes.withLockedValue { $0 } == sent)
+    }
+    await server.close()
+    await bench.stop()
+  }
+
+  @Test("many at once; a close ends the other side; an unknown service and a lost router are errors", arguments: [true, false])
+  func ends(windowed: Bool) async throws {
     let bench = try await OverlayBench.start()
     try await bench.network.service("echo")
     let (host, client) = (try await bench.overlay("host"), try await bench.overlay("client"))
@@ -92,7 +134,9 @@ struct OverlayChannelTests {
       for index in 0..<50 {
         group.addTask {
           let collector = Collector()
-          let channel = try await client.channel(to: "echo", on: client.group.next(), initializer: Self.collect(collector, autoRead: true)).get()
+          let channel = try await client.channel(
+            to: "echo", options: .windowed(windowed), on: client.group.next(), initializer: Self.collect(collector, autoRead: true)
+          ).get()
           let sent = OverlayBench.pattern(10_000 + index, seed: UInt64(index + 1))
           try await channel.writeAndFlush(sent)
           try await channel.close(mode: .output)
@@ -102,7 +146,9 @@ struct OverlayChannelTests {
       }
     }
     let collector = Collector()
-    let channel = try await client.channel(to: "echo", on: client.group.next(), initializer: Self.collect(collector, autoRead: true)).get()
+    let channel = try await client.channel(
+      to: "echo", options: .windowed(windowed), on: client.group.next(), initializer: Self.collect(collector, autoRead: true)
+    ).get()
     try await Network.wait("the other side is there") { served.withLockedValue { $0.contains(where: \.isActive) } }
     try await channel.close()
     try await Network.wait("the other side ended") { !served.withLockedValue { $0.contains(where: \.isActive) } }
@@ -111,7 +157,9 @@ struct OverlayChannelTests {
       _ = try await client.channel(to: "none", on: client.group.next()) { $0.eventLoop.makeSucceededVoidFuture() }.get()
     }
     let lost = Collector()
-    let last = try await client.channel(to: "echo", on: client.group.next(), initializer: Self.collect(lost, autoRead: true)).get()
+    let last = try await client.channel(
+      to: "echo", options: .windowed(windowed), on: client.group.next(), initializer: Self.collect(lost, autoRead: true)
+    ).get()
     await bench.network.stopRouter()
     try await last.closeFuture.get()
     #expect(lost.errors.withLockedValue { $0.first is OverlayError })

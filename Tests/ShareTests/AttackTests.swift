@@ -32,6 +32,7 @@ struct AttackTests {
       for users in [[], [("eve", "sesame")]] {
         var options = ShareOptions(.public, backend: .proxy)
         options.basicUsers = users
+        options.isWindowed = ShareBackend.isWindowed(options.backend)
         let share = try await sharer.session.create(options)
         let server = try await Recorder.start()
         backends.append(
@@ -328,6 +329,35 @@ struct AttackTests {
     #expect(target.open.server.requests.allSatisfy { $0.line == "GET /good HTTP/1.1" || $0.line.hasPrefix("GET /probe") })
     if ProcessInfo.processInfo.environment["SWIFTLET_SLOW_CLIENTS"] != nil { print("slow clients: \(seen) \(grown) KiB each, \(before) KiB before") }
     try await target.stop()
+  }
+
+  @Test("64 clients that ask for a big file and do not read hold up neither its share nor another one")
+  func slowReaders() async throws {
+    let bench = try await ShareBench.start()
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let size = 32 << 20
+    var hosts: [String] = []
+    var backends: [ShareBackend] = []
+    for name in ["big", "small"] {
+      let site = bench.network.directory + "/" + name
+      try FileManager.default.createDirectory(atPath: site, withIntermediateDirectories: true)
+      try Data("the page".utf8).write(to: URL(fileURLWithPath: site + "/page"))
+      try Data(count: size).write(to: URL(fileURLWithPath: site + "/file"))
+      var options = ShareOptions(.public, backend: .web)
+      options.isWindowed = ShareBackend.isWindowed(.web)
+      let share = try await sharer.session.create(options)
+      backends.append(
+        try await ShareBackend.start(
+          share, mode: .web, target: .directory(site), overlay: sharer.session.overlay(), logger: bench.network.logger))
+      hosts.append("\(share.token).share.localhost")
+    }
+    let seen = try await PythonEnvironment.run(
+      "slow_readers.py", ["port": JSONValue(bench.frontendPort), "big": .string(hosts[0]), "small": .string(hosts[1]), "count": 64])
+    #expect(seen["good"] == 40, "\(seen)")
+    #expect(seen["size"]?.intValue ?? 0 > size, "\(seen)")
+    for backend in backends { await backend.stop() }
+    await sharer.session.close()
+    await bench.stop()
   }
 
   private static func residentKiB() -> Int {

@@ -158,7 +158,7 @@ struct FrontendTests {
       let granted = try await sharer.session.access(share.token)
       #expect(granted.backend == .proxy)
       let access = PrivateAccess(
-        overlay: try await sharer.session.overlay(), token: share.token, backend: granted.backend, host: "127.0.0.1", port: 0,
+        overlay: try await sharer.session.overlay(), access: granted, host: "127.0.0.1", port: 0,
         observer: { record in records.withLockedValue { $0.append(record) } }, logger: bench.network.logger)
       let url = "http://127.0.0.1:\(try await access.start().port ?? 0)"
       let running = Task { try await access.run() }

@@ -335,7 +335,7 @@ struct LoginTests {
   func directory() {
     let directory = ShareDirectory()
     func route(_ token: String) -> ShareRoute {
-      ShareRoute(token: token, backendMode: .proxy, gate: ShareGate(), interstitial: false, serviceID: token, isPaused: false)
+      ShareRoute(token: token, backendMode: .proxy, gate: ShareGate(), interstitial: false, serviceID: token, isPaused: false, isWindowed: false)
     }
     directory.replace("a", hosts: ["x"], with: route("a"), version: 8)
     directory.replace("a", hosts: [], with: nil, version: 10)

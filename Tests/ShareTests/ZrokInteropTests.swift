@@ -32,7 +32,9 @@ struct ZrokInteropTests {
     #expect(granted.status == 201)
     let backend = try #require(granted.body["backendMode"]?.stringValue.flatMap { ShareOptions.Backend(rawValue: $0) })
     let overlay = try await Overlay(identity: IdentityFile(parsing: Array(environment.cfg.utf8)))
-    let local = PrivateAccess(overlay: overlay, token: shareToken, backend: backend, host: "127.0.0.1", port: 0, logger: bench.network.logger)
+    let local = PrivateAccess(
+      overlay: overlay, access: ShareAccess(token: "", shareToken: shareToken, backend: backend), host: "127.0.0.1", port: 0,
+      logger: bench.network.logger)
     let port = try await local.start().port ?? 0
     let running = Task { try await local.run() }
     try await Self.reaches("http://127.0.0.1:\(port)")

@@ -343,7 +343,9 @@ public actor ShareAgent: Service {
       // It may be ours already; whether it is, the share will tell.
       try? await session.createName(name)
     }
-    let share = try await session.create(entry.options)
+    var options = entry.options
+    options.isWindowed = ShareBackend.isWindowed(options.backend)
+    let share = try await session.create(options)
     do {
       let overlay = try await session.overlay()
       let backend = try await ShareBackend.start(
@@ -421,8 +423,7 @@ public actor ShareAgent: Service {
   ) async throws -> (PrivateAccess, SocketAddress) {
     for port in entry.ports {
       let local = PrivateAccess(
-        overlay: overlay, token: entry.token, backend: access.backend, host: entry.host, port: port, responseHeaders: entry.responseHeaders,
-        logger: logger)
+        overlay: overlay, access: access, host: entry.host, port: port, responseHeaders: entry.responseHeaders, logger: logger)
       do { return (local, try await local.start()) } catch let error as IOError where [EADDRINUSE, EACCES].contains(error.errnoCode) {
         if entry.ports.count == 1 { throw error }
       }

@@ -44,6 +44,14 @@ public final class ShareBackend: Sendable {
   /// Offers no more. Connections in progress end too, but for those of a tcpTunnel: a frontend would go on using them for the next visitor.
   public func stop() async { await stopping() }
 
+  /// Whether what serves a mode knows flow control from end to end.
+  public static func isWindowed(_ mode: ShareOptions.Backend) -> Bool {
+    switch mode {
+    case .proxy, .web, .drive, .caddy, .socks: true
+    case .tcpTunnel, .udpTunnel: false
+    }
+  }
+
   /// Serves a share until `stop`. Returns when the first router took the offer.
   ///
   /// - Parameter target: nil only for modes that need none.

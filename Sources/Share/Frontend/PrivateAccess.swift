@@ -26,23 +26,25 @@ public final class PrivateAccess: Service {
   private let bound = NIOLockedValueBox<(any Channel)?>(nil)
 
   /// - Parameters:
-  ///   - token: of the share, which the identity of `overlay` has an access to.
-  ///   - backend: what runs behind the share; nil is not known here and carried as bytes.
+  ///   - access: of the identity of `overlay`. Where it does not know what runs behind the share, bytes are carried.
   ///   - port: 0 picks a free one; `start` tells which.
   ///   - responseHeaders: set on answers of shares that speak HTTP.
   ///   - observer: told of each request, of shares that speak HTTP.
   public init(
-    overlay: Overlay, token: String, backend: ShareOptions.Backend?, host: String, port: Int, responseHeaders: [ResponseHeader] = [],
+    overlay: Overlay, access: ShareAccess, host: String, port: Int, responseHeaders: [ResponseHeader] = [],
     observer: RequestObserver? = nil, logger: Logger
   ) {
+    let (token, backend) = (access.shareToken, access.backend)
     self.overlay = overlay
     self.token = token
     address = (host, port)
     self.observer = observer
     switch backend {
     case .proxy, .web, .drive, .caddy:
+      let options = Overlay.DialOptions.windowed(access.isWindowed)
       let upstream = Upstream(
-        key: token, connect: { loop, initializer in overlay.channel(to: token, on: loop, initializer: initializer) },
+        key: token,
+        connect: { loop, initializer in overlay.channel(to: token, options: options, on: loop, initializer: initializer) },
         responseHeaders: responseHeaders,
         failurePage: { error in
           logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(error)"])

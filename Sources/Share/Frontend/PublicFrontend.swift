@@ -158,10 +158,11 @@ final class PublicFrontend: ConnectionAcceptor {
     RequestCookies.remove(ownCookies, from: &head.headers)
     let token = route.token
     let logger = logger
+    let options = Overlay.DialOptions.windowed(route.isWindowed)
     let upstream = Upstream(
       key: route.serviceID,
       connect: { loop, initializer in
-        loop.makeFutureWithTask { try await self.network() }.flatMap { $0.channel(to: token, on: loop, initializer: initializer) }
+        loop.makeFutureWithTask { try await self.network() }.flatMap { $0.channel(to: token, options: options, on: loop, initializer: initializer) }
       },
       lease: lease,
       failurePage: { [context] error in

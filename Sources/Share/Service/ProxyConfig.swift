@@ -29,6 +29,7 @@ struct ProxyConfig: Codable, Sendable {
     var hosts: [String]
     var users: [BasicUser]
     var backendMode: BackendMode
+    var windowed: Bool?
   }
 
   var interstitial: Bool
@@ -56,7 +57,7 @@ struct ProxyConfig: Codable, Sendable {
     if gate.scheme == "oauth" {
       oauth = OAuth(provider: gate.provider, emailPatterns: gate.emailPatterns, interval: "\(gate.interval.nanoseconds / 1_000_000_000)s")
     }
-    if share.mode == .public { own = Own(hosts: hosts, users: gate.users, backendMode: share.backendMode) }
+    if share.mode == .public { own = Own(hosts: hosts, users: gate.users, backendMode: share.backendMode, windowed: share.windowed) }
   }
 
   /// The four keys that upstream reads are always there.
@@ -99,7 +100,7 @@ struct ProxyConfig: Codable, Sendable {
       hosts,
       ShareRoute(
         token: service.name, backendMode: own?.backendMode ?? .proxy, gate: gate, clearUsers: clear, interstitial: interstitial && self.interstitial,
-        serviceID: service.id, isPaused: false)
+        serviceID: service.id, isPaused: false, isWindowed: own?.windowed ?? false)
     )
   }
 }

@@ -106,7 +106,9 @@ struct ShareAPI: Sendable {
           caller.identityID, environment: try body.required("envZId", try body.string("envZId")),
           share: try body.required("shareToken", try body.string("shareToken")), bindAddress: try body.string("bindAddress") ?? "",
           description: try body.string("description") ?? "")
-        return ShareForm.json(["frontendToken": .string(made.token), "backendMode": .string(made.backendMode.rawValue)], status: 201)
+        var answer: JSONObject = ["frontendToken": .string(made.token), "backendMode": .string(made.backendMode.rawValue)]
+        if made.isWindowed { answer["windowed"] = true }
+        return ShareForm.json(.object(answer), status: 201)
       },
       Endpoint("PATCH", "/access", "Record where an access listens") { request, caller in
         let body = try request.object()
@@ -150,6 +152,7 @@ struct ShareAPI: Sendable {
     order.scheme = try body.string("authScheme") ?? ""
     order.permissionMode = try word(body, "permissionMode", or: .open)
     order.grants = try body.strings("accessGrants") ?? []
+    order.isWindowed = try body.bool("windowed") ?? false
     order.provider = try body.string("oauthProvider") ?? ""
     order.emailPatterns = try body.strings("oauthEmailDomains") ?? []
     order.refreshInterval = try body.string(isV1 ? "oauthAuthorizationCheckInterval" : "oauthRefreshInterval") ?? ""

@@ -33,6 +33,8 @@ struct ShareOrder: Sendable {
   var reserved = false
   /// The wanted token; empty takes a random one.
   var token = ""
+  /// Its host knows flow control from end to end.
+  var isWindowed = false
 }
 
 extension ShareDesk {
@@ -96,6 +98,7 @@ extension ShareDesk {
         configId: "",
         bindPolicyId: "", routerPolicyId: "")
       row.reserved = order.reserved
+      if order.isWindowed { row.windowed = true }
       row.interstitial = interstitial && order.mode == .public && order.backendMode != .drive && !account.skipsInterstitial
 
       var made: [(shown: String, url: String)] = []
@@ -361,6 +364,7 @@ extension ShareDesk {
   struct MadeAccess: Sendable {
     let token: String
     let backendMode: BackendMode
+    let isWindowed: Bool
   }
 
   func createAccess(_ accountID: String, environment: String, share token: String, bindAddress: String, description: String) async throws
@@ -393,7 +397,7 @@ extension ShareDesk {
       row.bindAddress = String(bindAddress.prefix(256))
       row.description = String(description.prefix(1024))
       try store.put(row)
-      return MadeAccess(token: access, backendMode: share.backendMode)
+      return MadeAccess(token: access, backendMode: share.backendMode, isWindowed: share.windowed ?? false)
     }
   }
 

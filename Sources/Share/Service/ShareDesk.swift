@@ -134,7 +134,7 @@ final class ShareDesk: Sendable {
         version, try Self.hosts(token, reader),
         ShareRoute(
           token: token, backendMode: share.backendMode, gate: share.gate, interstitial: share.interstitial, serviceID: share.serviceId,
-          isPaused: share.isPaused), nil
+          isPaused: share.isPaused, isWindowed: share.windowed ?? false), nil
       )
     }
     await ports.set(token, place)

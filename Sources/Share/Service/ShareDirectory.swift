@@ -16,11 +16,14 @@ struct ShareRoute: Sendable {
   let serviceID: String
   /// Its account has used up its bandwidth.
   let isPaused: Bool
+  /// Its host knows flow control from end to end.
+  let isWindowed: Bool
 
   init(
     token: String, backendMode: BackendMode, gate: ShareGate, clearUsers: [String: String] = [:], interstitial: Bool, serviceID: String,
-    isPaused: Bool
+    isPaused: Bool, isWindowed: Bool
   ) {
+    self.isWindowed = isWindowed
     self.token = token
     self.backendMode = backendMode
     self.gate = gate

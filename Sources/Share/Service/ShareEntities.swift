@@ -186,6 +186,8 @@ struct ShareRow: Entity {
   var dialIdentities: [String]?
   /// Nobody may dial it: its account has used up its bandwidth.
   var paused: Bool?
+  /// Its host knows flow control from end to end.
+  var windowed: Bool?
   /// Entities of the network that go with it.
   var serviceId: String
   var configId: String

@@ -11,6 +11,8 @@ import Synchronization
 // Unchecked: everything but the two atomics is touched on `eventLoop` only, which NIO guarantees for all calls of `ChannelCore` and the connection for those of
 // its delegate; what any thread may read (`pipeline`, `closeFuture`) is set in the initialiser and never again.
 public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelegate, @unchecked Sendable {
+  /// How long a reader may take for what came before the connection ended.
+  private static let lateReading = TimeAmount.seconds(120)
   private static let windowedWaterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 64 * 1024, high: 256 * 1024)
   private static let defaultWaterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 512 * 1024, high: 1024 * 1024)
 
@@ -34,6 +36,7 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
   private var window: OverlayWindow?
   /// Our direction ends as soon as everything has left.
   private var endsOutput = false
+  private var isDelivering = false
   /// What the connection told while the reader had not taken everything.
   private var endArrived = false
   private var lateEnd: OverlayError??
@@ -196,14 +199,7 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   /// As much as the other end has room for.
   private func handOverWindowed() {
-    guard connection.isOpen else {
-      let writes = pending
-      pending = []
-      pendingBytes = 0
-      flushed = 0
-      for write in writes { write.promise?.fail(ChannelError.ioOnClosedChannel) }
-      return
-    }
+    guard connection.isOpen else { return failPending(ChannelError.ioOnClosedChannel) }
     var frames = ByteBuffer()
     var done: [EventLoopPromise<Void>?] = []
     while flushed > 0, let credit = window?.credit, var write = pending.first {
@@ -285,10 +281,8 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
     isClosed = true
     let wasActive = active.exchange(false, ordering: .relaxed)
     connection.close()
-    let writes = pending
-    pending = []
-    flushed = 0
-    for write in writes { write.promise?.fail(error ?? ChannelError.ioOnClosedChannel) }
+    window?.release()
+    failPending(error ?? ChannelError.ioOnClosedChannel)
     if let error { pipeline.fireErrorCaught(error) }
     if wasActive {
       pipeline.fireChannelInactive()
@@ -329,7 +323,10 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   /// Gives the reader what it asked for, and tells the other end of the room that this makes.
   private func deliverWindowed() {
-    if wantsRead, !isClosed, let bytes = window?.take() {
+    guard !isDelivering else { return }
+    isDelivering = true
+    defer { isDelivering = false }
+    while wantsRead, !isClosed, let bytes = window?.take() {
       wantsRead = false
       if let frame = window?.grant(), connection.isOpen {
         connection.write(frame)
@@ -338,7 +335,6 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
       pipeline.fireChannelRead(bytes)
       guard !isClosed else { return }
       pipeline.fireChannelReadComplete()
-      // Delivers again by itself.
       if autoRead, !isClosed { pipeline.read() }
     }
     guard window?.hasData != true, !isClosed else { return }
@@ -369,11 +365,20 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
   package func becameWritable() { if !isClosed { change(writable: mayWrite) } }
 
   package func closed(_ error: OverlayError?) {
-    guard window?.hasData != true else {
-      lateEnd = .some(error)
-      return
-    }
-    end(error)
+    guard window?.hasData == true, !isClosed else { return end(error) }
+    // What came is still read, for a while; nothing leaves any more.
+    lateEnd = .some(error)
+    failPending(error ?? ChannelError.ioOnClosedChannel)
+    eventLoop.scheduleTask(in: Self.lateReading) { self.end(error) }
+  }
+
+  private func failPending(_ error: any Error) {
+    let writes = pending
+    pending = []
+    pendingBytes = 0
+    flushed = 0
+    endsOutput = false
+    for write in writes { write.promise?.fail(error) }
   }
 }
 

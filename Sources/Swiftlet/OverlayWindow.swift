@@ -1,4 +1,5 @@
 import NIOCore
+import Synchronization
 
 /// Flow control from end to end of one connection, between two programs that both know it: nobody sends more than the other end's reader has room for, so a reader that
 /// pauses holds up nothing but its own connection. Without it all that a router can do is to stop reading a whole channel, with everybody else's connections on it.
@@ -10,8 +11,14 @@ struct OverlayWindow {
   /// What a dial carries that asks for it.
   static let appData = Array("swiftlet-window:1".utf8)
   /// Bytes a sender may send before it hears from the reader; a reader that keeps up lets it grow.
-  static let initialSize = 256 * 1024
+  static let initialSize = 128 * 1024
   static let sizeLimit = 2 * 1024 * 1024
+
+  /// Bytes the reader gets at once; what it does with them decides whether it gets more.
+  private static let portion = 64 * 1024
+  /// How much all windows of this process together may have grown, and have.
+  private static let growthLimit = 256 * 1024 * 1024
+  private static let growth = Atomic<Int>(0)
 
   private static let creditBit: UInt32 = 1 << 31
 
@@ -44,6 +51,7 @@ struct OverlayWindow {
       if bodyLeft > 0 {
         let count = min(bodyLeft, bytes.readableBytes)
         guard var part = bytes.readSlice(length: count) else { break }
+        if inbox.readerIndex > 2 * Self.portion { inbox.discardReadBytes() }
         inbox.writeBuffer(&part)
         bodyLeft -= count
         continue
@@ -69,9 +77,8 @@ struct OverlayWindow {
 
   /// What the reader gets now.
   mutating func take() -> ByteBuffer? {
-    guard inbox.readableBytes > 0 else { return nil }
-    let bytes = inbox
-    inbox = ByteBuffer()
+    guard inbox.readableBytes > 0, let bytes = inbox.readSlice(length: min(inbox.readableBytes, Self.portion)) else { return nil }
+    if inbox.readableBytes == 0 { inbox = ByteBuffer() }
     taken += bytes.readableBytes
     takenInThisSize += bytes.readableBytes
     return bytes
@@ -79,11 +86,15 @@ struct OverlayWindow {
 
   /// The frame that tells the peer of new room; nil while that is not worth one.
   mutating func grant() -> ByteBuffer? {
-    if takenInThisSize >= 2 * size, inbox.readableBytes == 0, size < Self.sizeLimit {
+    if takenInThisSize >= 4 * size, inbox.readableBytes == 0, size < Self.sizeLimit {
       // It is the way that is long, not the reader slow.
-      taken += size
-      size *= 2
       takenInThisSize = 0
+      if Self.growth.add(size, ordering: .relaxed).newValue <= Self.growthLimit {
+        taken += size
+        size *= 2
+      } else {
+        Self.growth.subtract(size, ordering: .relaxed)
+      }
     }
     guard taken >= size / 4 else { return nil }
     var frame = ByteBuffer()
@@ -91,6 +102,12 @@ struct OverlayWindow {
     room += taken
     taken = 0
     return frame
+  }
+
+  /// At the end of the connection: others may grow now.
+  mutating func release() {
+    Self.growth.subtract(size - Self.initialSize, ordering: .relaxed)
+    size = Self.initialSize
   }
 
   // MARK: Out

@@ -6,6 +6,9 @@ public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
   public typealias OutboundIn = ByteBuffer
   public typealias OutboundOut = ByteBuffer
 
+  /// How long what was written may take to leave, when the other side is gone.
+  private static let lingering = TimeAmount.seconds(30)
+
   private var partner: Glue?
   private var context: ChannelHandlerContext?
   private var heldRead = false
@@ -73,8 +76,12 @@ public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
     partner = nil
     guard let context = other?.context else { return }
     other?.partner = nil
-    // After what was written before.
+    // After what was written before, for as long as a reader may take.
     let channel = context.channel
-    context.writeAndFlush(NIOAny(ByteBuffer())).assumeIsolated().whenComplete { _ in channel.close(promise: nil) }
+    let limit = context.eventLoop.assumeIsolated().scheduleTask(in: Self.lingering) { channel.close(promise: nil) }
+    context.writeAndFlush(NIOAny(ByteBuffer())).assumeIsolated().whenComplete { _ in
+      limit.cancel()
+      channel.close(promise: nil)
+    }
   }
 }

@@ -10,6 +10,8 @@ final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
   private var timer: Scheduled<Void>?
   private var awaitsHead = true
   private var hasBytes = false
+  /// Counts answers: what the end of an earlier one would start is out of date.
+  private var turn = 0
 
   init(_ limits: HTTPLimits) { self.limits = limits }
 
@@ -34,10 +36,17 @@ final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
     timer = nil
   }
 
-  func awaitHead() {
+  /// - Parameter written: the end of the answer before. Until that has left, its client is slow, not idle.
+  func awaitHead(after written: EventLoopFuture<Void>) {
     awaitsHead = true
     hasBytes = false
-    start(limits.idleTimeout)
+    turn += 1
+    start(limits.stallTimeout)
+    let turn = turn
+    written.assumeIsolated().whenComplete { [weak self] _ in
+      guard let self, self.turn == turn, self.awaitsHead, !self.hasBytes else { return }
+      self.start(self.limits.idleTimeout)
+    }
   }
 
   func stop() {

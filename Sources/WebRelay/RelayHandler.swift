@@ -357,9 +357,9 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
       }
       return
     }
-    context.writeAndFlush(wrapOutboundOut(.end(trailers)), promise: nil)
+    let written = context.writeAndFlush(wrapOutboundOut(.end(trailers)))
     self.exchange = nil
-    deadline?.awaitHead()
+    deadline?.awaitHead(after: written)
     takeQueued()
     if self.exchange == nil { setReading(true) }
   }

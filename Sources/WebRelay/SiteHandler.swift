@@ -348,9 +348,9 @@ final class SiteHandler: ChannelDuplexHandler {
     body = ByteBuffer()
     bytesIn = 0
     bytesOut = 0
-    deadline.awaitHead()
     let channel = context.channel
     let written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
+    deadline.awaitHead(after: written)
     if last { written.assumeIsolated().whenComplete { _ in channel.close(promise: nil) } }
   }
 

@@ -116,6 +116,19 @@ struct OverlayChannelTests {
       try await Network.wait("the paused one got everything") { collector.ended.withLockedValue { $0 } }
       #expect(collector.bytes.withLockedValue { $0 } == sent)
     }
+    // The circuit goes while its reader pauses: what waited to leave is told at once, what came can still be read.
+    let collector = Collector()
+    let channel = try await client.channel(
+      to: "echo", options: .windowed(true), on: loop, initializer: Self.collect(collector, autoRead: false)
+    ).get()
+    let written = channel.writeAndFlush(sent)
+    try await Task.sleep(for: .milliseconds(500))
+    await bench.network.stopRouter()
+    await #expect(throws: (any Error).self) { try await written.get() }
+    #expect(channel.isActive)
+    try await channel.setOption(.autoRead, value: true).get()
+    try await channel.closeFuture.get()
+    #expect(collector.bytes.withLockedValue { $0.readableBytes } > 0)
     await server.close()
     await bench.stop()
   }

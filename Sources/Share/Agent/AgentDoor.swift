@@ -94,12 +94,16 @@ struct AgentDoor {
     // Of a service that has forgotten the enrollment nobody asks every moment.
     var backoff = Backoff(minimum: .seconds(2), maximum: .seconds(60))
     var random = SystemRandomNumberGenerator()
-    let open = NIOLockedValueBox<[ObjectIdentifier: any Channel]>([:])
+    let open = NIOLockedValueBox<(turn: Int, channels: [ObjectIdentifier: any Channel])>((0, [:]))
     func end() async {
       await serving?.server.close()
       serving = nil
       // Who was let in under one enrollment gives no orders after it.
-      for channel in open.withLockedValue({ Array($0.values) }) { channel.close(promise: nil) }
+      let admitted = open.withLockedValue { open in
+        open.turn += 1
+        return Array(open.channels.values)
+      }
+      for channel in admitted { channel.close(promise: nil) }
     }
     while !Task.isCancelled {
       var pause = Self.interval
@@ -108,14 +112,15 @@ struct AgentDoor {
         if serving?.token != wanted {
           await end()
           if let wanted {
+            let turn = open.withLockedValue { $0.turn }
             let server = try await session.overlay().serve(wanted) { [path] channel, _ in
               channel.eventLoop.makeCompletedFuture {
                 let key = ObjectIdentifier(channel)
                 try open.withLockedValue { open in
-                  guard open.count < Self.connectionLimit else { throw AgentRefusal("too many connections") }
-                  open[key] = channel
+                  guard open.turn == turn, open.channels.count < Self.connectionLimit else { throw AgentRefusal("too many connections, or too late") }
+                  open.channels[key] = channel
                 }
-                channel.closeFuture.whenComplete { _ in open.withLockedValue { $0[key] = nil } }
+                channel.closeFuture.whenComplete { _ in open.withLockedValue { $0.channels[key] = nil } }
                 try channel.syncOptions?.setOption(.autoRead, value: false)
                 try channel.pipeline.syncOperations.addHandler(SocketBridge(path))
               }

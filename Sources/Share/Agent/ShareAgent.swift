@@ -73,7 +73,8 @@ public actor ShareAgent: Service {
     var isAcknowledged = false
     /// Nobody hears of it any more; its keeper takes it back.
     var isEnding = false
-    var keeper: Task<Void, Never>?
+    /// Tells why the share service still has it, if it does.
+    var keeper: Task<(any Error)?, Never>?
     /// Whoever waits for the first proof.
     var waiting: CheckedContinuation<Void, any Error>?
     /// Why the share service still has what was to end.
@@ -136,7 +137,7 @@ public actor ShareAgent: Service {
     await cancelWhenGracefulShutdown { await door.run() }
     isEnding = true
     for id in sequence { items[id]?.keeper?.cancel() }
-    for id in sequence { await items[id]?.keeper?.value }
+    for id in sequence { _ = await items[id]?.keeper?.value }
     try? FileManager.default.removeItem(atPath: statusPath)
     await session.close()
     // The next agent may begin.
@@ -267,7 +268,10 @@ public actor ShareAgent: Service {
     let id = status.id
     sequence.append(id)
     items[id] = Item(status: status, order: order, claims: claims)
-    items[id]?.keeper = Task { await self.keep(id, work) }
+    items[id]?.keeper = Task {
+      await self.keep(id, work)
+      return self.items[id]?.leftover
+    }
   }
 
   /// - Returns: why the share service still has it, if it does.
@@ -277,8 +281,8 @@ public actor ShareAgent: Service {
     items[id]?.isEnding = true
     settle(id, .failure(AgentRefusal("it was released in the meantime")))
     item.keeper?.cancel()
-    await item.keeper?.value
-    let leftover = items.removeValue(forKey: id)?.leftover
+    let leftover = await item.keeper?.value ?? nil
+    items[id] = nil
     sequence.removeAll { $0 == id }
     report()
     return leftover
@@ -378,7 +382,8 @@ public actor ShareAgent: Service {
     let result = await Task {
       do { try await delete(session) } catch ShareError.refused(_, status: 404, _) { return } catch {
         try? await Task.sleep(for: .milliseconds(500))
-        try await delete(session)
+        // The answer to the first may have been lost.
+        do { try await delete(session) } catch ShareError.refused(_, status: 404, _) {}
       }
     }.result
     if case .failure(let error) = result {

@@ -1,12 +1,14 @@
 import Controller
 import Foundation
+import NIOConcurrencyHelpers
 import Swiftlet
 
 /// The file of an identity that the service itself dials with. Its key must be the one that the network knows, whatever ends the process: the file is written beside
 /// its place before the change that makes the identity is committed, and put there afterwards.
-struct OwnIdentityFile {
+final class OwnIdentityFile: Sendable {
   let path: String
   private var staged: String { path + ".new" }
+  private let wasStaged = NIOLockedValueBox(false)
 
   init(_ path: String) { self.path = path }
 
@@ -14,7 +16,7 @@ struct OwnIdentityFile {
 
   /// Puts a file in its place that an earlier run had committed and not put there. Only where credentials are never issued again: there what is staged can be no other.
   func recover() throws {
-    if !isThere, FileManager.default.fileExists(atPath: staged) { try settle() }
+    if !isThere, FileManager.default.fileExists(atPath: staged) { try place() }
   }
 
   /// Before the commit.
@@ -22,11 +24,13 @@ struct OwnIdentityFile {
     try IdentityFile(
       controllers: credentials.controllers, key: credentials.key, certificate: credentials.certificate, authorities: credentials.authorities
     ).save(to: staged)
+    wasStaged.withLockedValue { $0 = true }
   }
 
-  /// After the commit; nothing happens where nothing was staged.
-  func settle() throws {
-    guard FileManager.default.fileExists(atPath: staged) else { return }
+  /// After the commit; nothing happens where it staged nothing.
+  func settle() throws { if wasStaged.withLockedValue({ $0 }) { try place() } }
+
+  private func place() throws {
     guard rename(staged, path) == 0 else { throw ShareRefusal(500, "\(path) cannot be written: \(String(cString: strerror(errno)))") }
   }
 

@@ -24,7 +24,7 @@ extension ShareDesk {
       }
       if !change.isRehearsal { try file.stage(credentials) }
     }
-    if !known { try file.settle() }
+    try file.settle()
     agents.use(try file.load())
   }
 

@@ -89,7 +89,7 @@ final class ShareDesk: Sendable {
       // The zone may be another one now.
       _ = try Self.publishHosts(change)
     }
-    if !known { try file.settle() }
+    try file.settle()
     if configuration.remotesAgents {
       do { try await openAgents() } catch {
         // Shares go on without.

@@ -17,6 +17,13 @@ struct OverlayChannelTests {
     }
   }
 
+  /// Says something and listens to nothing.
+  private final class Deaf: ChannelInboundHandler, Sendable {
+    typealias InboundIn = ByteBuffer
+
+    func channelActive(context: ChannelHandlerContext) { context.writeAndFlush(NIOAny(ByteBuffer(repeating: 1, count: 1000)), promise: nil) }
+  }
+
   /// Reads one batch at a time, only when told.
   private final class Collector: ChannelInboundHandler, @unchecked Sendable {
     // Unchecked: read by the test through the lock only.
@@ -117,18 +124,27 @@ struct OverlayChannelTests {
       #expect(collector.bytes.withLockedValue { $0 } == sent)
     }
     // The circuit goes while its reader pauses: what waited to leave is told at once, what came can still be read.
+    try await bench.network.service("deaf")
+    let deaf = try await host.serve("deaf") { channel, _ in
+      channel.eventLoop.makeCompletedFuture {
+        try channel.syncOptions?.setOption(.autoRead, value: false)
+        try channel.pipeline.syncOperations.addHandler(Deaf())
+      }
+    }
     let collector = Collector()
     let channel = try await client.channel(
-      to: "echo", options: .windowed(true), on: loop, initializer: Self.collect(collector, autoRead: false)
+      to: "deaf", options: .windowed(true), on: loop, initializer: Self.collect(collector, autoRead: false)
     ).get()
-    let written = channel.writeAndFlush(sent)
+    let written = channel.eventLoop.makePromise(of: Void.self)
+    channel.writeAndFlush(sent, promise: written)
     try await Task.sleep(for: .milliseconds(500))
     await bench.network.stopRouter()
-    await #expect(throws: (any Error).self) { try await written.get() }
+    await #expect(throws: (any Error).self) { try await written.futureResult.get() }
     #expect(channel.isActive)
     try await channel.setOption(.autoRead, value: true).get()
     try await channel.closeFuture.get()
-    #expect(collector.bytes.withLockedValue { $0.readableBytes } > 0)
+    #expect(collector.bytes.withLockedValue { $0.readableBytes } == 1000)
+    await deaf.close()
     await server.close()
     await bench.stop()
   }

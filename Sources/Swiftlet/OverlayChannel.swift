@@ -182,16 +182,13 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   /// Gives everything that was written to the connection, in one flush. The promises' callbacks may write again.
   private func handOver() {
+    // A connection that broke tells so when its reader has taken what came before; until then nothing can be sent.
+    guard connection.isOpen else { return failPending(ChannelError.ioOnClosedChannel) }
     if window != nil { return handOverWindowed() }
     let writes = pending
     pending = []
     pendingBytes = 0
     flushed = 0
-    // A connection that broke tells so when its reader has taken what came before; until then nothing can be sent.
-    guard connection.isOpen else {
-      for write in writes { write.promise?.fail(ChannelError.ioOnClosedChannel) }
-      return
-    }
     for write in writes { connection.write(write.bytes) }
     connection.flush()
     for write in writes { write.promise?.succeed() }
@@ -199,7 +196,6 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   /// As much as the other end has room for.
   private func handOverWindowed() {
-    guard connection.isOpen else { return failPending(ChannelError.ioOnClosedChannel) }
     var frames = ByteBuffer()
     var done: [EventLoopPromise<Void>?] = []
     while flushed > 0, let credit = window?.credit, var write = pending.first {

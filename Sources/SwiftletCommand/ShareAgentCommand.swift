@@ -1,7 +1,6 @@
 import ArgumentParser
 import Foundation
 import Logging
-import Model
 import ServiceLifecycle
 import Share
 import SwiftletShare
@@ -35,18 +34,10 @@ struct ShareAgentRunCommand: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("What to keep, in YAML. Without it only what it is asked for.", valueName: "file"))
   var file: String?
 
-  @Flag(help: ArgumentHelp("The same as the command status.", visibility: .hidden))
-  var status = false
-
   @OptionGroup var home: ShareHomeOptions
   @OptionGroup var log: LogOptions
 
-  func validate() throws {
-    guard file == nil || !status else { throw ValidationError("Give a file, or --status") }
-  }
-
   func run() async throws {
-    if status { return try ShareAgentStatusCommand.show(home) }
     let logger = log.logger("agent")
     var configuration = AgentConfiguration()
     if let file {
@@ -63,9 +54,7 @@ struct ShareAgentStatusCommand: AsyncParsableCommand {
 
   @OptionGroup var home: ShareHomeOptions
 
-  func run() async throws { try Self.show(home) }
-
-  static func show(_ home: ShareHomeOptions) throws {
+  func run() async throws {
     let environment = try home.environment()
     guard let report = ShareAgent.report(environment) else { throw CommandFailure("no agent runs for \(environment.directory)") }
     let out = Terminal.output

@@ -51,6 +51,7 @@ struct StandaloneFrontendTests {
       }
     }
     var options = ShareOptions(.public, backend: .proxy, target: "mirror")
+    options.isWindowed = ShareBackend.isWindowed(options.backend)
     options.names = [.init(name: "photos")]
     let url = try await share(options) { url in
       #expect(url.hasPrefix("http://photos.share.localhost:"))

@@ -1,4 +1,3 @@
-import Model
 import SwiftletShare
 import Transport
 import WebRelay
@@ -92,6 +91,14 @@ enum AgentOrder: Sendable, Equatable {
         throw AgentRefusal("'\(bindAddress.prefix(64))' is no address; write host:port")
       }
       return .init(token: token, host: address.host, ports: address.port...address.port, responseHeaders: headers)
+    }
+  }
+
+  /// How status and log call it.
+  var label: String {
+    switch self {
+    case .share(let share): share.names.first { !$0.name.isEmpty }?.name ?? (share.token.isEmpty ? share.target : share.token)
+    case .access(let access): access.token
     }
   }
 

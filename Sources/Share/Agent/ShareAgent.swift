@@ -13,44 +13,6 @@ import Tunnel
 /// It leaves no share behind when it stops, and takes no name away: names in its file are reserved for the account and stay so. Beside its file it keeps what it is
 /// asked for while it runs: at a socket of this machine, and by the share service once the machine was enrolled for that (zrok.md 2.5, 5.6).
 public actor ShareAgent: Service {
-  public enum Phase: String, Sendable, Codable { case starting, active, failing }
-
-  /// One thing that is kept, as it is now.
-  public struct Status: Sendable, Codable, Equatable {
-    /// Of this agent; good for releasing what fails.
-    public var id: String
-    public var label: String
-    /// `share` or `access`.
-    public var kind: String
-    /// Asked for while the agent runs, and not in its file.
-    public var isOrdered = false
-    /// Of the share; what an access leads to.
-    public var token = ""
-    /// Of an access.
-    public var accessToken: String?
-    /// `public` or `private`, and what runs behind it; of shares.
-    public var mode: String?
-    public var backend: String?
-    public var target: String?
-    public var isOpen: Bool?
-    /// URLs, the token to access it with, or the local address.
-    public var places: [String] = []
-    public var responseHeaders: [String]?
-    public var phase = Phase.starting
-    /// Seconds since 1970 of the last nonce that came back.
-    public var lastProof: Int?
-    public var error: String?
-    /// In a row, and when it is tried again, in seconds since 1970.
-    public var failures = 0
-    public var nextRetry: Int?
-  }
-
-  /// The state of an agent, as its file tells it.
-  public struct Report: Sendable, Codable, Equatable {
-    public var pid: Int32
-    public var entries: [Status]
-  }
-
   /// Between two proofs, and before the second chance of one that failed.
   private static let interval = Duration.seconds(20)
   private static let secondChance = Duration.seconds(2)
@@ -100,16 +62,6 @@ public actor ShareAgent: Service {
     registry = AgentRegistry(session.environment)
   }
 
-  public static func statusPath(_ environment: ShareEnvironment) -> String { environment.directory + "/agent-status.json" }
-
-  /// What the agent of an environment last said; nil when none runs.
-  public static func report(_ environment: ShareEnvironment) -> Report? {
-    guard let data = FileManager.default.contents(atPath: statusPath(environment)), let report = try? JSONDecoder().decode(Report.self, from: data),
-      kill(report.pid, 0) == 0
-    else { return nil }
-    return report
-  }
-
   public var status: [Status] { live.map(\.status) }
 
   private var live: [Item] { sequence.compactMap { items[$0] }.filter { !$0.isEnding } }
@@ -120,9 +72,9 @@ public actor ShareAgent: Service {
     let door = try await AgentDoor(agent: self, session: session, logger: logger)
     let orders = try registry.load()
     for entry in configuration.shares {
-      begin(.share { entry }, Self.status(entry), claims: AgentOrder.claims(entry.options.mode, entry.options.names, entry.options.token))
+      begin(.share { entry }, Status(entry), claims: AgentOrder.claims(entry.options.mode, entry.options.names, entry.options.token))
     }
-    for entry in configuration.accesses { begin(.access { entry }, Status(id: Self.newID(), label: entry.token, kind: "access", token: entry.token)) }
+    for entry in configuration.accesses { begin(.access { entry }, Status(entry)) }
     for order in orders {
       do {
         let status = try admit(order)
@@ -130,7 +82,7 @@ public actor ShareAgent: Service {
         items[status.id]?.isAcknowledged = true
       } catch {
         leftOut.append(order)
-        logger.warning("an order of before is in the way of the file, which wins", metadata: ["order": "\(Self.label(order))", "reason": "\(error)"])
+        logger.warning("an order of before is in the way of the file, which wins", metadata: ["order": "\(order.label)", "reason": "\(error)"])
       }
     }
     report()
@@ -218,7 +170,7 @@ public actor ShareAgent: Service {
         other.isEnding
           ? "the share \(other.status.label) is just ending; try again in a moment" : "the agent keeps a share \(other.status.label) already")
     }
-    return Self.status(order)
+    return Status(order)
   }
 
   private static func work(_ order: AgentOrder) -> Work {
@@ -226,40 +178,6 @@ public actor ShareAgent: Service {
     case .share(let share): .share { try share.entry() }
     case .access(let access): .access { try access.entry() }
     }
-  }
-
-  private static func newID() -> String { "err_" + ShareTokens.secret().prefix(8) }
-
-  private static func label(_ order: AgentOrder) -> String {
-    switch order {
-    case .share(let share): share.names.first { !$0.name.isEmpty }?.name ?? (share.token.isEmpty ? share.target : share.token)
-    case .access(let access): access.token
-    }
-  }
-
-  private static func status(_ order: AgentOrder) -> Status {
-    var status = Status(id: newID(), label: label(order), kind: "share", isOrdered: true)
-    switch order {
-    case .share(let share):
-      status.mode = share.mode.rawValue
-      status.backend = share.backendMode
-      status.target = share.target
-      status.isOpen = !share.closed
-    case .access(let access):
-      status.kind = "access"
-      status.token = access.token
-      status.responseHeaders = access.responseHeaders
-    }
-    return status
-  }
-
-  private static func status(_ entry: AgentConfiguration.ShareEntry) -> Status {
-    var status = Status(id: newID(), label: entry.label, kind: "share")
-    status.mode = entry.options.mode.rawValue
-    status.backend = entry.options.backend.rawValue
-    status.target = entry.options.target
-    status.isOpen = entry.options.isOpen
-    return status
   }
 
   // MARK: State

@@ -8,8 +8,8 @@ import WireSchemas
 extension ShareAPI {
   private static let listLimit = 256
   /// Above what `AgentCaller` gives its calls.
-  private static let limit = Duration.seconds(60)
-  private static let longLimit = Duration.seconds(120)
+  private static let timeLimit = Duration.seconds(60)
+  private static let longTimeLimit = Duration.seconds(120)
 
   var agentCalls: [Endpoint] {
     let desk = desk
@@ -32,26 +32,26 @@ extension ShareAPI {
         return ShareForm.json(["token": .string(token)])
       },
       unenroll,
-      Endpoint("POST", "/agent/ping", timeLimit: Self.limit, "The version of an agent") { request, caller in
+      Endpoint("POST", "/agent/ping", timeLimit: Self.timeLimit, "The version of an agent") { request, caller in
         let version = try await desk.reachAgent(caller.identityID, environment: try Self.environment(try request.object())) {
           try await $0.call(AgentMethods.version, .init()).v
         }
         return ShareForm.json(["version": .string(version)])
       },
-      Endpoint("POST", "/agent/status", timeLimit: Self.limit, "What an agent keeps") { request, caller in
+      Endpoint("POST", "/agent/status", timeLimit: Self.timeLimit, "What an agent keeps") { request, caller in
         let answer = try await desk.reachAgent(caller.identityID, environment: try Self.environment(try request.object())) { agent in
           if try await agent.isFirstGeneration() { return Self.status(try await agent.call(AgentMethods.statusV1, .init())) }
           return Self.status(try await agent.call(AgentMethods.status, .init()), isV1: isV1)
         }
         return ShareForm.json(answer)
       },
-      Endpoint("POST", "/agent/share", timeLimit: Self.longLimit, "Have an agent share something") { request, caller in
+      Endpoint("POST", "/agent/share", timeLimit: Self.longTimeLimit, "Have an agent share something") { request, caller in
         let body = try request.object()
         let order = try AgentShareOrder(body, isV1: isV1)
         let made = try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) { try await order.give($0) }
         return ShareForm.json(["token": .string(made.token), "frontendEndpoints": JSONValue(made.endpoints)])
       },
-      Endpoint("POST", "/agent/unshare", timeLimit: Self.longLimit, "Have an agent end a share") { request, caller in
+      Endpoint("POST", "/agent/unshare", timeLimit: Self.longTimeLimit, "Have an agent end a share") { request, caller in
         let body = try request.object()
         let token = try body.required("token", try body.string("token"))
         try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) { agent in
@@ -59,7 +59,7 @@ extension ShareAPI {
         }
         return ShareForm.empty()
       },
-      Endpoint("POST", "/agent/access", timeLimit: Self.longLimit, "Have an agent bring a private share to a port") { request, caller in
+      Endpoint("POST", "/agent/access", timeLimit: Self.longTimeLimit, "Have an agent bring a private share to a port") { request, caller in
         let body = try request.object()
         let order = try AgentAccessPrivateRequest(body)
         let token = try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) {
@@ -67,7 +67,7 @@ extension ShareAPI {
         }
         return ShareForm.json(["frontendToken": .string(token)])
       },
-      Endpoint("POST", "/agent/unaccess", timeLimit: Self.longLimit, "Have an agent end an access") { request, caller in
+      Endpoint("POST", "/agent/unaccess", timeLimit: Self.longTimeLimit, "Have an agent end an access") { request, caller in
         let body = try request.object()
         let token = try body.required("frontendToken", try body.string("frontendToken"))
         try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) { agent in
@@ -75,7 +75,8 @@ extension ShareAPI {
         }
         return ShareForm.empty()
       },
-      Endpoint("POST", "/agent/share/http-healthcheck", timeLimit: Self.longLimit, "Have an agent ask the server behind a share") { request, caller in
+      Endpoint("POST", "/agent/share/http-healthcheck", timeLimit: Self.longTimeLimit, "Have an agent ask the server behind a share") {
+        request, caller in
         let body = try request.object()
         let check = try AgentShareHttpHealthcheckRequest(body)
         let patience = AgentCaller.patience + .milliseconds(Int64(check.timeoutMs))

@@ -1,9 +1,6 @@
 import Controller
-import Foundation
 import Model
-import NIOCore
 import Store
-import Swiftlet
 import WireSchemas
 
 /// Agents that take orders of the API (zrok.md 2.5).

@@ -117,7 +117,7 @@ let package = Package(
         lifecycle, yams,
       ]),
     floor("REST", ["Transport", "Model", httpTypes, hummingbirdCore, hummingbirdHTTP2, nioCore, nioPosix, nioHTTP1, logging]),
-    floor("Authentication", ["PKI", "Model", "Store", "CSodium", nioCore, nioPosix, x509, logging]),
+    floor("Authentication", ["Transport", "PKI", "Model", "Store", "CSodium", nioCore, nioPosix, x509, logging]),
     // Floor 5
     floor(
       "Controller",

@@ -1,3 +1,5 @@
+import Transport
+
 /// Counts failed logins and admits attempts per address (of IPv6 per network, `ClientNetwork`): a bucket that refills with time. A pure value; time comes from the caller.
 public struct AttemptLimiter: Sendable {
   private struct Bucket {

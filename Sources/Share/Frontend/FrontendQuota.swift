@@ -1,6 +1,6 @@
-import Authentication
 public import NIOCore
 import Synchronization
+import Transport
 
 /// What one share and one address may ask of the public frontend, so that a popular share or a greedy visitor leaves the others their part (zrok.md 4.3: the hosted
 /// service has such limits in front of its frontends).

@@ -177,12 +177,19 @@ let package = Package(
     tests("CommandTests", ["SwiftletCommand", "PKI", "Transport", nioCore, logging]),
     // A network in the test's process, shared by the two targets below.
     .target(
-      name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Transport", "Model", nioCore, nioPosix, logging],
+      name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Swiftlet", "Transport", "Model", nioCore, nioPosix, logging],
       path: "Tests/NetworkFixture",
       swiftSettings: settings),
     tests(
       "EndToEndTests",
       ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Model", "PKI", nioCore, nioPosix, logging, x509]),
+    // Whoever means harm: strangers, enrolled SDKs, enrolled routers (docs/security.md).
+    tests(
+      "AttackTests",
+      [
+        "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Fabric", "Transport", "Model", "PKI", "Wire", "WireSchemas", nioCore, nioPosix,
+        logging, x509,
+      ]),
     // The scripts run in a virtual environment, from where they are.
     tests("InteropTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Model", nioCore], exclude: ["python"]),
   ]

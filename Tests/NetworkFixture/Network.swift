@@ -39,8 +39,10 @@ public actor Network {
   }
 
   /// Starts everything and waits until the router is connected.
-  /// - Parameter configure: changes the controller's configuration before its start.
-  public static func start(_ configure: (inout ControllerConfiguration) -> Void = { _ in }) async throws -> Network {
+  /// - Parameters:
+  ///   - sharesRouters: whether policies let every identity and every service use the router.
+  ///   - configure: changes the controller's configuration before its start.
+  public static func start(sharesRouters: Bool = true, _ configure: (inout ControllerConfiguration) -> Void = { _ in }) async throws -> Network {
     let directory = NSTemporaryDirectory() + "swiftlet-network-" + UUID().uuidString
     var logger = Logger(label: "network")
     logger.logLevel = ProcessInfo.processInfo.environment["SWIFTLET_TEST_LOG"].flatMap { Logger.Level(rawValue: $0) } ?? .critical
@@ -49,19 +51,21 @@ public actor Network {
     configure(&configuration)
     let controller = try await ControllerNode(configuration: configuration, logger: logger)
     let network = Network(directory: directory, configuration: configuration, controller: controller, logger: logger)
-    try await network.begin()
+    try await network.begin(sharesRouters: sharesRouters)
     return network
   }
 
-  private func begin() async throws {
+  private func begin(sharesRouters: Bool) async throws {
     let port = try await controllerNode.start().port ?? 0
     // A restart must find its clients on the same port.
     configuration.listeners[0].port = port
     configuration.advertised.port = port
     runController()
     try await provisioning.setAdminPassword(username: "admin", password: "admin-password")
-    try await provisioning.createEdgeRouterPolicy(name: "all routers", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
-    try await provisioning.createServiceEdgeRouterPolicy(name: "all services", serviceRoles: ["#all"], edgeRouterRoles: ["#all"])
+    if sharesRouters {
+      try await provisioning.createEdgeRouterPolicy(name: "all routers", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
+      try await provisioning.createServiceEdgeRouterPolicy(name: "all services", serviceRoles: ["#all"], edgeRouterRoles: ["#all"])
+    }
     let invitation = try await provisioning.createEdgeRouter(name: "router")
     routerID = invitation.id
     try await RouterEnrollment.enroll(jwt: invitation.jwt, configuration: routerConfiguration())

@@ -1,27 +1,32 @@
 import Controller
-import Foundation
-import NIOCore
-import NetworkFixture
-import Swiftlet
-import Testing
+import Model
+public import NIOCore
+public import Swiftlet
 
 /// A network with identities of our own SDK on it.
-struct OverlayBench: Sendable {
-  let network: Network
+public struct OverlayBench: Sendable {
+  public let network: Network
 
-  static func start() async throws -> OverlayBench { OverlayBench(network: try await Network.start()) }
+  public init(network: Network) { self.network = network }
 
-  func stop() async { await network.stop() }
+  public static func start() async throws -> OverlayBench { OverlayBench(network: try await Network.start()) }
+
+  public func stop() async { await network.stop() }
 
   /// A new identity, enrolled and logged in.
-  func overlay(_ name: String, roles: [String] = []) async throws -> Overlay {
+  public func overlay(_ name: String, roles: [String] = []) async throws -> Overlay { try await member(name, roles: roles).overlay }
+
+  /// A new identity, enrolled and logged in, with its id.
+  /// - Parameter authPolicy: id of the auth policy that it logs in by; nil is the default one.
+  public func member(_ name: String, roles: [String] = [], authPolicy: String? = nil) async throws -> (id: String, overlay: Overlay) {
     let invitation = try await network.invite(name, roles: roles)
+    if let authPolicy { try await network.api("PATCH", "/identities/\(invitation.id)", ["authPolicyId": .string(authPolicy)]) }
     let identity = try await Enrollment.enroll(jwt: invitation.jwt)
-    return try await Overlay(identity: identity, options: .init(logger: network.logger))
+    return (invitation.id, try await Overlay(identity: identity, options: .init(logger: network.logger)))
   }
 
   /// Hosts a service whose connections send back what they get, until the peer ends.
-  func echo(_ overlay: Overlay, _ service: String) async throws -> Task<Void, Never> {
+  public func echo(_ overlay: Overlay, _ service: String) async throws -> Task<Void, Never> {
     let listener = try await overlay.listen(service)
     return Task {
       await withTaskCancellationHandler {
@@ -36,7 +41,7 @@ struct OverlayBench: Sendable {
     }
   }
 
-  static func echo(_ stream: OverlayStream) async {
+  public static func echo(_ stream: OverlayStream) async {
     do {
       while let bytes = try await stream.read() { try await stream.write(bytes) }
       try await stream.finish()
@@ -45,7 +50,7 @@ struct OverlayBench: Sendable {
   }
 
   /// Dials until it works: hosts and routers take a moment to find each other.
-  static func dial(_ overlay: Overlay, _ service: String) async throws -> OverlayStream {
+  public static func dial(_ overlay: Overlay, _ service: String) async throws -> OverlayStream {
     let deadline = ContinuousClock.now + .seconds(60)
     while true {
       do { return try await overlay.dial(service) } catch {
@@ -56,7 +61,7 @@ struct OverlayBench: Sendable {
   }
 
   /// Bytes that show reordering as well as loss.
-  static func pattern(_ count: Int, seed: UInt64 = 1) -> ByteBuffer {
+  public static func pattern(_ count: Int, seed: UInt64 = 1) -> ByteBuffer {
     var buffer = ByteBufferAllocator().buffer(capacity: count + 8)
     var state = seed &* 0x9E37_79B9_7F4A_7C15
     while buffer.readableBytes < count {
@@ -68,14 +73,14 @@ struct OverlayBench: Sendable {
   }
 
   /// Everything until the peer's end.
-  static func readAll(_ stream: OverlayStream) async throws -> ByteBuffer {
+  public static func readAll(_ stream: OverlayStream) async throws -> ByteBuffer {
     var all = ByteBuffer()
     while var bytes = try await stream.read() { all.writeBuffer(&bytes) }
     return all
   }
 
   /// Sends, ends, and checks that the same comes back.
-  static func roundTrip(_ stream: OverlayStream, _ count: Int, seed: UInt64 = 1) async throws {
+  public static func roundTrip(_ stream: OverlayStream, _ count: Int, seed: UInt64 = 1) async throws {
     let sent = pattern(count, seed: seed)
     async let writing: Void = {
       try await stream.write(sent)
@@ -83,7 +88,7 @@ struct OverlayBench: Sendable {
     }()
     let got = try await readAll(stream)
     try await writing
-    #expect(got == sent, "\(got.readableBytes) of \(count) bytes came back, or others")
     await stream.close()
+    guard got == sent else { throw Network.Failure("\(got.readableBytes) of \(count) bytes came back, or others") }
   }
 }

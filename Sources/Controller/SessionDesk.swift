@@ -216,7 +216,8 @@ struct SessionDesk: Sendable {
       // 404 also without the permission: on 400 C SDKs start over for nothing (edge-client-api.md 5.9).
       let reason = core.model { $0.access.decide(identity: caller.identityID, service: id, action: action, router: nil).text }
       core.logger.info("session refused", metadata: ["identity": "\(caller.identityName)", "service": "\(id)", "reason": "\(reason)"])
-      throw APIError.notFound("The service \(id) was not found or may not be used for \(type.rawValue): \(reason)")
+      // The reason is the operator's: it would tell a caller without rights that the service exists, and its name.
+      throw APIError.notFound("The service \(id) was not found or may not be used for \(type.rawValue)")
     }
     guard !routers.isEmpty else {
       throw APIError(

@@ -197,7 +197,7 @@ struct ClientAPITests {
 
   // MARK: Services and sessions
 
-  @Test("services, their routers and sessions follow the policies; missing rights are 404 with the reason")
+  @Test("services, their routers and sessions follow the policies; a missing right is 404, like no service")
   func servicesAndSessions() async throws {
     let controller = try await LiveController.start()
     let provisioning = controller.node.provisioning

@@ -81,8 +81,14 @@ enum IdentityEndpoints {
   }
 
   private static func owned(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller) async throws -> Authenticator {
-    let id = request.parameter("id")
-    guard let found = try await core.store.read({ try $0.get(Authenticator.self, id) }), found.identityId == caller.identityID else {
+    try await core.authenticator(request.parameter("id"), of: caller)
+  }
+}
+
+extension ControllerCore {
+  /// - Throws: `StoreError.notFound`, for somebody else's authenticator too.
+  nonisolated fileprivate func authenticator(_ id: String, of caller: Caller) async throws -> Authenticator {
+    guard let found = try await store.read({ try $0.get(Authenticator.self, id) }), found.identityId == caller.identityID else {
       throw StoreError.notFound(kind: .authenticators, id: id)
     }
     return found
@@ -134,10 +140,7 @@ struct CertificateExtension: Sendable {
   }
 
   private func extendable(_ id: String, _ caller: Caller) async throws -> Authenticator {
-    guard let found = try await core.store.read({ try $0.get(Authenticator.self, id) }) else {
-      throw StoreError.notFound(kind: .authenticators, id: id)
-    }
-    guard found.identityId == caller.identityID else { throw APIError.unauthorized }
+    let found = try await core.authenticator(id, of: caller)
     guard found.method == .cert, found.isIssuedByNetwork else {
       throw OperationError.authenticatorCannotChange(reason: "only certificates that this network issued can be extended")
     }

@@ -122,13 +122,13 @@ final class MessageChannelCore: FrameReceiver {
   private let heartbeats: MessageChannel.Heartbeats?
   private var sequence: Int32 = 0
   private var waiters: [Int32: (promise: EventLoopPromise<Message>, deadline: Scheduled<Void>)] = [:]
-  private var queued = 0
   private var isClosed = false
   private var beat: RepeatedTask?
   private var lastAnswer = NIODeadline.now()
 
   init(underlay: Underlay, source: MessageChannel.Messages.Source, heartbeats: MessageChannel.Heartbeats?) {
     self.underlay = underlay
+    underlay.queueLimit = Self.queueLimit
     self.source = source
     self.heartbeats = heartbeats
   }
@@ -159,20 +159,14 @@ final class MessageChannelCore: FrameReceiver {
     }
     var message = message
     message.sequence = nextSequence()
-    let bytes = message.encoded()
-    var buffer = underlay.allocator.buffer(capacity: bytes.count)
-    buffer.writeBytes(bytes)
-    queued += bytes.count
-    guard queued <= Self.queueLimit else {
-      promise?.fail(TransportError.peerDoesNotRead(queued: queued))
-      return underlay.close()
-    }
-    let written = promise ?? underlay.eventLoop.makePromise()
-    let bound = NIOLoopBound(self, eventLoop: underlay.eventLoop)
-    let count = bytes.count
-    written.futureResult.whenComplete { _ in bound.value.queued -= count }
-    underlay.write(buffer, promise: written)
-    underlay.flush()
+    underlay.writeAndFlush(message, promise: promise)
+  }
+
+  /// Answers what the peer asked without anybody above knowing.
+  private func answer(_ message: Message) {
+    var message = message
+    message.sequence = nextSequence()
+    underlay.writeAnswer(message)
   }
 
   func request(_ message: Message, timeout: TimeAmount, promise: EventLoopPromise<Message>) {
@@ -208,7 +202,7 @@ final class MessageChannelCore: FrameReceiver {
     if let stamp = message.headers[.heartbeat] {
       var answer = Message(contentType: .heartbeat)
       answer.headers[.heartbeatResponse] = stamp
-      send(answer, promise: nil)
+      self.answer(answer)
     }
     if let replyFor = message.replyFor, let waiter = waiters.removeValue(forKey: replyFor) {
       waiter.deadline.cancel()
@@ -221,7 +215,7 @@ final class MessageChannelCore: FrameReceiver {
       answer.replyFor = message.sequence
       answer.headers.set(.resultSuccess, true)
       if let reflected = message.headers[.reflected] { answer.headers[.reflected] = reflected }
-      send(answer, promise: nil)
+      self.answer(answer)
     default:
       if case .stopProducing = source.yield(contentsOf: CollectionOfOne(message)) { underlay.setReading(false) }
     }

@@ -53,25 +53,25 @@ final class StrangerAdmission: Sendable {
   /// - Returns: nil when there is no room; the caller closes it.
   func admit(_ channel: any Channel) -> Stranger? {
     let address = channel.remoteAddress?.ipAddress.map { ClientNetwork.key($0) } ?? "local"
-    let (number, displaced) = state.withLockedValue { state -> (UInt64?, [any Channel]) in
+    let (number, source, displaced) = state.withLockedValue { state -> (UInt64?, String, [any Channel]) in
       state.number += 1
       // Behind a proxy each connection is a source of its own.
       let source = proxies.contains(address) ? "\(address)#\(state.number)" : address
       var displaced: [any Channel] = []
       if state.strangers.count(of: source) >= limits.perSource {
-        guard let oldest = state.unheard.oldest(of: source) else { return (nil, []) }
+        guard let oldest = state.unheard.oldest(of: source) else { return (nil, source, []) }
         displaced += drop(oldest, &state)
       }
       if state.unheard.count >= limits.unheard {
         let isLess = state.unheard.count(of: source) < state.unheard.largestCount
-        guard let oldest = isLess ? state.unheard.oldestOfLargest : state.unheard.oldest else { return (nil, displaced) }
+        guard let oldest = isLess ? state.unheard.oldestOfLargest : state.unheard.oldest else { return (nil, source, displaced) }
         displaced += drop(oldest, &state)
       }
       if state.open >= connections {
         var oldest = state.unheard.oldest
         if state.unheard.count(of: source) < state.unheard.largestCount { oldest = state.unheard.oldestOfLargest }
         if oldest == nil, state.strangers.count(of: source) + 1 < state.strangers.largestCount { oldest = state.strangers.oldestOfLargest }
-        guard let oldest else { return (nil, displaced) }
+        guard let oldest else { return (nil, source, displaced) }
         displaced += drop(oldest, &state)
       }
       let number = state.number
@@ -79,7 +79,7 @@ final class StrangerAdmission: Sendable {
       state.unheard.add(number, source: source)
       state.strangers.add(number, source: source)
       state.channels[number] = channel
-      return (number, displaced)
+      return (number, source, displaced)
     }
     for channel in displaced { channel.eventLoop.execute { channel.abort() } }
     guard let number else { return nil }
@@ -89,7 +89,7 @@ final class StrangerAdmission: Sendable {
         Self.forget(number, &state)
       }
     }
-    return Stranger(number: number, admission: self)
+    return Stranger(number: number, source: source, admission: self)
   }
 
   private func drop(_ number: UInt64, _ state: inout State) -> [any Channel] {
@@ -117,24 +117,19 @@ final class StrangerAdmission: Sendable {
 
 /// An accepted connection in the books of its listener's admission.
 public struct Stranger: Sendable {
+  /// Whom it counts for: an address (`ClientNetwork.key`); behind a trusted proxy each connection is a source of its own.
+  public let source: String
   private let number: UInt64
-  private let admission: StrangerAdmission?
+  private let admission: StrangerAdmission
 
-  init(number: UInt64, admission: StrangerAdmission) {
+  init(number: UInt64, source: String, admission: StrangerAdmission) {
     self.number = number
+    self.source = source
     self.admission = admission
   }
 
-  private init() {
-    number = 0
-    admission = nil
-  }
-
-  /// Of a connection that no listener counts.
-  public static let uncounted = Stranger()
-
   /// It said something whole: a hello, or the head of a request.
-  public func heard() { admission?.heard(number) }
+  public func heard() { admission.heard(number) }
   /// It proved who it is, and is no stranger any more.
-  public func proven() { admission?.proven(number) }
+  public func proven() { admission.proven(number) }
 }

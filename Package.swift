@@ -116,7 +116,8 @@ let package = Package(
         "Transport", "Fabric", "Access", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix, nioSSL, protobuf, x509, logging,
         lifecycle, yams,
       ]),
-    floor("REST", ["Transport", "Model", httpTypes, hummingbirdCore, hummingbirdHTTP2, nioCore, nioPosix, nioHTTP1, logging]),
+    floor("WebRelay", ["Transport", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging]),
+    floor("REST", ["Transport", "WebRelay", "Model", nioCore, nioHTTP1, nioConcurrency, logging]),
     floor("Authentication", ["Transport", "PKI", "Model", "Store", "CSodium", nioCore, nioPosix, x509, logging]),
     // Floor 5
     floor(
@@ -125,7 +126,6 @@ let package = Package(
         "REST", "Authentication", "Store", "Fabric", "Access", "Model", "Facts", "Transport", "Wire", "WireSchemas", "PKI", nioCore, nioPosix,
         nioSSL, protobuf, x509, logging, lifecycle, yams,
       ]),
-    floor("WebRelay", ["Transport", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging]),
     floor("SwiftletShare", ["Swiftlet", "Transport", "Model", nioCore, nioPosix, logging]),
     floor("Tunnel", ["Swiftlet", "Transport", nioCore, nioPosix, logging, lifecycle]),
     // Floor 6

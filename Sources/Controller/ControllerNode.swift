@@ -23,7 +23,7 @@ public final class ControllerNode: Service {
     let core = try await ControllerCore(configuration: configuration, logger: logger)
     self.core = core
     self.logger = logger
-    let http = HTTPAcceptor(Self.server(core), logger: logger, requestID: { EntityID.short() })
+    let http = HTTPAcceptor(Self.server(core), requestID: { EntityID.short() })
     let routers = RouterAdmission(core: core, fleet: core.fleet).acceptor
     listeners = configuration.listeners.map { address in
       TLSListener(

@@ -11,6 +11,8 @@ import X509
 struct EdgeAdmission: Sendable {
   /// Sessions reach the router a moment after the SDK that just logged in.
   private static let patience = TimeAmount.seconds(5)
+  /// Bytes of the longest token that can be one: UUIDs have 36, and other controllers may make them a little longer.
+  private static let tokenLimit = 64
 
   let core: RouterCore
 
@@ -22,6 +24,8 @@ struct EdgeAdmission: Sendable {
     guard let token = hello.token, !token.isEmpty else { return refuse(request, "no api session token") }
     guard let leaf = request.peer.leaf else { return refuse(request, "no client certificate") }
     guard !token.hasPrefix("ey") else { return refuse(request, "invalid api session: access tokens are not in use in this network") }
+    // What cannot be a token is not waited for.
+    guard Self.isToken(token) else { return refuse(request, "invalid api session") }
     guard let session = await core.session(token, within: Self.patience) else { return refuse(request, "invalid api session") }
     guard await isOwner(request.peer, fingerprint: leaf.sha1Fingerprint, session) else {
       return refuse(request, "the client certificate does not belong to the api session")
@@ -47,6 +51,18 @@ struct EdgeAdmission: Sendable {
         }
       }
     }
+  }
+
+  private static func isToken(_ text: String) -> Bool {
+    text.utf8.count <= tokenLimit
+      && text.utf8.allSatisfy {
+        switch $0 {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "-"),
+          UInt8(ascii: "_"):
+          true
+        default: false
+        }
+      }
   }
 
   /// The certificate is listed with the session, or names its identity (and session, if it names one) and was issued by this network.

@@ -82,7 +82,8 @@ final class RouterCore: Sendable {
       return known
     }
     let deadline = loop.scheduleTask(in: limit) { promise.succeed(()) }
-    try? await promise.futureResult.get()
+    // Whoever went away waits no longer.
+    try? await withTaskCancellationHandler { try await promise.futureResult.get() } onCancel: { promise.succeed(()) }
     deadline.cancel()
     return state.withLockedValue { state in
       state.waiting[token]?.removeAll { $0.futureResult === promise.futureResult }

@@ -8,7 +8,7 @@ public struct APIRequest: Sendable {
   public let path: String
   public let query: [(name: String, value: String)]
   public let headers: [(name: String, value: String)]
-  public let body: [UInt8]
+  public internal(set) var body: [UInt8]
   public let peer: PresentedPeer
   public let requestID: String
   public internal(set) var parameters: [String: String] = [:]

@@ -4,8 +4,10 @@ import NIOCore
 
 /// Routes requests to endpoints and turns whatever happens into an answer.
 public struct APIServer: Sendable {
-  /// Bytes of body accepted, before and after authentication (management-and-model.md 4.1).
+  /// Bytes of body accepted from callers with a session (management-and-model.md 4.1).
   public static let bodyLimit = 1024 * 1024
+  /// And from others: what logs in, enrolls or registers is a few KiB, certificate requests among it.
+  public static let strangerBodyLimit = 64 * 1024
   /// Time a request may take, where its endpoint does not say otherwise.
   static let requestTimeout = Duration.seconds(10)
 
@@ -36,18 +38,73 @@ public struct APIServer: Sendable {
     self.translate = translate
   }
 
+  /// A request whose endpoint is found and whose caller is known and allowed to use it; its body may still be on its way.
+  public struct Admitted: Sendable {
+    let endpoint: Endpoint
+    let dialect: APIDialect?
+    let request: APIRequest
+    /// nil: a stranger, at an endpoint that is open.
+    public let caller: Caller?
+
+    /// Bytes of body that are read.
+    public var bodyLimit: Int { caller == nil ? APIServer.strangerBodyLimit : APIServer.bodyLimit }
+  }
+
+  public enum Admission: Sendable {
+    case admitted(Admitted)
+    /// Answered without its body.
+    case refused(APIResponse)
+  }
+
   public func respond(to request: APIRequest) async -> APIResponse {
-    var response: APIResponse
-    if request.method == "OPTIONS" {
-      response = APIResponse(headers: [], body: [])
-    } else {
-      let (api, rest) = route(request.path)
-      do {
-        response = try await handle(request, api, rest)
-      } catch {
-        response = api.api.dialect?.answer(error, request) ?? answer(to: error, request: request)
-      }
+    switch await admit(request) {
+    case .admitted(let admitted): await respond(to: admitted, body: request.body)
+    case .refused(let response): response
     }
+  }
+
+  /// Judges a request by its head.
+  /// - Parameter request: its body is not looked at.
+  public func admit(_ request: APIRequest) async -> Admission {
+    guard request.method != "OPTIONS" else { return .refused(finished(APIResponse(headers: [], body: []), request)) }
+    let (api, rest) = route(request.path)
+    do {
+      return .admitted(try await admit(request, api, rest))
+    } catch {
+      return .refused(finished(api.api.dialect?.answer(error, request) ?? answer(to: error, request: request), request))
+    }
+  }
+
+  /// - Parameter isLate: the body took its time, in which the caller may have lost its rights: it is judged once more.
+  public func respond(to admitted: Admitted, body: [UInt8], isLate: Bool = false) async -> APIResponse {
+    var request = admitted.request
+    request.body = body
+    do {
+      let response = try await withTimeout(admitted.endpoint.timeLimit ?? Self.requestTimeout) { [request] in
+        let caller = isLate ? try await judge(request, admitted.endpoint, admitted.dialect) : admitted.caller
+        var response = try await admitted.endpoint.handler(request, caller ?? .nobody)
+        if let caller { response.headers += caller.sessionHeaders }
+        return response
+      }
+      return finished(response, request)
+    } catch {
+      return finished(admitted.dialect?.answer(error, request) ?? answer(to: error, request: request), request)
+    }
+  }
+
+  private func judge(_ request: APIRequest, _ endpoint: Endpoint, _ dialect: APIDialect?) async throws -> Caller? {
+    let caller = try await (dialect?.authenticate ?? authenticate)(request)
+    switch endpoint.access {
+    case .none: break
+    case .session: guard caller != nil else { throw APIError.unauthorized }
+    case .admin: guard caller?.isAdmin == true else { throw APIError.unauthorized }
+    }
+    return caller
+  }
+
+  /// Adds what every answer carries.
+  func finished(_ response: APIResponse, _ request: APIRequest) -> APIResponse {
+    var response = response
     response.headers += standing
     response.headers += Self.crossOrigin(request)
     return response
@@ -78,7 +135,7 @@ public struct APIServer: Sendable {
     return response
   }
 
-  private func handle(_ request: APIRequest, _ api: (api: API, base: String), _ rest: Substring) async throws -> APIResponse {
+  private func admit(_ request: APIRequest, _ api: (api: API, base: String), _ rest: Substring) async throws -> Admitted {
     let dialect = api.api.dialect
     if dialect == nil, let accept = request.header("accept"), !Self.acceptable(accept) {
       throw APIError(.notAcceptable, "none of the media types in Accept can be produced: \(accept.prefix(200))")
@@ -94,17 +151,8 @@ public struct APIServer: Sendable {
       throw APIError(.methodNotAllowed, "The resource does not support \(request.method); it supports \(allowed.sorted().joined(separator: ", "))")
     case .found(let endpoint, let parameters):
       request.parameters = parameters
-      return try await withTimeout(endpoint.timeLimit ?? Self.requestTimeout) { [request] in
-        let caller = try await (dialect?.authenticate ?? authenticate)(request)
-        switch endpoint.access {
-        case .none: break
-        case .session: guard caller != nil else { throw APIError.unauthorized }
-        case .admin: guard caller?.isAdmin == true else { throw APIError.unauthorized }
-        }
-        var response = try await endpoint.handler(request, caller ?? .nobody)
-        if let caller { response.headers += caller.sessionHeaders }
-        return response
-      }
+      let caller = try await withTimeout(Self.requestTimeout) { [request] in try await judge(request, endpoint, dialect) }
+      return Admitted(endpoint: endpoint, dialect: dialect, request: request, caller: caller)
     }
   }
 
@@ -169,8 +217,8 @@ public struct APIServer: Sendable {
     ]
   }
 
-  private func withTimeout(_ limit: Duration, _ body: @escaping @Sendable () async throws -> APIResponse) async throws -> APIResponse {
-    try await withThrowingTaskGroup(of: APIResponse.self) { group in
+  private func withTimeout<Output: Sendable>(_ limit: Duration, _ body: @escaping @Sendable () async throws -> Output) async throws -> Output {
+    try await withThrowingTaskGroup(of: Output.self) { group in
       group.addTask { try await body() }
       group.addTask {
         try await Task.sleep(for: limit)

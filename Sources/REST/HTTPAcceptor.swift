@@ -1,75 +1,78 @@
-import HTTPTypes
-import HummingbirdCore
-import HummingbirdHTTP2
-public import Logging
+import NIOHTTP1
 public import NIOCore
 public import Transport
+import WebRelay
+
+/// Time and memory that a client of an API gets.
+public struct APILimits: Sendable {
+  /// From the end of TLS to the head of the first request, and from the first byte of a later one to the end of its head.
+  public var headTimeout = TimeAmount.seconds(10)
+  /// From the head of a request to the end of its body, for clients without a session.
+  public var strangerRequestTimeout = TimeAmount.seconds(10)
+  /// The same for clients with one: a mebibyte over a slow line.
+  public var requestTimeout = TimeAmount.seconds(60)
+  /// Between two requests of one connection.
+  public var idleTimeout = TimeAmount.seconds(60)
+  /// For an answer to leave.
+  public var answerTimeout = TimeAmount.seconds(60)
+  /// How long a client may go on sending a body that nobody wants, after it has been told so.
+  public var lingering = TimeAmount.seconds(2)
+  /// Bytes of bodies of clients without a session, in memory at the same time: of the listener, and of one source.
+  public var strangerBodies = (total: 16 << 20, perSource: 512 << 10)
+  /// The same for clients with one: of the listener, and of one identity.
+  public var callerBodies = (total: 64 << 20, perIdentity: 4 << 20)
+
+  public init() {}
+
+  /// A browser asks for a handful at a time; the window of a stream is what it may send before its request is judged.
+  var http: HTTPLimits {
+    var limits = HTTPLimits()
+    limits.headTimeout = headTimeout
+    limits.idleTimeout = idleTimeout
+    limits.headerList = 32 * 1024
+    limits.concurrentStreams = 32
+    limits.streamWindow = 64 * 1024
+    return limits
+  }
+}
 
 /// Serves an `APIServer` over HTTP/1.1 and HTTP/2 on Transport's listener.
 public struct HTTPAcceptor: ConnectionAcceptor {
-  private let server: APIServer
-  private let logger: Logger
-  private let requestID: @Sendable () -> String
+  private let api: APIContext
 
   /// - Parameter requestID: makes the id that names a request in answers and logs.
-  public init(_ server: APIServer, logger: Logger, requestID: @escaping @Sendable () -> String) {
-    self.server = server
-    self.logger = logger
-    self.requestID = requestID
+  public init(_ server: APIServer, limits: APILimits = APILimits(), requestID: @escaping @Sendable () -> String) {
+    api = APIContext(
+      server: server, limits: limits, requestID: requestID,
+      strangers: BodyBudget(total: limits.strangerBodies.total, perKey: limits.strangerBodies.perSource),
+      callers: BodyBudget(total: limits.callerBodies.total, perKey: limits.callerBodies.perIdentity))
   }
 
-  public func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?) -> EventLoopFuture<ConnectionTask> {
-    let server = self.server
-    let requestID = self.requestID
-    let logger = self.logger
-    let responder: HTTPChannelHandler.Responder = { request, writer, _ in
-      let response = await Self.answer(request, peer: peer, server: server, requestID: requestID())
-      var fields = HTTPFields()
-      for (name, value) in response.headers { if let name = HTTPField.Name(name) { fields.append(HTTPField(name: name, value: value)) } }
-      fields[.contentLength] = "\(response.body.count)"
-      try await writer.write(
-        response: HTTPResponse(status: .init(code: response.status), headerFields: fields),
-        body: ResponseBody(byteBuffer: ByteBuffer(bytes: response.body)))
-      // What an oversized request still has to say is not listened to.
-      if response.status == 413 { throw TransportError.protocolViolation("body over the limit") }
-    }
-    var http1 = HTTP1Channel.Configuration(idleTimeout: .seconds(60))
-    http1.httpDecoder = .init(maxHeaderFieldSize: 32 * 1024, maxHeaderListSize: 64 * 1024, maxHeaderFieldCount: 128)
-    do {
-      try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
-    } catch {
-      return channel.eventLoop.makeFailedFuture(error)
-    }
-    if alpn == ALPN.http2 {
-      let http2 = HTTP2Channel(responder: responder, configuration: .init(idleTimeout: .seconds(60), streamConfiguration: http1))
-      return http2.setup(channel: channel, logger: logger).map { value in { await http2.handle(value: value, logger: logger) } }
-    }
-    let http = HTTP1Channel(responder: responder, configuration: http1)
-    return http.setup(channel: channel, logger: logger).map { value in { await http.handle(value: value, logger: logger) } }
-  }
+  /// Bytes of bodies in memory now, of clients without a session and of those with one.
+  public var bodiesHeld: (strangers: Int, callers: Int) { (api.strangers.used, api.callers.used) }
 
-  private static func answer(_ request: Request, peer: PresentedPeer, server: APIServer, requestID: String) async -> APIResponse {
-    let target = request.head.path ?? "/"
-    let mark = target.firstIndex(of: "?") ?? target.endIndex
-    let path = String(target[..<mark])
-    let query = mark < target.endIndex ? APIServer.query(target[target.index(after: mark)...]) : []
-    let headers = request.headers.map { (name: $0.name.rawName, value: $0.value) }
-    func make(_ body: [UInt8]) -> APIRequest {
-      APIRequest(method: request.method.rawValue, path: path, query: query, headers: headers, body: body, peer: peer, requestID: requestID)
-    }
-    let tooLarge = APIError(.entityTooLarge, "The body exceeds \(APIServer.bodyLimit) bytes")
-    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > APIServer.bodyLimit {
-      return server.answer(to: tooLarge, request: make([]))
-    }
-    var body: [UInt8] = []
-    do {
-      for try await part in request.body {
-        guard body.count + part.readableBytes <= APIServer.bodyLimit else { return server.answer(to: tooLarge, request: make([])) }
-        body.append(contentsOf: part.readableBytesView)
+  public func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
+    let api = api
+    let (jobs, continuation) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
+    channel.closeFuture.whenComplete { _ in continuation.finish() }
+    return channel.eventLoop.makeCompletedFuture {
+      if alpn == ALPN.http2 {
+        try HTTPServerPipeline.configureHTTP2(channel, limits: api.limits.http, heard: stranger.heard) { stream in
+          try stream.pipeline.syncOperations.addHandler(
+            APIExchangeHandler(api, peer: peer, stranger: stranger, deadline: nil, jobs: continuation))
+        }
+      } else {
+        let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: api.limits.http, heard: stranger.heard)
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(HTTPServerPipelineHandler())
+        try pipeline.addHandler(APIExchangeHandler(api, peer: peer, stranger: stranger, deadline: deadline, jobs: continuation))
       }
-    } catch {
-      return server.answer(to: APIError(.couldNotParseBody, "The body of the request could not be read"), request: make([]))
+      return {
+        // What was asked is done even if nobody waits for the answer any more; each has a time limit.
+        await withDiscardingTaskGroup { group in
+          for await job in jobs { group.addTask { await job() } }
+        }
+      }
     }
-    return await server.respond(to: make(body))
   }
 }

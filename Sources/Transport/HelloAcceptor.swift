@@ -19,20 +19,21 @@ public enum HelloVerdict: Sendable {
   case close
 }
 
-/// Accepts channel-v2 connections: waits for the hello within a budget of bytes and time, asks for a verdict, answers.
+/// Accepts channel-v2 connections: waits for the hello within a budget of bytes and time, asks for a verdict, answers. Until the verdict the peer counts among those who
+/// have said nothing: where too many wait, the oldest gives way.
 public struct HelloAcceptor: ConnectionAcceptor {
   private let timeout: TimeAmount
   private let judge: @Sendable (HelloRequest) async -> HelloVerdict
 
   /// - Parameters:
   ///   - timeout: from the end of the TLS handshake to the hello.
-  ///   - judge: decides; may wait, for example for a session that is still on its way. Nothing further is read meanwhile.
+  ///   - judge: decides; may wait, for example for a session that is still on its way. Nothing further is read meanwhile. Cancelled when the connection closes.
   public init(timeout: TimeAmount = .seconds(5), judge: @escaping @Sendable (HelloRequest) async -> HelloVerdict) {
     self.timeout = timeout
     self.judge = judge
   }
 
-  public func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?) -> EventLoopFuture<ConnectionTask> {
+  public func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
     channel.eventLoop.makeCompletedFuture {
       let waiter = HelloWaiter(channel: channel, timeout: self.timeout)
       let underlay = try Underlay.install(on: channel, peer: peer, limits: .stranger, receiver: waiter)
@@ -41,7 +42,10 @@ public struct HelloAcceptor: ConnectionAcceptor {
       let judge = self.judge
       return {
         guard let message = try? await hello.get() else { return }
-        let verdict = await judge(HelloRequest(hello: message, peer: peer, alpn: alpn))
+        let judging = Task { await judge(HelloRequest(hello: message, peer: peer, alpn: alpn)) }
+        channel.closeFuture.whenComplete { _ in judging.cancel() }
+        let verdict = await withTaskCancellationHandler { await judging.value } onCancel: { judging.cancel() }
+        if case .accept = verdict { stranger.proven() }
         let task =
           (try? await channel.eventLoop.submit { () -> ConnectionTask? in
             Self.carryOut(verdict, for: message, on: bound.value)
@@ -91,7 +95,7 @@ private final class HelloWaiter: FrameReceiver {
 
   init(channel: any Channel, timeout: TimeAmount) {
     promise = channel.eventLoop.makePromise()
-    deadline = channel.eventLoop.scheduleTask(in: timeout) { channel.close(promise: nil) }
+    deadline = channel.eventLoop.scheduleTask(in: timeout) { channel.abort() }
   }
 
   func receive(_ frames: inout ByteBuffer, from underlay: Underlay) {

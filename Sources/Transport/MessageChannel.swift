@@ -7,8 +7,6 @@ public import Wire
 ///
 /// Never used for payload: a message costs an allocation and a hop here, which the data plane does not pay (swift-recipes.md 3).
 public final class MessageChannel: Sendable {
-  public typealias Messages = NIOAsyncSequenceProducer<Message, NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark, MessageDemand>
-
   /// Intervals of heartbeats (fabric-planes.md 2.7).
   public struct Heartbeats: Sendable {
     public var interval: TimeAmount = .seconds(10)
@@ -23,18 +21,16 @@ public final class MessageChannel: Sendable {
   /// Headers of the peer's hello (accepting side) or of its hello result (dialling side).
   public let helloHeaders: Headers
   public let peer: PresentedPeer
-  /// Messages that are not replies. One consumer; when it lags by thousands of messages, reading stops until it catches up.
-  public let messages: Messages
+  /// Messages that are not replies. One consumer; when it lags by megabytes, reading stops until it catches up.
+  public let messages: InboundMessages
 
   /// Takes over an underlay whose hello is done. Call on its event loop.
   public init(underlay: Underlay, helloHeaders: Headers, heartbeats: Heartbeats? = Heartbeats()) {
     let loop = underlay.eventLoop
     let demand = MessageDemand(underlay: NIOLoopBound(underlay, eventLoop: loop), loop: loop)
     let sequence = NIOAsyncSequenceProducer.makeSequence(
-      elementType: Message.self,
-      backPressureStrategy: NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark(lowWatermark: 1024, highWatermark: 8192),
-      finishOnDeinit: true, delegate: demand)
-    let core = MessageChannelCore(underlay: underlay, source: sequence.source, heartbeats: heartbeats)
+      elementType: Message.self, backPressureStrategy: InboundMessages.Strategy(), finishOnDeinit: true, delegate: demand)
+    let core = MessageChannelCore(underlay: underlay, source: sequence.source, demand: demand, heartbeats: heartbeats)
     underlay.receiver = core
     core.start()
     self.core = NIOLoopBound(core, eventLoop: loop)
@@ -42,7 +38,7 @@ public final class MessageChannel: Sendable {
     self.channel = underlay.channel
     self.helloHeaders = helloHeaders
     self.peer = underlay.peer
-    self.messages = sequence.sequence
+    self.messages = InboundMessages(sequence: sequence.sequence, demand: demand)
   }
 
   /// Connects to a peer of the control plane.
@@ -98,38 +94,26 @@ public final class MessageChannel: Sendable {
   public var isOpen: Bool { channel.isActive }
 }
 
-/// Turns the consumer's demand into reading from the socket.
-public final class MessageDemand: NIOAsyncSequenceProducerDelegate, Sendable {
-  private let underlay: NIOLoopBound<Underlay>
-  private let loop: any EventLoop
-
-  init(underlay: NIOLoopBound<Underlay>, loop: any EventLoop) {
-    self.underlay = underlay
-    self.loop = loop
-  }
-
-  public func produceMore() { loop.execute { self.underlay.value.setReading(true) } }
-  public func didTerminate() { loop.execute { self.underlay.value.close() } }
-}
-
 /// The loop-bound half: sequence numbers, replies, heartbeats.
 final class MessageChannelCore: FrameReceiver {
   /// Bytes queued for a peer that does not read before it is given up.
   private static let queueLimit = 64 * 1024 * 1024
 
   private let underlay: Underlay
-  private let source: MessageChannel.Messages.Source
+  private let source: InboundMessages.Producer.Source
+  private let demand: MessageDemand
   private let heartbeats: MessageChannel.Heartbeats?
   private var sequence: Int32 = 0
   private var waiters: [Int32: (promise: EventLoopPromise<Message>, deadline: Scheduled<Void>)] = [:]
-  private var queued = 0
   private var isClosed = false
   private var beat: RepeatedTask?
   private var lastAnswer = NIODeadline.now()
 
-  init(underlay: Underlay, source: MessageChannel.Messages.Source, heartbeats: MessageChannel.Heartbeats?) {
+  init(underlay: Underlay, source: InboundMessages.Producer.Source, demand: MessageDemand, heartbeats: MessageChannel.Heartbeats?) {
     self.underlay = underlay
+    underlay.queueLimit = Self.queueLimit
     self.source = source
+    self.demand = demand
     self.heartbeats = heartbeats
   }
 
@@ -159,20 +143,14 @@ final class MessageChannelCore: FrameReceiver {
     }
     var message = message
     message.sequence = nextSequence()
-    let bytes = message.encoded()
-    var buffer = underlay.allocator.buffer(capacity: bytes.count)
-    buffer.writeBytes(bytes)
-    queued += bytes.count
-    guard queued <= Self.queueLimit else {
-      promise?.fail(TransportError.peerDoesNotRead(queued: queued))
-      return underlay.close()
-    }
-    let written = promise ?? underlay.eventLoop.makePromise()
-    let bound = NIOLoopBound(self, eventLoop: underlay.eventLoop)
-    let count = bytes.count
-    written.futureResult.whenComplete { _ in bound.value.queued -= count }
-    underlay.write(buffer, promise: written)
-    underlay.flush()
+    underlay.writeAndFlush(message, promise: promise)
+  }
+
+  /// Answers what the peer asked without anybody above knowing.
+  private func answer(_ message: Message) {
+    var message = message
+    message.sequence = nextSequence()
+    underlay.writeAnswer(message)
   }
 
   func request(_ message: Message, timeout: TimeAmount, promise: EventLoopPromise<Message>) {
@@ -208,7 +186,7 @@ final class MessageChannelCore: FrameReceiver {
     if let stamp = message.headers[.heartbeat] {
       var answer = Message(contentType: .heartbeat)
       answer.headers[.heartbeatResponse] = stamp
-      send(answer, promise: nil)
+      self.answer(answer)
     }
     if let replyFor = message.replyFor, let waiter = waiters.removeValue(forKey: replyFor) {
       waiter.deadline.cancel()
@@ -221,9 +199,10 @@ final class MessageChannelCore: FrameReceiver {
       answer.replyFor = message.sequence
       answer.headers.set(.resultSuccess, true)
       if let reflected = message.headers[.reflected] { answer.headers[.reflected] = reflected }
-      send(answer, promise: nil)
+      self.answer(answer)
     default:
-      if case .stopProducing = source.yield(contentsOf: CollectionOfOne(message)) { underlay.setReading(false) }
+      demand.arrived(message)
+      _ = source.yield(contentsOf: CollectionOfOne(message))
     }
   }
 

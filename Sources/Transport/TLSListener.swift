@@ -5,7 +5,6 @@ public import NIOPosix
 import NIOSSL
 import NIOTLS
 import PKI
-import Synchronization
 import X509
 
 /// One TCP port that speaks TLS and hands each connection to the acceptor of its ALPN protocol. Without an identity it speaks no TLS and the fallback
@@ -29,8 +28,7 @@ public final class TLSListener: Sendable {
   private let logger: Logger
   private let limits: StrangerLimits
   private let memory = ResumptionMemory(capacity: 8192)
-  private let open = Atomic<Int>(0)
-  private let handshaking = Atomic<Int>(0)
+  private let admission: StrangerAdmission
   private let bound = NIOLockedValueBox<NIOAsyncChannel<Accepted, Never>?>(nil)
 
   /// - Parameters:
@@ -54,6 +52,7 @@ public final class TLSListener: Sendable {
     self.group = group
     self.logger = logger
     self.limits = limits
+    admission = StrangerAdmission(limits)
   }
 
   /// Binds the port. Connections are accepted from now on and served once `run` is called.
@@ -89,8 +88,8 @@ public final class TLSListener: Sendable {
             tasks.addTask {
               await withTaskCancellationHandler {
                 // A failed handshake is the stranger's business; it is counted, not reported.
-                guard let task = try? await accepted.negotiated.get() else { return }
-                await task()
+                if let task = try? await accepted.negotiated.get() { await task() }
+                accepted.channel.close(promise: nil)
               } onCancel: {
                 accepted.channel.close(promise: nil)
               }
@@ -109,41 +108,44 @@ public final class TLSListener: Sendable {
   }
 
   /// Connections open now, for metrics.
-  public var openConnections: Int { open.load(ordering: .relaxed) }
+  public var openConnections: Int { admission.openConnections }
+  /// Those among them that have not proven who they are.
+  public var strangers: Int { admission.strangers }
 
   private func prepare(_ channel: any Channel) -> EventLoopFuture<Accepted> {
-    guard open.load(ordering: .relaxed) < limits.connections, handshaking.load(ordering: .relaxed) < limits.handshakes else {
+    guard let stranger = admission.admit(channel) else {
+      // A failed initializer alone leaves the socket open.
+      channel.close(promise: nil)
       return channel.eventLoop.makeFailedFuture(TransportError.closed(reason: "too many connections"))
     }
-    open.add(1, ordering: .relaxed)
-    handshaking.add(1, ordering: .relaxed)
-    channel.closeFuture.whenComplete { _ in self.open.subtract(1, ordering: .relaxed) }
     guard let identity else {
-      handshaking.subtract(1, ordering: .relaxed)
       return channel.eventLoop.makeSucceededFuture(
-        Accepted(channel: channel, negotiated: handOver(channel, shown: nil, result: .fallback)))
+        Accepted(channel: channel, negotiated: handOver(channel, shown: nil, result: .fallback, stranger)))
     }
-    return channel.eventLoop.makeCompletedFuture {
+    do {
       let shown = NIOLockedValueBox<[NIOSSLCertificate]?>(nil)
       let tls = NIOSSLServerHandler(context: try identity.context(alpn: self.preference)) { certificates, promise in
         shown.withLockedValue { $0 = certificates }
         promise.succeed(.certificateVerified)
       }
+      let budget = HandshakeBudget(limits)
       let negotiation = NIOTypedApplicationProtocolNegotiationHandler<ConnectionTask> { result, channel in
-        self.handOver(channel, shown: shown.withLockedValue { $0 }, result: result)
+        budget.isOver()
+        return self.handOver(channel, shown: shown.withLockedValue { $0 }, result: result, stranger)
       }
       let pipeline = channel.pipeline.syncOperations
+      try pipeline.addHandler(budget)
       try pipeline.addHandler(tls)
-      try pipeline.addHandler(HandshakeDeadline(self.limits.handshakeTimeout))
       try pipeline.addHandler(negotiation)
-      let future = negotiation.protocolNegotiationResult
-      future.whenComplete { _ in self.handshaking.subtract(1, ordering: .relaxed) }
-      return Accepted(channel: channel, negotiated: future)
+      return channel.eventLoop.makeSucceededFuture(Accepted(channel: channel, negotiated: negotiation.protocolNegotiationResult))
+    } catch {
+      channel.close(promise: nil)
+      return channel.eventLoop.makeFailedFuture(error)
     }
   }
 
   private func handOver(
-    _ channel: any Channel, shown: [NIOSSLCertificate]?, result: ALPNResult
+    _ channel: any Channel, shown: [NIOSSLCertificate]?, result: ALPNResult, _ stranger: Stranger
   ) -> EventLoopFuture<ConnectionTask> {
     let alpn: String? =
       switch result {
@@ -155,7 +157,7 @@ public final class TLSListener: Sendable {
       return channel.eventLoop.makeFailedFuture(TransportError.protocolViolation("no protocol in common"))
     }
     let leaf = (try? channel.pipeline.syncOperations.nioSSL_peerCertificate()).flatMap { $0 }
-    return acceptor.accept(channel, peer: peer(channel, leaf: leaf, shown: shown), alpn: alpn)
+    return acceptor.accept(channel, peer: peer(channel, leaf: leaf, shown: shown), alpn: alpn, stranger: stranger)
   }
 
   private func peer(_ channel: any Channel, leaf: NIOSSLCertificate?, shown: [NIOSSLCertificate]?) -> PresentedPeer {
@@ -202,35 +204,46 @@ private final class ResumptionMemory: Sendable {
   func intermediates(of fingerprint: String) -> [Certificate] { state.withLockedValue { $0.helpers[fingerprint] ?? [] } }
 }
 
-/// Closes a connection whose TLS handshake does not complete in time.
-final class HandshakeDeadline: ChannelInboundHandler, RemovableChannelHandler {
-  typealias InboundIn = NIOAny
+/// Closes a connection whose TLS handshake does not complete in time, or takes more bytes than any honest one. Stands between TLS and the socket: what has not begun to speak
+/// TLS is closed without a farewell.
+private final class HandshakeBudget: ChannelInboundHandler, RemovableChannelHandler {
+  typealias InboundIn = ByteBuffer
+  typealias InboundOut = ByteBuffer
 
-  private let limit: TimeAmount
+  private let limits: StrangerLimits
+  private var bytes = 0
   private var deadline: Scheduled<Void>?
+  private var context: ChannelHandlerContext?
 
-  init(_ limit: TimeAmount) { self.limit = limit }
+  init(_ limits: StrangerLimits) { self.limits = limits }
 
   func handlerAdded(context: ChannelHandlerContext) {
-    let channel = context.channel
-    deadline = context.eventLoop.scheduleTask(in: limit) { channel.close(promise: nil) }
+    self.context = context
+    deadline = context.eventLoop.assumeIsolated().scheduleTask(in: limits.handshakeTimeout) { [weak self] in self?.context?.close(promise: nil) }
   }
 
-  func handlerRemoved(context: ChannelHandlerContext) { deadline?.cancel() }
+  /// The handshake is complete.
+  func isOver() {
+    deadline?.cancel()
+    deadline = nil
+    // It may be under way through this handler right now.
+    context?.pipeline.syncOperations.removeHandler(self, promise: nil)
+  }
 
-  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    // Pass the event on first: a removed handler's context leads nowhere.
-    context.fireUserInboundEventTriggered(event)
-    if case .handshakeCompleted? = event as? TLSUserEvent {
-      deadline?.cancel()
-      context.pipeline.syncOperations.removeHandler(self, promise: nil)
-    }
+  func handlerRemoved(context: ChannelHandlerContext) {
+    deadline?.cancel()
+    self.context = nil
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    bytes += unwrapInboundIn(data).readableBytes
+    context.fireChannelRead(data)
+    // The end of the handshake may have come with the first words behind it.
+    if deadline != nil, bytes > limits.handshakeBytes { self.context?.close(promise: nil) }
   }
 
   func channelInactive(context: ChannelHandlerContext) {
     deadline?.cancel()
     context.fireChannelInactive()
   }
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) { context.fireChannelRead(data) }
 }

@@ -20,6 +20,18 @@ public final class Underlay: ChannelInboundHandler {
   /// The frame that a read split, as far as it came.
   private var partial = ByteBuffer()
   private var failure: (any Error)?
+  private var own = OwnMessages()
+  /// Whether bytes that came together are being handled: what is said meanwhile leaves in one write.
+  private var isInBurst = false
+  private var wantsReading = true
+  /// The peer has answers to take before it may ask on.
+  private var awaitsReader = false
+
+  /// Bytes of unsent answers at which reading from the peer stops, and to which they must fall before it goes on. An honest peer reads, and never sees it.
+  public static let answerWatermark = (low: 16 * 1024, high: 64 * 1024)
+  /// Bytes that messages of ours may hold before a peer that does not read them is given up: what one read of requests can cost in answers (128 KiB at 20 bytes
+  /// each), and room for what others cause it to be told.
+  public var queueLimit = 8 * 1024 * 1024
 
   public init(channel: any Channel, peer: PresentedPeer, limits: FrameLimits, receiver: (any FrameReceiver)?) {
     self.channel = channel
@@ -50,39 +62,101 @@ public final class Underlay: ChannelInboundHandler {
 
   // MARK: Out
 
-  /// Queues whole frames; `flush` sends them.
-  public func write(_ frames: ByteBuffer) { context?.write(wrapOutboundOut(frames), promise: nil) }
-  public func write(_ frames: ByteBuffer, promise: EventLoopPromise<Void>?) {
-    guard let context else {
-      promise?.fail(ChannelError.ioOnClosedChannel)
+  /// Queues whole frames of payload; `flush` sends them. Back pressure on their sender is the caller's business.
+  public func write(_ frames: ByteBuffer) {
+    if !own.isEmpty { handOver() }
+    context?.write(wrapOutboundOut(frames), promise: nil)
+  }
+
+  public func flush() {
+    if !own.isEmpty, !own.isUnderWay { handOver() }
+    context?.flush()
+  }
+
+  /// Queues a message of our own, counted against `queueLimit`; `flush` or the end of the read burst sends it.
+  /// - Parameter promise: completed when the socket took the message, or failed when it never will.
+  public func write(_ message: Message, promise: EventLoopPromise<Void>? = nil) { queue(message, isAnswer: false, promise) }
+
+  public func writeAndFlush(_ message: Message, promise: EventLoopPromise<Void>? = nil) {
+    queue(message, isAnswer: false, promise)
+    send()
+  }
+
+  /// Sends a message that the peer caused by one of its own. While such answers wait unsent above `answerWatermark` nothing further is read from that peer: whoever does
+  /// not listen may not ask.
+  public func writeAnswer(_ message: Message) {
+    queue(message, isAnswer: true, nil)
+    send()
+    if own.answers > Self.answerWatermark.high, !awaitsReader {
+      awaitsReader = true
+      applyReading()
+    }
+  }
+
+  /// Bytes that messages of ours hold because the peer has not taken them.
+  public var queuedBytes: Int { own.cost }
+
+  private func queue(_ message: Message, isAnswer: Bool, _ promise: EventLoopPromise<Void>?) {
+    guard context != nil, failure == nil else {
+      promise?.fail(TransportError.closed(reason: "cannot send on it"))
       return
     }
-    context.write(wrapOutboundOut(frames), promise: promise)
+    own.gather(message.encoded(), isAnswer: isAnswer, promise: promise)
+    guard own.cost > queueLimit else { return }
+    // Whoever speaks here learns of the end when the socket is gone, not in the middle of its sentence.
+    failure = TransportError.peerDoesNotRead(queued: own.cost)
+    channel.abort()
   }
-  public func flush() { context?.flush() }
-  public func write(_ message: Message) {
-    let bytes = message.encoded()
-    var buffer = allocator.buffer(capacity: bytes.count)
-    buffer.writeBytes(bytes)
-    write(buffer)
+
+  private func send() {
+    guard !isInBurst, !own.isEmpty, !own.isUnderWay else { return }
+    handOver()
+    context?.flush()
   }
-  public func writeAndFlush(_ message: Message) {
-    write(message)
-    flush()
+
+  private func handOver() {
+    guard let context else { return }
+    let batch = own.take()
+    let written = eventLoop.makePromise(of: Void.self)
+    written.futureResult.assumeIsolated().whenComplete { result in
+      self.own.left(batch)
+      for promise in batch.promises { promise.completeWith(result) }
+      if self.awaitsReader, self.own.answers <= Self.answerWatermark.low {
+        self.awaitsReader = false
+        self.applyReading()
+      }
+      self.send()
+    }
+    context.write(wrapOutboundOut(batch.bytes), promise: written)
   }
 
   /// Stops or resumes reading from the socket: the only back pressure a channel has.
   public func setReading(_ reading: Bool) {
-    channel.setOption(.autoRead, value: reading).whenFailure { _ in }
+    wantsReading = reading
+    applyReading()
   }
 
-  public func close() { context?.close(promise: nil) }
+  private func applyReading() {
+    channel.setOption(.autoRead, value: wantsReading && !awaitsReader).whenFailure { _ in }
+  }
+
+  public func close() {
+    sendAll()
+    context?.close(promise: nil)
+  }
 
   /// Closes after everything written so far has left.
   public func closeAfterFlush() {
+    sendAll()
     guard let context else { return }
     let channel = self.channel
     context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(promise: nil) }
+  }
+
+  private func sendAll() {
+    guard !own.isEmpty else { return }
+    handOver()
+    context?.flush()
   }
 
   // MARK: In
@@ -93,9 +167,12 @@ public final class Underlay: ChannelInboundHandler {
   public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     var incoming = unwrapInboundIn(data)
     guard failure == nil else { return }
+    isInBurst = true
     do {
       try consume(&incoming)
     } catch {
+      // What stood before it was understood, and is answered.
+      sendAll()
       failure = error
       partial = ByteBuffer()
       end()
@@ -103,7 +180,11 @@ public final class Underlay: ChannelInboundHandler {
     }
   }
 
-  public func channelReadComplete(context: ChannelHandlerContext) { receiver?.readBurstEnded(on: self) }
+  public func channelReadComplete(context: ChannelHandlerContext) {
+    isInBurst = false
+    receiver?.readBurstEnded(on: self)
+    send()
+  }
   public func channelWritabilityChanged(context: ChannelHandlerContext) { receiver?.writabilityChanged(on: self) }
 
   public func channelInactive(context: ChannelHandlerContext) {
@@ -118,6 +199,7 @@ public final class Underlay: ChannelInboundHandler {
 
   private func end() {
     context = nil
+    for promise in own.take().promises { promise.fail(failure ?? TransportError.closed(reason: "cannot send on it")) }
     let last = receiver
     receiver = nil
     last?.closed(self, error: failure)

@@ -1,7 +1,5 @@
 public import NIOCore
-import NIOHPACK
 import NIOHTTP1
-import NIOHTTP2
 
 /// A reverse proxy on any byte channel: TCP, TLS, or a connection of an overlay.
 public enum HTTPRelay {
@@ -10,20 +8,14 @@ public enum HTTPRelay {
   /// - Parameters:
   ///   - remoteAddress: of the client, without port, as it is passed on and shown.
   ///   - isTLS: whether the client speaks TLS to us.
+  ///   - heard: called when the first request's head has come.
   ///   - observer: told about each finished request, on the event loop.
   public static func configureHTTP1(
     _ channel: any Channel, remoteAddress: String, isTLS: Bool, pool: UpstreamPool, judge: @escaping RequestJudge, limits: HTTPLimits = HTTPLimits(),
-    observer: RequestObserver? = nil
+    heard: @escaping @Sendable () -> Void = {}, observer: RequestObserver? = nil
   ) throws {
-    let deadline = HeadDeadline(limits)
-    let pipeline = channel.pipeline.syncOperations
-    var framing = HTTPResponseEncoder.Configuration()
-    framing.automaticallySetFramingHeaders = false
-    try? channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
-    try pipeline.addHandler(deadline)
-    try pipeline.addHandler(HTTPResponseEncoder(configuration: framing))
-    try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: limits.decoder)))
-    try pipeline.addHandler(
+    let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: limits, leftOver: .forwardBytes, heard: heard)
+    try channel.pipeline.syncOperations.addHandler(
       RelayHandler(
         info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: channel.eventLoop), pool: pool, judge: judge, limits: limits,
         observer: observer, isHTTP2: false, deadline: deadline))
@@ -32,31 +24,15 @@ public enum HTTPRelay {
   /// Makes a channel a server of HTTP/2, its streams relayed each for itself.
   public static func configureHTTP2(
     _ channel: any Channel, remoteAddress: String, isTLS: Bool, pool: UpstreamPool, judge: @escaping RequestJudge, limits: HTTPLimits = HTTPLimits(),
-    observer: RequestObserver? = nil
+    heard: @escaping @Sendable () -> Void = {}, observer: RequestObserver? = nil
   ) -> EventLoopFuture<Void> {
-    var connection = NIOHTTP2Handler.ConnectionConfiguration()
-    connection.initialSettings = [
-      HTTP2Setting(parameter: .maxConcurrentStreams, value: limits.concurrentStreams),
-      HTTP2Setting(parameter: .maxHeaderListSize, value: limits.headerList),
-      HTTP2Setting(parameter: .initialWindowSize, value: 1 << 20),
-    ]
-    var stream = NIOHTTP2Handler.StreamConfiguration()
-    stream.targetWindowSize = 1 << 20
     let loop = channel.eventLoop
     return channel.eventLoop.makeCompletedFuture {
-      try channel.pipeline.syncOperations.addHandler(GoAwayCloser())
-      _ = try channel.pipeline.syncOperations.configureHTTP2Pipeline(
-        mode: .server, connectionConfiguration: connection, streamConfiguration: stream
-      ) { stream in
-        stream.eventLoop.makeCompletedFuture {
-          let pipeline = stream.pipeline.syncOperations
-          try pipeline.addHandler(AuthorityCheck())
-          try pipeline.addHandler(HTTP2FramePayloadToHTTP1ServerCodec())
-          try pipeline.addHandler(
-            RelayHandler(
-              info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: loop), pool: pool, judge: judge, limits: limits, observer: observer,
-              isHTTP2: true, deadline: nil))
-        }
+      try HTTPServerPipeline.configureHTTP2(channel, limits: limits, heard: heard) { stream in
+        try stream.pipeline.syncOperations.addHandler(
+          RelayHandler(
+            info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: loop), pool: pool, judge: judge, limits: limits, observer: observer,
+            isHTTP2: true, deadline: nil))
       }
       try channel.pipeline.syncOperations.addHandler(IdleStateHandler(allTimeout: limits.stallTimeout), position: .first)
       try channel.pipeline.syncOperations.addHandler(IdleCloser())
@@ -82,68 +58,6 @@ public enum HTTPRelay {
       let (client, upstream) = channels.value
       client.flush()
       remove(ByteToMessageHandler<HTTPRequestDecoder>.self, client).assumeIsolated().whenComplete { _ in upstream.flush() }
-    }
-  }
-}
-
-/// Ends a stream whose request names two hosts, one in `:authority` and another one in `host` (RFC 9113, 8.3.1): behind the codec only one of them is left.
-private final class AuthorityCheck: ChannelInboundHandler {
-  typealias InboundIn = HTTP2Frame.FramePayload
-  typealias OutboundOut = HTTP2Frame.FramePayload
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    if case .headers(let frame) = unwrapInboundIn(data), let authority = frame.headers.first(name: ":authority")?.lowercased(),
-      frame.headers["host"].contains(where: { $0.lowercased() != authority })
-    {
-      return context.writeAndFlush(wrapOutboundOut(.rstStream(.protocolError)), promise: nil)
-    }
-    context.fireChannelRead(data)
-  }
-}
-
-/// Ends a connection once it has been told that it is over: the HTTP/2 handler says GOAWAY to a peer that breaks the protocol and leaves the rest to others, and such a peer
-/// may go on sending for as long as it likes. Stands between that handler and the network, and looks at nothing but the frames' heads (RFC 9113, 4.1).
-private final class GoAwayCloser: ChannelOutboundHandler {
-  typealias OutboundIn = IOData
-  typealias OutboundOut = IOData
-
-  private static let goAway: UInt8 = 7
-
-  /// Bytes of a frame's head that came so far, and how many follow it.
-  private var head: [UInt8] = []
-  private var payload = 0
-  private var isEnding = false
-
-  init() { head.reserveCapacity(9) }
-
-  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-    if case .byteBuffer(let bytes) = unwrapOutboundIn(data) { look(at: bytes) }
-    context.write(data, promise: promise)
-  }
-
-  func flush(context: ChannelHandlerContext) {
-    context.flush()
-    guard isEnding else { return }
-    isEnding = false
-    // What was written goes out before the end of TLS does.
-    context.close(promise: nil)
-  }
-
-  private func look(at bytes: ByteBuffer) {
-    var bytes = bytes
-    while bytes.readableBytes > 0 {
-      if payload > 0 {
-        let step = min(payload, bytes.readableBytes)
-        bytes.moveReaderIndex(forwardBy: step)
-        payload -= step
-        continue
-      }
-      guard let byte = bytes.readInteger(as: UInt8.self) else { return }
-      head.append(byte)
-      guard head.count == 9 else { continue }
-      payload = Int(head[0]) << 16 | Int(head[1]) << 8 | Int(head[2])
-      if head[3] == Self.goAway { isEnding = true }
-      head.removeAll(keepingCapacity: true)
     }
   }
 }

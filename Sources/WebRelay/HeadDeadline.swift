@@ -1,11 +1,14 @@
-import NIOCore
+package import NIOCore
+import Transport
 
 /// Cuts off clients that send a request's head slowly, or keep a connection without using it. Sits before the decoder and sees bytes only.
-final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
-  typealias InboundIn = ByteBuffer
-  typealias InboundOut = ByteBuffer
+package final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
+  package typealias InboundIn = ByteBuffer
+  package typealias InboundOut = ByteBuffer
 
   private let limits: HTTPLimits
+  private let heard: @Sendable () -> Void
+  private var wasHeard = false
   private var context: ChannelHandlerContext?
   private var timer: Scheduled<Void>?
   private var awaitsHead = true
@@ -13,16 +16,20 @@ final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
   /// Counts answers: what the end of an earlier one would start is out of date.
   private var turn = 0
 
-  init(_ limits: HTTPLimits) { self.limits = limits }
+  /// - Parameter heard: called once, when the first head has come.
+  init(_ limits: HTTPLimits, heard: @escaping @Sendable () -> Void = {}) {
+    self.limits = limits
+    self.heard = heard
+  }
 
-  func handlerAdded(context: ChannelHandlerContext) {
+  package func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
     start(limits.headTimeout)
   }
 
-  func handlerRemoved(context: ChannelHandlerContext) { stop() }
+  package func handlerRemoved(context: ChannelHandlerContext) { stop() }
 
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+  package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     if awaitsHead, !hasBytes {
       hasBytes = true
       start(limits.headTimeout)
@@ -30,14 +37,17 @@ final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
     context.fireChannelRead(data)
   }
 
-  func headArrived() {
+  package func headArrived() {
     awaitsHead = false
     timer?.cancel()
     timer = nil
+    guard !wasHeard else { return }
+    wasHeard = true
+    heard()
   }
 
   /// - Parameter written: the end of the answer before. Until that has left, its client is slow, not idle.
-  func awaitHead(after written: EventLoopFuture<Void>) {
+  package func awaitHead(after written: EventLoopFuture<Void>) {
     awaitsHead = true
     hasBytes = false
     turn += 1
@@ -49,7 +59,7 @@ final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
     }
   }
 
-  func stop() {
+  package func stop() {
     timer?.cancel()
     timer = nil
     awaitsHead = false
@@ -58,10 +68,14 @@ final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
 
   private func start(_ time: TimeAmount) {
     timer?.cancel()
-    timer = context?.eventLoop.assumeIsolated().scheduleTask(in: time) { [weak self] in self?.context?.close(promise: nil) }
+    timer = context?.eventLoop.assumeIsolated().scheduleTask(in: time) { [weak self] in
+      guard let self, let context = self.context else { return }
+      // Who never asked is owed no farewell, which might never be read.
+      if self.wasHeard { context.close(promise: nil) } else { context.channel.abort() }
+    }
   }
 
-  func channelInactive(context: ChannelHandlerContext) {
+  package func channelInactive(context: ChannelHandlerContext) {
     stop()
     context.fireChannelInactive()
   }

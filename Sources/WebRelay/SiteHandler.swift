@@ -42,14 +42,8 @@ extension Site {
   }
 
   func serve(_ channel: any Channel, _ remoteAddress: String, _ limits: HTTPLimits, _ observer: RequestObserver?) throws {
-    let deadline = HeadDeadline(limits)
+    let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: limits)
     let pipeline = channel.pipeline.syncOperations
-    var framing = HTTPResponseEncoder.Configuration()
-    framing.automaticallySetFramingHeaders = false
-    try? channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
-    try pipeline.addHandler(deadline)
-    try pipeline.addHandler(HTTPResponseEncoder(configuration: framing))
-    try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: limits.decoder)))
     try pipeline.addHandler(HTTPServerPipelineHandler())
     try pipeline.addHandler(SiteHandler(self, remoteAddress: remoteAddress, observer: observer, deadline: deadline))
   }

@@ -74,8 +74,8 @@ public struct FrameLimits: Sendable, Equatable {
     self.body = body
   }
 
-  /// Before the hello is judged. Tokens with many certificate fingerprints are long, hence 64 KiB (edge-data-plane.md 2.6).
-  public static let stranger = FrameLimits(headers: 64 * 1024, body: 64 * 1024)
+  /// Before the hello is judged: what Go's acceptor takes (edge-data-plane.md 2.6). Our API session tokens are UUIDs; a thousand hellos may wait at the same time.
+  public static let stranger = FrameLimits(headers: 16 * 1024, body: 4192)
   /// After it. SDKs may write megabytes in one message, which can neither be split nor merged (edge-data-plane.md 2.13).
   public static let peer = FrameLimits(headers: 1024 * 1024, body: 64 * 1024 * 1024)
 }

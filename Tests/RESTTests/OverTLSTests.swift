@@ -19,7 +19,7 @@ struct OverTLSTests {
     let identity = try ServerIdentity(chain: authority.issueServer(publicKey: key.publicKey, names: ["127.0.0.1"], uris: [], now: now), key: key)
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let requests = Atomic(0)
-    let acceptor = HTTPAcceptor(TestAPI.server, logger: logger) { "q\(requests.add(1, ordering: .relaxed).newValue)" }
+    let acceptor = HTTPAcceptor(TestAPI.server) { "q\(requests.add(1, ordering: .relaxed).newValue)" }
     let listener = TLSListener(
       host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: ["h2", "http/1.1"], acceptor: acceptor)], fallback: acceptor, logger: logger)
     let port = try #require(try await listener.start().port)

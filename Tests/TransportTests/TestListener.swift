@@ -16,10 +16,13 @@ struct TestNetwork: Sendable {
   let identity: ServerIdentity
   let client: ClientTLS
   let now: Date
+  let listener: TLSListener
 }
 
 /// Runs `body` against a control-plane listener that accepts router `r1`, echoes 20000 requests with a 1 appended and answers a Route with three messages.
-func withListener(helloTimeout: TimeAmount = .seconds(5), _ body: @escaping @Sendable (TestNetwork, PeerAddress) async throws -> Void) async throws {
+func withListener(
+  helloTimeout: TimeAmount = .seconds(5), limits: StrangerLimits = StrangerLimits(), _ body: @escaping @Sendable (TestNetwork, PeerAddress) async throws -> Void
+) async throws {
   let now = Date()
   let group = MultiThreadedEventLoopGroup.singleton
   let authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: now)
@@ -28,9 +31,6 @@ func withListener(helloTimeout: TimeAmount = .seconds(5), _ body: @escaping @Sen
   let identity = try ServerIdentity(chain: chain, key: serverKey)
   let clientKey = try PrivateKey.generate(.p256)
   let clientChain = try authority.issueIdentity(publicKey: clientKey.publicKey, subject: nil, identityID: "r1", trustDomain: "test", now: now)
-  let network = TestNetwork(
-    group: group, authority: authority, serverKey: serverKey, identity: identity,
-    client: ClientTLS(chain: clientChain, key: clientKey, trust: .anchors(TrustAnchors([authority.chain.leaf]))), now: now)
   let acceptor = HelloAcceptor(timeout: helloTimeout) { request in
     var headers = Headers()
     guard request.hello.body == Array("r1".utf8), request.peer.fingerprint == clientChain.leaf.sha1Fingerprint else {
@@ -52,7 +52,11 @@ func withListener(helloTimeout: TimeAmount = .seconds(5), _ body: @escaping @Sen
     }
   }
   let listener = TLSListener(
-    host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: [ALPN.control], acceptor: acceptor)], logger: Logger(label: "test"))
+    host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: [ALPN.control], acceptor: acceptor)], limits: limits,
+    logger: Logger(label: "test"))
+  let network = TestNetwork(
+    group: group, authority: authority, serverKey: serverKey, identity: identity,
+    client: ClientTLS(chain: clientChain, key: clientKey, trust: .anchors(TrustAnchors([authority.chain.leaf]))), now: now, listener: listener)
   let address = try await listener.start()
   let port = try #require(address.port)
   try await withThrowingTaskGroup(of: Void.self) { tasks in

@@ -85,8 +85,8 @@ func readTyped(_ message: Message) {
     func parse(_ bytes: [UInt8], _ limits: FrameLimits) throws -> FrameHeader? {
       try bytes.withUnsafeBytes { try FrameHeader.parse($0, limits: limits) }
     }
-    #expect(throws: WireError.headersTooLong(65_537, limit: 65_536)) { try parse(header(65_537, 0), .stranger) }
-    #expect(throws: WireError.bodyTooLong(65_537, limit: 65_536)) { try parse(header(0, 65_537), .stranger) }
+    #expect(throws: WireError.headersTooLong(16_385, limit: 16_384)) { try parse(header(16_385, 0), .stranger) }
+    #expect(throws: WireError.bodyTooLong(4193, limit: 4192)) { try parse(header(0, 4193), .stranger) }
     #expect(throws: WireError.headersTooLong(Int(UInt32.max), limit: 1 << 20)) { try parse(header(.max, .max), .peer) }
     #expect(throws: WireError.bodyTooLong(Int(UInt32.max), limit: 64 << 20)) { try parse(header(1 << 20, .max), .peer) }
     #expect(try parse(header(1 << 20, 64 << 20), .peer)?.frameLength == 20 + (1 << 20) + (64 << 20))

@@ -64,7 +64,7 @@ final class PublicFrontend: ConnectionAcceptor {
     if let overlay = try? await task?.value { await overlay.close() }
   }
 
-  func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?) -> EventLoopFuture<ConnectionTask> {
+  func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
     // `[2001:db8::1]:443` is an address in brackets.
     let remote = peer.remoteAddress.lastIndex(of: ":").map { peer.remoteAddress[..<$0].filter { $0 != "[" && $0 != "]" } } ?? peer.remoteAddress
     let isTLS = context.settings.isTLS
@@ -75,10 +75,11 @@ final class PublicFrontend: ConnectionAcceptor {
     let configured: EventLoopFuture<Void>
     if alpn == ALPN.http2 {
       configured = HTTPRelay.configureHTTP2(
-        channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, observer: observer)
+        channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, heard: stranger.heard, observer: observer)
     } else {
       configured = channel.eventLoop.makeCompletedFuture {
-        try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, observer: observer)
+        try HTTPRelay.configureHTTP1(
+          channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, heard: stranger.heard, observer: observer)
       }
     }
     return configured.map { { try? await channel.closeFuture.get() } }

@@ -36,7 +36,7 @@ public final class ShareService: Service {
     desk = try ShareDesk(network: network, configuration: configuration, logger: logger)
     frontend = try PublicFrontend(context: desk, logger: logger)
     self.logger = logger
-    let http = HTTPAcceptor(Self.server(desk), logger: logger, requestID: { EntityID.short() })
+    let http = HTTPAcceptor(Self.server(desk), requestID: { EntityID.short() })
     listeners = (
       TLSListener(
         host: configuration.api.host, port: configuration.api.port, identity: configuration.api.identity,

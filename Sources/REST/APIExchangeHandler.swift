@@ -1,0 +1,270 @@
+import NIOCore
+import NIOHTTP1
+import Transport
+import WebRelay
+
+/// What the requests of one listener share, whatever connection they come on.
+struct APIContext: Sendable {
+  let server: APIServer
+  let limits: APILimits
+  let requestID: @Sendable () -> String
+  /// Bodies of strangers, by source; and of callers with a session, by identity.
+  let strangers: BodyBudget
+  let callers: BodyBudget
+}
+
+/// The server's end of one HTTP/1.1 connection, or of one HTTP/2 stream: has each request judged by its head, then takes its body, within the budgets of whoever sent it.
+///
+/// Nothing is read while a request is judged or answered. What is refused before its body came is answered at once; the body is then read into nothing, for a while.
+final class APIExchangeHandler: ChannelDuplexHandler {
+  typealias InboundIn = HTTPServerRequestPart
+  typealias OutboundIn = HTTPServerResponsePart
+  typealias OutboundOut = HTTPServerResponsePart
+
+  private enum State {
+    case idle
+    /// The head is judged; the body so far waits.
+    case judging
+    case receiving(APIServer.Admitted)
+    case answering
+  }
+
+  private let api: APIContext
+  private let peer: PresentedPeer
+  private let stranger: Stranger
+  private let jobs: AsyncStream<@Sendable () async -> Void>.Continuation
+  /// nil on HTTP/2 streams.
+  private let deadline: HeadDeadline?
+  private var context: ChannelHandlerContext?
+  private var state = State.idle
+  private var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
+  private var id = ""
+  private var body = ByteBuffer()
+  private var share: BodyBudget.Share?
+  private var hasEnded = false
+  /// The answer is out, or on its way: what else the request brings is nobody's.
+  private var discards = false
+  private var hasLeft = false
+  private var closes = false
+  private var inputClosed = false
+  private var timer: Scheduled<Void>?
+  private var heldRead = false
+
+  init(
+    _ api: APIContext, peer: PresentedPeer, stranger: Stranger, deadline: HeadDeadline?, jobs: AsyncStream<@Sendable () async -> Void>.Continuation
+  ) {
+    self.api = api
+    self.peer = peer
+    self.stranger = stranger
+    self.deadline = deadline
+    self.jobs = jobs
+  }
+
+  private var isHTTP2: Bool { deadline == nil }
+
+  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+  func handlerRemoved(context: ChannelHandlerContext) {
+    timer?.cancel()
+    self.context = nil
+  }
+
+  // MARK: The request
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    switch unwrapInboundIn(data) {
+    case .head(let head): begin(head)
+    case .body(var bytes): if !discards { take(&bytes) }
+    case .end:
+      hasEnded = true
+      if discards { endOfDiscarded() } else if case .receiving(let admitted) = state { respond(admitted, isLate: true) }
+    }
+  }
+
+  private func begin(_ head: HTTPRequestHead) {
+    guard case .idle = state else { return }
+    deadline?.headArrived()
+    self.head = head
+    id = api.requestID()
+    hasEnded = false
+    discards = false
+    hasLeft = false
+    closes = !head.isKeepAlive
+    state = .judging
+    start(api.limits.strangerRequestTimeout)
+    if let length = declaredLength, length > APIServer.bodyLimit { return refuse(tooLarge(APIServer.bodyLimit)) }
+    let (request, server) = (request, api.server)
+    run({ await server.admit(request) }) { $0.judged($1) }
+  }
+
+  /// Runs a job in the connection's task and goes on here, if the exchange still waits for it.
+  private func run<Output: Sendable>(_ job: @escaping @Sendable () async -> Output, _ done: @escaping @Sendable (APIExchangeHandler, Output) -> Void) {
+    guard let context else { return }
+    let (loop, bound) = (context.eventLoop, NIOLoopBound(self, eventLoop: context.eventLoop))
+    jobs.yield {
+      let output = await job()
+      loop.execute { if bound.value.context != nil { done(bound.value, output) } }
+    }
+  }
+
+  private var request: APIRequest {
+    let mark = head.uri.firstIndex(of: "?") ?? head.uri.endIndex
+    return APIRequest(
+      method: head.method.rawValue, path: String(head.uri[..<mark]),
+      query: mark < head.uri.endIndex ? APIServer.query(head.uri[head.uri.index(after: mark)...]) : [],
+      headers: head.headers.map { (name: $0.name, value: $0.value) }, peer: peer, requestID: id)
+  }
+
+  private var declaredLength: Int? { head.headers.first(name: "content-length").flatMap { Int($0) } }
+
+  private func judged(_ admission: APIServer.Admission) {
+    guard case .judging = state else { return }
+    switch admission {
+    case .refused(let response): answer(response)
+    case .admitted(let admitted):
+      if admitted.caller != nil {
+        stranger.proven()
+        if !hasEnded { start(api.limits.requestTimeout) }
+      }
+      let limit = admitted.bodyLimit
+      let expected = hasEnded ? body.readableBytes : declaredLength ?? limit
+      guard max(expected, body.readableBytes) <= limit else { return refuse(tooLarge(limit)) }
+      if expected > 0 || body.readableBytes > 0 {
+        let (budget, key) = admitted.caller.map { (api.callers, $0.identityID) } ?? (api.strangers, stranger.source)
+        share = budget.take(max(expected, body.readableBytes), for: key)
+        guard share != nil else {
+          return refuse(APIError(.rateLimited, "Too many requests with bodies are under way from here; try again in a moment"))
+        }
+      }
+      if hasEnded { return respond(admitted, isLate: false) }
+      state = .receiving(admitted)
+      if !isHTTP2, head.headers.first(name: "expect")?.lowercased() == "100-continue" {
+        context?.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
+      }
+      resumeReading()
+    }
+  }
+
+  private func take(_ bytes: inout ByteBuffer) {
+    var limit = APIServer.bodyLimit
+    if case .receiving(let admitted) = state { limit = admitted.bodyLimit }
+    guard body.readableBytes + bytes.readableBytes <= limit else { return refuse(tooLarge(limit)) }
+    body.writeBuffer(&bytes)
+  }
+
+  private func respond(_ admitted: APIServer.Admitted, isLate: Bool) {
+    state = .answering
+    timer?.cancel()
+    let (server, bytes) = (api.server, Array(body.readableBytesView))
+    body = ByteBuffer()
+    run({ await server.respond(to: admitted, body: bytes, isLate: isLate) }) { $0.answer($1) }
+  }
+
+  private func tooLarge(_ limit: Int) -> APIError { APIError(.entityTooLarge, "The body exceeds \(limit) bytes") }
+
+  private func refuse(_ error: APIError) {
+    let request = request
+    answer(api.server.finished(api.server.answer(to: error, request: request), request))
+  }
+
+  // MARK: The answer
+
+  private func answer(_ response: APIResponse) {
+    guard let context, !discards else { return }
+    state = .answering
+    discards = true
+    body = ByteBuffer()
+    share = nil
+    // What an unfinished HTTP/1.1 request still sends would be read as the next one's head.
+    if (!hasEnded || inputClosed) && !isHTTP2 { closes = true }
+    var fields = HTTPHeaders()
+    for (name, value) in response.headers where !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) { fields.add(name: name, value: value) }
+    fields.replaceOrAdd(name: "content-length", value: "\(response.body.count)")
+    if !isHTTP2 {
+      if closes { fields.add(name: "connection", value: "close") } else if head.version.minor == 0 { fields.add(name: "connection", value: "keep-alive") }
+    }
+    context.write(
+      wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status), headers: fields))), promise: nil)
+    if head.method != .HEAD, !response.body.isEmpty {
+      context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.body)))), promise: nil)
+    }
+    let written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
+    // A client that does not take its answer is not waited for without end.
+    start(api.limits.answerTimeout)
+    written.assumeIsolated().whenComplete { [weak self] _ in self?.answered() }
+    resumeReading()
+  }
+
+  private func answered() {
+    guard let context else { return }
+    timer?.cancel()
+    hasLeft = true
+    // A stream ends by itself with its last frame.
+    if hasEnded { return isHTTP2 ? () : next() }
+    // Closed at once, what the client still sends would be answered by a reset, which may overtake our answer.
+    start(api.limits.lingering)
+    if !isHTTP2 { context.channel.close(mode: .output, promise: nil) }
+  }
+
+  private func endOfDiscarded() {
+    if hasLeft, !isHTTP2 { context?.close(promise: nil) }
+  }
+
+  private func next() {
+    guard !closes else { return context?.close(promise: nil) ?? () }
+    state = .idle
+    if let deadline, let context { deadline.awaitHead(after: context.eventLoop.makeSucceededVoidFuture()) }
+    resumeReading()
+  }
+
+  // MARK: Time and back pressure
+
+  private func start(_ time: TimeAmount) {
+    timer?.cancel()
+    timer = context?.eventLoop.assumeIsolated().scheduleTask(in: time) { [weak self] in
+      guard let self, let context = self.context else { return }
+      if self.isHTTP2 { context.close(promise: nil) } else { context.channel.abort() }
+    }
+  }
+
+  func read(context: ChannelHandlerContext) {
+    switch state {
+    case .judging: heldRead = true
+    case .answering where !discards: heldRead = true
+    default: context.read()
+    }
+  }
+
+  private func resumeReading() {
+    guard heldRead else { return }
+    heldRead = false
+    context?.read()
+  }
+
+  // MARK: The end
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if case ChannelEvent.inputClosed = event {
+      inputClosed = true
+      // A client that shut down its side may still wait for an answer, but not one that broke off a request.
+      if case .idle = state { context.close(promise: nil) } else if !hasEnded { context.close(promise: nil) } else { closes = true }
+    }
+    context.fireUserInboundEventTriggered(event)
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    timer?.cancel()
+    share = nil
+    body = ByteBuffer()
+    discards = true
+    context.fireChannelInactive()
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    guard error is HTTPParserError, case .idle = state, !isHTTP2 else { return context.close(promise: nil) }
+    deadline?.headArrived()
+    closes = true
+    hasEnded = true
+    refuse(APIError(.couldNotParseBody, "The request is not HTTP, or its head is too large"))
+  }
+}

@@ -67,11 +67,21 @@ public struct RouterConfiguration: Sendable {
   /// How often the controller hears what circuits moved.
   public var usageInterval: TimeAmount
   public var strangerLimits: StrangerLimits
+  /// Bytes of one circuit that wait for a reader before the channel they come from is not read.
+  public var circuitQueue: Int
+  /// How long others on that channel wait for the reader before its circuit is cut.
+  public var circuitGrace: TimeAmount
+  public var identityLimits: IdentityLimits
+
+  /// Enough for a reader on a fast line to be late for a tenth of a second.
+  public static let defaultCircuitQueue = 1024 * 1024
+  public static let defaultCircuitGrace = TimeAmount.seconds(30)
 
   public init(
     identity: IdentityFiles, controllers: [PeerAddress], listener: EdgeListener, request: CertificateRequest = CertificateRequest(),
     endpointsFile: String? = nil, sessionHeartbeat: TimeAmount = .seconds(60), usageInterval: TimeAmount = .seconds(60),
-    strangerLimits: StrangerLimits = StrangerLimits()
+    strangerLimits: StrangerLimits = StrangerLimits(), circuitQueue: Int = defaultCircuitQueue, circuitGrace: TimeAmount = defaultCircuitGrace,
+    identityLimits: IdentityLimits = IdentityLimits()
   ) {
     self.identity = identity
     self.controllers = controllers
@@ -81,6 +91,9 @@ public struct RouterConfiguration: Sendable {
     self.sessionHeartbeat = sessionHeartbeat
     self.usageInterval = usageInterval
     self.strangerLimits = strangerLimits
+    self.circuitQueue = circuitQueue
+    self.circuitGrace = circuitGrace
+    self.identityLimits = identityLimits
     // The certificate must name what SDKs dial.
     if !self.request.names.contains(listener.advertised.host) { self.request.names.append(listener.advertised.host) }
   }

@@ -22,7 +22,8 @@ final class WaitingBytes: Sendable {
 
   private let count = Atomic<Int>(0)
 
-  var isFull: Bool { count.load(ordering: .relaxed) >= Self.limit }
+  var now: Int { count.load(ordering: .relaxed) }
+  var isFull: Bool { now >= Self.limit }
   func add(_ bytes: Int) { count.wrappingAdd(bytes, ordering: .relaxed) }
 }
 

@@ -64,7 +64,7 @@ final class RouterCore: Sendable {
   /// How long others wait for that reader.
   let circuitGrace: TimeAmount
   private let identityLimits: IdentityLimits
-  private let waitingBytes = WaitingBytes()
+  let waitingBytes = WaitingBytes()
   private let counter = Atomic<UInt64>(0)
 
   init(

@@ -13,7 +13,7 @@ import X509
 
 /// A running edge router.
 public final class RouterNode: Service {
-  private let core: RouterCore
+  let core: RouterCore
   private let listener: TLSListener
   private let control: ControlLink
   private let address: SocketAddress

@@ -6,7 +6,7 @@ import Testing
   @Test func aRecordThatAppearsTwiceIsRefusedWhateverItIs() throws {
     for id in ["e8030000", "01000000", "ffff0000"] {
       let bytes = try hex("\(id) 04000000 01000000  e9030000 04000000 00000000  \(id) 04000000 01000000")
-      let duplicate = HeaderID(rawValue: try bytes.withUnsafeBytes { Int32(bitPattern: u32($0, 0)) })
+      let duplicate = HeaderID(rawValue: bytes.withUnsafeBytes { Int32(bitPattern: u32($0, 0)) })
       #expect(throws: WireError.duplicateHeader(duplicate)) { try bytes.withUnsafeBytes { try Headers(parsing: $0) } }
     }
   }

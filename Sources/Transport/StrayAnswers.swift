@@ -1,7 +1,7 @@
-import NIOCore
+public import NIOCore
 
 /// Decides which Data of unknown connections is answered. One word an id is enough for an SDK to forget it; a flood gets a few words and then none. Fixed in size.
-struct StrayAnswers {
+public struct StrayAnswers: Sendable {
   /// Answers at once, and a second: an honest SDK has as many as it had connections that ended in one round trip.
   private static let burst = 64
   private static let perSecond = 64
@@ -13,7 +13,9 @@ struct StrayAnswers {
   private var tokens = Double(burst)
   private var refilled = NIODeadline.uptimeNanoseconds(0)
 
-  mutating func allows(_ connID: UInt32, now: NIODeadline) -> Bool {
+  public init() {}
+
+  public mutating func allows(_ connID: UInt32, now: NIODeadline) -> Bool {
     if recent.isEmpty { recent = Array(repeating: nil, count: Self.slots) }
     let slot = Int(connID % UInt32(Self.slots))
     if let last = recent[slot], last.connID == connID, now - last.at < Self.pause { return false }

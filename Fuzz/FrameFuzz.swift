@@ -24,7 +24,8 @@ public func fuzzFrame(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
 private func checkScan(_ bytes: UnsafeRawBufferPointer) {
   guard let fields = try? EdgeFields.scan(bytes), fields.isPlain else { return }
   guard let headers = try? Headers(parsing: bytes) else { fatalError("a section that passes does not parse, or has a record twice") }
-  precondition(headers.uint32(.connID) == fields.connID && EdgeFlags(rawValue: headers.uint32(.flags) ?? 0) == fields.flags, "the scan reads other values")
+  precondition(
+    headers.uint32(.connID) == fields.connID && EdgeFlags(rawValue: headers.uint32(.flags) ?? 0) == fields.flags, "the scan reads other values")
   precondition(headers.all.allSatisfy { [128, 1000, 1001, 1010].contains($0.id.rawValue) }, "a record passes that no Data message has")
 }
 

@@ -72,7 +72,8 @@ struct EdgeAdmission: Sendable {
       ? StructuredError(message: reason, code: .internal, retryHint: .tooBusy)
       : StructuredError(message: reason, code: .invalidAPISession, retryHint: EdgeErrorCode.invalidAPISession.usualRetryHint)
     let result = EdgeMessages.HelloResult(
-      replyFor: request.hello.sequence, isSuccess: false, text: reason, version: .current, routerID: core.routerID, rejectClass: isBusy ? 1 : 2, error: error)
+      replyFor: request.hello.sequence, isSuccess: false, text: reason, version: .current, routerID: core.routerID, rejectClass: isBusy ? 1 : 2,
+      error: error)
     return .reject(text: reason, headers: result.message().headers)
   }
 }

@@ -76,6 +76,8 @@ public struct RouterConfiguration: Sendable {
   /// Enough for a reader on a fast line to be late for a tenth of a second.
   public static let defaultCircuitQueue = 1024 * 1024
   public static let defaultCircuitGrace = TimeAmount.seconds(30)
+  /// From one read of a socket up to what an identity may have waiting.
+  private static let circuitQueues = 128 * 1024...16 * 1024 * 1024
 
   public init(
     identity: IdentityFiles, controllers: [PeerAddress], listener: EdgeListener, request: CertificateRequest = CertificateRequest(),
@@ -115,7 +117,7 @@ public struct RouterConfiguration: Sendable {
       authorities: try files.required("ca"))
 
     let (named, endpointsFile) = try Self.controllers(root, defaultEndpointsFile)
-    let listener = try Self.listener(root)
+    let (listener, circuitQueue, circuitGrace) = try Self.listener(root)
     if let link = try root.section("link") {
       link.accept("dialers", "heartbeats", "payloadSenderQueueSize", "ackSenderQueueSize")
       if let listeners = try link.sections("listeners"), !listeners.isEmpty {
@@ -133,7 +135,7 @@ public struct RouterConfiguration: Sendable {
     try document.finish()
     self.init(
       identity: identity, controllers: try Self.noted(named, endpointsFile), listener: listener, request: request, endpointsFile: endpointsFile,
-      sessionHeartbeat: .seconds(Int64(heartbeat)), usageInterval: usageInterval)
+      sessionHeartbeat: .seconds(Int64(heartbeat)), usageInterval: usageInterval, circuitQueue: circuitQueue, circuitGrace: circuitGrace)
   }
 
   private static func controllers(_ root: StrictSection, _ defaultFile: String?) throws -> ([PeerAddress], String?) {
@@ -158,7 +160,7 @@ public struct RouterConfiguration: Sendable {
     }
   }
 
-  private static func listener(_ root: StrictSection) throws -> EdgeListener {
+  private static func listener(_ root: StrictSection) throws -> (EdgeListener, circuitQueue: Int, circuitGrace: TimeAmount) {
     guard let all = try root.sections("listeners"), let first = all.first else { throw root.missing("listeners") }
     guard all.count == 1 else { throw root.error("listeners", "exactly one listener with binding edge is expected, found \(all.count)") }
     guard try first.required("binding") == "edge" else { throw first.error("binding", "only the binding edge is available") }
@@ -171,7 +173,10 @@ public struct RouterConfiguration: Sendable {
     guard let advertised = try? PeerAddress(parsing: "tls:" + advertise) else {
       throw options.error("advertise", "expected host:port, found \"\(advertise)\"")
     }
-    return EdgeListener(host: address.host, port: address.port, advertised: advertised)
+    let queue = try options.int("circuitQueue", in: circuitQueues) ?? defaultCircuitQueue
+    let grace = try options.duration("circuitGrace") ?? defaultCircuitGrace
+    guard grace >= .seconds(1) else { throw options.error("circuitGrace", "at least 1s") }
+    return (EdgeListener(host: address.host, port: address.port, advertised: advertised), queue, grace)
   }
 
   private static func request(_ csr: StrictSection?) throws -> CertificateRequest {

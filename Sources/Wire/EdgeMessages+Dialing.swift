@@ -32,7 +32,8 @@ extension EdgeMessages {
       self.init(
         publicKey: try headers.item(.publicKey), callerID: try headers.textItem(.callerID),
         terminatorIdentity: try headers.textItem(.terminatorIdentity), appData: try headers.item(.appData),
-        connectionMarker: try headers.item(.connectionMarker), stickinessToken: try headers.item(.stickinessToken), useXgressToSDK: headers.bool(.useXgressToSDK))
+        connectionMarker: try headers.item(.connectionMarker), stickinessToken: try headers.item(.stickinessToken),
+        useXgressToSDK: headers.bool(.useXgressToSDK))
     }
 
     func write(to headers: inout Headers) {
@@ -74,7 +75,8 @@ extension EdgeMessages {
 
     public init(parsing message: Message) throws(WireError) {
       try message.expect(.connect)
-      self.init(connID: try message.headers.required(.connID), token: String(decoding: try message.sessionToken(), as: UTF8.self),
+      self.init(
+        connID: try message.headers.required(.connID), token: String(decoding: try message.sessionToken(), as: UTF8.self),
         options: try DialOptions(message.headers))
     }
 

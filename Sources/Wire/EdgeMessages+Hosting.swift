@@ -45,9 +45,11 @@ extension EdgeMessages {
       try message.expect(.bind)
       let headers = message.headers
       self.init(
-        connID: try headers.required(.connID), token: try message.sessionToken(), publicKey: try headers.item(.publicKey), cost: headers.uint16(.cost),
+        connID: try headers.required(.connID), token: try message.sessionToken(), publicKey: try headers.item(.publicKey),
+        cost: headers.uint16(.cost),
         precedence: try headers.precedence(), terminatorIdentity: try headers.textItem(.terminatorIdentity),
-        terminatorIdentitySecret: try headers.item(.terminatorIdentitySecret), wantsRouterProvidedConnIDs: headers.bool(.routerProvidedConnID) ?? false,
+        terminatorIdentitySecret: try headers.item(.terminatorIdentitySecret),
+        wantsRouterProvidedConnIDs: headers.bool(.routerProvidedConnID) ?? false,
         listenerID: try headers.item(.listenerID), supportsInspect: headers.bool(.supportsInspect) ?? false,
         supportsBindSuccess: headers.bool(.supportsBindSuccess) ?? false, useXgressToSDK: headers.bool(.useXgressToSDK))
     }

@@ -24,7 +24,8 @@ struct RawSDK: Sendable {
     let inbox = NIOLockedValueBox(Inbox())
     underlay = try await HelloDialer.dial(
       router.address, tls: identity == "alice" ? router.alice : router.bob, alpn: ALPN.edge,
-      hello: EdgeMessages.Hello(name: "raw", token: "token-\(identity)").message(), group: MultiThreadedEventLoopGroup.singleton, timeout: .seconds(20)
+      hello: EdgeMessages.Hello(name: "raw", token: "token-\(identity)").message(), group: MultiThreadedEventLoopGroup.singleton,
+      timeout: .seconds(20)
     ) { underlay, _ in
       underlay.receiver = Receiver(inbox: inbox, counts: counts)
       return NIOLoopBound(underlay, eventLoop: underlay.eventLoop)

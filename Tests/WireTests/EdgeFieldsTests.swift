@@ -19,7 +19,9 @@ import Testing
     var offset = 0
     for (index, record) in records.enumerated() {
       let id = HeaderID(rawValue: Int32(bitPattern: record.id))
-      if [1000, 1010].contains(record.id), record.value.count != 4 { return .failure(.badHeader(id, reason: "\(record.value.count) bytes instead of 4")) }
+      if [1000, 1010].contains(record.id), record.value.count != 4 {
+        return .failure(.badHeader(id, reason: "\(record.value.count) bytes instead of 4"))
+      }
       if [128, 1000, 1001, 1010].contains(record.id), records[..<index].contains(where: { $0.id == record.id }) {
         return .failure(.duplicateHeader(id))
       }
@@ -44,7 +46,8 @@ import Testing
     for _ in 0..<20_000 {
       let records: [Record] = (0..<Int.random(in: 0...5, using: &random)).map { _ in
         let id = ids.randomElement(using: &random) ?? 0
-        let size = id == 1000 || id == 1010 ? [4, 4, 4, 4, 4, 4, 4, 3, 16].randomElement(using: &random) ?? 0 : sizes.randomElement(using: &random) ?? 0
+        let size =
+          id == 1000 || id == 1010 ? [4, 4, 4, 4, 4, 4, 4, 3, 16].randomElement(using: &random) ?? 0 : sizes.randomElement(using: &random) ?? 0
         return (id, (0..<size).map { _ in UInt8.random(in: 0...255, using: &random) })
       }
       let expected = reference(records)

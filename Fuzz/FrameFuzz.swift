@@ -5,7 +5,7 @@
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzFrame(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let bytes = UnsafeRawBufferPointer(start: start, count: count)
-  _ = try? EdgeFields.scan(bytes)
+  checkScan(bytes)
   _ = try? XgressFields.scan(bytes)
   _ = StructuredError(jsonText: String(decoding: bytes, as: UTF8.self))
   guard let message = try? Message.parse(bytes, limits: .stranger) else { return 0 }
@@ -18,6 +18,15 @@ public func fuzzFrame(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     passTwice(type, typed)
   }
   return 0
+}
+
+/// What the scan lets pass must say the same thing to every reader: no record of a message twice, and only records that a Data message has.
+private func checkScan(_ bytes: UnsafeRawBufferPointer) {
+  guard let fields = try? EdgeFields.scan(bytes), fields.isPlain else { return }
+  guard let headers = try? Headers(parsing: bytes) else { fatalError("a section that passes does not parse, or has a record twice") }
+  precondition(
+    headers.uint32(.connID) == fields.connID && EdgeFlags(rawValue: headers.uint32(.flags) ?? 0) == fields.flags, "the scan reads other values")
+  precondition(headers.all.allSatisfy { [128, 1000, 1001, 1010].contains($0.id.rawValue) }, "a record passes that no Data message has")
 }
 
 private func passTwice<Value: TypedMessage>(_ type: Value.Type, _ message: Message) {

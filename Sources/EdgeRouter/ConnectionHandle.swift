@@ -11,13 +11,20 @@ final class ConnectionHandle: Sendable {
   let fingerprint: String
   let remoteAddress: String
   let localAddress: String
-  /// Payload bytes on their way from other loops.
-  let queued = Atomic<Int>(0)
+  /// What the identity has of this router, this channel among it.
+  let share: IdentityShare
+  private let ticket: IdentityShare.Ticket
+  /// Bytes on their way to this connection before whoever sends them from another loop waits.
+  private static let mailboxLimit = 1024 * 1024
+
+  private let mailed = Atomic<Int>(0)
+  private let blocked = Atomic<Bool>(false)
   private let sequence = Atomic<UInt32>(0)
   private let box: NIOLoopBoundBox<EdgeConnection?>
 
   init(
-    id: UInt64, loop: any EventLoop, session: SessionTable.APISession, fingerprint: String, remoteAddress: String, localAddress: String
+    id: UInt64, loop: any EventLoop, session: SessionTable.APISession, fingerprint: String, remoteAddress: String, localAddress: String,
+    share: IdentityShare, ticket: IdentityShare.Ticket
   ) {
     self.id = id
     self.loop = loop
@@ -25,6 +32,8 @@ final class ConnectionHandle: Sendable {
     self.fingerprint = fingerprint
     self.remoteAddress = remoteAddress
     self.localAddress = localAddress
+    self.share = share
+    self.ticket = ticket
     box = NIOLoopBoundBox.makeEmptyBox(valueType: EdgeConnection.self, eventLoop: loop)
   }
 
@@ -36,6 +45,18 @@ final class ConnectionHandle: Sendable {
 
   /// The next sequence of the channel. Taken from whatever loop readdresses a frame: receivers need uniqueness, not order (edge-data-plane.md 2.5).
   func nextSequence() -> Int32 { Int32(bitPattern: sequence.wrappingAdd(1, ordering: .relaxed).newValue & 0x7fff_ffff) }
+
+  // MARK: Back pressure
+
+  /// Whether payload from a connection on `source` has to wait: the SDK does not read, or its loop does not keep up.
+  func isBlocked(from source: any EventLoop) -> Bool {
+    blocked.load(ordering: .relaxed) || source !== loop && mailed.load(ordering: .relaxed) > Self.mailboxLimit
+  }
+
+  func setBlocked(_ isBlocked: Bool) { blocked.store(isBlocked, ordering: .relaxed) }
+
+  /// Counts bytes that leave for this connection's loop, and, negative, those that arrived there.
+  func addMailed(_ bytes: Int) { mailed.wrappingAdd(bytes, ordering: .relaxed) }
 
   /// Runs `body` on the connection's loop; `otherwise` when it is gone.
   func run(_ body: @escaping @Sendable (EdgeConnection) -> Void, otherwise: (@Sendable () -> Void)? = nil) {

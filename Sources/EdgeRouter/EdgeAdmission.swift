@@ -31,6 +31,11 @@ struct EdgeAdmission: Sendable {
       return refuse(request, "the client certificate does not belong to the api session")
     }
     if let reason = core.barred(identity: session.identityID) { return refuse(request, reason) }
+    let share: IdentityShare
+    let ticket: IdentityShare.Ticket
+    do { (share, ticket) = try core.place(for: session.identityID) } catch {
+      return refuse(request, "the identity has \(error.limit) channels open at this router; close one", isBusy: true)
+    }
     let fingerprint = leaf.sha1Fingerprint
     let result = EdgeMessages.HelloResult(
       replyFor: request.hello.sequence, version: .current, channelID: hello.channelID ?? core.freshID(), routerID: core.routerID,
@@ -38,7 +43,7 @@ struct EdgeAdmission: Sendable {
     return .accept(headers: result.message().headers) { [core] underlay in
       let handle = ConnectionHandle(
         id: core.nextNumber(), loop: underlay.eventLoop, session: session, fingerprint: fingerprint, remoteAddress: underlay.peer.remoteAddress,
-        localAddress: underlay.peer.localAddress)
+        localAddress: underlay.peer.localAddress, share: share, ticket: ticket)
       let (jobs, continuation) = AsyncStream.makeStream(of: EdgeConnection.Job.self)
       let connection = EdgeConnection(underlay: underlay, handle: handle, core: core, jobs: continuation)
       handle.connection = connection
@@ -75,11 +80,16 @@ struct EdgeAdmission: Sendable {
     return name.apiSessionID == nil || name.apiSessionID == session.id
   }
 
-  private func refuse(_ request: HelloRequest, _ reason: String) -> HelloVerdict {
+  /// - Parameter isBusy: the SDK may come back later with the same session.
+  private func refuse(_ request: HelloRequest, _ reason: String, isBusy: Bool = false) -> HelloVerdict {
     core.logger.info("SDK refused", metadata: ["peer": "\(request.peer.remoteAddress)", "reason": "\(reason)"])
-    let error = StructuredError(message: reason, code: .invalidAPISession, retryHint: EdgeErrorCode.invalidAPISession.usualRetryHint)
+    let error =
+      isBusy
+      ? StructuredError(message: reason, code: .internal, retryHint: .tooBusy)
+      : StructuredError(message: reason, code: .invalidAPISession, retryHint: EdgeErrorCode.invalidAPISession.usualRetryHint)
     let result = EdgeMessages.HelloResult(
-      replyFor: request.hello.sequence, isSuccess: false, text: reason, version: .current, routerID: core.routerID, rejectClass: 2, error: error)
+      replyFor: request.hello.sequence, isSuccess: false, text: reason, version: .current, routerID: core.routerID, rejectClass: isBusy ? 1 : 2,
+      error: error)
     return .reject(text: reason, headers: result.message().headers)
   }
 }

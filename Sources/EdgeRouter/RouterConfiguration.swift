@@ -67,11 +67,23 @@ public struct RouterConfiguration: Sendable {
   /// How often the controller hears what circuits moved.
   public var usageInterval: TimeAmount
   public var strangerLimits: StrangerLimits
+  /// Bytes of one circuit that wait for a reader before the channel they come from is not read.
+  public var circuitQueue: Int
+  /// How long others on that channel wait for the reader before its circuit is cut.
+  public var circuitGrace: TimeAmount
+  public var identityLimits: IdentityLimits
+
+  /// Enough for a reader on a fast line to be late for a tenth of a second.
+  public static let defaultCircuitQueue = 1024 * 1024
+  public static let defaultCircuitGrace = TimeAmount.seconds(30)
+  /// From one read of a socket up to what an identity may have waiting.
+  private static let circuitQueues = 128 * 1024...16 * 1024 * 1024
 
   public init(
     identity: IdentityFiles, controllers: [PeerAddress], listener: EdgeListener, request: CertificateRequest = CertificateRequest(),
     endpointsFile: String? = nil, sessionHeartbeat: TimeAmount = .seconds(60), usageInterval: TimeAmount = .seconds(60),
-    strangerLimits: StrangerLimits = StrangerLimits()
+    strangerLimits: StrangerLimits = StrangerLimits(), circuitQueue: Int = defaultCircuitQueue, circuitGrace: TimeAmount = defaultCircuitGrace,
+    identityLimits: IdentityLimits = IdentityLimits()
   ) {
     self.identity = identity
     self.controllers = controllers
@@ -81,6 +93,9 @@ public struct RouterConfiguration: Sendable {
     self.sessionHeartbeat = sessionHeartbeat
     self.usageInterval = usageInterval
     self.strangerLimits = strangerLimits
+    self.circuitQueue = circuitQueue
+    self.circuitGrace = circuitGrace
+    self.identityLimits = identityLimits
     // The certificate must name what SDKs dial.
     if !self.request.names.contains(listener.advertised.host) { self.request.names.append(listener.advertised.host) }
   }
@@ -102,7 +117,7 @@ public struct RouterConfiguration: Sendable {
       authorities: try files.required("ca"))
 
     let (named, endpointsFile) = try Self.controllers(root, defaultEndpointsFile)
-    let listener = try Self.listener(root)
+    let (listener, circuitQueue, circuitGrace) = try Self.listener(root)
     if let link = try root.section("link") {
       link.accept("dialers", "heartbeats", "payloadSenderQueueSize", "ackSenderQueueSize")
       if let listeners = try link.sections("listeners"), !listeners.isEmpty {
@@ -120,7 +135,7 @@ public struct RouterConfiguration: Sendable {
     try document.finish()
     self.init(
       identity: identity, controllers: try Self.noted(named, endpointsFile), listener: listener, request: request, endpointsFile: endpointsFile,
-      sessionHeartbeat: .seconds(Int64(heartbeat)), usageInterval: usageInterval)
+      sessionHeartbeat: .seconds(Int64(heartbeat)), usageInterval: usageInterval, circuitQueue: circuitQueue, circuitGrace: circuitGrace)
   }
 
   private static func controllers(_ root: StrictSection, _ defaultFile: String?) throws -> ([PeerAddress], String?) {
@@ -145,7 +160,7 @@ public struct RouterConfiguration: Sendable {
     }
   }
 
-  private static func listener(_ root: StrictSection) throws -> EdgeListener {
+  private static func listener(_ root: StrictSection) throws -> (EdgeListener, circuitQueue: Int, circuitGrace: TimeAmount) {
     guard let all = try root.sections("listeners"), let first = all.first else { throw root.missing("listeners") }
     guard all.count == 1 else { throw root.error("listeners", "exactly one listener with binding edge is expected, found \(all.count)") }
     guard try first.required("binding") == "edge" else { throw first.error("binding", "only the binding edge is available") }
@@ -158,7 +173,10 @@ public struct RouterConfiguration: Sendable {
     guard let advertised = try? PeerAddress(parsing: "tls:" + advertise) else {
       throw options.error("advertise", "expected host:port, found \"\(advertise)\"")
     }
-    return EdgeListener(host: address.host, port: address.port, advertised: advertised)
+    let queue = try options.int("circuitQueue", in: circuitQueues) ?? defaultCircuitQueue
+    let grace = try options.duration("circuitGrace") ?? defaultCircuitGrace
+    guard grace >= .seconds(1) else { throw options.error("circuitGrace", "at least 1s") }
+    return (EdgeListener(host: address.host, port: address.port, advertised: advertised), queue, grace)
   }
 
   private static func request(_ csr: StrictSection?) throws -> CertificateRequest {

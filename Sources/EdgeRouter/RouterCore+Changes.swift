@@ -51,11 +51,13 @@ extension RouterCore {
         let decision = state.model.decide(identity: identity, service: service, action: action)
         return decision.isAllowed ? nil : "\(action.rawValue.lowercased()) access lost: \(decision.text)"
       }
-      let circuits = state.forwarding.all.compactMap { entry in
+      let touched = effects.isReplaced ? Set(state.forwarding.circuits) : state.forwarding.circuits(of: identities, effects.goneServices)
+      let circuits = touched.compactMap { state.forwarding[$0] }.compactMap { entry in
         (lost(entry.clientID, entry.serviceID, .dial) ?? lost(entry.hostID, entry.serviceID, .bind)).map { (entry.id, $0) }
       }
-      let hosts = state.hosted.all.compactMap { host in lost(host.identityID, host.serviceID, .bind).map { (host.id, $0) } }
-      return (circuits, hosts, state.connections.values.filter { effects.goneIdentities.contains($0.session.identityID) })
+      let hosted = effects.isReplaced ? state.hosted.all : state.hosted.of(identities: identities, services: effects.goneServices)
+      let hosts = hosted.compactMap { host in lost(host.identityID, host.serviceID, .bind).map { (host.id, $0) } }
+      return (circuits, hosts, effects.goneIdentities.flatMap { state.connections.of(identity: $0) })
     }
     for (id, text) in circuits { cutCircuit(id, text, isReported: true) }
     for (id, text) in hosts { dropTerminator(id, StructuredError(message: text, code: .accessDenied)) }
@@ -85,8 +87,7 @@ extension RouterCore {
 
   private func close(tokens: [String]) {
     guard !tokens.isEmpty else { return }
-    let gone = Set(tokens)
-    for handle in state.withLockedValue({ $0.connections.values.filter { gone.contains($0.session.token) } }) {
+    for handle in state.withLockedValue({ state in Set(tokens).flatMap { state.connections.of(token: $0) } }) {
       handle.run { $0.underlay.closeAfterFlush() }
     }
   }
@@ -99,8 +100,8 @@ extension RouterCore {
         return decision.isAllowed ? "session closed" : "dial access lost: \(decision.text)"
       }
       return (
-        state.forwarding.all.filter { $0.attached.contains { ids.contains($0.sessionID) } }.map { ($0.id, text($0)) },
-        state.hosted.all.filter { ids.contains($0.sessionID) }.map(\.id)
+        Set(ids.flatMap { state.circuitsBySession[$0] }).compactMap { state.forwarding[$0] }.map { ($0.id, text($0)) },
+        state.hosted.of(sessions: ids).map(\.id)
       )
     }
     for (id, text) in circuits { cutCircuit(id, text, isReported: true) }
@@ -132,7 +133,7 @@ extension RouterCore {
           text: "failed to establish connection with terminator address \(route.egress.destination). error: (\(failure.text))", code: failure.code)
       }
     } catch {
-      if let entry = state.withLockedValue({ $0.forwarding.remove(route.circuitID) }) {
+      if let entry = state.withLockedValue({ $0.removeCircuit(route.circuitID) }) {
         for end in entry.attached { end.handle.run { $0.finish(end.connID, circuit: entry.id, text: "xgress unrouted", sendFIN: false) } }
       }
       let failure = error as? DialFailure ?? DialFailure(text: "\(error)", code: .generic)
@@ -154,9 +155,9 @@ extension RouterCore {
         throw DialFailure(text: "terminator \(terminator) is not hosted here", code: .invalidTerminator)
       }
       let peerData = egress.peerData.mapValues { [UInt8]($0) }
-      func text(_ id: HeaderID) -> String? { peerData[UInt32(id.rawValue)].map { String(decoding: $0, as: UTF8.self) } }
-      let identity = text(ControlHeader.dialingIdentityID) ?? route.tags["clientId"]
-      let name = text(ControlHeader.dialingIdentityName) ?? identity.flatMap { state.model.identities[$0]?.name }
+      // Who dials is the controller's word alone: peer data is what the dialler's router wrote.
+      let identity = route.tags["clientId"]
+      let name = identity.flatMap { state.model.identities[$0]?.name }
       let limit = Int64(5_000_000_000)
       let order = DialOrder(
         circuit: route.circuitID, address: egress.address, bindConnID: hosted.connID, sessionID: hosted.sessionID, peerData: peerData,
@@ -175,7 +176,8 @@ extension RouterCore {
   // MARK: Validation
 
   func terminatorStates(_ request: CtrlValidateTerminatorsV2Request) -> CtrlValidateTerminatorsV2Response {
-    let live = state.withLockedValue { state in Set(state.hosted.all.map(\.id)) }
+    let asked = request.terminators.map(\.id)
+    let live = state.withLockedValue { state in Set(asked.filter { state.hosted[$0] != nil }) }
     return .with { response in
       for terminator in request.terminators {
         response.states[terminator.id] = .with {
@@ -212,7 +214,7 @@ extension RouterCore {
       case "links": "[]"
       case "router-circuits", "router-edge-circuits": json(state.forwarding.circuits)
       case "sdk-terminators": json(state.hosted.all.map { ["id": $0.id, "service": $0.serviceID, "identity": $0.identityID] })
-      case "identity-connection-statuses": json(Set(state.connections.values.map(\.session.identityID)).sorted())
+      case "identity-connection-statuses": json(state.connections.identities.sorted())
       default: nil
       }
     }

@@ -73,11 +73,12 @@ extension RouterCore {
     }
   }
 
-  func bind(_ request: EdgeMessages.Bind, sequence: Int32, on handle: ConnectionHandle) async {
+  /// - Parameter place: among the services that the identity hosts.
+  func bind(_ request: EdgeMessages.Bind, sequence: Int32, on handle: ConnectionHandle, _ place: IdentityShare.Ticket) async {
     do {
       let facts = try await facts(of: request.tokenText)
       try state.withLockedValue { try $0.model.judge(facts, for: .bind, session: handle.session) }
-      handle.run { $0.acceptBind(request, sequence: sequence, facts: facts) }
+      handle.run { $0.acceptBind(request, sequence: sequence, facts: facts, place) }
     } catch {
       let error = (error as? EdgeRefusal ?? .invalidSession).error
       logger.info("bind refused", metadata: ["identity": "\(handle.session.identityID)", "reason": "\(error.message)"])

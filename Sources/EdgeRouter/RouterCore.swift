@@ -29,13 +29,27 @@ final class RouterCore: Sendable {
     var forwarding = ForwardingTable<CircuitEndpoint>()
     var hosted = HostedTerminators<UInt64>()
     var binds: [String: BindDetails] = [:]
-    var connections: [UInt64: ConnectionHandle] = [:]
+    /// Circuits by the service sessions of their ends.
+    var circuitsBySession = Multimap<String, String>()
+    var connections = ConnectionTable()
     var waiting: [String: [EventLoopPromise<Void>]] = [:]
     var verifier: TokenVerifier?
     var keyGeneration = 0
     var control: MessageChannel?
     /// Ends of circuits that no controller has heard of yet.
     var unreported: [String: CtrlFaultSubject] = [:]
+
+    mutating func attach(_ end: CircuitEndpoint, at address: String, circuit: String) -> CircuitUsage? {
+      guard forwarding.attach(end, at: address, circuit: circuit) else { return nil }
+      circuitsBySession.insert(circuit, for: end.sessionID)
+      return forwarding[circuit]?.usage
+    }
+
+    mutating func removeCircuit(_ id: String) -> ForwardingTable<CircuitEndpoint>.Entry? {
+      guard let entry = forwarding.remove(id) else { return nil }
+      for end in entry.attached { circuitsBySession.remove(id, for: end.sessionID) }
+      return entry
+    }
   }
 
   /// Faults kept while no controller is connected; more circuits than this end only in a catastrophe, and the controller then asks by itself.
@@ -45,11 +59,22 @@ final class RouterCore: Sendable {
   let anchors: TrustAnchors
   let logger: Logger
   let state = NIOLockedValueBox(State())
+  /// Bytes of one circuit that wait for a reader before its channel is not read.
+  let circuitQueue: Int
+  /// How long others wait for that reader.
+  let circuitGrace: TimeAmount
+  private let identityLimits: IdentityLimits
+  let waitingBytes = WaitingBytes()
   private let counter = Atomic<UInt64>(0)
 
-  init(routerID: String, anchors: TrustAnchors, logger: Logger) {
+  init(
+    routerID: String, anchors: TrustAnchors, circuitQueue: Int, circuitGrace: TimeAmount, identityLimits: IdentityLimits, logger: Logger
+  ) {
     self.routerID = routerID
     self.anchors = anchors
+    self.circuitQueue = circuitQueue
+    self.circuitGrace = circuitGrace
+    self.identityLimits = identityLimits
     self.logger = logger
   }
 
@@ -106,13 +131,27 @@ final class RouterCore: Sendable {
     }
   }
 
+  /// What an identity has of this router, and a place for one more channel.
+  /// - Throws: `identityLimits.channels` when it has all that it may have.
+  func place(for identity: String) throws(TooManyChannels) -> (IdentityShare, IdentityShare.Ticket) {
+    let (limits, total) = (identityLimits, waitingBytes)
+    let (share, ticket) = state.withLockedValue { state -> (IdentityShare, IdentityShare.Ticket?) in
+      let share = state.connections.share(of: identity, limits: limits, total: total)
+      return (share, share.take(.channel))
+    }
+    guard let ticket else { throw TooManyChannels(limit: limits.channels) }
+    return (share, ticket)
+  }
+
+  struct TooManyChannels: Error {
+    let limit: Int
+  }
+
   /// - Returns: false when the session ended since it was judged.
   func register(_ handle: ConnectionHandle) -> Bool {
     let (isValid, isFirst) = state.withLockedValue { state -> (Bool, Bool) in
       guard state.sessions[handle.session.token] != nil else { return (false, false) }
-      let isFirst = !state.connections.values.contains { $0.session.identityID == handle.session.identityID }
-      state.connections[handle.id] = handle
-      return (true, isFirst)
+      return (true, state.connections.insert(handle))
     }
     if isValid, isFirst { reportPresence([handle.session.identityID], isConnected: true) }
     return isValid
@@ -120,13 +159,13 @@ final class RouterCore: Sendable {
 
   func unregister(_ handle: ConnectionHandle) {
     let (gone, isLast) = state.withLockedValue { state -> ([String], Bool) in
-      guard state.connections.removeValue(forKey: handle.id) != nil else { return ([], false) }
+      guard let isLast = state.connections.remove(handle) else { return ([], false) }
       let gone = state.hosted.of(handle.id).map(\.id)
       for id in gone {
         state.hosted.remove(id)
         state.binds[id] = nil
       }
-      return (gone, !state.connections.values.contains { $0.session.identityID == handle.session.identityID })
+      return (gone, isLast)
     }
     withdraw(gone)
     if isLast { reportPresence([handle.session.identityID], isConnected: false) }
@@ -152,7 +191,7 @@ final class RouterCore: Sendable {
     let (faults, circuits, identities) = state.withLockedValue { state -> ([String: CtrlFaultSubject], [String], Set<String>) in
       state.control = channel
       defer { state.unreported = [:] }
-      return (state.unreported, state.forwarding.circuits, Set(state.connections.values.map(\.session.identityID)))
+      return (state.unreported, state.forwarding.circuits, state.connections.identities)
     }
     for (id, subject) in faults { channel.post(Self.fault(id, subject)) }
     if !circuits.isEmpty { channel.post(Wire.Message(.circuitConfirmation, CtrlCircuitConfirmation.with { $0.circuitIds = circuits })) }
@@ -165,7 +204,7 @@ final class RouterCore: Sendable {
 
   var hostedIDs: [String] { state.withLockedValue { $0.hosted.all.map(\.id) } }
   /// Tokens of API sessions with an open channel.
-  var tokensInUse: [String] { Array(Set(state.withLockedValue { $0.connections.values.map(\.session.token) })).sorted() }
+  var tokensInUse: [String] { state.withLockedValue { $0.connections.tokens }.sorted() }
   var modelPosition: (index: UInt64, timeline: String) { state.withLockedValue { ($0.model.index, $0.model.timeline) } }
 
   private static func fault(_ circuit: String, _ subject: CtrlFaultSubject) -> Wire.Message {
@@ -205,8 +244,7 @@ final class RouterCore: Sendable {
   /// Enters the dialler's end. - Returns: the host's end and where bytes are counted, nil when the circuit ended meanwhile.
   func attachIngress(_ end: CircuitEndpoint, at address: String, circuit: String) -> (far: CircuitEndpoint, usage: CircuitUsage)? {
     state.withLockedValue { state in
-      guard let far = state.forwarding.destination(from: address, circuit: circuit), state.forwarding.attach(end, at: address, circuit: circuit),
-        let usage = state.forwarding[circuit]?.usage
+      guard let far = state.forwarding.destination(from: address, circuit: circuit), let usage = state.attach(end, at: address, circuit: circuit)
       else { return nil }
       return (far, usage)
     }
@@ -214,14 +252,14 @@ final class RouterCore: Sendable {
 
   /// Enters the host's end. - Returns: where bytes are counted, nil when the circuit ended meanwhile.
   func attachEgress(_ end: CircuitEndpoint, at address: String, circuit: String) -> CircuitUsage? {
-    state.withLockedValue { $0.forwarding.attach(end, at: address, circuit: circuit) ? $0.forwarding[circuit]?.usage : nil }
+    state.withLockedValue { $0.attach(end, at: address, circuit: circuit) }
   }
 
   func takeUsage() -> [UsageSample] { state.withLockedValue { $0.forwarding.takeUsage() } }
 
   /// An end left. - Returns: the circuit, nil when it had ended already.
   func endCircuit(_ id: String, atIngress: Bool) -> ForwardingTable<CircuitEndpoint>.Entry? {
-    guard let entry = state.withLockedValue({ $0.forwarding.remove(id) }) else { return nil }
+    guard let entry = state.withLockedValue({ $0.removeCircuit(id) }) else { return nil }
     report(id, atIngress ? .ingressFault : .egressFault)
     return entry
   }
@@ -242,10 +280,10 @@ final class RouterCore: Sendable {
   }
 
   /// Ends a circuit for a reason that both SDKs see. - Parameter isReported: whether the controller has to be told.
-  func cutCircuit(_ id: String, _ text: String, isReported: Bool) {
-    guard let entry = state.withLockedValue({ $0.forwarding.remove(id) }) else { return }
+  func cutCircuit(_ id: String, _ text: String, isReported: Bool, metadata: Logger.Metadata = [:]) {
+    guard let entry = state.withLockedValue({ $0.removeCircuit(id) }) else { return }
     if isReported { report(id, .ingressFault) }
-    logger.info("circuit closed", metadata: ["circuit": "\(id)", "reason": "\(text)"])
+    logger.info("circuit closed", metadata: ["circuit": "\(id)", "reason": "\(text)"].merging(metadata) { $1 })
     tell(entry, text)
   }
 

@@ -13,7 +13,7 @@ import X509
 
 /// A running edge router.
 public final class RouterNode: Service {
-  private let core: RouterCore
+  let core: RouterCore
   private let listener: TLSListener
   private let control: ControlLink
   private let address: SocketAddress
@@ -25,7 +25,9 @@ public final class RouterNode: Service {
     let identity = try RouterIdentity(files: configuration.identity)
     guard !configuration.controllers.isEmpty else { throw RouterError.noController }
     try identity.requireName(configuration.listener.advertised.host)
-    let core = RouterCore(routerID: identity.routerID, anchors: identity.anchors, logger: logger)
+    let core = RouterCore(
+      routerID: identity.routerID, anchors: identity.anchors, circuitQueue: configuration.circuitQueue, circuitGrace: configuration.circuitGrace,
+      identityLimits: configuration.identityLimits, logger: logger)
     listener = TLSListener(
       host: configuration.listener.host, port: configuration.listener.port, identity: identity.server,
       acceptors: [(alpn: [ALPN.edge], acceptor: EdgeAdmission(core: core).acceptor)], fallback: EdgeAdmission(core: core).acceptor,

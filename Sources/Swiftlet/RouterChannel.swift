@@ -33,6 +33,7 @@ final class RouterChannel: FrameReceiver {
   private var dirty: [OverlayConnection] = []
   /// Connections whose delegate does not read; while there is one, the channel does not read either.
   private var full: Set<UInt32> = []
+  private var strayAnswers = StrayAnswers()
   private var sequence: Int32 = 0
   private var lastConnID: UInt32 = 0
 
@@ -64,6 +65,13 @@ final class RouterChannel: FrameReceiver {
     var message = message
     message.sequence = nextSequence()
     underlay.writeAndFlush(message)
+  }
+
+  /// Sends a message that the router caused.
+  private func answer(_ message: Message) {
+    var message = message
+    message.sequence = nextSequence()
+    underlay.writeAnswer(message)
   }
 
   private func nextSequence() -> Int32 {
@@ -182,7 +190,7 @@ final class RouterChannel: FrameReceiver {
 
   private func offered(_ message: Message) {
     guard let dial = try? EdgeMessages.Dial(parsing: message) else { return }
-    func refuse(_ text: String) { send(EdgeMessages.DialFailed(replyFor: message.sequence, connID: dial.connID, text: text).message()) }
+    func refuse(_ text: String) { answer(EdgeMessages.DialFailed(replyFor: message.sequence, connID: dial.connID, text: text).message()) }
     guard let listener = listeners[dial.connID] else { return refuse("nobody listens here") }
     guard dial.token == listener.token else { return refuse("invalid token") }
     guard let connID = dial.newConnID, connections[connID] == nil else { return refuse("a new connection id of the router is required") }
@@ -205,7 +213,7 @@ final class RouterChannel: FrameReceiver {
           refuse(text.isEmpty ? "refused by the host" : text)
           return nil
         case .accept:
-          send(EdgeMessages.DialSuccess(replyFor: message.sequence, connID: dial.connID, newConnID: connID).message())
+          answer(EdgeMessages.DialSuccess(replyFor: message.sequence, connID: dial.connID, newConnID: connID).message())
           if let keys { connection.encrypt(keys) }
           return connection
         }
@@ -254,11 +262,12 @@ final class RouterChannel: FrameReceiver {
 
   private func data(_ frame: UnsafeRawBufferPointer, _ header: FrameHeader) {
     let bodyStart = FrameHeader.size + header.headersLength
-    guard let fields = try? EdgeFields.scan(UnsafeRawBufferPointer(rebasing: frame[FrameHeader.size..<bodyStart])), let connID = fields.connID else {
-      return
-    }
+    // Two ids, or one of another width: no router that means well sends it.
+    guard let fields = try? EdgeFields.scan(UnsafeRawBufferPointer(rebasing: frame[FrameHeader.size..<bodyStart])) else { return underlay.close() }
+    guard let connID = fields.connID else { return }
     guard let connection = connections[connID] else {
-      return send(EdgeMessages.StateClosed(connID: connID, text: "unknown connection id \(connID)").message())
+      guard strayAnswers.allows(connID, now: .now()) else { return }
+      return answer(EdgeMessages.StateClosed(connID: connID, text: "unknown connection id \(connID)").message())
     }
     let wasDirty = connection.isDirty
     connection.receive(UnsafeRawBufferPointer(rebasing: frame[bodyStart...]), flags: fields.flags)
@@ -274,7 +283,7 @@ final class RouterChannel: FrameReceiver {
     case .latency:
       var answer = Message.result(success: true, replyTo: message)
       answer.headers[.reflected] = message.headers[.reflected]
-      send(answer)
+      self.answer(answer)
     case .dial: offered(message)
     case .stateClosed: stateClosed(message)
     case .bindSuccess: if let connID = message.headers.uint32(.connID) { listeners[connID]?.established() }
@@ -286,7 +295,7 @@ final class RouterChannel: FrameReceiver {
   private func inspected(_ message: Message) {
     guard let request = try? EdgeMessages.ConnInspectRequest(parsing: message) else { return }
     let type: ConnType = listeners[request.connID] != nil ? .bind : connections[request.connID] != nil ? .dial : .invalid
-    send(EdgeMessages.ConnInspectResponse(replyFor: message.sequence, connID: request.connID, connType: type).message())
+    answer(EdgeMessages.ConnInspectResponse(replyFor: message.sequence, connID: request.connID, connType: type).message())
   }
 
   private func deliverDirty() {

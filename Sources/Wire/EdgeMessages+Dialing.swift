@@ -28,10 +28,11 @@ extension EdgeMessages {
       self.useXgressToSDK = useXgressToSDK
     }
 
-    init(_ headers: Headers) {
+    init(_ headers: Headers) throws(WireError) {
       self.init(
-        publicKey: headers[.publicKey], callerID: headers.string(.callerID), terminatorIdentity: headers.string(.terminatorIdentity),
-        appData: headers[.appData], connectionMarker: headers[.connectionMarker], stickinessToken: headers[.stickinessToken],
+        publicKey: try headers.item(.publicKey), callerID: try headers.textItem(.callerID),
+        terminatorIdentity: try headers.textItem(.terminatorIdentity), appData: try headers.item(.appData),
+        connectionMarker: try headers.item(.connectionMarker), stickinessToken: try headers.item(.stickinessToken),
         useXgressToSDK: headers.bool(.useXgressToSDK))
     }
 
@@ -74,7 +75,9 @@ extension EdgeMessages {
 
     public init(parsing message: Message) throws(WireError) {
       try message.expect(.connect)
-      self.init(connID: try message.headers.required(.connID), token: message.text, options: DialOptions(message.headers))
+      self.init(
+        connID: try message.headers.required(.connID), token: String(decoding: try message.sessionToken(), as: UTF8.self),
+        options: try DialOptions(message.headers))
     }
 
     public func message() -> Message {
@@ -112,7 +115,7 @@ extension EdgeMessages {
       case 1: service = .name(text)
       case let other?: throw .badHeader(.serviceIdentifierType, reason: "\(other) is neither 0 (id) nor 1 (name)")
       }
-      self.init(connID: try message.headers.required(.connID), service: service, options: DialOptions(message.headers))
+      self.init(connID: try message.headers.required(.connID), service: service, options: try DialOptions(message.headers))
     }
 
     public func message() -> Message {

@@ -45,10 +45,12 @@ extension EdgeMessages {
       try message.expect(.bind)
       let headers = message.headers
       self.init(
-        connID: try headers.required(.connID), token: message.body, publicKey: headers[.publicKey], cost: headers.uint16(.cost),
-        precedence: try headers.precedence(), terminatorIdentity: headers.string(.terminatorIdentity),
-        terminatorIdentitySecret: headers[.terminatorIdentitySecret], wantsRouterProvidedConnIDs: headers.bool(.routerProvidedConnID) ?? false,
-        listenerID: headers[.listenerID], supportsInspect: headers.bool(.supportsInspect) ?? false,
+        connID: try headers.required(.connID), token: try message.sessionToken(), publicKey: try headers.item(.publicKey),
+        cost: headers.uint16(.cost),
+        precedence: try headers.precedence(), terminatorIdentity: try headers.textItem(.terminatorIdentity),
+        terminatorIdentitySecret: try headers.item(.terminatorIdentitySecret),
+        wantsRouterProvidedConnIDs: headers.bool(.routerProvidedConnID) ?? false,
+        listenerID: try headers.item(.listenerID), supportsInspect: headers.bool(.supportsInspect) ?? false,
         supportsBindSuccess: headers.bool(.supportsBindSuccess) ?? false, useXgressToSDK: headers.bool(.useXgressToSDK))
     }
 
@@ -249,7 +251,7 @@ extension EdgeMessages {
       guard message.body.count == 4 else { throw .badBody("\(message.body.count) bytes instead of a conn id of 4") }
       self.init(
         replyFor: message.replyFor, connID: try message.headers.required(.connID), newConnID: message.body.withUnsafeBytes { u32($0, 0) },
-        publicKey: message.headers[.publicKey])
+        publicKey: try message.headers.item(.publicKey))
     }
 
     public func message() -> Message {

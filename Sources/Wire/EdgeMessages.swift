@@ -45,9 +45,18 @@ extension Headers {
 
   func required(_ id: HeaderID) throws(WireError) -> UInt32 {
     guard let value = self[id] else { throw .missingHeader(id) }
-    guard let number = uint32(id) else { throw .badHeader(id, reason: "\(value.count) bytes instead of 4") }
+    guard let number = uint32(id) else { throw .badHeader(id, bytes: value.count) }
     return number
   }
+
+  /// Bytes that go on in a map of a circuit message, which takes no longer ones.
+  func item(_ id: HeaderID) throws(WireError) -> [UInt8]? {
+    guard let value = self[id] else { return nil }
+    guard value.count <= Headers.itemSizeLimit else { throw .badHeader(id, reason: "\(value.count) bytes, at most \(Headers.itemSizeLimit)") }
+    return value
+  }
+
+  func textItem(_ id: HeaderID) throws(WireError) -> String? { try item(id).map { String(decoding: $0, as: UTF8.self) } }
 
   /// The precedence, from the first byte.
   func precedence() throws(WireError) -> Precedence? {
@@ -69,6 +78,12 @@ extension Headers {
 extension Message {
   func expect(_ type: ContentType) throws(WireError) {
     guard contentType == type else { throw .unexpectedType(contentType) }
+  }
+
+  /// A service session token: a body that goes on to the controller and comes back in every Dial (about 1 KB).
+  func sessionToken() throws(WireError) -> [UInt8] {
+    guard body.count <= Headers.itemSizeLimit else { throw .badBody("a token of \(body.count) bytes, at most \(Headers.itemSizeLimit)") }
+    return body
   }
 
   init(_ type: ContentType, connID: UInt32, replyFor: Int32? = nil, body: [UInt8] = []) {

@@ -35,6 +35,17 @@ struct RouterConfigurationTests {
 
     """
 
+  @Test("how long others wait for a reader, and how much waits, can be set")
+  func circuits() throws {
+    let usual = try load(Self.base)
+    #expect(usual.circuitQueue == 1 << 20 && usual.circuitGrace == .seconds(30))
+    func with(_ options: String) -> String { Self.base.replacing("advertise: example.org:3022\n", with: "advertise: example.org:3022\n" + options) }
+    let set = try load(with("      circuitQueue: 262144\n      circuitGrace: 1m\n"))
+    #expect(set.circuitQueue == 262_144 && set.circuitGrace == .seconds(60))
+    #expect(problem(with("      circuitGrace: 10ms\n"))?.contains("circuitGrace: at least 1s") == true)
+    #expect(problem(with("      circuitQueue: 10\n"))?.contains("circuitQueue") == true)
+  }
+
   @Test("the keys of OpenZiti are read")
   func complete() throws {
     let configuration = try load(

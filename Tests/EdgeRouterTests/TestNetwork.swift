@@ -78,6 +78,8 @@ final class FakeController: Sendable {
     var subscription = ""
     var greetings = 0
     var confirmed: [String] = []
+    /// What a router of bad intent adds to the peer data of its dialler.
+    var forged: [UInt32: [UInt8]] = [:]
   }
 
   private let state = NIOLockedValueBox(State())
@@ -116,6 +118,8 @@ final class FakeController: Sendable {
       }
     }
   }
+
+  func forge(_ peerData: [UInt32: [UInt8]]) { state.withLockedValue { $0.forged = peerData } }
 
   func disconnectRouter() { state.withLockedValue { $0.channel }?.close() }
 
@@ -171,17 +175,17 @@ final class FakeController: Sendable {
       channel.reply(WireMessage.result(success: true, replyTo: message), to: message)
     case .createCircuitV2:
       guard let request = try? ControlMessages.CreateCircuitV2(parsing: message) else { return }
-      let ticket = state.withLockedValue { state in
+      let (ticket, forged) = state.withLockedValue { state in
         state.ticket += 1
         state.requests[state.ticket] = message
-        return state.ticket
+        return (state.ticket, state.forged)
       }
       run(
         .create(
           CircuitRequest(
             ticket: ticket, serviceID: "svc", strategy: .smartRouting, encryptionRequired: false, instance: request.terminatorInstanceID,
             ingressRouter: "r1",
-            clientID: "alice", peerData: request.peerData)), channel)
+            clientID: "alice", peerData: request.peerData.merging(forged) { $1 })), channel)
     case .routeResult:
       guard let result = try? ControlMessages.RouteResult(parsing: message) else { return }
       let outcome: CircuitEngine.RouteOutcome
@@ -369,7 +373,10 @@ func eventually(_ what: String, _ condition: @Sendable () async throws -> Bool) 
   Issue.record("did not happen: \(what)")
 }
 
-func withRouter(encrypted: Bool = false, routerAge: TimeInterval = 0, _ body: @escaping @Sendable (TestRouter) async throws -> Void) async throws {
+func withRouter(
+  encrypted: Bool = false, routerAge: TimeInterval = 0, configure: (inout RouterConfiguration) -> Void = { _ in },
+  _ body: @escaping @Sendable (TestRouter) async throws -> Void
+) async throws {
   let network = try await TestNetwork(routerAge: routerAge)
   defer { try? FileManager.default.removeItem(atPath: network.directory) }
   let controller = FakeController(network)
@@ -380,9 +387,10 @@ func withRouter(encrypted: Bool = false, routerAge: TimeInterval = 0, _ body: @e
     host: "127.0.0.1", port: 0, identity: try ServerIdentity(chain: network.controllerChain, key: network.controllerKey),
     acceptors: [(alpn: [ALPN.control], acceptor: controller.acceptor())], logger: logger)
   let bound = try await listener.start()
-  let configuration = RouterConfiguration(
+  var configuration = RouterConfiguration(
     identity: network.files, controllers: [PeerAddress(host: "127.0.0.1", port: try #require(bound.port))],
     listener: .init(host: "127.0.0.1", port: 0, advertised: PeerAddress(host: "127.0.0.1", port: 0)))
+  configure(&configuration)
   let node = try await RouterNode(configuration: configuration, logger: logger)
   let (alice, aliceFingerprint) = try network.client("alice")
   let (bob, bobFingerprint) = try network.client("bob")

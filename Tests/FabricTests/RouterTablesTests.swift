@@ -62,6 +62,20 @@ struct ForwardingTableTests {
     #expect(table.attach(1, at: "out", circuit: "c") == false)
   }
 
+  @Test("circuits are found by the identities of both ends and by service, until they end or change hands")
+  func indexed() throws {
+    var table = ForwardingTable<Int>()
+    try table.apply(route())
+    #expect(table.circuits(of: ["alice"], []) == ["c"] && table.circuits(of: ["bob"], []) == ["c"] && table.circuits(of: [], ["svc"]) == ["c"])
+    #expect(table.circuits(of: ["carol"], ["other"]).isEmpty)
+    var moved = route()
+    moved.tags["hostId"] = "carol"
+    try table.apply(moved)
+    #expect(table.circuits(of: ["bob"], []).isEmpty && table.circuits(of: ["carol"], []) == ["c"])
+    table.remove("c")
+    #expect(table.circuits(of: ["alice", "bob", "carol"], ["svc"]).isEmpty)
+  }
+
   @Test("a route to an end that is not here, or over a link, is refused and leaves nothing")
   func unknown() {
     var table = ForwardingTable<Int>()

@@ -46,6 +46,7 @@ struct CapturedFrame: Decodable {
       // Peers write headers in random order, but the parsed order is the order on the wire.
       #expect(message.encoded() == bytes)
       #expect(try Message(parsing: message.encoded()) == message)
+      guard message.contentType == .data else { continue }
       let length = FrameHeader.size + message.headers.encodedLength
       let fields = try bytes.withUnsafeBytes { try EdgeFields.scan(UnsafeRawBufferPointer(rebasing: $0[FrameHeader.size..<length])) }
       #expect(fields.connID == message.headers.uint32(.connID))

@@ -3,11 +3,12 @@ import Testing
 @testable import Wire
 
 @Suite struct HeadersTests {
-  @Test func theLastDuplicateCounts() throws {
-    let bytes = try hex("e8030000 04000000 01000000  e8030000 04000000 02000000")
-    let headers = try bytes.withUnsafeBytes { try Headers(parsing: $0) }
-    #expect(headers.uint32(.connID) == 2)
-    #expect(headers.all.count == 1)
+  @Test func aRecordThatAppearsTwiceIsRefusedWhateverItIs() throws {
+    for id in ["e8030000", "01000000", "ffff0000"] {
+      let bytes = try hex("\(id) 04000000 01000000  e9030000 04000000 00000000  \(id) 04000000 01000000")
+      let duplicate = HeaderID(rawValue: bytes.withUnsafeBytes { Int32(bitPattern: u32($0, 0)) })
+      #expect(throws: WireError.duplicateHeader(duplicate)) { try bytes.withUnsafeBytes { try Headers(parsing: $0) } }
+    }
   }
 
   @Test func aWrongWidthIsAbsentForIntegersOf4And8Bytes() {

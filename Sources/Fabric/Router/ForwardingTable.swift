@@ -25,6 +25,8 @@ public struct ForwardingTable<End: Sendable>: Sendable {
   }
 
   private var entries: [String: Entry] = [:]
+  private var byIdentity = Multimap<String, String>()
+  private var byService = Multimap<String, String>()
   /// Circuits that ended since usage was last taken.
   private var ended: [Entry] = []
 
@@ -33,7 +35,11 @@ public struct ForwardingTable<End: Sendable>: Sendable {
   public subscript(circuit: String) -> Entry? { entries[circuit] }
   public var circuits: [String] { entries.keys.sorted() }
   public var count: Int { entries.count }
-  public var all: [Entry] { Array(entries.values) }
+
+  /// Circuits that one of the identities dialled or hosts, or that belong to one of the services.
+  public func circuits(of identities: Set<String>, _ services: Set<String>) -> Set<String> {
+    identities.reduce(into: services.reduce(into: []) { $0.formUnion(byService[$1]) }) { $0.formUnion(byIdentity[$1]) }
+  }
 
   /// Whether an end is attached under that address.
   public func isAttached(_ address: String, circuit: String) -> Bool { entries[circuit]?.ends[address] != nil }
@@ -52,7 +58,15 @@ public struct ForwardingTable<End: Sendable>: Sendable {
       default: entry.forwards[forward.srcAddress] = forward.dstAddress
       }
     }
+    if let old = entries[route.circuitID] { forget(old) }
     entries[route.circuitID] = entry
+    byService.insert(entry.id, for: entry.serviceID)
+    for identity in [entry.clientID, entry.hostID] { byIdentity.insert(entry.id, for: identity) }
+  }
+
+  private mutating func forget(_ entry: Entry) {
+    byService.remove(entry.id, for: entry.serviceID)
+    for identity in [entry.clientID, entry.hostID] { byIdentity.remove(entry.id, for: identity) }
   }
 
   /// Registers what stands behind an address. - Returns: false when the circuit is gone.
@@ -71,6 +85,7 @@ public struct ForwardingTable<End: Sendable>: Sendable {
   @discardableResult
   public mutating func remove(_ circuit: String) -> Entry? {
     guard let entry = entries.removeValue(forKey: circuit) else { return nil }
+    forget(entry)
     // Beyond the limit nobody takes usage: no controller has been connected for long.
     if ended.count < Self.endedLimit { ended.append(entry) }
     return entry

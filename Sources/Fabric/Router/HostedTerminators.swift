@@ -48,6 +48,10 @@ public struct HostedTerminators<Connection: Hashable & Sendable>: Sendable {
 
   private var hosted: [String: Hosted] = [:]
   private var byKey: [Key: String] = [:]
+  private var byConnection = Multimap<Connection, String>()
+  private var byIdentity = Multimap<String, String>()
+  private var byService = Multimap<String, String>()
+  private var bySession = Multimap<String, String>()
 
   public init() {}
 
@@ -64,7 +68,7 @@ public struct HostedTerminators<Connection: Hashable & Sendable>: Sendable {
   public mutating func bind(_ bind: Hosted) -> BindOutcome {
     let key = Self.key(bind)
     guard let id = byKey[key], let old = hosted[id] else {
-      hosted[bind.id] = bind
+      enter(bind)
       byKey[key] = bind.id
       return .new(bind)
     }
@@ -77,18 +81,41 @@ public struct HostedTerminators<Connection: Hashable & Sendable>: Sendable {
     let new = Hosted(
       id: kept, connection: bind.connection, connID: bind.connID, identityID: bind.identityID, serviceID: bind.serviceID, sessionID: bind.sessionID,
       token: bind.token, instance: bind.instance, listenerID: bind.listenerID)
-    hosted[id] = nil
-    hosted[kept] = new
+    leave(old)
+    enter(new)
     byKey[key] = kept
     return .replaces(new, old: old)
   }
 
   @discardableResult
   public mutating func remove(_ id: String) -> Hosted? {
-    guard let old = hosted.removeValue(forKey: id) else { return nil }
+    guard let old = hosted[id] else { return nil }
+    leave(old)
     if byKey[Self.key(old)] == id { byKey[Self.key(old)] = nil }
     return old
   }
 
-  public func of(_ connection: Connection) -> [Hosted] { hosted.values.filter { $0.connection == connection } }
+  public func of(_ connection: Connection) -> [Hosted] { byConnection[connection].compactMap { hosted[$0] } }
+  public func of(sessions: Set<String>) -> [Hosted] { sessions.flatMap { bySession[$0] }.compactMap { hosted[$0] } }
+
+  /// What one of the identities hosts, and what is hosted of one of the services.
+  public func of(identities: Set<String>, services: Set<String>) -> [Hosted] {
+    Set(identities.flatMap { byIdentity[$0] } + services.flatMap { byService[$0] }).compactMap { hosted[$0] }
+  }
+
+  private mutating func enter(_ bind: Hosted) {
+    hosted[bind.id] = bind
+    byConnection.insert(bind.id, for: bind.connection)
+    byIdentity.insert(bind.id, for: bind.identityID)
+    byService.insert(bind.id, for: bind.serviceID)
+    bySession.insert(bind.id, for: bind.sessionID)
+  }
+
+  private mutating func leave(_ bind: Hosted) {
+    hosted[bind.id] = nil
+    byConnection.remove(bind.id, for: bind.connection)
+    byIdentity.remove(bind.id, for: bind.identityID)
+    byService.remove(bind.id, for: bind.serviceID)
+    bySession.remove(bind.id, for: bind.sessionID)
+  }
 }

@@ -1,0 +1,211 @@
+import Access
+import Fabric
+import NIOCore
+import Transport
+import Wire
+
+/// What a hosting SDK asks, and what it is asked.
+extension EdgeConnection {
+  func bind(_ message: Message) {
+    let request: EdgeMessages.Bind
+    do { request = try EdgeMessages.Bind(parsing: message) } catch { return refuseUnreadable(message, error) }
+    switch slots[request.connID] {
+    case nil, .bind?: break
+    default: return refuse(message, StructuredError(message: "sink id \(request.connID) already in use", code: .internal))
+    }
+    guard let place = handle.share.take(.bind) else {
+      return refuseBusy(message, "this identity hosts \(handle.share.limits.binds) services at this router already")
+    }
+    let (core, handle) = (self.core, self.handle)
+    guard slots.count < Self.slotLimit, start({ await core.bind(request, sequence: message.sequence, on: handle, place) }) else {
+      return refuseBusy(message, "too many connections on this channel")
+    }
+  }
+
+  /// The session may host: confirm, then make the terminator known.
+  func acceptBind(_ request: EdgeMessages.Bind, sequence: Int32, facts: ServiceSessionFacts, _ place: IdentityShare.Ticket) {
+    switch slots[request.connID] {
+    case nil, .bind?: break
+    default:
+      let error = StructuredError(message: "sink id \(request.connID) already in use", code: .internal)
+      return answer(EdgeMessages.StateClosed(replyFor: sequence, connID: request.connID, text: error.message, error: error).message())
+    }
+    let confirmation = EdgeMessages.StateConnected(
+      replyFor: sequence, connID: request.connID, routerProvidesConnIDs: request.wantsRouterProvidedConnIDs
+    ).message()
+    let hosted: RouterCore.Hosted
+    switch core.host(request, facts, on: handle) {
+    case .stale: return
+    case .duplicate: return answer(confirmation)
+    case .new(let new): hosted = new
+    case .replaces(let new, let old):
+      hosted = new
+      let error = StructuredError(message: "replaced by a newer bind of the same listener", code: .ok)
+      if let owner = core.handle(old.connection) { owner.run { $0.endBind(old.connID, terminator: old.id, error: error) } }
+    }
+    occupy(request.connID, .bind(BoundListener(terminatorID: hosted.id, bind: request, ticket: place)))
+    answer(confirmation)
+    let (core, id) = (self.core, hosted.id)
+    if !start({ await core.establish(id) }) {
+      core.dropTerminator(id, StructuredError(message: "too many requests on this channel", code: .internal, retryHint: .tooBusy))
+    }
+  }
+
+  /// Refused binds are answered at once, repeated ones with a delay: some SDKs ask again without waiting (edge-data-plane.md 9.5).
+  func refuseBind(_ connID: UInt32, sequence: Int32, _ error: StructuredError) {
+    let refusal = EdgeMessages.StateClosed(replyFor: sequence, connID: connID, text: error.message, error: error).message()
+    let isRepeated = lastBindRefusal.map { NIODeadline.now() - $0 < .seconds(2) } ?? false
+    lastBindRefusal = .now()
+    guard isRepeated else { return answer(refusal) }
+    let handle = self.handle
+    _ = handle.loop.scheduleTask(in: .milliseconds(250)) { handle.connection?.answer(refusal) }
+  }
+
+  /// The controller knows the terminator.
+  func established(_ connID: UInt32, terminator: String) {
+    guard case .bind(let listener)? = slots[connID], listener.terminatorID == terminator else { return }
+    if listener.bind.supportsBindSuccess { send(EdgeMessages.BindSuccess(connID: connID).message()) }
+    guard listener.bind.supportsInspect else { return }
+    var request = EdgeMessages.ConnInspectRequest(connID: connID).message()
+    request.sequence = handle.nextSequence()
+    // Bounded by the number of binds an SDK makes without ever answering.
+    if pendingInspects.count > 1024 { pendingInspects = [:] }
+    pendingInspects[request.sequence] = connID
+    underlay.writeAndFlush(request)
+  }
+
+  func inspected(_ message: Message) {
+    guard let replyFor = message.replyFor, let connID = pendingInspects.removeValue(forKey: replyFor),
+      let answer = try? EdgeMessages.ConnInspectResponse(parsing: message), answer.connType != .bind, case .bind(let listener)? = slots[connID]
+    else { return }
+    vacate(connID)
+    failDials(of: connID, text: "the host closed its listener")
+    core.removeTerminator(listener.terminatorID)
+  }
+
+  /// The listener of a request that proves itself with the token it was bound with.
+  private func listener(_ message: Message, token: [UInt8]) -> BoundListener? {
+    guard let connID = message.headers.uint32(.connID), case .bind(let listener)? = slots[connID] else { return nil }
+    guard listener.bind.token == token else {
+      refuse(message, StructuredError(message: EdgeMessages.StateClosed.invalidSessionText, code: .invalidSession, retryHint: .startOver))
+      return nil
+    }
+    return listener
+  }
+
+  func unbind(_ message: Message) {
+    guard let request = try? EdgeMessages.Unbind(parsing: message) else { return }
+    guard case .bind? = slots[request.connID] else {
+      // Gone already; C SDKs still wait for the word.
+      return answer(EdgeMessages.StateClosed(replyFor: message.sequence, connID: request.connID, text: EdgeMessages.Unbind.answerText).message())
+    }
+    guard let listener = listener(message, token: request.token) else { return }
+    vacate(request.connID)
+    failDials(of: request.connID, text: "the host closed its listener")
+    core.removeTerminator(listener.terminatorID)
+    answer(EdgeMessages.StateClosed(replyFor: message.sequence, connID: request.connID, text: EdgeMessages.Unbind.answerText).message())
+  }
+
+  func updateBind(_ message: Message) {
+    guard let request = try? EdgeMessages.UpdateBind(parsing: message), let listener = listener(message, token: request.token) else { return }
+    core.updateTerminator(listener.terminatorID, cost: request.cost, precedence: request.precedence, on: handle)
+  }
+
+  func healthEvent(_ message: Message) {
+    guard let request = try? EdgeMessages.HealthEvent(parsing: message), let listener = listener(message, token: request.token) else { return }
+    core.reportHealth(listener.terminatorID, isHealthy: request.isHealthy, on: handle)
+  }
+
+  /// Dials that a host may leave unanswered at a time; each gives up after 5 s.
+  private static let pendingDialLimit = 4096
+
+  /// Asks the host to take a circuit (edge-data-plane.md 4.4).
+  func dialHost(_ order: DialOrder, promise: EventLoopPromise<DialOutcome>) {
+    func fail(_ text: String) { promise.succeed(.failure(DialFailure(text: text, code: .generic))) }
+    guard case .bind(let listener)? = slots[order.bindConnID], slots.count < Self.slotLimit else { return fail("the host is gone") }
+    guard pendingDials.count < Self.pendingDialLimit else { return fail("the host has \(Self.pendingDialLimit) dials to answer") }
+    // Diallers must not be able to fill what is queued for a host until its channel is given up.
+    guard underlay.queuedBytes < underlay.queueLimit / 2 else { return fail("the host does not read") }
+    var newConnID: UInt32?
+    if listener.bind.wantsRouterProvidedConnIDs {
+      let id = freshConnID()
+      newConnID = id
+      // Registered before the Dial leaves: the host's data may come before its answer.
+      occupy(id, .circuit(CircuitEnd(circuit: order.circuit, connID: id, isInitiator: false)))
+    }
+    let peer = order.peerData
+    func text(_ id: HeaderID) -> String? { peer[UInt32(id.rawValue)].map { String(decoding: $0, as: UTF8.self) } }
+    var dial = EdgeMessages.Dial(
+      connID: order.bindConnID, token: listener.bind.token, newConnID: newConnID, circuitID: order.circuit,
+      publicKey: peer[UInt32(HeaderID.publicKey.rawValue)], callerID: text(.callerID) ?? "", appData: peer[UInt32(HeaderID.appData.rawValue)],
+      connectionMarker: peer[UInt32(HeaderID.connectionMarker.rawValue)], dialerIdentityID: order.dialer.id, dialerIdentityName: order.dialer.name
+    ).message()
+    dial.sequence = handle.nextSequence()
+    let (handle, sequence) = (self.handle, dial.sequence)
+    let deadline = handle.loop.scheduleTask(in: order.timeout) { () -> Void in handle.connection?.dialTimedOut(sequence) }
+    pendingDials.add(
+      PendingDials.Entry(bindConnID: order.bindConnID, newConnID: newConnID, order: order, promise: promise, deadline: deadline), sequence: sequence)
+    underlay.writeAndFlush(dial)
+    // Whoever waits for this answer needs the channel to be read.
+    if !backlogs.isEmpty { settle() }
+  }
+
+  private func dialTimedOut(_ sequence: Int32) {
+    guard let dial = pendingDials.take(sequence) else { return }
+    if isPaused { lostDial = true }
+    if let id = dial.newConnID { vacate(id) }
+    dial.promise.succeed(.failure(DialFailure(text: "timeout waiting for the host's answer", code: .dialTimedOut)))
+  }
+
+  private func freshConnID() -> UInt32 {
+    repeat {
+      lastProvidedConnID = lastProvidedConnID == .max ? EdgeMessages.Dial.firstRouterProvidedConnID : lastProvidedConnID + 1
+    } while slots[lastProvidedConnID] != nil
+    return lastProvidedConnID
+  }
+
+  func dialAnswer(_ message: Message) {
+    guard let replyFor = message.replyFor, let dial = pendingDials.take(replyFor) else {
+      // Too late: without a word the SDK would keep a dead connection.
+      if let late = try? EdgeMessages.DialSuccess(parsing: message) {
+        let id = late.newConnID >= EdgeMessages.Dial.firstRouterProvidedConnID ? late.newConnID : late.connID
+        answer(EdgeMessages.StateClosed(replyFor: message.sequence, connID: id, text: "the dial had timed out").message())
+      }
+      return
+    }
+    dial.deadline.cancel()
+    guard message.contentType == .dialSuccess, let success = try? EdgeMessages.DialSuccess(parsing: message) else {
+      if let id = dial.newConnID { vacate(id) }
+      let text = message.contentType == .dialFailed ? Self.passed(message.text) : "unreadable answer to the dial"
+      let code: RouteErrorCode = text.contains("rejected by application") ? .rejectedByApplication : .generic
+      return dial.promise.succeed(.failure(DialFailure(text: text, code: code)))
+    }
+    guard let connID = dialled(dial, success, message) else { return }
+    let own = CircuitEndpoint(handle: handle, connID: connID, sessionID: dial.order.sessionID)
+    guard let usage = core.attachEgress(own, at: dial.order.address, circuit: dial.order.circuit) else {
+      vacate(connID)
+      answer(EdgeMessages.StateClosed(connID: connID, text: "xgress unrouted").message())
+      return dial.promise.succeed(.failure(DialFailure(text: "the circuit was removed", code: .generic)))
+    }
+    if case .circuit(let end)? = slots[connID] { end.usage = usage }
+    dial.promise.succeed(.success(publicKey: success.publicKey))
+  }
+
+  /// The id of the accepted connection. Hosts that choose it themselves wait for a confirmation.
+  private func dialled(_ dial: PendingDials.Entry, _ success: EdgeMessages.DialSuccess, _ message: Message) -> UInt32? {
+    if let id = dial.newConnID {
+      if case .circuit? = slots[id] { return id }
+      dial.promise.succeed(.failure(DialFailure(text: "the host closed the connection", code: .generic)))
+      return nil
+    }
+    guard slots[success.newConnID] == nil else {
+      let text = "sink id \(success.newConnID) already in use"
+      answer(EdgeMessages.StateClosed(replyFor: message.sequence, connID: dial.bindConnID, text: text).message())
+      dial.promise.succeed(.failure(DialFailure(text: text, code: .generic)))
+      return nil
+    }
+    occupy(success.newConnID, .circuit(CircuitEnd(circuit: dial.order.circuit, connID: success.newConnID, isInitiator: false)))
+    answer(EdgeMessages.StateConnected(replyFor: message.sequence, connID: dial.bindConnID).message())
+    return success.newConnID
+  }
+}

@@ -185,7 +185,7 @@ struct SessionTests {
     for (id, api) in [("1", "a"), ("2", "b"), ("3", "a")] { #expect(try await make(id, api) == id) }
     await #expect(throws: SessionRegistry.Refusal.self) { _ = try await make("4", "b") }
     #expect(try await make("3", "a") == "3", "the one it has is no further one")
-    #expect(sessions.end(apiSessions: ["a"]).services.map(\.id) == ["1", "3"])
+    #expect(Set(sessions.end(apiSessions: ["a"]).services.map(\.id)) == ["1", "3"])
     #expect(try await make("4", "b") == "4")
     await #expect(throws: SessionRegistry.Refusal.self) { _ = try await make("5", "a") }
     await controller.stop()

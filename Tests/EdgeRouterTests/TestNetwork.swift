@@ -76,6 +76,9 @@ final class FakeController: Sendable {
     var random = SystemRandomNumberGenerator()
     var listener: TLSListener?
     var subscription = ""
+    var usesDigests = false
+    var capabilities = CapabilityMask()
+    var heartbeats: [[String]] = []
     var greetings = 0
     var confirmed: [String] = []
   }
@@ -88,13 +91,21 @@ final class FakeController: Sendable {
   var terminators: [LiveTerminator] { state.withLockedValue { $0.engine.terminators.all } }
   var circuits: [Circuit] { state.withLockedValue { $0.engine.all } }
   var confirmed: [String] { state.withLockedValue { $0.confirmed } }
+  /// What the router said it can do.
+  var capabilities: CapabilityMask { state.withLockedValue { $0.capabilities } }
+  /// What the router called the sessions in use, report by report.
+  var heartbeats: [[String]] { state.withLockedValue { $0.heartbeats } }
   /// How many times the router completed its greeting.
   var greetings: Int { state.withLockedValue { $0.greetings } }
 
+  /// Names sessions by digest, as our controller does for routers that ask for it.
+  func nameSessionsByDigest() { state.withLockedValue { $0.usesDigests = true } }
+
   func add(session identity: String, fingerprint: String) {
+    let usesDigests = state.withLockedValue { $0.usesDigests }
     let session = EdgeCtrlApiSession.with {
       $0.id = "as-\(identity)"
-      $0.token = "token-\(identity)"
+      $0.token = usesDigests ? SessionDigest.of("token-\(identity)") : "token-\(identity)"
       $0.identityID = identity
       $0.certFingerprints = [fingerprint]
     }
@@ -107,9 +118,15 @@ final class FakeController: Sendable {
 
   func acceptor() -> HelloAcceptor {
     HelloAcceptor { [self] request in
+      let usesDigests = state.withLockedValue { state in
+        state.capabilities = CapabilityMask(bytes: request.hello.headers[ControlHeader.capabilities] ?? [])
+        return state.usesDigests
+      }
       let answer = ControlMessages.ControllerHelloResult(
         replyFor: request.hello.sequence, version: .current, controllerID: "ctrl",
-        capabilities: CapabilityMask([ControllerCapability.createCircuitV2, ControllerCapability.jwtLegacySessions]), channelID: "c1")
+        capabilities: CapabilityMask(
+          [ControllerCapability.createCircuitV2, ControllerCapability.jwtLegacySessions] + (usesDigests ? [ControllerCapability.sessionDigests] : [])),
+        channelID: "c1")
       return .accept(headers: answer.message().headers) { underlay in
         let channel = MessageChannel(underlay: underlay, helloHeaders: request.hello.headers)
         return { await self.serve(channel) }
@@ -165,6 +182,9 @@ final class FakeController: Sendable {
       }
       channel.reply(
         WireMessage(.createTerminatorV2Response, EdgeCtrlCreateTerminatorV2Response.with { $0.terminatorID = request.address }), to: message)
+    case .apiSessionHeartbeat:
+      guard let beats = try? message.decode(EdgeCtrlApiSessionHeartbeat.self) else { return }
+      state.withLockedValue { $0.heartbeats.append(beats.tokens) }
     case .removeTerminators:
       guard let request = try? message.decode(CtrlRemoveTerminatorsRequest.self) else { return }
       state.withLockedValue { state in for id in request.terminatorIds { state.engine.terminators.remove(id) } }
@@ -369,20 +389,23 @@ func eventually(_ what: String, _ condition: @Sendable () async throws -> Bool) 
   Issue.record("did not happen: \(what)")
 }
 
-func withRouter(encrypted: Bool = false, routerAge: TimeInterval = 0, _ body: @escaping @Sendable (TestRouter) async throws -> Void) async throws {
+/// - Parameter digests: the controller names sessions by digest.
+func withRouter(encrypted: Bool = false, digests: Bool = false, heartbeat: TimeAmount = .seconds(60), routerAge: TimeInterval = 0, _ body: @escaping @Sendable (TestRouter) async throws -> Void) async throws {
   let network = try await TestNetwork(routerAge: routerAge)
   defer { try? FileManager.default.removeItem(atPath: network.directory) }
   let controller = FakeController(network)
   if encrypted { controller.requireEncryption() }
+  if digests { controller.nameSessionsByDigest() }
   var logger = Logger(label: "test")
   logger.logLevel = .critical
   let listener = TLSListener(
     host: "127.0.0.1", port: 0, identity: try ServerIdentity(chain: network.controllerChain, key: network.controllerKey),
     acceptors: [(alpn: [ALPN.control], acceptor: controller.acceptor())], logger: logger)
   let bound = try await listener.start()
-  let configuration = RouterConfiguration(
+  var configuration = RouterConfiguration(
     identity: network.files, controllers: [PeerAddress(host: "127.0.0.1", port: try #require(bound.port))],
     listener: .init(host: "127.0.0.1", port: 0, advertised: PeerAddress(host: "127.0.0.1", port: 0)))
+  configuration.sessionHeartbeat = heartbeat
   let node = try await RouterNode(configuration: configuration, logger: logger)
   let (alice, aliceFingerprint) = try network.client("alice")
   let (bob, bobFingerprint) = try network.client("bob")

@@ -165,7 +165,10 @@ let package = Package(
     tests("AuthenticationTests", ["Authentication", "Model", "PKI", "Store"]),
     tests(
       "ControllerTests",
-      ["Controller", "Store", "Model", "REST", "Transport", "PKI", "Wire", "WireSchemas", "Fabric", nioCore, nioPosix, nioConcurrency, protobuf, logging, x509]),
+      [
+        "Controller", "Store", "Model", "REST", "Transport", "PKI", "Wire", "WireSchemas", "Fabric", nioCore, nioPosix, nioConcurrency, protobuf,
+        logging, x509,
+      ]),
     tests("EdgeRouterTests", ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioEmbedded]),
     tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", "PKI", nioCore, nioEmbedded]),
     tests("WebRelayTests", ["WebRelay", "Transport", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded]),

@@ -251,7 +251,8 @@ struct SessionDesk: Sendable {
       servicePolicies: policies, createdAt: now, updatedAt: now)
     do { return try await core.sessions.addIfAbsent(session, now: now) } catch SessionRegistry.Refusal.tooManyServiceSessions(let limit) {
       throw APIError(
-        .rateLimited, "The identity \(caller.identityName) has \(limit) sessions for services, as many as it may have; log out where they are not needed")
+        .rateLimited,
+        "The identity \(caller.identityName) has \(limit) sessions for services, as many as it may have; log out where they are not needed")
     } catch SessionRegistry.Refusal.apiSessionEnded {
       throw APIError.unauthorized
     }

@@ -55,7 +55,8 @@ struct ControlLink: Sendable {
 
   private func dial(_ address: PeerAddress) async throws -> MessageChannel {
     let hello = ControlMessages.RouterHello(
-      routerID: core.routerID, version: .current, capabilities: CapabilityMask([
+      routerID: core.routerID, version: .current,
+      capabilities: CapabilityMask([
         RouterCapability.multiChannel, RouterCapability.bindSuccess, RouterCapability.dataModel, RouterCapability.sessionDigests,
       ]))
     let channel = try await MessageChannel.dial(

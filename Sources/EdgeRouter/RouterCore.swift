@@ -70,6 +70,8 @@ final class RouterCore: Sendable {
 
   /// The API session of a token; waits a while for one that is on its way, and for the model that its requests will be judged by.
   func session(_ token: String, within limit: TimeAmount) async -> SessionTable.APISession? {
+    // No session will ever come for it: only its own digest would match.
+    guard !SessionDigest.isDigest(token) else { return nil }
     var session = await session(digest: SessionDigest.of(token), within: limit)
     session?.token = token
     return session

@@ -35,7 +35,9 @@ final class ControlRouter: Sendable {
 
   /// Connects and greets; on return the full state of sessions has arrived.
   /// - Parameter digests: whether the router announces that it wants digests, as ours do and OpenZiti's do not.
-  static func connect(_ controller: LiveController, _ id: String, _ credential: LiveController.Credential, digests: Bool) async throws -> ControlRouter {
+  static func connect(_ controller: LiveController, _ id: String, _ credential: LiveController.Credential, digests: Bool) async throws
+    -> ControlRouter
+  {
     var capabilities = [RouterCapability.multiChannel, RouterCapability.dataModel]
     if digests { capabilities.append(RouterCapability.sessionDigests) }
     let hello = ControlMessages.RouterHello(routerID: id, version: .current, capabilities: CapabilityMask(capabilities))
@@ -63,7 +65,8 @@ final class ControlRouter: Sendable {
       for await message in channel.messages {
         await inbox.put(message)
         guard message.contentType == .serverHello else { continue }
-        var answer = Wire.Message(.clientHello, EdgeCtrlClientHello.with { ($0.hostname, $0.protocols, $0.protocolPorts) = ("127.0.0.1", ["tls"], ["1"]) })
+        var answer = Wire.Message(
+          .clientHello, EdgeCtrlClientHello.with { ($0.hostname, $0.protocols, $0.protocolPorts) = ("127.0.0.1", ["tls"], ["1"]) })
         answer.headers.set(ControlHeader.routerDataModel, true)
         channel.reply(answer, to: message)
       }

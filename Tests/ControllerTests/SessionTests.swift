@@ -157,7 +157,9 @@ struct SessionTests {
     #expect(controller.core.sessions.counts.api == 3)
     #expect(try await controller.core.store.read { try $0.count(.apiSessions) } == 3)
     var alive: [Int] = []
-    for (index, token) in tokens.enumerated() where controller.core.sessions.apiSession(token: token, now: controller.core.now) != nil { alive.append(index) }
+    for (index, token) in tokens.enumerated() where controller.core.sessions.apiSession(token: token, now: controller.core.now) != nil {
+      alive.append(index)
+    }
     #expect(alive == [0, 3, 4])
     await controller.stop()
   }

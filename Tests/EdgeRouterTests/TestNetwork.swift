@@ -390,7 +390,10 @@ func eventually(_ what: String, _ condition: @Sendable () async throws -> Bool) 
 }
 
 /// - Parameter digests: the controller names sessions by digest.
-func withRouter(encrypted: Bool = false, digests: Bool = false, heartbeat: TimeAmount = .seconds(60), routerAge: TimeInterval = 0, _ body: @escaping @Sendable (TestRouter) async throws -> Void) async throws {
+func withRouter(
+  encrypted: Bool = false, digests: Bool = false, heartbeat: TimeAmount = .seconds(60), routerAge: TimeInterval = 0,
+  _ body: @escaping @Sendable (TestRouter) async throws -> Void
+) async throws {
   let network = try await TestNetwork(routerAge: routerAge)
   defer { try? FileManager.default.removeItem(atPath: network.directory) }
   let controller = FakeController(network)

@@ -139,7 +139,8 @@ struct CertificateExtension: Sendable {
     }
     // Sessions made with the old certificate go on with the new one.
     for id in core.sessions.apiSessions(authenticator: id) {
-      guard let known = core.sessions.apiSession(id)?.certificateFingerprints, known.contains(old.fingerprint ?? ""), !known.contains(fingerprint) else {
+      guard let known = core.sessions.apiSession(id)?.certificateFingerprints, known.contains(old.fingerprint ?? ""), !known.contains(fingerprint)
+      else {
         continue
       }
       try await core.changeFingerprints(of: id) { $0.append(fingerprint) }

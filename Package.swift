@@ -163,7 +163,12 @@ let package = Package(
     tests("StoreTests", ["Store", "Model"]),
     tests("RESTTests", ["REST", "Model", "Transport"]),
     tests("AuthenticationTests", ["Authentication", "Model", "PKI", "Store"]),
-    tests("ControllerTests", ["Controller", "Store", "Model", "REST", "Transport", "PKI", "Wire", nioConcurrency, x509]),
+    tests(
+      "ControllerTests",
+      [
+        "Controller", "Store", "Model", "REST", "Transport", "PKI", "Wire", "WireSchemas", "Fabric", nioCore, nioPosix, nioConcurrency, protobuf,
+        logging, x509,
+      ]),
     tests("EdgeRouterTests", ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioEmbedded]),
     tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", "PKI", nioCore, nioEmbedded]),
     tests("WebRelayTests", ["WebRelay", "Transport", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded]),

@@ -32,6 +32,9 @@ extension ControllerConfiguration {
       guard timeout >= .minutes(1) else { throw api.error("sessionTimeout", "must be at least 1m") }
       sessionTimeout = Int(timeout.nanoseconds / 1_000_000_000)
     }
+    sessionsPerIdentity = try api.int("sessionsPerIdentity", in: 1...1_000_000) ?? sessionsPerIdentity
+    serviceSessionsPerIdentity = try api.int("serviceSessionsPerIdentity", in: 1...10_000_000) ?? serviceSessionsPerIdentity
+    keepsCircuitsOfLostRouters = try edge.bool("keepCircuitsOfLostRouters") ?? keepsCircuitsOfLostRouters
     try readEnrollment(edge, root)
     if let network = try root.section("network") {
       network.accept(

@@ -37,6 +37,11 @@ public struct ControllerConfiguration: Sendable {
   public var supplied: SuppliedIdentity?
   /// Idle life of an API session, seconds.
   public var sessionTimeout = 30 * 60
+  /// What one identity may have of sessions; see `SessionRegistry.Limits`.
+  public var sessionsPerIdentity = 1000
+  public var serviceSessionsPerIdentity = 20_000
+  /// Lets circuits and hosts go on at routers that their identity or service may no longer use, as upstream does.
+  public var keepsCircuitsOfLostRouters = false
   /// Life of enrollment tokens, seconds.
   public var identityEnrollmentDuration = 180 * 60
   public var routerEnrollmentDuration = 180 * 60
@@ -54,6 +59,10 @@ public struct ControllerConfiguration: Sendable {
     listeners = [Address(host: host, port: port)]
     advertised = Address(host: host, port: port)
   }
+}
+
+extension ControllerConfiguration {
+  var sessionLimits: SessionRegistry.Limits { .init(apiSessions: sessionsPerIdentity, serviceSessions: serviceSessionsPerIdentity) }
 }
 
 extension Timestamp {

@@ -1,8 +1,8 @@
 import Access
 import Fabric
+import Logging
 import Model
 import Store
-import SwiftProtobuf
 import Wire
 import WireSchemas
 
@@ -11,11 +11,15 @@ extension ControllerCore {
   func publish(_ update: ModelUpdate) async throws {
     let changes = try model { try DataModel.delta(update, $0, now: now) }
     fleet.publish(changes)
-    try await endWhatLostItsRight(update)
+    try endWhatLostItsRight(update)
     applyToFabric(update.changeSet)
+    // All of that has happened, and the change is committed: a full disk may keep the rows of ended sessions for a while, nothing else.
+    do { try await sessions.deleteEnded(now: now) } catch {
+      logger.error("ended sessions are still in the database; tried again within a minute", metadata: ["error": "\(error)"])
+    }
   }
 
-  private func endWhatLostItsRight(_ update: ModelUpdate) async throws {
+  private func endWhatLostItsRight(_ update: ModelUpdate) throws {
     var sessions: Set<String> = []
     for lost in update.delta.access where !lost.gained {
       let type: PolicyType =
@@ -34,20 +38,77 @@ extension ControllerCore {
     }
     var apiSessions: Set<String> = []
     for change in update.changeSet.changes {
-      switch (change.kind, change.action) {
-      case (.services, .delete): sessions.formUnion(self.sessions.serviceSessions(service: change.id))
-      case (.identities, .delete): apiSessions.formUnion(self.sessions.apiSessions(identity: change.id))
-      case (.identities, .update):
-        if let identity = model({ $0.identities[change.id] }), identity.isDisabled(at: now) {
-          apiSessions.formUnion(self.sessions.apiSessions(identity: change.id))
+      if case (.services, .delete) = (change.kind, change.action) { sessions.formUnion(self.sessions.serviceSessions(service: change.id)) }
+      apiSessions.formUnion(try sessionsWithoutProof(after: change, by: update.changeSet.context))
+    }
+    publication.ended(self.sessions.end(serviceSessions: sessions))
+    end(apiSessions)
+    publication.rightsChanged(of: update.delta.routerAccessIdentities)
+    if !configuration.keepsCircuitsOfLostRouters, !update.delta.routerAccessServices.isEmpty {
+      endWhatLostItsRouter(update.delta.routerAccessServices)
+    }
+  }
+
+  /// API sessions whose login would not be accepted any more.
+  private func sessionsWithoutProof(after change: Change, by context: ChangeContext) throws -> Set<String> {
+    switch (change.kind, change.action) {
+    case (.identities, .delete): return sessions.apiSessions(identity: change.id)
+    case (.identities, .update):
+      guard let identity = model({ $0.identities[change.id] }) else { return [] }
+      if identity.isDisabled(at: now) { return sessions.apiSessions(identity: change.id) }
+      let old = try change.before?.decode(Identity.self)
+      return old?.authPolicyId == identity.authPolicyId ? [] : forbiddenSessions(of: identity.id)
+    case (.authPolicies, .update):
+      // Whoever has the policy is affected, but only identities that are logged in have something to lose.
+      let active = sessions.identities
+      return model { state in active.filter { state.identities[$0]?.authPolicyId == change.id } }
+        .reduce(into: []) { $0.formUnion(forbiddenSessions(of: $1)) }
+    case (.authenticators, .delete): return sessions.apiSessions(authenticator: change.id)
+    case (.authenticators, .update):
+      let (old, new) = (try change.before?.decode(Authenticator.self), try change.after?.decode(Authenticator.self))
+      guard old?.passwordChangedAt != new?.passwordChangedAt else { return [] }
+      return sessions.apiSessions(authenticator: change.id).subtracting(context.apiSessionID.map { [$0] } ?? [])
+    default: return []
+    }
+  }
+
+  /// Sessions made with a kind of proof that the auth policy does not allow now.
+  private func forbiddenSessions(of identity: String) -> Set<String> {
+    let rules = authPolicy(of: identity).primary
+    return Set(
+      sessions.sessions(identity: identity).lazy.filter { session in
+        switch session.authenticationMethod {
+        case .cert: !rules.cert.allowed
+        case .updb: !rules.updb.allowed
+        case nil: false
         }
-      case (.authenticators, .delete):
-        apiSessions.formUnion(self.sessions.apiSessions.filter { $0.authenticatorId == change.id }.map(\.id))
-      default: break
+      }.map(\.id))
+  }
+
+  nonisolated func authPolicy(of identity: String) -> AuthPolicy {
+    model { state in state.identities[identity].flatMap { state.authPolicies[$0.authPolicyId] } ?? AuthPolicy(id: "none", name: "none") }
+  }
+
+  /// Ends the circuits and hosts of services at routers that they may no longer use.
+  private func endWhatLostItsRouter(_ services: Set<String>) {
+    let usable = model { state in Dictionary(uniqueKeysWithValues: services.map { ($0, state.access.routers(service: $0)) }) }
+    for circuit in fleet.circuits {
+      if let usable = usable[circuit.serviceID], !circuit.path.allSatisfy(usable.contains) { fleet.handle(.remove(circuit: circuit.id)) }
+    }
+    for (service, usable) in usable {
+      let stranded = fleet.withTerminators { table in
+        let stranded = table.of(service: service).filter { $0.isLease && !usable.contains($0.routerID) }
+        for terminator in stranded { table.remove(terminator.id) }
+        return stranded
+      }
+      // The sessions stay good at other routers: only this one is told that they ended, and drops the hosts.
+      for (router, hosts) in Dictionary(grouping: stranded, by: \.routerID) {
+        let ids = Set(hosts.map(\.hostID)).reduce(into: Set<String>()) {
+          $0.formUnion(sessions.serviceSessions(identity: $1, service: service, type: .bind))
+        }
+        publication.end(serviceSessions: ids.sorted(), at: router)
       }
     }
-    try await endSessions(serviceSessions: sessions)
-    try await endSessions(apiSessions: apiSessions)
   }
 
   private func applyToFabric(_ changeSet: ChangeSet) {
@@ -67,43 +128,42 @@ extension ControllerCore {
           fleet.withTerminators { table in for terminator in table.of(router: change.id) { table.remove(terminator.id) } }
           routers.forget(change.id)
         }
-        if router?.disabled ?? true || router?.isVerified == false { fleet.disconnect(change.id) }
+        if router?.disabled ?? true || router?.isVerified == false { expel(change.id) }
       default: break
       }
     }
+  }
+
+  /// Ends everything at a router that was deleted or disabled, or enrolls anew, and then its channel.
+  private func expel(_ router: String) {
+    publication.expel(router)
+    fleet.withTerminators { table in for terminator in table.of(router: router) where terminator.isLease { table.remove(terminator.id) } }
+    for circuit in fleet.circuits where circuit.path.contains(router) { fleet.handle(.remove(circuit: circuit.id)) }
+    fleet.disconnect(router)
   }
 
   /// Terminators as the fabric knows them: those made over REST and the leases of live hosts.
   nonisolated var liveTerminators: [LiveTerminator] { fleet.terminators }
 
   /// Ends API sessions with everything that hangs on them; routers close their connections.
+  /// - Throws: `StoreError` when they ended but their rows cannot be deleted now; that is tried again.
   nonisolated func endSessions(apiSessions ids: Set<String>) async throws {
     guard !ids.isEmpty else { return }
-    let removed = try await sessions.remove(apiSessions: ids, now: now)
-    tellRouters(removed.services)
-    guard !removed.api.isEmpty else { return }
-    let message = EdgeCtrlApiSessionRemoved.with {
-      $0.tokens = removed.api.map(\.token)
-      $0.ids = removed.api.map(\.id)
-    }
-    fleet.broadcast(Wire.Message(.apiSessionRemoved, message))
-    for _ in removed.api { facts.apiSessionEnded() }
+    end(ids)
+    try await sessions.deleteEnded(now: now)
+  }
+
+  private nonisolated func end(_ apiSessions: Set<String>) {
+    let ended = sessions.end(apiSessions: apiSessions)
+    publication.ended(ended)
+    for _ in ended.api { facts.apiSessionEnded() }
   }
 
   /// Ends service sessions; routers close the circuits and terminators made with them.
   nonisolated func endSessions(serviceSessions ids: Set<String>) async throws {
     guard !ids.isEmpty else { return }
-    tellRouters(try await sessions.remove(serviceSessions: ids, now: now))
-  }
-
-  private nonisolated func tellRouters(_ removed: [ServiceSession]) {
-    guard !removed.isEmpty else { return }
-    let message = EdgeCtrlSessionRemoved.with {
-      // Routers act only on lists of equal length.
-      $0.tokens = removed.map(\.id)
-      $0.ids = removed.map(\.id)
-    }
-    fleet.broadcast(Wire.Message(.sessionRemoved, message))
+    publication.ended(sessions.end(serviceSessions: ids))
+    try await sessions.deleteEnded(now: now)
   }
 }
 

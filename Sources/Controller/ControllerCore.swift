@@ -27,6 +27,8 @@ actor ControllerCore {
   nonisolated let fleet: Fleet
   nonisolated let facts = ControllerFacts()
   nonisolated let usage = UsageHub()
+  /// Who hears of which session.
+  nonisolated let publication: SessionPublication
   private nonisolated let state: NIOLockedValueBox<ModelState>
   private nonisolated let advertisedAddress: NIOLockedValueBox<ControllerConfiguration.Address>
   private var tail: Task<Void, Never>?
@@ -47,13 +49,20 @@ actor ControllerCore {
     pki = try await ControllerPKI.open(configuration, now: now.date)
     store = try await Store.open(path: configuration.databasePath, now: now)
     passwords = try PasswordHasher()
-    sessions = try await SessionRegistry(store: store, now: now)
+    sessions = try await SessionRegistry(store: store, seal: pki.sessionSeal, limits: configuration.sessionLimits, now: now, logger: logger)
     let store = self.store
     try await BuiltInRows.insert(into: store, now: now)
     let signer = pki.signer.certificate
     _ = try await store.write(.system(), now: now) { try Self.putKey(signer, publishedUntil: nil, $0) }
     let loaded = try await store.read { reader in (try ModelState.load(reader), try reader.all(Terminator.self)) }
-    state = NIOLockedValueBox(loaded.0)
+    let state = NIOLockedValueBox(loaded.0)
+    self.state = state
+    publication = SessionPublication(
+      sessions: sessions,
+      rights: .init(
+        routers: { identity in state.withLockedValue { $0.access.routers(identity: identity) } },
+        identities: { router in state.withLockedValue { $0.access.identities(router: router) } }),
+      keepsLost: configuration.keepsCircuitsOfLostRouters)
     var settings = CircuitEngine.Settings()
     settings.routeTimeout = configuration.routeTimeout
     settings.attempts = configuration.circuitAttempts

@@ -20,6 +20,8 @@ final class ControllerPKI: Sendable {
   /// The CA bundle as clients fetch it; constant bytes, or C SDKs rewrite their identity files after each login (edge-client-api.md 2.3).
   let bundle: String
   let bundlePEM: String
+  /// Seals session tokens in the database, whose files, and copies of them, do not hold its key.
+  let sessionSeal: TokenSeal
   private let server: NIOLockedValueBox<Server>
   private let directory: String
   private let names: [String]
@@ -89,6 +91,9 @@ final class ControllerPKI: Sendable {
     var all = authorities
     for certificate in signing.chain.all where !all.contains(certificate) { all.append(certificate) }
     anchors = TrustAnchors(all)
+    let sealPath = directory + "/session.key"
+    if !PrivateFiles.exists(sealPath) { try PrivateFiles.write(TokenSeal.newKey() + "\n", to: sealPath) }
+    sessionSeal = try TokenSeal(key: PrivateFiles.read(sealPath))
     bundle = PKCS7.base64Lines(try PKCS7.certificatesOnly(all))
     bundlePEM = all.map(\.pem).joined()
     server = NIOLockedValueBox(Server(signer: try await TokenSigner(key: key, certificate: chain.leaf)))

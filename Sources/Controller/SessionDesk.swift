@@ -1,6 +1,5 @@
 import Access
 import Authentication
-import Fabric
 import Foundation
 import Logging
 import Model
@@ -8,10 +7,7 @@ import NIOConcurrencyHelpers
 import PKI
 import REST
 import Store
-import SwiftProtobuf
 import Transport
-import Wire
-import WireSchemas
 import X509
 
 /// Logs identities in and gives them sessions (edge-client-api.md 3, 5.9).
@@ -43,6 +39,7 @@ struct SessionDesk: Sendable {
 
   let core: ControllerCore
   let attempts: Attempts
+  private let pace = LoginPace()
   private let certificates: CertificateLogin
 
   init(core: ControllerCore) {
@@ -83,18 +80,26 @@ struct SessionDesk: Sendable {
     guard let identity = core.model({ $0.identities[proof.authenticator.identityId] }), !identity.isDisabled(at: core.now) else {
       throw APIError.invalidAuth
     }
+    guard pace.admits(identity.id, now: core.now) else {
+      throw APIError(.rateLimited, "The identity \(identity.name) logs in too often; use the session that it has, or try again in a few seconds")
+    }
     try await remember(body, identity)
     let types = try body.strings("configTypes") ?? []
     let session = APISession(
       id: EntityID.short(), token: EntityID.uuid(), identityId: identity.id, authenticatorId: proof.authenticator.id,
-      certificateFingerprints: proof.fingerprints,
+      authenticationMethod: proof.authenticator.method, certificateFingerprints: proof.fingerprints,
       configTypes: configTypeIDs(types), ipAddress: address, lastActivityAt: core.now, idleTimeoutSeconds: core.configuration.sessionTimeout,
       isCertExtendable: proof.authenticator.method == .cert && proof.authenticator.isIssuedByNetwork,
       isCertExtendRequested: proof.authenticator.isExtendRequested, isCertKeyRollRequested: proof.authenticator.isKeyRollRequested,
       improperClientCertChain: proof.improperChain, isAdminAPI: isAdminAPI, createdAt: core.now, updatedAt: core.now)
-    let stored = try await core.sessions.add(session, now: core.now)
-    // Before the answer: SDKs connect to routers within milliseconds (edge-client-api.md 8.7).
-    core.fleet.broadcast(Wire.Message(.apiSessionAdded, EdgeCtrlApiSessionAdded.with { $0.apiSessions = [RouterConnection.wire(stored)] }))
+    let (stored, surplus) = try await core.sessions.add(session, now: core.now)
+    core.publication.began(stored)
+    if !surplus.isEmpty {
+      core.logger.notice(
+        "the longest unused sessions of an identity ended: it has as many as it may have",
+        metadata: ["identity": "\(identity.name)", "limit": "\(core.configuration.sessionsPerIdentity)"])
+      try await core.endSessions(apiSessions: surplus)
+    }
     core.facts.apiSessionMade()
     core.logger.info(
       "logged in", metadata: ["identity": "\(identity.name)", "method": "\(proof.authenticator.method.rawValue)", "from": "\(address)"])
@@ -147,7 +152,7 @@ struct SessionDesk: Sendable {
   }
 
   func policy(of identity: String) -> AuthPolicy {
-    core.model { state in state.identities[identity].flatMap { state.authPolicies[$0.authPolicyId] } ?? AuthPolicy(id: "none", name: "none") }
+    core.authPolicy(of: identity)
   }
 
   /// Keeps what the client says of itself on its identity, when it changed.
@@ -184,12 +189,19 @@ struct SessionDesk: Sendable {
 
   /// Who calls, by the session token of the request.
   func caller(_ request: APIRequest) -> Caller? {
-    guard let token = request.header("zt-session"), let session = core.sessions.use(token: token, now: core.now),
+    let shown = request.peer.fingerprint
+    guard let token = request.header("zt-session"),
+      let session = core.sessions.use(
+        token: token, now: core.now,
+        // A token alone is not enough where a certificate was: the wrong one, or none, answers like an unknown token.
+        if: { !$0.isCertificateBound || (shown.map($0.certificateFingerprints.contains) ?? false) }),
       let identity = core.model({ $0.identities[session.identityId] }), !identity.isDisabled(at: core.now)
     else { return nil }
     let seconds = max(0, session.endsAt.milliseconds(since: core.now) / 1000)
     return Caller(
-      identityID: identity.id, identityName: identity.name, isAdmin: identity.isAdmin, apiSessionID: session.id,
+      identityID: identity.id, identityName: identity.name,
+      // Routers of other makers know the tokens of client sessions: such a token alone administrates nothing.
+      isAdmin: identity.isAdmin && (session.isAdminAPI || session.isCertificateBound), apiSessionID: session.id,
       sessionHeaders: [("expiration-seconds", "\(seconds)"), ("expires-at", session.endsAt.text)])
   }
 
@@ -234,11 +246,16 @@ struct SessionDesk: Sendable {
       issuedAt: now.secondsSinceEpoch - 60, expiresAt: now.secondsSinceEpoch + Int64(SessionRegistry.tokenLifetime))
     let token = try await core.pki.signer.sign(claims)
     core.facts.serviceSessionMade()
-    return try await core.sessions.addIfAbsent(
-      ServiceSession(
-        id: sessionID, apiSessionId: caller.apiSessionID, identityId: caller.identityID, serviceId: id, type: type, token: token,
-        servicePolicies: policies,
-        createdAt: now, updatedAt: now), now: now)
+    let session = ServiceSession(
+      id: sessionID, apiSessionId: caller.apiSessionID, identityId: caller.identityID, serviceId: id, type: type, token: token,
+      servicePolicies: policies, createdAt: now, updatedAt: now)
+    do { return try await core.sessions.addIfAbsent(session, now: now) } catch SessionRegistry.Refusal.tooManyServiceSessions(let limit) {
+      throw APIError(
+        .rateLimited,
+        "The identity \(caller.identityName) has \(limit) sessions for services, as many as it may have; log out where they are not needed")
+    } catch SessionRegistry.Refusal.apiSessionEnded {
+      throw APIError.unauthorized
+    }
   }
 
   /// Routers an identity may use for a service, connected ones first.
@@ -252,7 +269,8 @@ struct SessionDesk: Sendable {
 
   func render(_ session: ServiceSession) throws -> JSONObject {
     var object = try Rendering.base(session)
-    object["token"] = .string(session.token)
+    // A row of the store has it sealed.
+    object["token"] = .string(core.sessions.serviceSession(session.id)?.token ?? "")
     object["service"] = Rendering.reference(.services, session.serviceId, core.model { $0.services[session.serviceId]?.name })
     object["apiSession"] = Rendering.reference(.apiSessions, session.apiSessionId, nil)
     object["edgeRouters"] = .array(

@@ -55,11 +55,13 @@ struct ControlLink: Sendable {
 
   private func dial(_ address: PeerAddress) async throws -> MessageChannel {
     let hello = ControlMessages.RouterHello(
-      routerID: core.routerID, version: .current, capabilities: CapabilityMask([RouterCapability.multiChannel, RouterCapability.bindSuccess, -2]))
+      routerID: core.routerID, version: .current,
+      capabilities: CapabilityMask([
+        RouterCapability.multiChannel, RouterCapability.bindSuccess, RouterCapability.dataModel, RouterCapability.sessionDigests,
+      ]))
     let channel = try await MessageChannel.dial(
       address: address, tls: identity.client, alpn: ALPN.control, hello: hello.message(), group: MultiThreadedEventLoopGroup.singleton)
-    let mask = channel.helloHeaders[ControlHeader.capabilities] ?? channel.helloHeaders[ControlHeader.legacyCapabilities] ?? []
-    guard CapabilityMask(bytes: mask).contains(ControllerCapability.jwtLegacySessions) else {
+    guard channel.controllerCapabilities.contains(ControllerCapability.jwtLegacySessions) else {
       channel.close()
       throw TransportError.protocolViolation("the controller does not issue session tokens that routers can verify")
     }
@@ -120,9 +122,9 @@ struct ControlLink: Sendable {
     while !Task.isCancelled {
       renewal.askIfDue(channel)
       do { try await Task.sleep(heartbeat) } catch { return }
-      let tokens = core.tokensInUse
-      for start in stride(from: 0, to: tokens.count, by: 10_000) {
-        let part = Array(tokens[start..<min(start + 10_000, tokens.count)])
+      let names = core.sessionsInUse(for: channel)
+      for start in stride(from: 0, to: names.count, by: 10_000) {
+        let part = Array(names[start..<min(start + 10_000, names.count)])
         channel.post(Wire.Message(.apiSessionHeartbeat, EdgeCtrlApiSessionHeartbeat.with { $0.tokens = part }))
       }
       if subscription.age > Self.renewal { subscribe(channel, subscription, isRenewal: true) }

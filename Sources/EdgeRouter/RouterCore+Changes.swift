@@ -66,16 +66,23 @@ extension RouterCore {
 
   // MARK: Sessions
 
-  func add(_ message: EdgeCtrlApiSessionAdded, syncID: String?, isLast: Bool) {
+  /// What the table knows a session by. A controller that does not know of digests names sessions by token; a digest can be no token.
+  private func digest(_ name: String) -> String { SessionDigest.isDigest(name) ? name : SessionDigest.of(name) }
+
+  func add(_ added: EdgeCtrlApiSessionAdded, syncID: String?, isLast: Bool) {
+    var message = added
+    for index in message.apiSessions.indices { message.apiSessions[index].token = digest(message.apiSessions[index].token) }
     let (ended, waiting) = state.withLockedValue { state -> ([String], [EventLoopPromise<Void>]) in
       let ended = state.sessions.add(message, syncID: syncID, isLast: isLast)
       return (ended, Self.ready(message.apiSessions.map(\.token), &state))
     }
     for promise in waiting { promise.succeed(()) }
-    close(tokens: ended)
+    close(ended)
   }
 
-  func update(_ message: EdgeCtrlApiSessionUpdated) {
+  func update(_ updated: EdgeCtrlApiSessionUpdated) {
+    var message = updated
+    for index in message.apiSessions.indices { message.apiSessions[index].token = digest(message.apiSessions[index].token) }
     let waiting = state.withLockedValue { state -> [EventLoopPromise<Void>] in
       state.sessions.update(message)
       return Self.ready(message.apiSessions.map(\.token), &state)
@@ -83,11 +90,15 @@ extension RouterCore {
     for promise in waiting { promise.succeed(()) }
   }
 
-  func remove(_ message: EdgeCtrlApiSessionRemoved) { close(tokens: state.withLockedValue { $0.sessions.remove(message) }) }
+  func remove(_ removed: EdgeCtrlApiSessionRemoved) {
+    var message = removed
+    message.tokens = message.tokens.map(digest)
+    close(state.withLockedValue { $0.sessions.remove(message) })
+  }
 
-  private func close(tokens: [String]) {
-    guard !tokens.isEmpty else { return }
-    for handle in state.withLockedValue({ state in Set(tokens).flatMap { state.connections.of(token: $0) } }) {
+  private func close(_ sessions: [String]) {
+    guard !sessions.isEmpty else { return }
+    for handle in state.withLockedValue({ state in Set(sessions).flatMap { state.connections.of(session: $0) } }) {
       handle.run { $0.underlay.closeAfterFlush() }
     }
   }

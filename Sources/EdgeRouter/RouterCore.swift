@@ -95,11 +95,19 @@ final class RouterCore: Sendable {
 
   /// The API session of a token; waits a while for one that is on its way, and for the model that its requests will be judged by.
   func session(_ token: String, within limit: TimeAmount) async -> SessionTable.APISession? {
+    // No session will ever come for it: only its own digest would match.
+    guard !SessionDigest.isDigest(token) else { return nil }
+    var session = await session(digest: SessionDigest.of(token), within: limit)
+    session?.token = token
+    return session
+  }
+
+  private func session(digest: String, within limit: TimeAmount) async -> SessionTable.APISession? {
     let loop = EdgeLoops.group.any()
     let promise = loop.makePromise(of: Void.self)
     let known = state.withLockedValue { state -> SessionTable.APISession? in
-      if let session = state.sessions[token], state.model.index > 0 { return session }
-      state.waiting[token, default: []].append(promise)
+      if let session = state.sessions[digest], state.model.index > 0 { return session }
+      state.waiting[digest, default: []].append(promise)
       return nil
     }
     if let known {
@@ -111,16 +119,16 @@ final class RouterCore: Sendable {
     try? await withTaskCancellationHandler { try await promise.futureResult.get() } onCancel: { promise.succeed(()) }
     deadline.cancel()
     return state.withLockedValue { state in
-      state.waiting[token]?.removeAll { $0.futureResult === promise.futureResult }
-      if state.waiting[token]?.isEmpty ?? false { state.waiting[token] = nil }
-      return state.sessions[token]
+      state.waiting[digest]?.removeAll { $0.futureResult === promise.futureResult }
+      if state.waiting[digest]?.isEmpty ?? false { state.waiting[digest] = nil }
+      return state.sessions[digest]
     }
   }
 
-  /// Those who waited for these tokens and need not wait any longer.
-  static func ready(_ tokens: some Sequence<String>, _ state: inout State) -> [EventLoopPromise<Void>] {
+  /// Those who waited for these sessions and need not wait any longer.
+  static func ready(_ digests: some Sequence<String>, _ state: inout State) -> [EventLoopPromise<Void>] {
     guard state.model.index > 0 else { return [] }
-    return tokens.flatMap { state.sessions[$0] == nil ? [] : state.waiting.removeValue(forKey: $0) ?? [] }
+    return digests.flatMap { state.sessions[$0] == nil ? [] : state.waiting.removeValue(forKey: $0) ?? [] }
   }
 
   /// Why an identity gets no channel now, nil when it does.
@@ -150,7 +158,7 @@ final class RouterCore: Sendable {
   /// - Returns: false when the session ended since it was judged.
   func register(_ handle: ConnectionHandle) -> Bool {
     let (isValid, isFirst) = state.withLockedValue { state -> (Bool, Bool) in
-      guard state.sessions[handle.session.token] != nil else { return (false, false) }
+      guard state.sessions[handle.session.digest] != nil else { return (false, false) }
       return (true, state.connections.insert(handle))
     }
     if isValid, isFirst { reportPresence([handle.session.identityID], isConnected: true) }
@@ -203,8 +211,11 @@ final class RouterCore: Sendable {
   }
 
   var hostedIDs: [String] { state.withLockedValue { $0.hosted.all.map(\.id) } }
-  /// Tokens of API sessions with an open channel.
-  var tokensInUse: [String] { state.withLockedValue { $0.connections.tokens }.sorted() }
+  /// Names of API sessions with an open channel, as that controller wants them.
+  func sessionsInUse(for channel: MessageChannel) -> [String] {
+    let sessions = state.withLockedValue { $0.connections.sessions }
+    return sessions.map { channel.takesSessionDigests ? $0.digest : $0.token }.sorted()
+  }
   var modelPosition: (index: UInt64, timeline: String) { state.withLockedValue { ($0.model.index, $0.model.timeline) } }
 
   private static func fault(_ circuit: String, _ subject: CtrlFaultSubject) -> Wire.Message {

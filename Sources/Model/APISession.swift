@@ -2,7 +2,7 @@
 public struct APISession: Entity {
   public static let kind = EntityKind.apiSessions
   public static let isIntent = false
-  public static let indexedMembers = [IndexedMember("token", isUnique: true), IndexedMember("identityId"), IndexedMember("authenticatorId")]
+  public static let indexedMembers = [IndexedMember("identityId"), IndexedMember("authenticatorId")]
   public static let secretMembers = ["token"]
 
   public let id: String
@@ -11,10 +11,12 @@ public struct APISession: Entity {
   public var tags: JSONObject
   public var isSystem: Bool
 
-  /// Unique; a UUID, never beginning with `ey`.
+  /// Unique; a UUID, never beginning with `ey`. Sealed in the stored document.
   public var token: String
   public var identityId: String
   public var authenticatorId: String
+  /// What was proven at the login; nil in documents older than the member.
+  public var authenticationMethod: AuthenticatorMethod?
   /// SHA-1 fingerprints of the client certificates this session may be used with.
   public var certificateFingerprints: [String]
   /// Config type ids the client asked for, or `all`.
@@ -37,7 +39,8 @@ public struct APISession: Entity {
   public var envInfo: EnvInfo?
 
   public init(
-    id: String, token: String, identityId: String, authenticatorId: String = "", certificateFingerprints: [String] = [],
+    id: String, token: String, identityId: String, authenticatorId: String = "", authenticationMethod: AuthenticatorMethod? = nil,
+    certificateFingerprints: [String] = [],
     configTypes: [String] = [], ipAddress: String = "", lastActivityAt: Timestamp = .epoch, idleTimeoutSeconds: Int = 1800,
     expiresAt: Timestamp? = nil, isMfaRequired: Bool = false, isMfaComplete: Bool = false, isCertExtendable: Bool = false,
     isCertExtendRequested: Bool = false, isCertKeyRollRequested: Bool = false, improperClientCertChain: Bool = false, isAdminAPI: Bool = false,
@@ -48,6 +51,7 @@ public struct APISession: Entity {
     self.token = token
     self.identityId = identityId
     self.authenticatorId = authenticatorId
+    self.authenticationMethod = authenticationMethod
     self.certificateFingerprints = certificateFingerprints
     self.configTypes = configTypes
     self.ipAddress = ipAddress
@@ -80,6 +84,11 @@ public struct APISession: Entity {
     let idleEnd = lastActivityAt.adding(seconds: Int64(idleTimeoutSeconds))
     return expiresAt.map { min($0, idleEnd) } ?? idleEnd
   }
+
+  /// Whether the token is good only together with one of `certificateFingerprints`. Edge routers of other makers learn the tokens of client sessions, so the
+  /// token of one that was made with a certificate must not be enough. They never learn a session of the management API; those stay good by their token alone,
+  /// because upstream's command line keeps nothing else of a login by certificate.
+  public var isCertificateBound: Bool { authenticationMethod == .cert && !isAdminAPI }
 
   public func isExpired(at now: Timestamp) -> Bool { now >= endsAt }
 }

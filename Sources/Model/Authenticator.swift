@@ -37,13 +37,15 @@ public struct Authenticator: Entity {
   public var username: String?
   /// updb
   public var password: PasswordHash?
+  /// updb: when the password last became another one; sessions made before it are over.
+  public var passwordChangedAt: Timestamp?
 
   public init(
     id: String, method: AuthenticatorMethod, identityId: String, fingerprint: String? = nil, certPem: String? = nil,
     publicKeyPrint: String? = nil, isIssuedByNetwork: Bool = false, isExtendRequested: Bool = false, isKeyRollRequested: Bool = false,
     extendRequestedAt: Timestamp? = nil, lastExtendRolledKeys: Bool = false, lastAuthResolvedToRoot: Bool = false,
     unverifiedFingerprint: String? = nil, unverifiedCertPem: String? = nil, username: String? = nil, password: PasswordHash? = nil,
-    tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
+    passwordChangedAt: Timestamp? = nil, tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
   ) {
     self.id = id
     self.method = method
@@ -61,6 +63,7 @@ public struct Authenticator: Entity {
     self.unverifiedCertPem = unverifiedCertPem
     self.username = username
     self.password = password
+    self.passwordChangedAt = passwordChangedAt
     self.tags = tags
     self.isSystem = isSystem
     self.createdAt = createdAt

@@ -15,7 +15,7 @@ public struct ServiceSession: Entity {
   public var identityId: String
   public var serviceId: String
   public var type: PolicyType
-  /// JWT signed by the controller (client spec 4.4).
+  /// JWT signed by the controller (client spec 4.4). Sealed in the stored document.
   public var token: String
   /// Policies that granted it.
   public var servicePolicies: [String]

@@ -7,12 +7,15 @@ public struct ChangeContext: Sendable, Codable, Equatable {
   public var authorID: String
   public var authorName: String
   public var requestID: String
+  /// The API session it came through, which does not end with a password that it changes.
+  public var apiSessionID: String?
 
-  public init(authorID: String = "", authorName: String = "", source: String, requestID: String = "") {
+  public init(authorID: String = "", authorName: String = "", source: String, requestID: String = "", apiSessionID: String? = nil) {
     self.authorID = authorID
     self.authorName = authorName
     self.source = source
     self.requestID = requestID
+    self.apiSessionID = apiSessionID
   }
 
   /// The controller itself.

@@ -113,6 +113,16 @@ public final class Store: Sendable {
     }
   }
 
+  /// Writes the file anew, and ends the write-ahead log, so that free pages keep nothing of what was deleted or replaced. Takes time and disk space in
+  /// proportion to the file.
+  public func compact() async throws {
+    do {
+      try await database.writeWithoutTransaction { try $0.execute(sql: "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)") }
+    } catch let error as DatabaseError {
+      throw StoreError(error)
+    }
+  }
+
   /// Writes what is pending and closes the file. Later calls fail.
   public func close() throws {
     do { try database.close() } catch let error as DatabaseError { throw StoreError(error) }

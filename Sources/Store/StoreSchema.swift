@@ -51,6 +51,9 @@ enum StoreSchema {
           CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
           """)
     }
+    migrator.registerMigration("2 no index over session tokens") { database in
+      try database.execute(sql: "DELETE FROM lookups WHERE kind = 'api-sessions' AND field = 'token'")
+    }
     return migrator
   }()
 

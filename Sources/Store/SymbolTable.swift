@@ -134,11 +134,11 @@ public struct SymbolTable: Sendable {
         bool("lastExtendRolledKeys"), bool("lastAuthResolvedToRoot"), linked("identity.name", "identityId", .identities, ["name"]),
       ],
       .apiSessions: [
-        text("token"), text("identity", "identityId"), datetime("lastActivityAt"), text("authenticator", "authenticatorId"), text("ipAddress"),
+        text("identity", "identityId"), datetime("lastActivityAt"), text("authenticator", "authenticatorId"), text("ipAddress"),
         linked("identity.name", "identityId", .identities, ["name"]), reverse("sessions", .sessions, "apiSessionId"),
       ],
       .sessions: [
-        text("token"), text("apiSession", "apiSessionId"), text("service", "serviceId"), text("identity", "identityId"), text("type"),
+        text("apiSession", "apiSessionId"), text("service", "serviceId"), text("identity", "identityId"), text("type"),
         linked("service.name", "serviceId", .services, ["name"]), linked("identity.name", "identityId", .identities, ["name"]),
         linked("apiSession.identity", "apiSessionId", .apiSessions, ["identityId"]),
       ],

@@ -88,6 +88,9 @@ public final class MessageChannel: Sendable {
 
   public func close() { channel.close(promise: nil) }
 
+  /// Closes once what was posted before is written, however long the peer takes.
+  public func closeAfterFlush() { loop.execute { self.core.value.closeAfterFlush() } }
+
   /// Returns when the channel is gone.
   public func waitUntilClosed() async { try? await channel.closeFuture.get() }
 
@@ -135,6 +138,8 @@ final class MessageChannelCore: FrameReceiver {
     sequence = sequence == Int32.max ? 1 : sequence + 1
     return sequence
   }
+
+  func closeAfterFlush() { underlay.closeAfterFlush() }
 
   func send(_ message: Message, promise: EventLoopPromise<Void>?) {
     guard !isClosed else {

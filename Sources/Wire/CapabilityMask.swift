@@ -27,7 +27,8 @@ public struct CapabilityMask: Sendable, Equatable {
   public var bytes: [UInt8] { withUnsafeBytes(of: bits.bigEndian) { Array($0.drop { $0 == 0 }) } }
 }
 
-/// Capabilities of controllers and routers towards each other (fabric-planes.md 2.4).
+/// Capabilities of controllers and routers towards each other (fabric-planes.md 2.4). Upstream takes bits from both ends, 1 upwards and 62 downwards; ours
+/// lie between.
 public enum ControllerCapability {
   public static let createTerminatorV2 = 1
   public static let singleRouterLinkSource = 2
@@ -35,6 +36,8 @@ public enum ControllerCapability {
   public static let routerDataModel = 4
   public static let groupedCtrlChan = 5
   public static let jwtLegacySessions = 6
+  /// Ours: heartbeats may name API sessions by digest.
+  public static let sessionDigests = 40
 }
 
 public enum RouterCapability {
@@ -43,6 +46,10 @@ public enum RouterCapability {
   public static let serviceSubscriptions = 4
   public static let postureChecks = 5
   public static let bindSuccess = 6
+  /// Keeps a data model.
+  public static let dataModel = -2
+  /// Ours: the router wants digests of API session tokens instead of the tokens (20200-20202).
+  public static let sessionDigests = 40
 }
 
 /// The version of a program, as header 4 carries it: five fields joined by a vertical bar.

@@ -286,7 +286,7 @@ struct ClientAPITests {
     let path = "/current-identity/authenticators/" + (login.data["authenticatorId"]?.stringValue ?? "")
     let key = try PrivateKey.generate(.p384)
     let csr: JSONValue = ["clientCertCsr": .string(try CSR.create(key: key, commonName: "x"))]
-    #expect(try await controller.send("POST", path + "/extend", csr, token: token).status == 401, "without the certificate")
+    #expect(try await controller.send("POST", path + "/extend", csr, token: token, bare: true).status == 401, "without the certificate")
     let answer = try await controller.send("POST", path + "/extend", csr, token: token, as: old)
     #expect(answer.status == 200, "\(answer.text)")
     let new = LiveController.Credential(key: key, chain: try CertificateChain(pem: answer.data["clientCert"]?.stringValue ?? ""))

@@ -31,13 +31,19 @@ struct LiveController: Sendable {
   let directory: String
   /// Seconds the controller's clock is ahead.
   let ahead: NIOLockedValueBox<Int64>
+  /// Who logged in, by token: later requests show the same certificate, as those of SDKs do.
+  private let owners = NIOLockedValueBox<[String: Credential]>([:])
   private let serving: Task<Void, Never>
 
-  static func start() async throws -> LiveController {
-    let directory = NSTemporaryDirectory() + "swiftlet-client-api-" + UUID().uuidString
+  var core: ControllerCore { node.provisioning.core }
+
+  /// - Parameter directory: of a controller that was stopped and kept its files; nil makes a new one.
+  static func start(directory kept: String? = nil, _ configure: (inout ControllerConfiguration) -> Void = { _ in }) async throws -> LiveController {
+    let directory = kept ?? NSTemporaryDirectory() + "swiftlet-client-api-" + UUID().uuidString
     let ahead = NIOLockedValueBox<Int64>(0)
     var configuration = ControllerConfiguration(dataDirectory: directory, host: "127.0.0.1", port: 0)
     configuration.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) }
+    configure(&configuration)
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     let node = try await ControllerNode(configuration: configuration, logger: logger)
@@ -46,16 +52,22 @@ struct LiveController: Sendable {
     return LiveController(node: node, directory: directory, ahead: ahead, serving: Task { try? await node.run() })
   }
 
-  func stop() async {
+  /// - Parameter keepsFiles: for another start in `directory`.
+  func stop(keepsFiles: Bool = false) async {
     serving.cancel()
     await serving.value
+    if keepsFiles { return }
     try? FileManager.default.removeItem(atPath: directory)
   }
 
+  /// - Parameters:
+  ///   - credential: shown in the handshake; by default the one that the token's session was made with.
+  ///   - bare: shows none instead.
   func send(
     _ method: String, _ path: String, _ body: JSONValue? = nil, raw: String? = nil, type: String? = "application/json", token: String? = nil,
-    as credential: Credential? = nil
+    as credential: Credential? = nil, bare: Bool = false
   ) async throws -> Answer {
+    let credential = credential ?? (bare ? nil : token.flatMap { token in owners.withLockedValue { $0[token] } })
     let trust = ServerTrust.leaf(try await HTTPSClient.leaf(of: node.url))
     let client = HTTPSClient(tls: ClientTLS(chain: credential?.chain, key: credential?.key, trust: trust))
     var headers: [(String, String)] = []
@@ -63,7 +75,9 @@ struct LiveController: Sendable {
     if let token { headers.append(("zt-session", token)) }
     let answer = try await client.request(
       method: method, node.url + path, headers: headers.map { (name: $0.0, value: $0.1) }, body: raw.map { Array($0.utf8) } ?? body?.serialized())
-    return Answer(status: answer.status, headers: answer.headers, text: String(decoding: answer.body, as: UTF8.self))
+    let result = Answer(status: answer.status, headers: answer.headers, text: String(decoding: answer.body, as: UTF8.self))
+    if let credential, let made = result.header("zt-session") { owners.withLockedValue { $0[made] = credential } }
+    return result
   }
 
   /// The one-time token inside a signed one.
@@ -74,8 +88,8 @@ struct LiveController: Sendable {
       "POST", "/edge/client/v1/enroll?method=ott&token=\(Self.oneTime(jwt))", raw: try CSR.create(key: key, commonName: "x"), type: "text/plain")
   }
 
-  func enrolled(_ name: String) async throws -> Credential {
-    let invitation = try await node.provisioning.createIdentity(name: name)
+  func enrolled(_ name: String, roles: [String] = [], isAdmin: Bool = false) async throws -> Credential {
+    let invitation = try await node.provisioning.createIdentity(name: name, roleAttributes: roles, isAdmin: isAdmin)
     let key = try PrivateKey.generate(.p256)
     let answer = try await enroll(invitation.jwt, key: key)
     let pem = try #require(answer.data["cert"]?.stringValue, "\(answer.text)")

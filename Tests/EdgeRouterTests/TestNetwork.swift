@@ -76,6 +76,9 @@ final class FakeController: Sendable {
     var random = SystemRandomNumberGenerator()
     var listener: TLSListener?
     var subscription = ""
+    var usesDigests = false
+    var capabilities = CapabilityMask()
+    var heartbeats: [[String]] = []
     var greetings = 0
     var confirmed: [String] = []
     /// What a router of bad intent adds to the peer data of its dialler.
@@ -90,13 +93,21 @@ final class FakeController: Sendable {
   var terminators: [LiveTerminator] { state.withLockedValue { $0.engine.terminators.all } }
   var circuits: [Circuit] { state.withLockedValue { $0.engine.all } }
   var confirmed: [String] { state.withLockedValue { $0.confirmed } }
+  /// What the router said it can do.
+  var capabilities: CapabilityMask { state.withLockedValue { $0.capabilities } }
+  /// What the router called the sessions in use, report by report.
+  var heartbeats: [[String]] { state.withLockedValue { $0.heartbeats } }
   /// How many times the router completed its greeting.
   var greetings: Int { state.withLockedValue { $0.greetings } }
 
+  /// Names sessions by digest, as our controller does for routers that ask for it.
+  func nameSessionsByDigest() { state.withLockedValue { $0.usesDigests = true } }
+
   func add(session identity: String, fingerprint: String) {
+    let usesDigests = state.withLockedValue { $0.usesDigests }
     let session = EdgeCtrlApiSession.with {
       $0.id = "as-\(identity)"
-      $0.token = "token-\(identity)"
+      $0.token = usesDigests ? SessionDigest.of("token-\(identity)") : "token-\(identity)"
       $0.identityID = identity
       $0.certFingerprints = [fingerprint]
     }
@@ -109,9 +120,15 @@ final class FakeController: Sendable {
 
   func acceptor() -> HelloAcceptor {
     HelloAcceptor { [self] request in
+      let usesDigests = state.withLockedValue { state in
+        state.capabilities = CapabilityMask(bytes: request.hello.headers[ControlHeader.capabilities] ?? [])
+        return state.usesDigests
+      }
       let answer = ControlMessages.ControllerHelloResult(
         replyFor: request.hello.sequence, version: .current, controllerID: "ctrl",
-        capabilities: CapabilityMask([ControllerCapability.createCircuitV2, ControllerCapability.jwtLegacySessions]), channelID: "c1")
+        capabilities: CapabilityMask(
+          [ControllerCapability.createCircuitV2, ControllerCapability.jwtLegacySessions] + (usesDigests ? [ControllerCapability.sessionDigests] : [])),
+        channelID: "c1")
       return .accept(headers: answer.message().headers) { underlay in
         let channel = MessageChannel(underlay: underlay, helloHeaders: request.hello.headers)
         return { await self.serve(channel) }
@@ -169,6 +186,9 @@ final class FakeController: Sendable {
       }
       channel.reply(
         WireMessage(.createTerminatorV2Response, EdgeCtrlCreateTerminatorV2Response.with { $0.terminatorID = request.address }), to: message)
+    case .apiSessionHeartbeat:
+      guard let beats = try? message.decode(EdgeCtrlApiSessionHeartbeat.self) else { return }
+      state.withLockedValue { $0.heartbeats.append(beats.tokens) }
     case .removeTerminators:
       guard let request = try? message.decode(CtrlRemoveTerminatorsRequest.self) else { return }
       state.withLockedValue { state in for id in request.terminatorIds { state.engine.terminators.remove(id) } }
@@ -373,14 +393,16 @@ func eventually(_ what: String, _ condition: @Sendable () async throws -> Bool) 
   Issue.record("did not happen: \(what)")
 }
 
+/// - Parameter digests: the controller names sessions by digest.
 func withRouter(
-  encrypted: Bool = false, routerAge: TimeInterval = 0, configure: (inout RouterConfiguration) -> Void = { _ in },
+  encrypted: Bool = false, digests: Bool = false, routerAge: TimeInterval = 0, configure: (inout RouterConfiguration) -> Void = { _ in },
   _ body: @escaping @Sendable (TestRouter) async throws -> Void
 ) async throws {
   let network = try await TestNetwork(routerAge: routerAge)
   defer { try? FileManager.default.removeItem(atPath: network.directory) }
   let controller = FakeController(network)
   if encrypted { controller.requireEncryption() }
+  if digests { controller.nameSessionsByDigest() }
   var logger = Logger(label: "test")
   logger.logLevel = .critical
   let listener = TLSListener(

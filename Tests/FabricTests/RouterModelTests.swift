@@ -136,7 +136,7 @@ struct RouterModelTests {
   @Test("a service session must be the caller's own, of the right kind, for a service that is there")
   func serviceSessions() {
     let model = SmallModel.model
-    let session = SessionTable.APISession(id: "as", token: "t", identityID: "alice", fingerprints: [])
+    let session = SessionTable.APISession(id: "as", digest: "t", identityID: "alice", fingerprints: [])
     func verdict(
       _ identity: String = "alice", api: String = "as", type: String = "Dial", service: String = "svc", kind: String = "s",
       for action: AccessAction = .dial

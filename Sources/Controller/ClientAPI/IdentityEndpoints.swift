@@ -109,6 +109,11 @@ struct CertificateExtension: Sendable {
       stored.unverifiedCertPem = chain.pem
       try transaction.put(stored)
     }
+    // SDKs may take the new certificate into use before they show that it arrived.
+    try await core.changeFingerprints(of: caller.apiSessionID) { known in
+      known.removeAll { $0 == authenticator.unverifiedFingerprint }
+      known.append(chain.leaf.sha1Fingerprint)
+    }
     return chain
   }
 
@@ -133,9 +138,12 @@ struct CertificateExtension: Sendable {
       try transaction.put(stored)
     }
     // Sessions made with the old certificate go on with the new one.
-    let desk = SessionDesk(core: core)
-    for session in core.sessions.apiSessions where session.authenticatorId == id && session.certificateFingerprints.contains(old.fingerprint ?? "") {
-      try await desk.changeFingerprints(of: session.id) { $0.append(fingerprint) }
+    for id in core.sessions.apiSessions(authenticator: id) {
+      guard let known = core.sessions.apiSession(id)?.certificateFingerprints, known.contains(old.fingerprint ?? ""), !known.contains(fingerprint)
+      else {
+        continue
+      }
+      try await core.changeFingerprints(of: id) { $0.append(fingerprint) }
     }
   }
 

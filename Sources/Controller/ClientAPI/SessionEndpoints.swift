@@ -85,9 +85,14 @@ enum SessionEndpoints {
 }
 
 extension SessionDesk {
-  /// Issues a certificate that is good for one API session, for identities that have none of their own.
+  /// Certificates a session may have; SDKs renew one after eight of its twelve hours.
+  private static let certificateLimit = 10
+
+  /// Issues a certificate that is good for one API session, for identities that have none of their own. The oldest makes room where there are too many.
   func certify(_ session: APISession, _ text: String) async throws -> APISessionCertificate {
     let request = try EnrollmentDesk.request(text)
+    let known = try await core.store.read { try $0.all(APISessionCertificate.self, field: "apiSessionId", equals: session.id) }
+    for old in known.sorted(by: { $0.createdAt < $1.createdAt }).prefix(max(0, known.count - Self.certificateLimit + 1)) { try await withdraw(old) }
     let id = EntityID.short()
     let chain = try core.pki.signingAuthority.issueAPISession(
       publicKey: request.publicKey, identityID: session.identityId, apiSessionID: session.id, certificateID: id, trustDomain: core.pki.trustDomain,
@@ -96,18 +101,20 @@ extension SessionDesk {
       id: id, apiSessionId: session.id, subject: "\(chain.leaf.subject)", fingerprint: chain.leaf.sha1Fingerprint,
       validFrom: Timestamp(chain.leaf.notValidBefore), validTo: Timestamp(chain.leaf.notValidAfter), pem: chain.pem)
     _ = try await core.store.write(.system("session"), now: core.now) { try $0.put(made) }
-    try await changeFingerprints(of: session.id) { $0.append(made.fingerprint) }
+    try await core.changeFingerprints(of: session.id) { $0.append(made.fingerprint) }
     return made
   }
 
   func withdraw(_ certificate: APISessionCertificate) async throws {
     _ = try await core.store.write(.system("session"), now: core.now) { try $0.delete(APISessionCertificate.self, certificate.id) }
-    try await changeFingerprints(of: certificate.apiSessionId) { $0.removeAll { $0 == certificate.fingerprint } }
+    try await core.changeFingerprints(of: certificate.apiSessionId) { $0.removeAll { $0 == certificate.fingerprint } }
   }
+}
 
+extension ControllerCore {
   /// Changes the certificates an API session may be used with; routers know it before this returns.
-  func changeFingerprints(of session: String, _ change: @Sendable (inout [String]) -> Void) async throws {
-    guard let changed = try await core.sessions.changeFingerprints(of: session, now: core.now, change) else { throw APIError.unauthorized }
-    core.fleet.broadcast(RouterConnection.updated(changed))
+  nonisolated func changeFingerprints(of session: String, _ change: @Sendable (inout [String]) -> Void) async throws {
+    guard try await sessions.changeFingerprints(of: session, now: now, change) else { throw APIError.unauthorized }
+    publication.changed(session)
   }
 }

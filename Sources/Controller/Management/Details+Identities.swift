@@ -77,7 +77,9 @@ extension Authenticator: DetailedEntity {
 extension APISession: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
     // The row on disk lags behind in activity.
-    let live = view.core.sessions.apiSession(id) ?? self
+    var ended = self
+    ended.token = ""
+    let live = view.core.sessions.apiSession(id) ?? ended
     var object = Rendering.apiSession(live, identityName: view.name(.identities, identityId) ?? identityId, now: view.core.now)
     var links = Rendering.links(Self.kind.rawValue, id).objectValue ?? [:]
     links["sessions"] = ["href": .string("./sessions?filter=apiSession=\"\(id)\"")]
@@ -91,7 +93,8 @@ extension APISession: DetailedEntity {
 extension ServiceSession: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
     var object = try view.base(self)
-    object["token"] = .string(token)
+    // The row on disk has it sealed.
+    object["token"] = .string(view.core.sessions.serviceSession(id)?.token ?? "")
     object["service"] = view.reference(.services, serviceId)
     object["identity"] = view.reference(.identities, identityId)
     object["apiSession"] = Rendering.reference(.apiSessions, apiSessionId, nil)

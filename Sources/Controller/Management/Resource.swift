@@ -124,7 +124,9 @@ extension Operations {
   init(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller) {
     self.init(
       core: core,
-      context: ChangeContext(authorID: caller.identityID, authorName: caller.identityName, source: "rest.management", requestID: request.requestID))
+      context: ChangeContext(
+        authorID: caller.identityID, authorName: caller.identityName, source: "rest.management", requestID: request.requestID,
+        apiSessionID: caller.apiSessionID))
   }
 }
 

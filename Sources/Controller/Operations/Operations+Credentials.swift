@@ -196,18 +196,22 @@ extension Operations {
       try body.set("password", &password)
       try Self.check(username: username)
     }
-    var hash = old.password
+    var fresh: PasswordHash?
     if !password.isEmpty || !partial, old.method == .updb {
       try PasswordPolicy.check(password, rules(of: old.identityId))
-      hash = try await core.passwords.hash(password)
+      fresh = try await core.passwords.hash(password)
     }
-    let new = (tags, username, hash)
+    let now = core.now
+    let new = (tags, username, fresh)
     try await core.write(context) { transaction in
       var authenticator = try transaction.require(Authenticator.self, id)
       authenticator.tags = new.0
       if authenticator.method == .updb {
         authenticator.username = new.1
-        authenticator.password = new.2
+        if let hash = new.2 {
+          authenticator.password = hash
+          authenticator.passwordChangedAt = now
+        }
       }
       try transaction.put(authenticator)
     }

@@ -30,12 +30,19 @@ public struct Provisioning: Sendable {
 
   init(core: ControllerCore) { self.core = core }
 
-  /// Makes the default administrator on the first call, and changes its user name and password on later ones.
+  /// Makes the default administrator on the first call, and changes its user name and password on later ones. Sessions made with another password end.
   /// - Throws: when user name or password are too short or too long (4 to 100 and 5 to 100 characters).
   public func setAdminPassword(username: String, password: String) async throws {
     try Operations.check(username: username)
     try PasswordPolicy.check(password, PrimaryAuthPolicy.Password(allowed: true))
+    let known = try await core.store.read { reader in
+      try reader.all(Identity.self).first(where: \.isDefaultAdmin).flatMap { admin in
+        try reader.all(Authenticator.self, field: "identityId", equals: admin.id).first { $0.method == .updb }
+      }
+    }
+    if let known, known.username == username, try await core.passwords.verify(password, against: known.password) { return }
     let hash = try await core.passwords.hash(password)
+    let now = core.now
     try await core.write(.system("provisioning")) { transaction in
       let known = try transaction.all(Identity.self).first(where: \.isDefaultAdmin)
       let admin = try known ?? transaction.put(Identity(id: EntityID.short(), name: "Default Admin", isAdmin: true, isDefaultAdmin: true))
@@ -44,6 +51,7 @@ public struct Provisioning: Sendable {
         ?? Authenticator(id: EntityID.short(), method: .updb, identityId: admin.id)
       authenticator.username = username
       authenticator.password = hash
+      authenticator.passwordChangedAt = now
       try transaction.put(authenticator)
     }
   }

@@ -15,9 +15,12 @@ struct EdgeAuthorization: Sendable {
 
   let core: ControllerCore
 
-  /// The API session of a token, used with a certificate that belongs to it.
+  /// The API session of a token, used with a certificate that belongs to it. The token shows that its SDK came to the router: a digest, which routers know of
+  /// every session that may come, is not enough.
   func apiSession(token: String, fingerprints: [String]) throws(Refusal) -> APISession {
-    guard let session = core.sessions.apiSession(token: token, now: core.now) else { throw Refusal("invalid api session", .invalidAPISession) }
+    guard let session = core.sessions.apiSession(token: token, now: core.now), !session.isAdminAPI else {
+      throw Refusal("invalid api session", .invalidAPISession)
+    }
     guard !Set(session.certificateFingerprints).isDisjoint(with: fingerprints) else {
       throw Refusal("the client certificate does not belong to the api session", .invalidAPISession)
     }

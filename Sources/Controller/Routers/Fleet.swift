@@ -31,8 +31,6 @@ final class Fleet: Sendable {
     let channel: MessageChannel
     let connection: UInt64
     var subscription: Subscription?
-    /// ClientHello came: the router serves SDKs and is told about API sessions.
-    var isEdge = false
   }
 
   private struct State {
@@ -87,24 +85,11 @@ final class Fleet: Sendable {
   func isConnected(_ router: String) -> Bool { state.withLockedValue { $0.members[router]?.channel.isOpen ?? false } }
   var connected: [String] { state.withLockedValue { $0.members.keys.sorted() } }
 
-  /// Ends a router's channel: it was deleted, disabled or enrolls anew.
-  func disconnect(_ router: String) { state.withLockedValue { $0.members[router]?.channel }?.close() }
-
-  func post(_ message: Message, to router: String) { state.withLockedValue { $0.members[router]?.channel.post(message) } }
-
-  func broadcast(_ message: Message, toEdge: Bool = true, except: String? = nil) {
-    state.withLockedValue { state in
-      for (id, member) in state.members where id != except && (member.isEdge || !toEdge) { member.channel.post(message) }
-    }
-  }
-
-  /// Runs `body` while nothing else can be posted to routers, then marks the router as serving SDKs: whatever `body` posts comes before later changes.
-  func welcome(_ router: String, connection: UInt64, _ body: (MessageChannel) -> Void) {
-    state.withLockedValue { state in
-      guard state.members[router]?.connection == connection, let channel = state.members[router]?.channel else { return }
-      body(channel)
-      state.members[router]?.isEdge = true
-    }
+  /// Ends a router's channel: it was deleted, disabled or enrolls anew. It gets what was posted before, unless it does not read within a second.
+  func disconnect(_ router: String) {
+    guard let channel = state.withLockedValue({ $0.members[router]?.channel }) else { return }
+    channel.closeAfterFlush()
+    _ = MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: .seconds(1)) { channel.close() }
   }
 
   // MARK: Data model

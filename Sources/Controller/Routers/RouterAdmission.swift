@@ -7,7 +7,7 @@ import Wire
 struct RouterAdmission: Sendable {
   private static let capabilities = CapabilityMask([
     ControllerCapability.createTerminatorV2, ControllerCapability.singleRouterLinkSource, ControllerCapability.createCircuitV2,
-    ControllerCapability.routerDataModel, ControllerCapability.jwtLegacySessions,
+    ControllerCapability.routerDataModel, ControllerCapability.jwtLegacySessions, ControllerCapability.sessionDigests,
   ])
 
   let core: ControllerCore

@@ -13,9 +13,6 @@ import WireSchemas
 
 /// The life of one router's control channel: greeting, then one message after the other (fabric-planes.md 2.9, 3).
 struct RouterConnection: Sendable {
-  /// API sessions in one message.
-  private static let chunk = 100
-
   let core: ControllerCore
   let fleet: Fleet
   let channel: MessageChannel
@@ -44,6 +41,7 @@ struct RouterConnection: Sendable {
       group.cancelAll()
     }
     channel.close()
+    core.publication.leave(router, connection: connection)
     guard fleet.leave(router, connection: connection) else { return }
     core.routers.update(router) {
       $0.isOnline = false
@@ -109,39 +107,8 @@ struct RouterConnection: Sendable {
 
   /// The full state of API sessions, then the keys that verify tokens (fabric-planes.md 4.8).
   private func sendSessions(_ connection: UInt64) {
-    fleet.welcome(router, connection: connection) { channel in
-      let sessions = core.sessions.apiSessions.map(Self.wire)
-      // Later synchronisations must sort after earlier ones.
-      let stamp = String(core.now.millisecondsSinceEpoch, radix: 36)
-      let id = "c" + String(repeating: "0", count: max(0, 10 - stamp.count)) + stamp + EntityID.short()
-      let chunks = stride(from: 0, to: sessions.count, by: Self.chunk).map { Array(sessions[$0..<min($0 + Self.chunk, sessions.count)]) }
-      for (number, part) in chunks.enumerated() {
-        var message = Wire.Message(
-          .apiSessionAdded,
-          EdgeCtrlApiSessionAdded.with {
-            $0.isFullState = true
-            $0.apiSessions = part
-          })
-        message.headers.set(ControlHeader.syncStrategyType, "instant")
-        let state: JSONValue = ["id": .string(id), "isLast": .bool(number == chunks.count - 1), "sequence": JSONValue(number)]
-        message.headers.set(ControlHeader.syncState, state.text)
-        channel.post(message)
-      }
-      channel.post(Wire.Message(.changeSet, core.model { DataModel.keys($0) }))
-    }
-  }
-
-  static func wire(_ session: APISession) -> EdgeCtrlApiSession {
-    .with {
-      $0.token = session.token
-      $0.id = session.id
-      $0.identityID = session.identityId
-      $0.certFingerprints = session.certificateFingerprints
-    }
-  }
-
-  static func updated(_ session: APISession) -> Wire.Message {
-    Wire.Message(.apiSessionUpdated, EdgeCtrlApiSessionUpdated.with { $0.apiSessions = [wire(session)] })
+    core.publication.join(router, connection: connection, channel: channel, form: .init(hello.capabilities), now: core.now)
+    channel.post(Wire.Message(.changeSet, core.model { DataModel.keys($0) }))
   }
 
   /// Asks the router which of the terminators known here it still serves; the others are dropped (fabric-planes.md 5.6).
@@ -383,15 +350,23 @@ struct RouterConnection: Sendable {
 
   // MARK: Sessions
 
+  /// A router prolongs sessions by naming them, as tokens or as digests. One that it has nothing to do with answers like one that ended.
   private func heartbeats(_ beats: EdgeCtrlApiSessionHeartbeat) throws {
     let now = core.now
-    let unknown = beats.tokens.filter { core.sessions.use(token: $0, now: now) == nil }
+    let unknown = beats.tokens.filter { name in
+      let digest = SessionDigest.isDigest(name) ? name : SessionDigest.of(name)
+      guard let session = core.sessions.apiSession(digest: digest, now: now), core.publication.concerns(router, session) else { return true }
+      return core.sessions.use(digest: digest, now: now) == nil
+    }
     guard !unknown.isEmpty else { return }
     channel.post(Wire.Message(.apiSessionRemoved, EdgeCtrlApiSessionRemoved.with { $0.tokens = unknown }))
   }
 
   private func validateSessions(_ request: EdgeCtrlValidateSessionsRequest) throws {
-    let unknown = request.sessionTokens.filter { core.sessions.serviceSession($0) == nil }
+    let unknown = request.sessionTokens.filter { id in
+      guard let session = core.sessions.serviceSession(id), let api = core.sessions.apiSession(session.apiSessionId) else { return true }
+      return !core.publication.concerns(router, api)
+    }
     guard !unknown.isEmpty else { return }
     channel.post(
       Wire.Message(
@@ -402,11 +377,17 @@ struct RouterConnection: Sendable {
         }))
   }
 
+  /// Only identities that may use the router can be connected to it, whatever it says.
   private func connectEvents(_ events: EdgeCtrlConnectEvents) throws {
+    let possible = core.model { $0.access.identities(router: router) }
     core.routers.update(router) { status in
       if events.fullState { status.identities = [] }
       for event in events.events {
-        if event.isConnected { status.identities.insert(event.identityID) } else { status.identities.remove(event.identityID) }
+        if event.isConnected, possible.contains(event.identityID) {
+          status.identities.insert(event.identityID)
+        } else {
+          status.identities.remove(event.identityID)
+        }
       }
     }
   }

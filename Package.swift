@@ -161,7 +161,7 @@ let package = Package(
     tests("FabricTests", ["Fabric", "Wire", "WireSchemas", "Model", "Access"]),
     tests("TransportTests", ["Transport", "Wire", "PKI", nioCore, nioPosix, nioSSL, nioEmbedded, x509]),
     tests("StoreTests", ["Store", "Model"]),
-    tests("RESTTests", ["REST", "Model", "Transport"]),
+    tests("RESTTests", ["REST", "Model", "Transport", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioConcurrency]),
     tests("AuthenticationTests", ["Authentication", "Model", "PKI", "Store"]),
     tests(
       "ControllerTests",

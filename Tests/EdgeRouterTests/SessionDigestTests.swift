@@ -1,3 +1,4 @@
+import EdgeRouter
 import Fabric
 import NIOCore
 import PKI

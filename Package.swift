@@ -22,9 +22,6 @@ let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio
 let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let nioWebSocket: Target.Dependency = .product(name: "NIOWebSocket", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
-let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
-let hummingbirdHTTP2: Target.Dependency = .product(name: "HummingbirdHTTP2", package: "hummingbird")
-let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
 let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
@@ -60,12 +57,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
     // TLS (BoringSSL) with optional client certificates, ALPN and SNI.
     .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
-    // HTTP/2 streams as channels, for the public frontend of shares.
+    // HTTP/2 streams as channels, for the REST APIs and the public frontend of shares.
     .package(url: "https://github.com/apple/swift-nio-http2.git", from: "1.46.0"),
-    // HTTP/1.1 and HTTP/2 server channels and the request router of the REST APIs.
-    .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
-    // The header and status types of Hummingbird's API.
-    .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
     // P-256, P-384, RSA keys and hashes.
     .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
     // X.509: certificates, signing requests, chain verification.
@@ -161,7 +154,7 @@ let package = Package(
     tests("FabricTests", ["Fabric", "Wire", "WireSchemas", "Model", "Access"]),
     tests("TransportTests", ["Transport", "Wire", "PKI", nioCore, nioPosix, nioSSL, nioEmbedded, x509]),
     tests("StoreTests", ["Store", "Model"]),
-    tests("RESTTests", ["REST", "Model", "Transport"]),
+    tests("RESTTests", ["REST", "Model", "Transport", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioConcurrency]),
     tests("AuthenticationTests", ["Authentication", "Model", "PKI", "Store"]),
     tests(
       "ControllerTests",

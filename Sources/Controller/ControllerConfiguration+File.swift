@@ -25,6 +25,7 @@ extension ControllerConfiguration {
     databasePath = database
     advertised = try Self.address(api, "address", try api.required("address"))
     trustDomain = try root.string("trustDomain")
+    strangerLimits.trustedProxies = try root.trustedProxies()
     if try root.list("additionalTrustDomains")?.isEmpty == false {
       throw root.error("additionalTrustDomains", "only one trust domain is supported; leave it out")
     }

@@ -3,6 +3,7 @@
 
 import Foundation
 public import Model
+public import Transport
 
 /// What a controller needs to know to start.
 public struct ControllerConfiguration: Sendable {
@@ -34,6 +35,8 @@ public struct ControllerConfiguration: Sendable {
   /// Further names and addresses for the server certificate.
   public var serverNames: [String] = []
   public var trustDomain: String?
+  /// What a listener gives to peers that have proven nothing yet.
+  public var strangerLimits = StrangerLimits()
   public var supplied: SuppliedIdentity?
   /// Idle life of an API session, seconds.
   public var sessionTimeout = 30 * 60

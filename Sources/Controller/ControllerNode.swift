@@ -28,7 +28,8 @@ public final class ControllerNode: Service {
     listeners = configuration.listeners.map { address in
       TLSListener(
         host: address.host, port: address.port, identity: core.pki.serverIdentity,
-        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: http), (alpn: [ALPN.control], acceptor: routers)], fallback: http, logger: logger)
+        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: http), (alpn: [ALPN.control], acceptor: routers)], fallback: http,
+        limits: configuration.strangerLimits, logger: logger)
     }
   }
 

@@ -58,7 +58,7 @@ struct EdgeAdmission: Sendable {
     }
   }
 
-  private static func isToken(_ text: String) -> Bool {
+  static func isToken(_ text: String) -> Bool {
     text.utf8.count <= tokenLimit
       && text.utf8.allSatisfy {
         switch $0 {

@@ -132,10 +132,13 @@ public struct RouterConfiguration: Sendable {
     let usageInterval = try metrics?.duration("reportInterval") ?? .seconds(60)
     if usageInterval < .seconds(1), let metrics { throw metrics.error("reportInterval", "at least 1s") }
     let request = try Self.request(try edge?.section("csr") ?? root.section("csr"))
+    var strangerLimits = StrangerLimits()
+    strangerLimits.trustedProxies = try root.trustedProxies()
     try document.finish()
     self.init(
       identity: identity, controllers: try Self.noted(named, endpointsFile), listener: listener, request: request, endpointsFile: endpointsFile,
-      sessionHeartbeat: .seconds(Int64(heartbeat)), usageInterval: usageInterval, circuitQueue: circuitQueue, circuitGrace: circuitGrace)
+      sessionHeartbeat: .seconds(Int64(heartbeat)), usageInterval: usageInterval, strangerLimits: strangerLimits, circuitQueue: circuitQueue,
+      circuitGrace: circuitGrace)
   }
 
   private static func controllers(_ root: StrictSection, _ defaultFile: String?) throws -> ([PeerAddress], String?) {

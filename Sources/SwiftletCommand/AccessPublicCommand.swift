@@ -49,6 +49,11 @@ struct AccessPublicCommand: AsyncParsableCommand {
   @Flag(help: "Show visitors a warning page before shares that want one.")
   var interstitial = false
 
+  @Option(
+    name: .customLong("trusted-proxy"),
+    help: ArgumentHelp("A proxy in front of it: connections from there have no limit by address. May be given several times.", valueName: "address"))
+  var trustedProxies: [String] = []
+
   @OptionGroup var home: ShareHomeOptions
   @OptionGroup var log: LogOptions
 
@@ -67,6 +72,7 @@ struct AccessPublicCommand: AsyncParsableCommand {
     }
     let (certificate, watchers) = try CertificateFiles.identity(cert, key, logger)
     var configuration = StandaloneFrontend.Configuration(listener: .init(host: host, port: port, identity: certificate), zone: zone.lowercased())
+    configuration.listener.strangerLimits.trustedProxies = trustedProxies
     configuration.interstitial = interstitial
     if let limits { configuration.limits = try Self.limits(limits).frontend }
     configuration.login = try oauth.map { try Self.login($0, secret: "") }

@@ -95,6 +95,11 @@ struct ShareServeCommand: AsyncParsableCommand {
       "YAML file of providers that visitors of shares can sign in with; the oauth section of upstream's frontends is one.", valueName: "file"))
   var oauth: String?
 
+  @Option(
+    name: .customLong("trusted-proxy"),
+    help: ArgumentHelp("A proxy in front of it: connections from there have no limit by address. May be given several times.", valueName: "address"))
+  var trustedProxies: [String] = []
+
   @Option(help: ArgumentHelp("E-mail address of the first account.", valueName: "address"))
   var account = "admin@localhost"
 
@@ -189,6 +194,8 @@ struct ShareServeCommand: AsyncParsableCommand {
     var configuration = ShareConfiguration(
       directory: directory + "/share", api: .init(host: address, port: apiPort, identity: identity),
       frontend: .init(host: address, port: frontendPort, identity: identity), zone: zone.lowercased())
+    configuration.api.strangerLimits.trustedProxies = trustedProxies
+    configuration.frontend.strangerLimits.trustedProxies = trustedProxies
     configuration.upstreamFrontends = upstreamFrontends
     configuration.tcpPorts = Self.range(tcpPorts)
     configuration.udpPorts = Self.range(udpPorts)

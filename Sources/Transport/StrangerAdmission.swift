@@ -24,7 +24,7 @@ public struct StrangerLimits: Sendable {
 ///
 /// Where a limit is reached the newcomer is not turned away, for it may be the honest one: the oldest connection that has said nothing gives way, one of the source that has
 /// most of them if any has more than the newcomer's. Connections that have spoken give way only to a source that has fewer.
-final class StrangerAdmission: Sendable {
+package final class StrangerAdmission: Sendable {
   private struct State {
     var number: UInt64 = 0
     var open = 0
@@ -40,7 +40,7 @@ final class StrangerAdmission: Sendable {
   private let proxies: Set<String>
   private let state = NIOLockedValueBox(State())
 
-  init(_ limits: StrangerLimits) {
+  package init(_ limits: StrangerLimits) {
     self.limits = limits
     connections = min(limits.connections, DescriptorLimit.raised() / 4 * 3)
     proxies = Set(limits.trustedProxies.map { ClientNetwork.key($0) })
@@ -50,8 +50,8 @@ final class StrangerAdmission: Sendable {
   var strangers: Int { state.withLockedValue { $0.strangers.count } }
 
   /// Counts a connection until it closes.
-  /// - Returns: nil when there is no room; the caller closes it.
-  func admit(_ channel: any Channel) -> Stranger? {
+  /// - Returns: nil when there is no room: the caller closes the connection, as a failed initializer of NIO's asynchronous bootstrap does not.
+  package func admit(_ channel: any Channel) -> Stranger? {
     let address = channel.remoteAddress?.ipAddress.map { ClientNetwork.key($0) } ?? "local"
     let (number, source, displaced) = state.withLockedValue { state -> (UInt64?, String, [any Channel]) in
       state.number += 1

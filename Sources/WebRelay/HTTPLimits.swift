@@ -16,8 +16,8 @@ public struct HTTPLimits: Sendable {
   public var stallTimeout = TimeAmount.seconds(120)
   /// Requests at the same time on one HTTP/2 connection.
   public var concurrentStreams = 100
-  /// Bytes of a body that an HTTP/2 client may send before somebody takes them.
-  public var streamWindow = 1 << 20
+  /// Bytes of a body that an HTTP/2 client may send before somebody takes them; each stream has as many.
+  public var streamWindow = 256 * 1024
 
   public init() {}
 

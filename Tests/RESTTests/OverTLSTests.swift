@@ -61,7 +61,8 @@ struct OverTLSTests {
   func wholeBody() async throws {
     try await withServer { client, base in
       let body = [UInt8](repeating: 0x61, count: APIServer.bodyLimit)
-      let answer = try await client.request(method: "POST", base + "/echo", headers: [("content-type", "text/plain; charset=utf-8")], body: body)
+      let answer = try await client.request(
+        method: "POST", base + "/echo", headers: [("content-type", "text/plain; charset=utf-8"), ("zt-session", "user")], body: body)
       #expect(answer.status == 200)
       #expect(try json(answer)["data"] == ["size": JSONValue(body.count), "type": "text/plain"])
     }

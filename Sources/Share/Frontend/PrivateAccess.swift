@@ -23,6 +23,7 @@ public final class PrivateAccess: Service {
   private let address: (host: String, port: Int)
   private let observer: RequestObserver?
   private let carrier: Carrier
+  private let admission = StrangerAdmission(StrangerLimits())
   private let bound = NIOLockedValueBox<(any Channel)?>(nil)
 
   /// - Parameters:
@@ -72,11 +73,15 @@ public final class PrivateAccess: Service {
       let channel = try await ServerBootstrap(group: overlay.group)
         .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
         .serverChannelOption(.backlog, value: 1024)
+        .serverChannelInitializer { server in server.eventLoop.makeCompletedFuture { try server.pipeline.syncOperations.addHandler(AcceptBackoffHandler()) } }
         .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-        .childChannelInitializer { channel in
-          channel.eventLoop.makeCompletedFuture {
+        .childChannelInitializer { [admission] channel in
+          // A failed initializer closes the connection.
+          guard let stranger = admission.admit(channel) else { return channel.eventLoop.makeFailedFuture(OverlayError.closed) }
+          return channel.eventLoop.makeCompletedFuture {
             try HTTPRelay.configureHTTP1(
-              channel, remoteAddress: channel.remoteAddress?.ipAddress ?? "", isTLS: false, pool: pool, judge: judge, observer: observer)
+              channel, remoteAddress: channel.remoteAddress?.ipAddress ?? "", isTLS: false, pool: pool, judge: judge, heard: stranger.proven,
+              observer: observer)
           }
         }
         .bind(host: address.host, port: address.port).get()

@@ -58,7 +58,8 @@ public final class StandaloneFrontend: Service, FrontendContext {
     let frontend = try PublicFrontend(context: self, logger: logger)
     let listener = TLSListener(
       host: configuration.listener.host, port: configuration.listener.port, identity: configuration.listener.identity,
-      acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: frontend)], fallback: frontend, logger: logger)
+      acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: frontend)], fallback: frontend, limits: configuration.listener.strangerLimits,
+      logger: logger)
     let address = try await listener.start()
     bound.withLockedValue { $0 = (listener, address) }
     self.frontend.withLockedValue { $0 = frontend }

@@ -7,11 +7,14 @@ public struct ShareConfiguration: Sendable {
     public var host: String
     public var port: Int
     public var identity: ServerIdentity?
+    /// What it gives to peers that have proven nothing; visitors never do.
+    public var strangerLimits: StrangerLimits
 
-    public init(host: String, port: Int, identity: ServerIdentity? = nil) {
+    public init(host: String, port: Int, identity: ServerIdentity? = nil, strangerLimits: StrangerLimits = StrangerLimits()) {
       self.host = host
       self.port = port
       self.identity = identity
+      self.strangerLimits = strangerLimits
     }
   }
 

@@ -40,10 +40,11 @@ public final class ShareService: Service {
     listeners = (
       TLSListener(
         host: configuration.api.host, port: configuration.api.port, identity: configuration.api.identity,
-        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: http)], fallback: http, logger: logger),
+        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: http)], fallback: http, limits: configuration.api.strangerLimits, logger: logger),
       TLSListener(
         host: configuration.frontend.host, port: configuration.frontend.port, identity: configuration.frontend.identity,
-        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: frontend)], fallback: frontend, logger: logger)
+        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: frontend)], fallback: frontend, limits: configuration.frontend.strangerLimits,
+        logger: logger)
     )
   }
 

@@ -171,6 +171,13 @@ public final class StrictSection {
     return result + rest
   }
 
+  /// `trustedProxies`: addresses without ports, from where connections of many come (`StrangerLimits.trustedProxies`).
+  public func trustedProxies() throws(ConfigurationError) -> [String] {
+    let addresses = try list("trustedProxies") ?? []
+    for address in addresses where !address.isIPAddress { throw error("trustedProxies", "\"\(address)\" is not an address") }
+    return addresses
+  }
+
   public func section(_ key: String) throws(ConfigurationError) -> StrictSection? {
     guard let node = value(key) else { return nil }
     guard let mapping = node.mapping else { throw error(key, "expected keys with values below it") }

@@ -27,7 +27,7 @@ struct SessionDigestTests {
       await #expect(throws: (any Error).self) {
         _ = try await TestSDK(address: router.address, tls: router.alice, token: SessionDigest.of("token-alice"))
       }
-      _ = try await router.sdk("alice")
+      try await router.sdk("alice").channel.close()
     }
   }
 }

@@ -14,9 +14,8 @@ enum TerminatorResource {
         return .data(
           .object(
             try await core.store.read { reader in
-              guard let terminator = try all(core, reader).first(where: { $0.id == id }) else {
-                throw StoreError.notFound(kind: .terminators, id: id)
-              }
+              let lease = core.fleet.terminator(id).flatMap { $0.isLease ? Terminator(lease: $0) : nil }
+              guard let terminator = try lease ?? reader.get(Terminator.self, id) else { throw StoreError.notFound(kind: .terminators, id: id) }
               return try terminator.detail(DetailView(core: core, reader: reader, caller: caller))
             }))
       },
@@ -24,14 +23,14 @@ enum TerminatorResource {
     ]
       + resource.updating { operations, id, body, partial in
         // Cost and precedence of a lease are its host's to change.
-        if core.liveTerminators.contains(where: { $0.id == id && $0.isLease }) {
+        if core.fleet.terminator(id)?.isLease ?? false {
           throw OperationError.cannotBeUpdated(kind: .terminators, id: id, reason: "a live host owns it")
         }
         try await operations.update(Terminator.self, id, body, partial: partial)
       } + [
         resource.deleting { operations, id in
-          if core.liveTerminators.contains(where: { $0.id == id && $0.isLease }) {
-            core.fleet.withTerminators { table in _ = table.remove(id) }
+          if core.fleet.terminator(id)?.isLease ?? false {
+            core.fleet.handle(.displace(terminator: id))
             return
           }
           try await operations.delete(Terminator.self, id)

@@ -33,11 +33,22 @@ final class Fleet: Sendable {
     var subscription: Subscription?
   }
 
+  /// The data model as one message.
+  private struct WholeState {
+    /// What depends on the time in it (an identity that is disabled until then) is as old as this at most.
+    static let life = Duration.seconds(5)
+
+    let index: UInt64
+    let message: Message
+    let builtAt: ContinuousClock.Instant
+  }
+
   private struct State {
     var members: [String: Member] = [:]
     var engine: CircuitEngine
     var replies: [UInt64: CircuitReply] = [:]
     var feed = DataModelFeed()
+    var whole: WholeState?
     var random = SystemRandomNumberGenerator()
     /// Routers whose reports were cut, and that was said.
     var clamped: Set<String> = []
@@ -103,6 +114,7 @@ final class Fleet: Sendable {
   func publish(_ changeSet: EdgeCtrlChangeSet) {
     state.withLockedValue { state in
       state.feed.append(changeSet)
+      state.whole = nil
       for (id, member) in state.members {
         guard let subscription = member.subscription, subscription.position == changeSet.previousIndex else { continue }
         state.members[id]?.subscription?.position = changeSet.index
@@ -128,15 +140,24 @@ final class Fleet: Sendable {
         for change in missed { member.channel.post(Self.message(change, request.subscriptionID)) }
         position = index
       } else {
-        let whole = full()
-        var message = Message(.dataState, whole)
+        let whole = wholeState(index, &state, full)
+        var message = whole.message
         message.headers.set(ControlHeader.subscriptionID, request.subscriptionID)
-        message.headers.set(ControlHeader.dataModelIndex, whole.endIndex)
+        message.headers.set(ControlHeader.dataModelIndex, whole.index)
         member.channel.post(message)
-        position = whole.endIndex
+        position = whole.index
       }
       state.members[router]?.subscription = Subscription(id: request.subscriptionID, position: position)
     }
+  }
+
+  /// The whole model is built once for all who ask at about the same time: dials wait for the lock meanwhile, and a router may ask as often as it likes.
+  private func wholeState(_ index: UInt64, _ state: inout State, _ full: () -> EdgeCtrlDataState) -> WholeState {
+    if let known = state.whole, known.index == index, ContinuousClock.now - known.builtAt < WholeState.life { return known }
+    let built = full()
+    let whole = WholeState(index: built.endIndex, message: Message(.dataState, built), builtAt: .now)
+    state.whole = whole
+    return whole
   }
 
   private static func message(_ change: EdgeCtrlChangeSet, _ subscription: String) -> Message {
@@ -150,6 +171,7 @@ final class Fleet: Sendable {
   var terminators: [LiveTerminator] { state.withLockedValue { $0.engine.terminators.all } }
   var terminatorCount: Int { state.withLockedValue { $0.engine.terminators.count } }
   func terminator(_ id: String) -> LiveTerminator? { state.withLockedValue { $0.engine.terminators[id] } }
+  func terminators(ofService service: String) -> [LiveTerminator] { state.withLockedValue { $0.engine.terminators.of(service: service) } }
   func terminators(of router: String) -> [LiveTerminator] { state.withLockedValue { $0.engine.terminators.of(router: router) } }
   func isHosted(_ service: String) -> Bool { state.withLockedValue { $0.engine.terminators.isHosted(service) } }
   func dynamicCost(_ terminator: String) -> Int { state.withLockedValue { $0.engine.terminators.dynamicCost(terminator) } }

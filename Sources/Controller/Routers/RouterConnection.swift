@@ -13,6 +13,10 @@ import WireSchemas
 
 /// The life of one router's control channel: greeting, then one message after the other (fabric-planes.md 2.9, 3).
 struct RouterConnection: Sendable {
+  /// Addresses that a router may have for SDKs, and the characters of each (a host name has 253 at most).
+  private static let addressLimit = 16
+  private static let addressLength = 300
+
   let core: ControllerCore
   let fleet: Fleet
   let channel: MessageChannel
@@ -101,15 +105,19 @@ struct RouterConnection: Sendable {
   private func welcome(_ answer: Wire.Message, _ connection: UInt64) throws {
     let hello = try answer.decode(EdgeCtrlClientHello.self)
     var protocols: [String: String] = [:]
-    for listener in hello.listeners where listener.hasAdvertise {
+    for listener in hello.listeners.prefix(Self.addressLimit) where listener.hasAdvertise {
       let advertise = listener.advertise
       protocols[advertise.protocol] = "\(advertise.protocol)://\(advertise.hostname):\(advertise.port)"
     }
     if protocols.isEmpty {
-      for (name, port) in zip(hello.protocols, hello.protocolPorts) { protocols[name] = "\(name)://\(hello.hostname):\(port)" }
+      for (name, port) in zip(hello.protocols, hello.protocolPorts).prefix(Self.addressLimit) {
+        protocols[name] = "\(name)://\(hello.hostname):\(port)"
+      }
     }
+    // Every SDK is told of them.
+    protocols = protocols.filter { $0.value.utf8.count <= Self.addressLength }
     core.routers.update(router) {
-      $0.hostname = hello.hostname
+      $0.hostname = String(hello.hostname.prefix(Self.addressLength))
       $0.protocols = protocols
       $0.syncStatus = "SYNC_DONE"
     }

@@ -43,6 +43,10 @@ extension ControllerConfiguration {
         "intervalAgeThreshold", "smart", "routerMessaging")
       routeTimeout = Int64(try network.int("routeTimeoutSeconds", in: 1...600) ?? 10) * 1000
       circuitAttempts = try network.int("createCircuitRetries", in: 1...10) ?? 2
+      if let absence = try network.duration("routerAbsence") {
+        guard absence >= .minutes(1) else { throw network.error("routerAbsence", "must be at least 1m") }
+        routerAbsence = absence.nanoseconds / 1_000_000
+      }
     }
     listeners = try Self.listeners(root)
     try document.finish()

@@ -53,6 +53,8 @@ public struct ControllerConfiguration: Sendable {
   /// Milliseconds for the routes of a circuit.
   public var routeTimeout: Int64 = 10_000
   public var circuitAttempts = 2
+  /// Milliseconds after which the circuits of a router that does not come back count as ended.
+  public var routerAbsence: Int64 = 600_000
   /// The clock; tests move it.
   public var clock: @Sendable () -> Timestamp = { .now() }
 

@@ -28,13 +28,6 @@ extension ControllerCore {
         case .bind: .bind
         }
       sessions.formUnion(self.sessions.serviceSessions(identity: lost.identity, service: lost.service, type: type))
-      if lost.action == .bind {
-        fleet.withTerminators { table in
-          for terminator in table.of(service: lost.service) where terminator.hostID == lost.identity && terminator.isLease {
-            table.remove(terminator.id)
-          }
-        }
-      }
     }
     var apiSessions: Set<String> = []
     for change in update.changeSet.changes {
@@ -46,6 +39,10 @@ extension ControllerCore {
     publication.rightsChanged(of: update.delta.routerAccessIdentities)
     if !configuration.keepsCircuitsOfLostRouters, !update.delta.routerAccessServices.isEmpty {
       endWhatLostItsRouter(update.delta.routerAccessServices)
+    }
+    // After the routers were told why: they end circuits with the reason, and this ends what is left.
+    for lost in update.delta.access where !lost.gained {
+      fleet.handle(.rightLost(Grant(identity: lost.identity, service: lost.service), lost.action))
     }
   }
 
@@ -92,15 +89,8 @@ extension ControllerCore {
   /// Ends the circuits and hosts of services at routers that they may no longer use.
   private func endWhatLostItsRouter(_ services: Set<String>) {
     let usable = model { state in Dictionary(uniqueKeysWithValues: services.map { ($0, state.access.routers(service: $0)) }) }
-    for circuit in fleet.circuits {
-      if let usable = usable[circuit.serviceID], !circuit.path.allSatisfy(usable.contains) { fleet.handle(.remove(circuit: circuit.id)) }
-    }
     for (service, usable) in usable {
-      let stranded = fleet.withTerminators { table in
-        let stranded = table.of(service: service).filter { $0.isLease && !usable.contains($0.routerID) }
-        for terminator in stranded { table.remove(terminator.id) }
-        return stranded
-      }
+      let stranded = fleet.keep(service: service, to: usable)
       // The sessions stay good at other routers: only this one is told that they ended, and drops the hosts.
       for (router, hosts) in Dictionary(grouping: stranded, by: \.routerID) {
         let ids = Set(hosts.map(\.hostID)).reduce(into: Set<String>()) {
@@ -116,16 +106,13 @@ extension ControllerCore {
       switch change.kind {
       case .terminators:
         let terminator = try? change.after?.decode(Terminator.self)
-        fleet.withTerminators { table in
-          if let terminator { table.put(LiveTerminator(terminator)) } else { table.remove(change.id) }
-        }
+        fleet.handle(terminator.map { .place(LiveTerminator($0)) } ?? .displace(terminator: change.id))
       case .services where change.action == .delete:
-        fleet.withTerminators { table in for terminator in table.of(service: change.id) { table.remove(terminator.id) } }
-        for circuit in fleet.circuits where circuit.serviceID == change.id { fleet.handle(.remove(circuit: circuit.id)) }
+        fleet.handle(.serviceRemoved(change.id))
       case .edgeRouters:
         let router = model { $0.edgeRouters[change.id] }
         if router == nil {
-          fleet.withTerminators { table in for terminator in table.of(router: change.id) { table.remove(terminator.id) } }
+          fleet.handle(.routerRemoved(change.id))
           routers.forget(change.id)
         }
         if router?.disabled ?? true || router?.isVerified == false { expel(change.id) }
@@ -137,8 +124,7 @@ extension ControllerCore {
   /// Ends everything at a router that was deleted or disabled, or enrolls anew, and then its channel.
   private func expel(_ router: String) {
     publication.expel(router)
-    fleet.withTerminators { table in for terminator in table.of(router: router) where terminator.isLease { table.remove(terminator.id) } }
-    for circuit in fleet.circuits where circuit.path.contains(router) { fleet.handle(.remove(circuit: circuit.id)) }
+    fleet.handle(.routerDisabled(router))
     fleet.disconnect(router)
   }
 

@@ -66,10 +66,11 @@ actor ControllerCore {
     var settings = CircuitEngine.Settings()
     settings.routeTimeout = configuration.routeTimeout
     settings.attempts = configuration.circuitAttempts
+    settings.routerAbsence = configuration.routerAbsence
     fleet = Fleet(
-      settings: settings, leases: CircuitLeases(path: configuration.dataDirectory + "/circuits.jsonl", logger: logger), clock: configuration.clock,
-      logger: logger)
-    fleet.withTerminators { table in for terminator in loaded.1 { table.put(LiveTerminator(terminator)) } }
+      settings: settings, leases: CircuitLeases(path: configuration.dataDirectory + "/circuits.jsonl", logger: logger), usage: usage,
+      clock: configuration.clock, logger: logger)
+    for terminator in loaded.1 { fleet.handle(.place(LiveTerminator(terminator))) }
     try await renewCertificatesIfDue()
   }
 

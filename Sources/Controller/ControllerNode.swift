@@ -1,4 +1,5 @@
 import Authentication
+import Fabric
 public import Logging
 import Model
 import NIOConcurrencyHelpers
@@ -57,7 +58,7 @@ public final class ControllerNode: Service {
   public var url: String { core.url }
   /// Routers whose control channel is up.
   public var connectedRouters: [String] { core.fleet.connected }
-  public var circuitCount: Int { core.fleet.circuits.count }
+  public var circuitCount: Int { core.fleet.circuitCount }
 
   /// Renews the server certificate now; a new one is taken into use without a restart.
   public func renewCertificates() async throws { try await core.renewCertificatesIfDue(force: true) }
@@ -107,7 +108,7 @@ public final class ControllerNode: Service {
       if Task.isCancelled { return }
       turn += 1
       do {
-        core.fleet.decayCosts()
+        core.fleet.handle(.tick)
         try await core.endSessions(apiSessions: core.sessions.expired(now: core.now))
         if turn.isMultiple(of: 12) {
           try await core.sessions.flush(now: core.now)

@@ -143,7 +143,7 @@ final class FakeController: Sendable {
   private func serve(_ channel: MessageChannel) async {
     state.withLockedValue { state in
       state.channel = channel
-      state.engine.routerConnected("r1")
+      _ = state.engine.handle(.routerConnected("r1"), now: .now(), random: &state.random)
     }
     await withDiscardingTaskGroup { group in
       group.addTask {
@@ -178,12 +178,11 @@ final class FakeController: Sendable {
       channel.post(whole)
     case .createTerminatorV2:
       guard let request = try? message.decode(EdgeCtrlCreateTerminatorV2Request.self) else { return }
-      state.withLockedValue {
-        $0.engine.terminators.put(
+      run(
+        .offer(
           LiveTerminator(
             id: request.address, serviceID: "svc", routerID: "r1", hostID: "bob", address: request.address,
-            peerData: request.peerData.mapValues { Array($0) }, createdAt: .now()))
-      }
+            peerData: request.peerData.mapValues { Array($0) }, createdAt: .now())), channel)
       channel.reply(
         WireMessage(.createTerminatorV2Response, EdgeCtrlCreateTerminatorV2Response.with { $0.terminatorID = request.address }), to: message)
     case .apiSessionHeartbeat:
@@ -191,7 +190,7 @@ final class FakeController: Sendable {
       state.withLockedValue { $0.heartbeats.append(beats.tokens) }
     case .removeTerminators:
       guard let request = try? message.decode(CtrlRemoveTerminatorsRequest.self) else { return }
-      state.withLockedValue { state in for id in request.terminatorIds { state.engine.terminators.remove(id) } }
+      run(.withdraw(router: "r1", terminators: request.terminatorIds), channel)
       channel.reply(WireMessage.result(success: true, replyTo: message), to: message)
     case .createCircuitV2:
       guard let request = try? ControlMessages.CreateCircuitV2(parsing: message) else { return }
@@ -205,7 +204,8 @@ final class FakeController: Sendable {
           CircuitRequest(
             ticket: ticket, serviceID: "svc", strategy: .smartRouting, encryptionRequired: false, instance: request.terminatorInstanceID,
             ingressRouter: "r1",
-            clientID: "alice", peerData: request.peerData.merging(forged) { $1 })), channel)
+            clientID: "alice", peerData: PeerData.toHost(request.peerData, identity: "alice", name: "alice").merging(forged) { $1 },
+            sticky: PeerData.stickiness(request.peerData))), channel)
     case .routeResult:
       guard let result = try? ControlMessages.RouteResult(parsing: message) else { return }
       let outcome: CircuitEngine.RouteOutcome
@@ -249,7 +249,7 @@ final class FakeController: Sendable {
           let failure = ControlMessages.Failure(
             replyFor: request.sequence, text: error.message, code: error.code, retryHint: error.retryHint, circuitID: circuit.isEmpty ? nil : circuit)
           channel.reply(failure.message(), to: request)
-        case .wake, .removeTerminator, .ended: break
+        case .wake, .removeTerminator, .offered, .adjusted, .stranded, .ended, .moved, .usageClamped, .givenUp: break
         }
       }
     }

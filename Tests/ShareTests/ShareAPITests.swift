@@ -443,6 +443,52 @@ struct ShareAPITests {
     await bench.stop()
   }
 
+  @Test("rows and counts beyond all measure, as a lying router left them once, end nothing")
+  func poisonedTraffic() async throws {
+    let bench = try await ShareBench.start {
+      $0.limits.limit = .init(period: 3600, total: 1000)
+      $0.limits.classes = [.init(id: 1, label: "", backendMode: .proxy, counts: .init(), bandwidth: .init(period: 3600, rx: 5), action: .limit)]
+    }
+    let token = try await bench.account("ann@example.com")
+    let environment = try await bench.enable(token)
+    let share = try await bench.privateShare(token, environment.id)
+    let (service, account) = try await bench.desk.network.read { reader in
+      (try reader.named(ShareRow.self, share)?.serviceId ?? "", try reader.requireAccount(email: "ann@example.com").id)
+    }
+    let hour = Int(bench.desk.network.now.secondsSinceEpoch) / 3600 * 3600
+    // Whole hours of the greatest number there is, one too short, one below zero, and times that are none.
+    let rows = [
+      (hour, Array(repeating: Int.max, count: 60)), (hour - 3600, Array(repeating: Int.max, count: 60)), (hour - 7200, [Int.max]),
+      (hour - 10_800, Array(repeating: Int.min, count: 90)), (Int.max, Array(repeating: 1, count: 60)), (Int.min, [1]),
+    ]
+    try await bench.desk.network.write(author: "test") { change in
+      for (hour, counts) in rows {
+        try change.store.put(
+          ShareTrafficRow(
+            id: ShareTrafficRow.id(share, hour: hour), shareToken: share, accountId: account, environmentId: environment.id, hour: hour, rx: counts,
+            tx: counts))
+      }
+    }
+    // As at a start, with rows of an older version.
+    try await bench.desk.enforceLimits(nil)
+    let now = bench.desk.network.now
+    for _ in 0..<3 {
+      bench.desk.traffic.add(service: service, rx: .max, tx: .max, now: now)
+      bench.desk.traffic.add(service: service, rx: -1, tx: .min, now: now)
+      bench.desk.traffic.add(service: service, rx: 1, tx: 1, now: now.adding(seconds: -7200))
+      #expect(try await bench.desk.storeTraffic() == [account])
+    }
+    bench.desk.traffic.putBack([.init(service: service, minute: hour / 60): .init(rx: .max, tx: .max)])
+    bench.desk.traffic.putBack([.init(service: service, minute: hour / 60): .init(rx: .max, tx: .max)])
+    try await bench.desk.enforceLimits(try await bench.desk.storeTraffic())
+    #expect(try await bench.desk.network.read { try $0.requireAccount(email: "ann@example.com").limited } == true)
+    for path in ["metrics/account", "metrics/share/" + share, "overview", "detail/share/" + share, "shares?idle=true"] {
+      #expect(await bench.call("GET", "/api/v2/" + path, token).status == 200, "\(path)")
+    }
+    try await bench.desk.forgetOldTraffic()
+    await bench.stop()
+  }
+
   @Test("passwords stand hashed in configs, and in clear only where upstream's frontends serve; then the sharer is told")
   func clearPasswords() async throws {
     for upstream in [false, true] {

@@ -14,9 +14,8 @@ enum TerminatorResource {
         return .data(
           .object(
             try await core.store.read { reader in
-              guard let terminator = try all(core, reader).first(where: { $0.id == id }) else {
-                throw StoreError.notFound(kind: .terminators, id: id)
-              }
+              let lease = core.fleet.terminator(id).flatMap { $0.isLease ? Terminator(lease: $0) : nil }
+              guard let terminator = try lease ?? reader.get(Terminator.self, id) else { throw StoreError.notFound(kind: .terminators, id: id) }
               return try terminator.detail(DetailView(core: core, reader: reader, caller: caller))
             }))
       },
@@ -24,14 +23,14 @@ enum TerminatorResource {
     ]
       + resource.updating { operations, id, body, partial in
         // Cost and precedence of a lease are its host's to change.
-        if core.liveTerminators.contains(where: { $0.id == id && $0.isLease }) {
+        if core.fleet.terminator(id)?.isLease ?? false {
           throw OperationError.cannotBeUpdated(kind: .terminators, id: id, reason: "a live host owns it")
         }
         try await operations.update(Terminator.self, id, body, partial: partial)
       } + [
         resource.deleting { operations, id in
-          if core.liveTerminators.contains(where: { $0.id == id && $0.isLease }) {
-            core.fleet.withTerminators { table in _ = table.remove(id) }
+          if core.fleet.terminator(id)?.isLease ?? false {
+            core.fleet.handle(.displace(terminator: id))
             return
           }
           try await operations.delete(Terminator.self, id)
@@ -44,22 +43,24 @@ enum TerminatorResource {
     Endpoint("GET", "/services/{id}/terminators", access: .admin, "List terminators of a service") { request, caller in
       let id = request.parameter("id")
       guard core.model({ $0.services[id] }) != nil else { throw StoreError.notFound(kind: .services, id: id) }
-      return try await list(core, request, caller) { $0.serviceId == id }
+      return try await list(core, request, caller, service: id)
     }
   }
 
-  private static func all(_ core: ControllerCore, _ reader: StoreReader) throws -> [Terminator] {
-    try reader.all(Terminator.self) + core.liveTerminators.filter(\.isLease).map { Terminator(lease: $0) }
+  private static func all(_ core: ControllerCore, _ reader: StoreReader, service: String?) throws -> [Terminator] {
+    if let service {
+      return try reader.all(Terminator.self, field: "serviceId", equals: service)
+        + core.fleet.terminators(ofService: service).filter(\.isLease).map { Terminator(lease: $0) }
+    }
+    return try reader.all(Terminator.self) + core.liveTerminators.filter(\.isLease).map { Terminator(lease: $0) }
   }
 
-  private static func list(
-    _ core: ControllerCore, _ request: APIRequest, _ caller: Caller, where isWanted: @escaping @Sendable (Terminator) -> Bool = { _ in true }
-  ) async throws -> APIResponse {
+  private static func list(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller, service: String? = nil) async throws -> APIResponse {
     let query = try ListQuery(request)
     let filterable = SymbolTable.of(.terminators).filterable
     let page = try await core.store.read { reader in
       let view = DetailView(core: core, reader: reader, caller: caller)
-      return try (query.filter ?? .all).apply(to: try all(core, reader).filter(isWanted), filterable: filterable, page: query.page) {
+      return try (query.filter ?? .all).apply(to: try all(core, reader, service: service), filterable: filterable, page: query.page) {
         terminator, name in
         value(of: name, terminator, view)
       }.map { JSONValue.object(try $0.detail(view)) }

@@ -72,7 +72,7 @@ public struct ProvisioningTransaction {
   }
 
   /// Whether anybody offers the service at this moment.
-  public func isHosted(_ serviceID: String) -> Bool { core.fleet.withTerminators { !$0.of(service: serviceID).isEmpty } }
+  public func isHosted(_ serviceID: String) -> Bool { core.fleet.isHosted(serviceID) }
 
   /// A service that demands end-to-end encryption. - Returns: the id.
   public func createService(name: String, configs: [String], tags: JSONObject = [:]) throws -> String {

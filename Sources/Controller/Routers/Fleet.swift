@@ -33,25 +33,40 @@ final class Fleet: Sendable {
     var subscription: Subscription?
   }
 
+  /// The data model as one message.
+  private struct WholeState {
+    /// What depends on the time in it (an identity that is disabled until then) is as old as this at most.
+    static let life = Duration.seconds(5)
+
+    let index: UInt64
+    let message: Message
+    let builtAt: ContinuousClock.Instant
+  }
+
   private struct State {
     var members: [String: Member] = [:]
     var engine: CircuitEngine
     var replies: [UInt64: CircuitReply] = [:]
     var feed = DataModelFeed()
+    var whole: WholeState?
     var random = SystemRandomNumberGenerator()
+    /// Routers whose reports were cut, and that was said.
+    var clamped: Set<String> = []
   }
 
   private let state: NIOLockedValueBox<State>
   private let counter = Atomic<UInt64>(0)
   private let leases: CircuitLeases
+  private let usage: UsageHub
   private let logger: Logger
   private let clock: @Sendable () -> Timestamp
 
-  init(settings: CircuitEngine.Settings, leases: CircuitLeases, clock: @escaping @Sendable () -> Timestamp, logger: Logger) {
+  init(settings: CircuitEngine.Settings, leases: CircuitLeases, usage: UsageHub, clock: @escaping @Sendable () -> Timestamp, logger: Logger) {
     var engine = CircuitEngine(settings: settings)
-    engine.restore(leases.restored)
+    engine.restore(leases.restored, now: clock())
     state = NIOLockedValueBox(State(engine: engine))
     self.leases = leases
+    self.usage = usage
     self.clock = clock
     self.logger = logger
   }
@@ -63,10 +78,11 @@ final class Fleet: Sendable {
   /// Admits a router's channel. - Returns: the number of the connection, nil while an older one is still open (fabric-planes.md 2.5).
   func join(_ router: String, _ channel: MessageChannel) -> UInt64? {
     let connection = nextNumber()
+    let now = clock()
     return state.withLockedValue { state in
       if let old = state.members[router], old.channel.isOpen { return nil }
       state.members[router] = Member(channel: channel, connection: connection)
-      state.engine.routerConnected(router)
+      _ = state.engine.handle(.routerConnected(router), now: now, random: &state.random)
       return connection
     }
   }
@@ -98,6 +114,7 @@ final class Fleet: Sendable {
   func publish(_ changeSet: EdgeCtrlChangeSet) {
     state.withLockedValue { state in
       state.feed.append(changeSet)
+      state.whole = nil
       for (id, member) in state.members {
         guard let subscription = member.subscription, subscription.position == changeSet.previousIndex else { continue }
         state.members[id]?.subscription?.position = changeSet.index
@@ -123,15 +140,24 @@ final class Fleet: Sendable {
         for change in missed { member.channel.post(Self.message(change, request.subscriptionID)) }
         position = index
       } else {
-        let whole = full()
-        var message = Message(.dataState, whole)
+        let whole = wholeState(index, &state, full)
+        var message = whole.message
         message.headers.set(ControlHeader.subscriptionID, request.subscriptionID)
-        message.headers.set(ControlHeader.dataModelIndex, whole.endIndex)
+        message.headers.set(ControlHeader.dataModelIndex, whole.index)
         member.channel.post(message)
-        position = whole.endIndex
+        position = whole.index
       }
       state.members[router]?.subscription = Subscription(id: request.subscriptionID, position: position)
     }
+  }
+
+  /// The whole model is built once for all who ask at about the same time: dials wait for the lock meanwhile, and a router may ask as often as it likes.
+  private func wholeState(_ index: UInt64, _ state: inout State, _ full: () -> EdgeCtrlDataState) -> WholeState {
+    if let known = state.whole, known.index == index, ContinuousClock.now - known.builtAt < WholeState.life { return known }
+    let built = full()
+    let whole = WholeState(index: built.endIndex, message: Message(.dataState, built), builtAt: .now)
+    state.whole = whole
+    return whole
   }
 
   private static func message(_ change: EdgeCtrlChangeSet, _ subscription: String) -> Message {
@@ -143,29 +169,54 @@ final class Fleet: Sendable {
   // MARK: Circuits and terminators
 
   var terminators: [LiveTerminator] { state.withLockedValue { $0.engine.terminators.all } }
-  var circuits: [Circuit] { state.withLockedValue { $0.engine.all } }
+  var terminatorCount: Int { state.withLockedValue { $0.engine.terminators.count } }
+  func terminator(_ id: String) -> LiveTerminator? { state.withLockedValue { $0.engine.terminators[id] } }
+  func terminators(ofService service: String) -> [LiveTerminator] { state.withLockedValue { $0.engine.terminators.of(service: service) } }
   func terminators(of router: String) -> [LiveTerminator] { state.withLockedValue { $0.engine.terminators.of(router: router) } }
+  func isHosted(_ service: String) -> Bool { state.withLockedValue { $0.engine.terminators.isHosted(service) } }
   func dynamicCost(_ terminator: String) -> Int { state.withLockedValue { $0.engine.terminators.dynamicCost(terminator) } }
 
-  /// Reads or changes the table of terminators.
-  func withTerminators<R>(_ body: (inout TerminatorTable) -> R) -> R { state.withLockedValue { body(&$0.engine.terminators) } }
+  var circuitCount: Int { state.withLockedValue { $0.engine.count } }
+  /// Ids of the circuits over a router.
+  func circuits(of router: String) -> Set<String> { state.withLockedValue { $0.engine.circuits(of: router) } }
+  /// Those of the ids that there are.
+  func circuits(_ ids: some Sequence<String>) -> [Circuit] { state.withLockedValue { state in ids.compactMap { state.engine[$0] } } }
 
   func create(_ request: CircuitRequest, reply: @escaping CircuitReply) {
     state.withLockedValue { $0.replies[request.ticket] = reply }
     handle(.create(request))
   }
 
-  func handle(_ event: CircuitEngine.Event) {
-    let now = clock()
-    let answers = state.withLockedValue { state in
-      perform(state.engine.handle(event, now: now, random: &state.random), &state)
-    }
-    for answer in answers { answer() }
+  /// Offers a host that was authorised. - Returns: why it is not taken, nil when it is.
+  func offer(_ terminator: LiveTerminator) -> CircuitEngine.OfferRefusal? {
+    for case .offered(_, let refusal) in handle(.offer(terminator)) { return refusal }
+    return nil
   }
 
-  func decayCosts() {
+  /// - Returns: whether the terminator is there and that host's to change.
+  func adjust(_ terminator: String, at router: String, by host: Grant, cost: Int?, precedence: Model.Precedence?) -> Bool {
+    for case .adjusted(_, let isDone) in handle(.adjust(terminator: terminator, router: router, by: host, cost: cost, precedence: precedence)) {
+      return isDone
+    }
+    return false
+  }
+
+  /// Ends circuits and hosts of a service at all routers but these. - Returns: the hosts.
+  func keep(service: String, to routers: Set<String>) -> [LiveTerminator] {
+    for case .stranded(let hosts) in handle(.serviceKept(service, to: routers)) { return hosts }
+    return []
+  }
+
+  /// - Returns: what was decided, after it was carried out.
+  @discardableResult
+  func handle(_ event: CircuitEngine.Event) -> [CircuitEngine.Action] {
     let now = clock()
-    state.withLockedValue { $0.engine.terminators.decay(now: now) }
+    let (actions, answers) = state.withLockedValue { state in
+      let actions = state.engine.handle(event, now: now, random: &state.random)
+      return (actions, perform(actions, &state))
+    }
+    for answer in answers { answer() }
+    return actions
   }
 
   private func perform(_ actions: [CircuitEngine.Action], _ state: inout State) -> [() -> Void] {
@@ -185,9 +236,23 @@ final class Fleet: Sendable {
           self?.handle(.deadline(circuit: circuit, attempt: attempt))
         }
       case .removeTerminator(let id): logger.info("terminator removed: its router does not know it", metadata: ["terminator": "\(id)"])
+      case .offered, .adjusted, .stranded: break  // For those who asked, see `offer`, `adjust` and `keep`.
       case .ended(let circuit): leases.closed(circuit.id)
+      case .moved(let traffic): answers.append { [usage] in usage.report(traffic) }
+      case .usageClamped(let router): answers.append { [self] in sayClamped(router) }
+      case .givenUp(let router, let circuits, let terminators):
+        logger.warning(
+          "a router has stayed away; what it had counts as ended",
+          metadata: ["router": "\(router)", "circuits": "\(circuits)", "terminators": "\(terminators)"])
       }
     }
     return answers
+  }
+
+  private func sayClamped(_ router: String) {
+    let isNew = state.withLockedValue { $0.clamped.insert(router).inserted }
+    guard isNew else { return }
+    logger.warning(
+      "a router tells of more traffic than it can have carried; what is beyond is not counted (said once)", metadata: ["router": "\(router)"])
   }
 }

@@ -13,13 +13,27 @@ import WireSchemas
 
 /// The life of one router's control channel: greeting, then one message after the other (fabric-planes.md 2.9, 3).
 struct RouterConnection: Sendable {
+  /// Addresses that a router may have for SDKs, and the characters of each (a host name has 253 at most).
+  private static let addressLimit = 16
+  private static let addressLength = 300
+
   let core: ControllerCore
   let fleet: Fleet
   let channel: MessageChannel
   let router: String
   let hello: ControlMessages.RouterHello
+  let log: RouterLog
 
-  private var authorization: EdgeAuthorization { EdgeAuthorization(core: core) }
+  init(core: ControllerCore, fleet: Fleet, channel: MessageChannel, router: String, hello: ControlMessages.RouterHello) {
+    self.core = core
+    self.fleet = fleet
+    self.channel = channel
+    self.router = router
+    self.hello = hello
+    log = RouterLog(core.logger, router: router)
+  }
+
+  var authorization: EdgeAuthorization { EdgeAuthorization(core: core) }
 
   func run() async {
     guard let connection = fleet.join(router, channel) else { return channel.close() }
@@ -37,6 +51,7 @@ struct RouterConnection: Sendable {
     await withDiscardingTaskGroup { group in
       group.addTask { await greet(connection) }
       group.addTask { await validateTerminators() }
+      group.addTask { await reconcileCircuits() }
       for await message in channel.messages { await handle(message, connection) }
       group.cancelAll()
     }
@@ -90,15 +105,19 @@ struct RouterConnection: Sendable {
   private func welcome(_ answer: Wire.Message, _ connection: UInt64) throws {
     let hello = try answer.decode(EdgeCtrlClientHello.self)
     var protocols: [String: String] = [:]
-    for listener in hello.listeners where listener.hasAdvertise {
+    for listener in hello.listeners.prefix(Self.addressLimit) where listener.hasAdvertise {
       let advertise = listener.advertise
       protocols[advertise.protocol] = "\(advertise.protocol)://\(advertise.hostname):\(advertise.port)"
     }
     if protocols.isEmpty {
-      for (name, port) in zip(hello.protocols, hello.protocolPorts) { protocols[name] = "\(name)://\(hello.hostname):\(port)" }
+      for (name, port) in zip(hello.protocols, hello.protocolPorts).prefix(Self.addressLimit) {
+        protocols[name] = "\(name)://\(hello.hostname):\(port)"
+      }
     }
+    // Every SDK is told of them.
+    protocols = protocols.filter { $0.value.utf8.count <= Self.addressLength }
     core.routers.update(router) {
-      $0.hostname = hello.hostname
+      $0.hostname = String(hello.hostname.prefix(Self.addressLength))
       $0.protocols = protocols
       $0.syncStatus = "SYNC_DONE"
     }
@@ -109,32 +128,6 @@ struct RouterConnection: Sendable {
   private func sendSessions(_ connection: UInt64) {
     core.publication.join(router, connection: connection, channel: channel, form: .init(hello.capabilities), now: core.now)
     channel.post(Wire.Message(.changeSet, core.model { DataModel.keys($0) }))
-  }
-
-  /// Asks the router which of the terminators known here it still serves; the others are dropped (fabric-planes.md 5.6).
-  private func validateTerminators() async {
-    let known = fleet.terminators(of: router).filter(\.isLease)
-    guard !known.isEmpty else { return }
-    let request = CtrlValidateTerminatorsV2Request.with {
-      $0.fixInvalid = true
-      $0.postCreate = true
-      $0.terminators = known.map { terminator in
-        .with {
-          $0.id = terminator.id
-          $0.binding = terminator.binding
-          $0.address = terminator.address
-        }
-      }
-    }
-    guard let answer = try? await channel.request(Wire.Message(.validateTerminatorsV2, request), timeout: .seconds(30)) else { return }
-    terminatorStates(answer)
-  }
-
-  private func terminatorStates(_ message: Wire.Message) {
-    guard let answer = try? message.decode(CtrlValidateTerminatorsV2Response.self) else { return }
-    fleet.withTerminators { table in
-      for (id, state) in answer.states where !state.valid && table[id]?.routerID == router && table[id]?.isLease == true { table.remove(id) }
-    }
   }
 
   // MARK: Messages
@@ -151,11 +144,11 @@ struct RouterConnection: Sendable {
           case .failure(let text, let code): .failure(text: text, code: code.rawValue)
           }
         fleet.handle(.routeResult(router: router, circuit: result.circuitID, attempt: result.attempt, outcome: outcome))
-      case .fault: try fault(try message.decode(CtrlFault.self))
-      case .circuitConfirmation: try confirmation(try message.decode(CtrlCircuitConfirmation.self))
+      case .fault: fault(try message.decode(CtrlFault.self))
+      case .circuitConfirmation: confirmation(try message.decode(CtrlCircuitConfirmation.self))
       case .createTerminatorV2: createTerminator(message)
       case .updateTerminator: updateTerminator(message)
-      case .removeTerminators: try removeTerminators(try message.decode(CtrlRemoveTerminatorsRequest.self), message)
+      case .removeTerminators: removeTerminators(try message.decode(CtrlRemoveTerminatorsRequest.self), message)
       case .validateTerminatorsV2Response: terminatorStates(message)
       case .subscribeToDataModel:
         fleet.subscribe(
@@ -176,176 +169,14 @@ struct RouterConnection: Sendable {
         let refusal = ControlMessages.Failure(replyFor: message.sequence, text: "tunneling not enabled", code: .tunnelingNotEnabled)
         channel.reply(refusal.message(), to: message)
       case .quiesce, .dequiesce:
-        let precedence: Wire.Precedence = message.contentType == .quiesce ? .failed : .default
-        fleet.withTerminators { table in
-          for terminator in table.of(router: router) { table.update(terminator.id, cost: nil, precedence: precedence.model) }
-        }
+        fleet.handle(.quiesce(router: router, message.contentType == .quiesce))
         channel.reply(Wire.Message.result(success: true, text: "", replyTo: message), to: message)
-      case .metrics: core.usage.report(CircuitTraffic.parse(try message.decode(MetricsMetricsMessage.self)))
+      case .metrics: fleet.handle(.usage(router: router, CircuitTraffic.claims(try message.decode(MetricsMetricsMessage.self))))
       default: break  // Links, alerts and traces: of no consequence in a network whose circuits stay on one router.
       }
     } catch {
-      core.logger.warning(
-        "unreadable message of a router", metadata: ["router": "\(router)", "type": "\(message.contentType.rawValue)", "error": "\(error)"])
+      log.write(.warning, "unreadable message of a router", ["type": "\(message.contentType.rawValue)", "error": "\(error)"])
     }
-  }
-
-  private func createCircuit(_ message: Wire.Message) {
-    let channel = self.channel
-    func refuse(_ error: StructuredError, circuit: String? = nil) {
-      core.facts.circuitFailed()
-      channel.reply(
-        ControlMessages.Failure(replyFor: message.sequence, text: error.message, code: error.code, retryHint: error.retryHint, circuitID: circuit)
-          .message(),
-        to: message)
-    }
-    do {
-      let identity: String
-      let serviceID: String
-      let instance: String
-      let peerData: [UInt32: [UInt8]]
-      if message.contentType == .createCircuitV2 {
-        let request = try ControlMessages.CreateCircuitV2(parsing: message)
-        let api = try authorization.apiSession(token: request.apiSessionToken, fingerprints: request.fingerprints)
-        identity = api.identityId
-        serviceID = try authorization.serviceSession(token: request.sessionToken, of: api, type: .dial).serviceId
-        (instance, peerData) = (request.terminatorInstanceID, request.peerData)
-      } else {
-        let request = try ControlMessages.CreateCircuitV3(parsing: message)
-        let api = try authorization.apiSession(token: request.apiSessionToken, fingerprints: request.fingerprints)
-        // The header is a claim; the session is the proof.
-        guard request.identityID == api.identityId else { throw EdgeAuthorization.Refusal("invalid api session", .invalidAPISession) }
-        identity = api.identityId
-        serviceID = request.serviceID
-        (instance, peerData) = (request.terminatorInstanceID, request.peerData)
-      }
-      let service = try authorization.service(serviceID, identity: identity, action: .dial, router: router)
-      let request = CircuitRequest(
-        ticket: fleet.nextNumber(), serviceID: service.id, strategy: TerminatorStrategy(rawValue: service.terminatorStrategy) ?? .smartRouting,
-        encryptionRequired: service.encryptionRequired, instance: instance, ingressRouter: router, clientID: identity, peerData: peerData)
-      fleet.create(request) { [core] result in
-        switch result {
-        case .success(let (circuit, peerData)):
-          core.facts.circuitCreated()
-          let answer = ControlMessages.CircuitCreated(
-            replyFor: message.sequence, circuitID: circuit.id, address: circuit.ingressAddress, peerData: peerData,
-            tags: ["serviceId": circuit.serviceID, "clientId": circuit.clientID, "hostId": circuit.hostID])
-          channel.reply(answer.message(answering: message.contentType), to: message)
-        case .failure(let failure):
-          core.facts.circuitFailed()
-          core.logger.info(
-            "circuit failed",
-            metadata: ["service": "\(service.name)", "identity": "\(identity)", "router": "\(self.router)", "reason": "\(failure.error.message)"])
-          channel.reply(
-            ControlMessages.Failure(
-              replyFor: message.sequence, text: failure.error.message, code: failure.error.code, retryHint: failure.error.retryHint,
-              circuitID: failure.circuit.isEmpty ? nil : failure.circuit
-            ).message(), to: message)
-        }
-      }
-    } catch let refusal as EdgeAuthorization.Refusal {
-      core.logger.info("circuit refused", metadata: ["router": "\(router)", "reason": "\(refusal.error.message)"])
-      refuse(refusal.error)
-    } catch {
-      refuse(StructuredError(message: "unreadable request: \(error)", code: .internal))
-    }
-  }
-
-  private func fault(_ fault: CtrlFault) throws {
-    switch fault.subject {
-    case .ingressFault, .egressFault: fleet.handle(.fault(router: router, circuit: fault.id, immediate: false))
-    case .forwardFault:
-      for id in fault.id.split(separator: " ") { fleet.handle(.fault(router: router, circuit: String(id), immediate: true)) }
-    default: break
-    }
-  }
-
-  private func confirmation(_ confirmation: CtrlCircuitConfirmation) throws {
-    fleet.handle(.confirmation(router: router, circuits: confirmation.circuitIds))
-    let known = Dictionary(fleet.circuits.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-    for id in confirmation.circuitIds {
-      guard let circuit = known[id] else { continue }
-      let service = core.model { $0.services[circuit.serviceID] }
-      let idle = (confirmation.idleTimes[id] ?? 0) / 1_000_000
-      if service == nil || (service?.maxIdleTimeMillis ?? 0 > 0 && idle >= Int64(service?.maxIdleTimeMillis ?? 0)) {
-        fleet.handle(.remove(circuit: id))
-      }
-    }
-  }
-
-  // MARK: Terminators
-
-  private func createTerminator(_ message: Wire.Message) {
-    guard let request = try? message.decode(EdgeCtrlCreateTerminatorV2Request.self) else { return }
-    func answer(_ result: EdgeCtrlCreateTerminatorResult, _ error: StructuredError? = nil) {
-      let body = EdgeCtrlCreateTerminatorV2Response.with {
-        $0.terminatorID = request.address
-        $0.result = result
-        $0.msg = error?.message ?? ""
-        $0.errorCode = error?.code.rawValue ?? 0
-        $0.retryHint = error?.retryHint.rawValue ?? 0
-      }
-      if let error { core.logger.info("terminator refused", metadata: ["router": "\(router)", "reason": "\(error.message)"]) }
-      channel.reply(Wire.Message(.createTerminatorV2Response, body), to: message)
-    }
-    func refuse(_ text: String, _ code: EdgeErrorCode) { answer(.failedOther, StructuredError(message: text, code: code, retryHint: .notRetriable)) }
-    do {
-      let api = try authorization.apiSession(token: request.apiSessionToken, fingerprints: request.fingerprints)
-      let session = try authorization.serviceSession(token: request.sessionToken, of: api, type: .bind)
-      let service = try authorization.service(session.serviceId, identity: api.identityId, action: .bind, router: router)
-      guard !request.address.isEmpty, request.address.utf8.count <= 256 else { return refuse("invalid terminator id", .invalidTerminator) }
-      guard request.cost <= 65535 else { return refuse("cost \(request.cost) exceeds 65535", .invalidCost) }
-      let terminator = LiveTerminator(
-        id: request.address, serviceID: service.id, routerID: router, hostID: api.identityId, instance: request.instanceID, address: request.address,
-        cost: Int(request.cost), precedence: Model.Precedence(wire: request.precedence), peerData: request.peerData.mapValues { Array($0) },
-        createdAt: core.now)
-      let refusal = fleet.withTerminators { table -> (String, EdgeErrorCode)? in
-        if let old = table[terminator.id] {
-          guard old.serviceID == terminator.serviceID, old.routerID == router, old.hostID == terminator.hostID, old.binding == terminator.binding
-          else {
-            return ("terminator id \(terminator.id) is taken", .invalidTerminator)
-          }
-        }
-        let rivals = table.of(service: service.id).filter {
-          !$0.instance.isEmpty && $0.instance == terminator.instance && $0.hostID != terminator.hostID
-        }
-        guard rivals.isEmpty else { return ("instance \(terminator.instance) of the service is hosted by another identity", .invalidInstanceID) }
-        table.put(terminator)
-        return nil
-      }
-      if let refusal { return refuse(refusal.0, refusal.1) }
-      core.facts.terminatorMade()
-      answer(.success)
-    } catch {
-      let kind: EdgeCtrlCreateTerminatorResult =
-        [.invalidAPISession, .invalidSession].contains(error.error.code) ? .failedInvalidSession : .failedOther
-      answer(kind, error.error)
-    }
-  }
-
-  private func updateTerminator(_ message: Wire.Message) {
-    guard let request = try? message.decode(EdgeCtrlUpdateTerminatorRequest.self) else { return }
-    let isKnown = fleet.withTerminators { table in
-      guard table[request.terminatorID]?.routerID == router else { return false }
-      table.update(
-        request.terminatorID, cost: request.updateCost ? Int(min(request.cost, 65535)) : nil,
-        precedence: request.updatePrecedence ? Model.Precedence(wire: request.precedence) : nil)
-      return true
-    }
-    if isKnown {
-      channel.reply(Wire.Message(contentType: .updateTerminatorResponse), to: message)
-    } else {
-      channel.reply(
-        ControlMessages.Failure(replyFor: message.sequence, text: "terminator \(request.terminatorID) is not known", code: .invalidTerminator)
-          .message(),
-        to: message)
-    }
-  }
-
-  /// Only terminators of this very router; ids that are gone already are no error.
-  private func removeTerminators(_ request: CtrlRemoveTerminatorsRequest, _ message: Wire.Message) throws {
-    fleet.withTerminators { table in for id in request.terminatorIds where table[id]?.routerID == router { table.remove(id) } }
-    channel.reply(Wire.Message.result(success: true, text: "", replyTo: message), to: message)
   }
 
   // MARK: Sessions
@@ -460,25 +291,5 @@ struct RouterConnection: Sendable {
       $0.message = failure?.text ?? ""
     }
     channel.reply(Wire.Message(.edgeError, body), to: message)
-  }
-}
-
-extension Model.Precedence {
-  init(wire: EdgeCtrlTerminatorPrecedence) {
-    switch wire {
-    case .required: self = .required
-    case .failed: self = .failed
-    default: self = .default
-    }
-  }
-}
-
-extension Wire.Precedence {
-  fileprivate var model: Model.Precedence {
-    switch self {
-    case .default: .default
-    case .required: .required
-    case .failed: .failed
-    }
   }
 }

@@ -1,15 +1,13 @@
 public import WireSchemas
 
-/// What a router says a circuit moved in an interval (fabric-planes.md 3.6, management-and-model.md, usage events).
+/// What a circuit moved, as the controller believes it.
 public struct CircuitTraffic: Sendable, Equatable {
-  /// Names of the values: what the first router had from the dialler and sent to it, the last router from the host and to it.
+  /// Names of the values: what the first router had from the dialler and sent to it, the last router from the host and to it (fabric-planes.md 3.6,
+  /// management-and-model.md, usage events).
   public static let ingressReceived = "ingress.rx"
   public static let ingressSent = "ingress.tx"
   public static let egressReceived = "egress.rx"
   public static let egressSent = "egress.tx"
-
-  /// Nothing moves more in an interval; a larger figure is a mistake.
-  private static let limit: UInt64 = 1 << 50
 
   public let circuit: String
   public let serviceID: String
@@ -17,13 +15,28 @@ public struct CircuitTraffic: Sendable, Equatable {
   public let toHost: Int
   public let fromHost: Int
 
-  /// What the last routers of circuits count; circuits whose service nobody names are left out.
-  public static func parse(_ message: MetricsMetricsMessage) -> [CircuitTraffic] {
-    message.usageCounters.flatMap(\.buckets).compactMap { circuit, bucket in
-      guard let service = bucket.tags["serviceId"], !service.isEmpty else { return nil }
-      func value(_ name: String) -> Int { Int(min(bucket.values[name] ?? bucket.values["usage." + name] ?? 0, limit)) }
-      let traffic = CircuitTraffic(circuit: circuit, serviceID: service, toHost: value(egressSent), fromHost: value(egressReceived))
-      return traffic.toHost + traffic.fromHost > 0 ? traffic : nil
+  /// What a router says a circuit moved. Nothing but numbers is taken from it: whose they are follows from the circuit.
+  public struct Claim: Sendable, Equatable {
+    public let circuit: String
+    public let toHost: UInt64
+    public let fromHost: UInt64
+
+    public init(circuit: String, toHost: UInt64, fromHost: UInt64) {
+      self.circuit = circuit
+      self.toHost = toHost
+      self.fromHost = fromHost
+    }
+  }
+
+  /// Circuits that one message may tell of. Ours sends a thousand, OpenZiti's as many as moved something in the interval.
+  private static let claimLimit = 100_000
+
+  /// What the last routers of circuits count.
+  public static func claims(_ message: MetricsMetricsMessage) -> [Claim] {
+    message.usageCounters.lazy.flatMap(\.buckets).prefix(claimLimit).compactMap { circuit, bucket in
+      func value(_ name: String) -> UInt64 { bucket.values[name] ?? bucket.values["usage." + name] ?? 0 }
+      let claim = Claim(circuit: circuit, toHost: value(egressSent), fromHost: value(egressReceived))
+      return claim.toHost > 0 || claim.fromHost > 0 ? claim : nil
     }
   }
 }

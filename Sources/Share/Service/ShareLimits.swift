@@ -40,7 +40,7 @@ public struct ShareLimits: Sendable {
 
     func isExceeded(by sample: TrafficSample) -> Bool {
       func exceeds(_ value: Int, _ limit: Int?) -> Bool { limit.map { value >= $0 } ?? false }
-      return exceeds(sample.rx, rx) || exceeds(sample.tx, tx) || exceeds(sample.rx + sample.tx, total)
+      return exceeds(sample.rx, rx) || exceeds(sample.tx, tx) || exceeds(sample.total, total)
     }
   }
 

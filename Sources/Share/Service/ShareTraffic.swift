@@ -31,6 +31,23 @@ struct ShareTrafficRow: Entity {
 
   static func id(_ token: String, hour: Int) -> String { "\(token)/\(hour)" }
 
+  /// The minutes of the hour that something moved in. Nothing that a row holds is taken for granted: rows outlive mistakes.
+  var minutes: [(minute: Int, bytes: TrafficMeter.Bytes)] {
+    var moved: [(minute: Int, bytes: TrafficMeter.Bytes)] = []
+    for minute in 0..<min(60, rx.count, tx.count) where rx[minute] > 0 || tx[minute] > 0 {
+      moved.append((minute, TrafficMeter.Bytes(rx: max(0, rx[minute]), tx: max(0, tx[minute]))))
+    }
+    return moved
+  }
+
+  mutating func add(rx more: Int, tx moreSent: Int, minute: Int) {
+    func sixty(_ counts: [Int]) -> [Int] { (0..<60).map { counts.indices.contains($0) ? max(0, counts[$0]) : 0 } }
+    (rx, tx) = (sixty(rx), sixty(tx))
+    guard rx.indices.contains(minute) else { return }
+    rx[minute] = rx[minute].adding(clamped: more)
+    tx[minute] = tx[minute].adding(clamped: moreSent)
+  }
+
   func validate() throws(ModelError) { try validateBase() }
 }
 
@@ -41,12 +58,25 @@ struct TrafficSample: Sendable, Equatable {
   var rx = 0
   var tx = 0
 
+  var total: Int { rx.adding(clamped: tx) }
+
+  mutating func add(rx: Int, tx: Int) {
+    self.rx = self.rx.adding(clamped: rx)
+    self.tx = self.tx.adding(clamped: tx)
+  }
+
   /// Adds what a row counted from a time on, by whole minutes.
   mutating func add(_ row: ShareTrafficRow, since start: Int) {
-    for minute in 0..<min(60, row.rx.count, row.tx.count) where row.hour + minute * 60 + 60 > start {
-      rx += row.rx[minute]
-      tx += row.tx[minute]
-    }
+    for (minute, bytes) in row.minutes where row.hour.adding(clamped: minute * 60 + 60) > start { add(rx: bytes.rx, tx: bytes.tx) }
+  }
+}
+
+extension Int {
+  /// The sum, or the greatest or least number where it does not fit. Counts come from peers and from rows that an older version stored: a sum of them must
+  /// never end the process.
+  func adding(clamped other: Int) -> Int {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? (other < 0 ? .min : .max) : sum
   }
 }
 
@@ -74,6 +104,11 @@ final class TrafficMeter: Sendable {
   struct Bytes: Sendable {
     var rx = 0
     var tx = 0
+
+    mutating func add(rx: Int, tx: Int) {
+      self.rx = self.rx.adding(clamped: rx)
+      self.tx = self.tx.adding(clamped: tx)
+    }
   }
 
   /// How long a router may wait before it tells, in seconds, with room.
@@ -93,12 +128,9 @@ final class TrafficMeter: Sendable {
 
   /// - Parameter service: id of the share's service. What belongs to no share is not counted.
   func add(service: String, rx: Int, tx: Int, now: Timestamp) {
-    guard rx + tx > 0, owner(service) != nil else { return }
+    guard rx >= 0, tx >= 0, rx > 0 || tx > 0, owner(service) != nil else { return }
     let key = Key(service: service, minute: Int(now.secondsSinceEpoch / 60))
-    counts.withLock { counts in
-      counts[key, default: Bytes()].rx += rx
-      counts[key, default: Bytes()].tx += tx
-    }
+    counts.withLock { $0[key, default: Bytes()].add(rx: rx, tx: tx) }
   }
 
   func owner(_ service: String) -> Owner? { owners.withLock { $0.known[service] } }
@@ -132,10 +164,7 @@ final class TrafficMeter: Sendable {
 
   func putBack(_ taken: [Key: Bytes]) {
     counts.withLock { counts in
-      for (key, bytes) in taken {
-        counts[key, default: Bytes()].rx += bytes.rx
-        counts[key, default: Bytes()].tx += bytes.tx
-      }
+      for (key, bytes) in taken { counts[key, default: Bytes()].add(rx: bytes.rx, tx: bytes.tx) }
     }
   }
 }
@@ -161,8 +190,7 @@ extension ShareDesk {
               id: id, shareToken: owner.token, accountId: owner.accountID, environmentId: owner.environmentID, hour: hour,
               rx: Array(repeating: 0, count: 60), tx: Array(repeating: 0, count: 60))
           row.backendMode = owner.backendMode
-          row.rx[key.minute % 60] += bytes.rx
-          row.tx[key.minute % 60] += bytes.tx
+          row.add(rx: bytes.rx, tx: bytes.tx, minute: key.minute % 60)
           try store.put(row)
         }
       }
@@ -189,15 +217,12 @@ extension ShareViews {
     for token in tokens {
       for hour in Set(sparks.map { $0.time / 3600 * 3600 }) {
         guard let row = try reader.get(ShareTrafficRow.self, ShareTrafficRow.id(token, hour: hour)) else { continue }
-        for index in sparks.indices where sparks[index].time / 3600 * 3600 == hour {
-          let minute = (sparks[index].time - hour) / 60
-          guard row.rx.indices.contains(minute), row.tx.indices.contains(minute) else { continue }
-          sparks[index].rx += row.rx[minute]
-          sparks[index].tx += row.tx[minute]
+        for (minute, bytes) in row.minutes {
+          if let index = sparks.firstIndex(where: { $0.time == hour + minute * 60 }) { sparks[index].add(rx: bytes.rx, tx: bytes.tx) }
         }
       }
     }
-    guard sparks.contains(where: { $0.rx + $0.tx > 0 }) else { return [] }
+    guard sparks.contains(where: { $0.total > 0 }) else { return [] }
     return .array(sparks.map { ["rx": JSONValue($0.rx), "tx": JSONValue($0.tx)] })
   }
 
@@ -206,7 +231,7 @@ extension ShareViews {
   func hasMoved(_ field: String, _ value: String, seconds: Int) throws -> Bool {
     var sum = TrafficSample(time: 0)
     for row in try reader.all(ShareTrafficRow.self, field: field, equals: value) { sum.add(row, since: Int(now.secondsSinceEpoch) - seconds) }
-    return sum.rx + sum.tx > 0
+    return sum.total > 0
   }
 
   /// Samples of the last `seconds`: by minute for up to two hours, by hour for up to two days, by day beyond. Times without traffic are there too, so that a
@@ -217,20 +242,19 @@ extension ShareViews {
     let last = Int(now.secondsSinceEpoch) / step
     let first = last - max(1, min(seconds / step, 2000)) + 1
     var samples = (first...last).map { TrafficSample(time: $0 * step) }
-    var total = 0
+    var hasMoved = false
     for row in try reader.all(ShareTrafficRow.self, field: field.name, equals: field.value) {
-      for minute in 0..<min(60, row.rx.count, row.tx.count) where row.rx[minute] + row.tx[minute] > 0 {
-        let index = (row.hour + minute * 60) / step - first
+      for (minute, bytes) in row.minutes {
+        let index = row.hour.adding(clamped: minute * 60) / step - first
         guard samples.indices.contains(index) else { continue }
-        samples[index].rx += row.rx[minute]
-        samples[index].tx += row.tx[minute]
-        total += row.rx[minute] + row.tx[minute]
+        samples[index].add(rx: bytes.rx, tx: bytes.tx)
+        hasMoved = true
       }
     }
     return [
       "scope": .string(scope), "id": .string(id), "period": JSONValue(seconds),
       "samples": .array(
-        total == 0
+        !hasMoved
           ? [] : samples.map { ["timestamp": JSONValue($0.time * 1000), "rx": JSONValue($0.rx), "tx": JSONValue($0.tx)] }),
     ]
   }

@@ -1,0 +1,132 @@
+import Access
+import Fabric
+import Foundation
+import Logging
+import Model
+import NIOCore
+import SwiftProtobuf
+import Transport
+import Wire
+import WireSchemas
+
+/// What a router asks and tells of terminators.
+extension RouterConnection {
+  /// Bytes of a terminator id, and of the name of an instance.
+  private static let idLimit = 256
+  private static let instanceLimit = 4096
+
+  func createTerminator(_ message: Wire.Message) {
+    guard let request = try? message.decode(EdgeCtrlCreateTerminatorV2Request.self) else { return }
+    func answer(_ result: EdgeCtrlCreateTerminatorResult, _ error: StructuredError? = nil) {
+      let body = EdgeCtrlCreateTerminatorV2Response.with {
+        $0.terminatorID = request.address
+        $0.result = result
+        $0.msg = error?.message ?? ""
+        $0.errorCode = error?.code.rawValue ?? 0
+        $0.retryHint = error?.retryHint.rawValue ?? 0
+      }
+      if let error { log.write(.info, "terminator refused", ["reason": "\(error.message)"]) }
+      channel.reply(Wire.Message(.createTerminatorV2Response, body), to: message)
+    }
+    func refuse(_ text: String, _ code: EdgeErrorCode) { answer(.failedOther, StructuredError(message: text, code: code, retryHint: .notRetriable)) }
+    do throws(EdgeAuthorization.Refusal) {
+      let (grant, service) = try host(session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
+      guard !request.address.isEmpty, request.address.utf8.count <= Self.idLimit else { return refuse("invalid terminator id", .invalidTerminator) }
+      guard request.instanceID.utf8.count <= Self.instanceLimit else {
+        return refuse("the instance has more than \(Self.instanceLimit) bytes", .invalidInstanceID)
+      }
+      guard request.cost <= 65535 else { return refuse("cost \(request.cost) exceeds 65535", .invalidCost) }
+      let terminator = LiveTerminator(
+        id: request.address, serviceID: service.id, routerID: router, hostID: grant.identity, instance: request.instanceID, address: request.address,
+        cost: Int(request.cost), precedence: Model.Precedence(wire: request.precedence), peerData: request.peerData.mapValues { Array($0) },
+        createdAt: core.now)
+      switch fleet.offer(terminator) {
+      case .idTaken: return refuse("terminator id \(terminator.id) is taken", .invalidTerminator)
+      case .instanceTaken: return refuse("instance \(terminator.instance) of the service is hosted by another identity", .invalidInstanceID)
+      case .tooMany(let limit): return refuse("the router has \(limit) terminators, and no more are taken", .internal)
+      case nil: break
+      }
+      // The right may have gone between judgement and entry; whoever takes it from here on finds the terminator.
+      do throws(EdgeAuthorization.Refusal) {
+        _ = try host(session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
+      } catch {
+        fleet.handle(.withdraw(router: router, terminators: [terminator.id]))
+        throw error
+      }
+      core.facts.terminatorMade()
+      answer(.success)
+    } catch {
+      let kind: EdgeCtrlCreateTerminatorResult =
+        [.invalidAPISession, .invalidSession].contains(error.error.code) ? .failedInvalidSession : .failedOther
+      answer(kind, error.error)
+    }
+  }
+
+  /// Who hosts, and what, as the sessions prove it.
+  private func host(session token: String, apiSession: String, fingerprints: [String]) throws(EdgeAuthorization.Refusal) -> (Grant, EdgeService) {
+    let api = try authorization.apiSession(token: apiSession, fingerprints: fingerprints)
+    let session = try authorization.serviceSession(token: token, of: api, type: .bind)
+    let service = try authorization.service(session.serviceId, identity: api.identityId, action: .bind, router: router)
+    return (Grant(identity: api.identityId, service: service.id), service)
+  }
+
+  /// Only the host changes its terminator, with the sessions that it binds with.
+  func updateTerminator(_ message: Wire.Message) {
+    guard let request = try? message.decode(EdgeCtrlUpdateTerminatorRequest.self) else { return }
+    func refuse(_ text: String, _ code: EdgeErrorCode) {
+      log.write(.info, "terminator not changed", ["terminator": "\(request.terminatorID.prefix(Self.idLimit))", "reason": "\(text)"])
+      channel.reply(ControlMessages.Failure(replyFor: message.sequence, text: text, code: code).message(), to: message)
+    }
+    do throws(EdgeAuthorization.Refusal) {
+      let (grant, _) = try host(session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
+      let isDone = fleet.adjust(
+        request.terminatorID, at: router, by: grant, cost: request.updateCost ? Int(min(request.cost, 65535)) : nil,
+        precedence: request.updatePrecedence ? Model.Precedence(wire: request.precedence) : nil)
+      guard isDone else { return refuse("terminator \(request.terminatorID) is not known", .invalidTerminator) }
+      channel.reply(Wire.Message(contentType: .updateTerminatorResponse), to: message)
+    } catch {
+      refuse(error.error.message, error.error.code)
+    }
+  }
+
+  func removeTerminators(_ request: CtrlRemoveTerminatorsRequest, _ message: Wire.Message) {
+    fleet.handle(.withdraw(router: router, terminators: request.terminatorIds))
+    channel.reply(Wire.Message.result(success: true, text: "", replyTo: message), to: message)
+  }
+
+  // MARK: Validation (fabric-planes.md 5.6)
+
+  /// Asks the router which of the terminators known here it still serves; the others are dropped.
+  func validateTerminators() async {
+    let known = fleet.terminators(of: router).filter(\.isLease)
+    guard !known.isEmpty else { return }
+    let request = CtrlValidateTerminatorsV2Request.with {
+      $0.fixInvalid = true
+      $0.postCreate = true
+      $0.terminators = known.map { terminator in
+        .with {
+          $0.id = terminator.id
+          $0.binding = terminator.binding
+          $0.address = terminator.address
+        }
+      }
+    }
+    guard let answer = try? await channel.request(Wire.Message(.validateTerminatorsV2, request), timeout: .seconds(30)) else { return }
+    terminatorStates(answer)
+  }
+
+  func terminatorStates(_ message: Wire.Message) {
+    guard let answer = try? message.decode(CtrlValidateTerminatorsV2Response.self) else { return }
+    fleet.handle(.withdraw(router: router, terminators: answer.states.lazy.filter { !$0.value.valid }.map { $0.key }))
+  }
+}
+
+extension Model.Precedence {
+  init(wire: EdgeCtrlTerminatorPrecedence) {
+    switch wire {
+    case .required: self = .required
+    case .failed: self = .failed
+    default: self = .default
+    }
+  }
+}

@@ -1,0 +1,53 @@
+import Model
+
+extension CircuitEngine {
+  mutating func handleTerminators(_ event: Event) -> [Action] {
+    switch event {
+    case .offer(let terminator):
+      let refusal = refusal(terminator)
+      if refusal == nil {
+        var taken = terminator
+        taken.peerData = PeerData.ofHost(terminator.peerData)
+        terminators.put(taken)
+      }
+      return [.offered(terminator: terminator.id, refusal)]
+    case .adjust(let id, let router, let host, let cost, let precedence):
+      guard let known = terminators[id], known.isLease, known.routerID == router, known.hostID == host.identity, known.serviceID == host.service
+      else {
+        return [.adjusted(terminator: id, false)]
+      }
+      terminators.update(id, cost: cost, precedence: precedence)
+      return [.adjusted(terminator: id, true)]
+    case .withdraw(let router, let ids):
+      // Ids that are gone already are no error, those of other routers and those that operators made are not a router's to remove.
+      for id in ids where terminators[id].map({ $0.routerID == router && $0.isLease }) ?? false { terminators.remove(id) }
+      return []
+    case .quiesce(let router, let isQuiesced):
+      terminators.quiesce(router, isQuiesced)
+      return []
+    case .place(let terminator):
+      terminators.put(terminator)
+      return []
+    case .displace(let id):
+      terminators.remove(id)
+      return []
+    default: return []
+    }
+  }
+
+  private func refusal(_ terminator: LiveTerminator) -> OfferRefusal? {
+    if let old = terminators[terminator.id] {
+      guard old.isLease, old.serviceID == terminator.serviceID, old.routerID == terminator.routerID, old.hostID == terminator.hostID,
+        old.binding == terminator.binding
+      else { return .idTaken }
+    } else if terminators.count(router: terminator.routerID) >= settings.terminatorsPerRouter {
+      return .tooMany(limit: settings.terminatorsPerRouter)
+    }
+    if !terminator.instance.isEmpty,
+      terminators.hasRival(of: terminator.hostID, service: terminator.serviceID, instance: terminator.instance)
+    {
+      return .instanceTaken
+    }
+    return nil
+  }
+}

@@ -106,6 +106,7 @@ public final class ControllerNode: Service {
       if Task.isCancelled { return }
       turn += 1
       do {
+        try await core.mindClock()
         core.fleet.decayCosts()
         try await core.endSessions(apiSessions: core.sessions.expired(now: core.now))
         if turn.isMultiple(of: 12) {

@@ -186,9 +186,17 @@ let package = Package(
       "AttackTests",
       [
         "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Fabric", "Transport", "Model", "PKI", "Wire", "WireSchemas", nioCore, nioPosix,
-        logging, x509,
+        nioConcurrency, logging, crypto, asn1, x509,
       ]),
     // The scripts run in a virtual environment, from where they are.
     tests("InteropTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Model", nioCore], exclude: ["python"]),
   ]
 )
+
+// The fuzzer of parsers that need their packages (`./run fuzz`); no part of any other build.
+if Context.environment["FUZZ"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "fuzz", dependencies: ["PKI", "SealedStream", "Transport", "WireSchemas", "Swiftlet", x509, asn1, protobuf], path: "Fuzz",
+      exclude: ["FrameFuzz.swift", "TextFuzz.swift"], swiftSettings: settings))
+}

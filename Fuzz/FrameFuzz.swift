@@ -1,23 +1,31 @@
-// A libFuzzer entry for the parsers of `Wire`. `./run fuzz` compiles it together with the sources of `Wire`, not as a target of the package, and seeds it with
-// Tests/WireTests/Resources/corpus, one frame a file. A trap or a sanitizer report fails.
+// Parsers of `Wire`, seeded with Tests/WireTests/Resources/corpus, one frame a file. A trap or a sanitizer report fails.
 
-/// Reads one input in every way a peer could make us read it, and checks that what parses also survives a second passage.
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzzFrame(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
-  let bytes = UnsafeRawBufferPointer(start: start, count: count)
-  checkScan(bytes)
-  _ = try? XgressFields.scan(bytes)
-  _ = StructuredError(jsonText: String(decoding: bytes, as: UTF8.self))
-  guard let message = try? Message.parse(bytes, limits: .stranger) else { return 0 }
+let parsers: [String: Parser] = [
+  "channel": { bytes in
+    guard let message = try? Message.parse(bytes, limits: .stranger) else { return }
+    guard let again = try? Message(parsing: message.encoded()) else { fatalError("an encoded message does not parse") }
+    precondition(again == message, "a message changes when it is encoded and parsed")
+  },
+  "edge": { bytes in
+    checkScan(bytes)
+    readTyped(bytes, edgeMessages)
+  },
+  "control": { readTyped($0, controlMessages) },
+  "xgress": { bytes in
+    _ = try? XgressFields.scan(bytes)
+    readTyped(bytes, xgressMessages)
+  },
+  "structured-error": { _ = StructuredError(jsonText: text($0)) },
+]
 
-  guard let again = try? Message(parsing: message.encoded()) else { fatalError("an encoded message does not parse") }
-  precondition(again == message, "a message changes when it is encoded and parsed")
-  for type in typedMessages {
+/// Reads a frame as each of the types, and checks that what parses also survives a second passage.
+private func readTyped(_ bytes: UnsafeRawBufferPointer, _ types: [any TypedMessage.Type]) {
+  guard let message = try? Message.parse(bytes, limits: .stranger) else { return }
+  for type in types {
     var typed = message
     typed.contentType = type.contentType
     passTwice(type, typed)
   }
-  return 0
 }
 
 /// What the scan lets pass must say the same thing to every reader: no record of a message twice, and only records that a Data message has.
@@ -35,13 +43,20 @@ private func passTwice<Value: TypedMessage>(_ type: Value.Type, _ message: Messa
   precondition(again == value, "\(Value.self) changes when it is written and read")
 }
 
-private let typedMessages: [any TypedMessage.Type] = [
+private let edgeMessages: [any TypedMessage.Type] = [
   EdgeMessages.Hello.self, EdgeMessages.HelloResult.self, EdgeMessages.Connect.self, EdgeMessages.ConnectV2.self, EdgeMessages.StateConnected.self,
   EdgeMessages.StateClosed.self, EdgeMessages.Data.self, EdgeMessages.Bind.self, EdgeMessages.Unbind.self, EdgeMessages.UpdateBind.self,
   EdgeMessages.HealthEvent.self, EdgeMessages.Dial.self, EdgeMessages.DialSuccess.self, EdgeMessages.DialFailed.self, EdgeMessages.BindSuccess.self,
   EdgeMessages.ConnInspectRequest.self, EdgeMessages.ConnInspectResponse.self, EdgeMessages.UpdateToken.self, EdgeMessages.UpdateTokenSuccess.self,
   EdgeMessages.UpdateTokenFailure.self, EdgeMessages.InspectRequest.self, EdgeMessages.InspectResponse.self, EdgeMessages.TraceRoute.self,
-  EdgeMessages.TraceRouteResponse.self, ControlMessages.CreateCircuitV2.self, ControlMessages.CreateCircuitV3.self, ControlMessages.Failure.self,
-  ControlMessages.RouteResult.self, ControlMessages.RouterHello.self, ControlMessages.ControllerHelloResult.self, LinkHello.self,
+  EdgeMessages.TraceRouteResponse.self,
+]
+
+private let controlMessages: [any TypedMessage.Type] = [
+  ControlMessages.CreateCircuitV2.self, ControlMessages.CreateCircuitV3.self, ControlMessages.Failure.self, ControlMessages.RouteResult.self,
+  ControlMessages.RouterHello.self, ControlMessages.ControllerHelloResult.self, LinkHello.self,
+]
+
+private let xgressMessages: [any TypedMessage.Type] = [
   XgressMessages.Payload.self, XgressMessages.Acknowledgement.self, XgressMessages.Control.self, XgressMessages.Close.self,
 ]

@@ -29,6 +29,7 @@ actor ControllerCore {
   nonisolated let usage = UsageHub()
   /// Who hears of which session.
   nonisolated let publication: SessionPublication
+  nonisolated let clockWatch: NIOLockedValueBox<ClockWatch>
   private nonisolated let state: NIOLockedValueBox<ModelState>
   private nonisolated let advertisedAddress: NIOLockedValueBox<ControllerConfiguration.Address>
   private var tail: Task<Void, Never>?
@@ -46,6 +47,7 @@ actor ControllerCore {
     self.logger = logger
     advertisedAddress = NIOLockedValueBox(configuration.advertised)
     let now = configuration.clock()
+    clockWatch = NIOLockedValueBox(ClockWatch(wall: now, steady: .now))
     pki = try await ControllerPKI.open(configuration, now: now.date)
     store = try await Store.open(path: configuration.databasePath, now: now)
     passwords = try PasswordHasher()
@@ -71,7 +73,18 @@ actor ControllerCore {
       settings: settings, leases: CircuitLeases(path: configuration.dataDirectory + "/circuits.jsonl", logger: logger), usage: usage,
       clock: configuration.clock, logger: logger)
     for terminator in loaded.1 { fleet.handle(.place(LiveTerminator(terminator))) }
-    try await renewCertificatesIfDue()
+    if !pki.isNamed {
+      logger.warning(
+        "the server certificate bears no SPIFFE id of a controller; SDKs cannot tell it from a router's by more than its host name",
+        metadata: ["expected": "\(SPIFFEID.controller(pki.controllerID, trustDomain: pki.trustDomain))"])
+    }
+    try await settle(now: now)
+    do {
+      try await renewCertificatesIfDue()
+    } catch let error as PKIError {
+      // A clock that is far off must not keep the controller from its clients; once it is set, the next turn of the housekeeping renews.
+      logger.error("the server certificate cannot be renewed", metadata: ["error": "\(error)"])
+    }
   }
 
   /// Reads the model under its lock; keep it short.

@@ -108,6 +108,7 @@ public final class ControllerNode: Service {
       if Task.isCancelled { return }
       turn += 1
       do {
+        try await core.mindClock()
         core.fleet.handle(.tick)
         try await core.endSessions(apiSessions: core.sessions.expired(now: core.now))
         if turn.isMultiple(of: 12) {

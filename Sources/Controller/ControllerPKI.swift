@@ -28,6 +28,9 @@ final class ControllerPKI: Sendable {
   private let lifetime: TimeInterval
   private let isSupplied: Bool
 
+  /// Whether the server certificate says by a SPIFFE id that it is a controller's. An operator's own may say nothing.
+  var isNamed: Bool { serverIdentity.chain.leaf.spiffeID?.controllerID != nil }
+
   var signer: TokenSigner { server.withLockedValue { $0.signer } }
 
   static func open(_ configuration: ControllerConfiguration, now: Date) async throws -> ControllerPKI {
@@ -58,7 +61,15 @@ final class ControllerPKI: Sendable {
       names: names, lifetime: configuration.certificateLifetime, isSupplied: false)
   }
 
+  /// No network was made before: an earlier clock is one that was never set, and authorities made by it would have ended when it is.
+  private static let earliestStart = Date(timeIntervalSince1970: 1_767_225_600)  // 2026-01-01
+
   private static func create(in directory: String, names: [String], configuration: ControllerConfiguration, now: Date) throws {
+    guard now >= earliestStart else {
+      throw ConfigurationError(
+        file: directory,
+        "certificates are not made while the clock of this machine says \(now.formatted(.iso8601)), which is past; set the clock and start again")
+    }
     let domain = configuration.trustDomain ?? "swiftlet-" + String(UInt64.random(in: .min ... .max), radix: 16)
     let id = "controller-" + String(UInt32.random(in: .min ... .max), radix: 16)
     let root = try CertificateAuthority.createRoot(name: "Swiftlet root \(domain)", trustDomain: domain, now: now)

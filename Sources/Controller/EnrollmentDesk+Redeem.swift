@@ -69,7 +69,7 @@ extension EnrollmentDesk {
   /// Method `erott`: the two certificates of a router.
   func redeemRouter(_ enrollment: Enrollment, client: String, server: String) async throws -> RouterCertificates {
     guard let router = enrollment.edgeRouterId else { throw Self.unknownToken }
-    let issued = try certify(router: router, client: client, server: server)
+    let issued = try certify(router: router, client: client, server: server, at: .enrollment)
     try await consume(enrollment) { transaction in
       var entity = try transaction.require(EdgeRouterEntity.self, router)
       entity.fingerprint = issued.client.leaf.sha1Fingerprint
@@ -99,16 +99,32 @@ extension EnrollmentDesk {
       lifetime: core.configuration.certificateLifetime)
   }
 
-  func certify(router: String, client: String, server: String) throws -> RouterCertificates {
+  /// The certificates of a router, by enrollment and by both ways of renewing them: always its own id, and names that it may have.
+  func certify(router id: String, client: String, server: String, at occasion: RouterNames.Occasion) throws -> RouterCertificates {
     let (client, server) = (try Self.request(client), try Self.request(server))
+    guard let router = core.model({ $0.edgeRouters[id] }) else { throw APIError.unauthorized }
     let authority = core.pki.signingAuthority
-    let lifetime = core.configuration.certificateLifetime
+    let (now, lifetime) = (core.now.date, core.configuration.certificateLifetime)
     do {
+      let rules = RouterNames(core: core, router: id)
+      // Go copies one list into both requests; each gets what of its own list the router may have.
+      let (clientNames, serverNames) = (
+        try rules.granted(client.hostNames, to: router, at: occasion), try rules.granted(server.hostNames, to: router, at: occasion)
+      )
+      if serverNames.count < server.hostNames.count {
+        core.logger.warning(
+          "a router asked for names that it was not allowed",
+          metadata: ["router": "\(router.name)", "asked": "\(server.hostNames.prefix(16))", "granted": "\(serverNames.prefix(16))"])
+      }
       return RouterCertificates(
-        client: try authority.issueRouterClient(client, routerID: router, now: core.now.date, lifetime: lifetime),
-        server: try authority.issueRouterServer(server, now: core.now.date, lifetime: lifetime))
+        client: try authority.issueRouterClient(client, routerID: id, names: clientNames, now: now, lifetime: lifetime),
+        server: try authority.issueRouterServer(
+          server, routerID: id, names: serverNames, trustDomain: core.pki.isNamed ? core.pki.trustDomain : nil, now: now, lifetime: lifetime))
     } catch let error as PKIError {
       throw APIError(.couldNotProcessCSR, "The signing request could not be processed", cause: .text("\(error)"))
+    } catch let refusal as RouterNames.Refusal {
+      core.logger.warning("a router was refused a certificate", metadata: ["router": "\(router.name)", "reason": "\(refusal.text)"])
+      throw APIError(.couldNotProcessCSR, "The signing request could not be processed", cause: .text(refusal.text))
     }
   }
 
@@ -122,10 +138,11 @@ extension EnrollmentDesk {
 
   /// New certificates for a router that shows the ones it enrolled with (edge-client-api.md 2.7).
   func extendRouter(_ peer: PresentedPeer, client: String, server: String) async throws -> RouterCertificates {
-    guard let proven = await peer.verified(by: core.pki.anchors, now: core.now.date),
+    // A certificate that begins later is one that a clock of ours, running ahead, wrote: it is known by its fingerprint.
+    guard let proven = await peer.verified(by: core.pki.anchors, now: core.now.date, purpose: .clientAuth, ignoreLeafStart: true),
       let router = core.model({ $0.edgeRouters.values.first { $0.fingerprint == proven.fingerprint && $0.isVerified } })
     else { throw APIError.unauthorized }
-    let issued = try certify(router: router.id, client: client, server: server)
+    let issued = try certify(router: router.id, client: client, server: server, at: .renewal)
     try await core.write(ChangeContext(authorID: router.id, authorName: router.name, source: "router")) { transaction in
       var entity = try transaction.require(EdgeRouterEntity.self, router.id)
       guard entity.fingerprint == proven.fingerprint else { throw APIError.unauthorized }

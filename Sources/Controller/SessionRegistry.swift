@@ -271,6 +271,34 @@ final class SessionRegistry: Sendable {
     return true
   }
 
+  /// Moves what is told in wall time along with a wall clock that jumped: a session is idle as long as it was before.
+  func clockJumped(by milliseconds: Int64, now: Timestamp) {
+    state.withLockedValue { state in
+      for (id, session) in state.api {
+        let moved = session.lastActivityAt.adding(milliseconds: milliseconds)
+        // Used after the jump already: told in the new time.
+        guard milliseconds > 0 ? moved <= now : session.lastActivityAt > now else { continue }
+        _ = state.change(id) {
+          $0.lastActivityAt = min(moved, now)
+          $0.expiresAt = $0.expiresAt?.adding(milliseconds: milliseconds)
+        }
+        state.dirty.insert(id)
+      }
+    }
+  }
+
+  /// Sessions last used after `limit`, so by a clock that ran ahead, count as used now. - Returns: how many there were.
+  func settle(now: Timestamp, limit: Timestamp) -> Int {
+    state.withLockedValue { state in
+      let early = state.api.values.filter { $0.lastActivityAt > limit }.map(\.id)
+      for id in early {
+        _ = state.change(id) { $0.lastActivityAt = now }
+        state.dirty.insert(id)
+      }
+      return early.count
+    }
+  }
+
   /// Writes activity to disk in one transaction; called every minute and at the end.
   func flush(now: Timestamp) async throws {
     try await deleteEnded(now: now)

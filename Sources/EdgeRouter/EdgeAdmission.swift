@@ -73,7 +73,8 @@ struct EdgeAdmission: Sendable {
   /// The certificate is listed with the session, or names its identity (and session, if it names one) and was issued by this network.
   private func isOwner(_ peer: PresentedPeer, fingerprint: String, _ session: SessionTable.APISession) async -> Bool {
     if session.fingerprints.contains(fingerprint) { return true }
-    guard let verified = await peer.verified(by: core.anchors, now: Date()), let name = verified.spiffeID, name.identityID == session.identityID
+    guard let verified = await peer.verified(by: core.anchors, now: Date(), purpose: .clientAuth), let name = verified.spiffeID,
+      name.identityID == session.identityID
     else {
       return false
     }

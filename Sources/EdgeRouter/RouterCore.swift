@@ -233,6 +233,7 @@ final class RouterCore: Sendable {
   func facts(of token: String) async throws(EdgeRefusal) -> ServiceSessionFacts {
     do {
       let claims = try await verifier().verify(token, as: ServiceSessionClaims.self, now: Date())
+      guard claims.aud.contains(ServiceSessionClaims.audience) else { throw PKIError.badToken("it is not for routers of this network") }
       return ServiceSessionFacts(
         sessionID: claims.jti, serviceID: claims.sub, apiSessionID: claims.apiSessionID, identityID: claims.identityID, tokenType: claims.tokenType,
         sessionType: claims.sessionType)

@@ -51,7 +51,9 @@ public enum RouterEnrollment {
     let key = try IdentityFile.exists(files.key) ? PrivateKey(pem: try IdentityFile.read(files.key)) : PrivateKey.generate(.p256)
     let request = configuration.request
     let csr = try CSR.create(key: key, commonName: claims.sub, organization: request.organization, names: request.names, uris: request.uris)
-    let answer = try await HTTPSClient(tls: ClientTLS(trust: .anchors(TrustAnchors(authorities)))).request(
+    let domain = leaf.spiffeID.flatMap { $0.controllerID == nil ? nil : $0.trustDomain }
+    let trust = ServerTrust.anchors(TrustAnchors(authorities), as: .controller(of: domain))
+    let answer = try await HTTPSClient(tls: ClientTLS(trust: trust)).request(
       method: "POST", "\(base.origin)/edge/client/v1/enroll?method=\(claims.em)&token=\(claims.jti)", headers: [("content-type", "application/json")],
       body: [UInt8](try JSONEncoder().encode(Request(serverCertCsr: csr, certCsr: csr))))
     guard answer.status == 200 else { throw RouterError.refused(status: answer.status, text: text(of: answer)) }

@@ -1,3 +1,5 @@
+public import Foundation
+
 /// Why a router cannot be enrolled or started.
 public enum RouterError: Error, Sendable, CustomStringConvertible {
   case unreadable(file: String, reason: String)
@@ -11,6 +13,8 @@ public enum RouterError: Error, Sendable, CustomStringConvertible {
   case keyDoesNotFit(certificate: String, key: String)
   case noRouterID(file: String)
   case nameNotCovered(name: String, file: String)
+  /// The controller issued certificates that are not valid by the clock of this machine.
+  case clocksDisagree(from: Date, until: Date)
 
   public var description: String {
     switch self {
@@ -23,6 +27,8 @@ public enum RouterError: Error, Sendable, CustomStringConvertible {
     case .noController: "no controller address: set ctrl.endpoint to tls:host:port in the configuration"
     case .keyDoesNotFit(let certificate, let key): "\(key) is not the key of \(certificate)"
     case .noRouterID(let file): "the certificate \(file) has no common name, which is the router's id"
+    case .clocksDisagree(let from, let until):
+      "the controller's certificates are valid from \(from.formatted(.iso8601)) until \(until.formatted(.iso8601)), which is not now; set the clocks of both machines"
     case .nameNotCovered(let name, let file):
       "the advertised host \(name) is not among the names of \(file); add it to edge.csr.sans and enroll the router again"
     }

@@ -24,12 +24,18 @@ final class RouterIdentity: Sendable {
     guard key.fits(serverChain.leaf) else { throw RouterError.keyDoesNotFit(certificate: files.serverCertificate, key: files.key) }
     guard let id = chain.leaf.commonName, !id.isEmpty else { throw RouterError.noRouterID(file: files.certificate) }
     routerID = id
-    current = NIOLockedValueBox((chain, ClientTLS(chain: chain, key: key, trust: .anchors(anchors))))
+    let tls = ClientTLS(chain: chain, key: key, trust: .anchors(anchors, as: Self.controllers(serverChain.leaf)))
+    current = NIOLockedValueBox((chain, tls))
     server = try ServerIdentity(chain: serverChain, key: key)
   }
 
   /// What the router proves to controllers; asked for at every dial.
   var client: ClientTLS { current.withLockedValue { $0.tls } }
+
+  /// Controllers that mark the certificates of routers bear SPIFFE ids of that trust domain themselves.
+  private static func controllers(_ server: Certificate) -> ServerRole {
+    .controller(of: server.spiffeID.flatMap { $0.routerID == nil ? nil : $0.trustDomain })
+  }
 
   /// Whether one of the certificates is to be renewed.
   func isDue(now: Date) -> Bool {
@@ -41,7 +47,7 @@ final class RouterIdentity: Sendable {
     try IdentityFile.write(renewed.pem, to: files.serverCertificate)
     try IdentityFile.write(client.pem, to: files.certificate)
     try server.replace(chain: renewed, key: key)
-    let tls = ClientTLS(chain: client, key: key, trust: .anchors(anchors))
+    let tls = ClientTLS(chain: client, key: key, trust: .anchors(anchors, as: Self.controllers(renewed.leaf)))
     current.withLockedValue { $0 = (client, tls) }
   }
 

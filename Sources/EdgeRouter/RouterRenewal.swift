@@ -51,14 +51,20 @@ final class RouterRenewal: Sendable {
     }
   }
 
-  /// The controller issued certificates: confirm them, then use them.
-  func received(_ message: Wire.Message, _ channel: MessageChannel) async {
-    defer { isPending.withLockedValue { $0 = false } }
+  /// The controller issued certificates: confirm them, then use them. Confirmed ones end those before, so they must be good by this machine's clock too.
+  func received(_ message: Wire.Message, _ channel: MessageChannel, now: Date = Date()) async {
+    var mayAskAgain = true
+    defer { if mayAskAgain { begin() } }
     do {
       let answer = try message.decode(EdgeCtrlEnrollmentCertsResponse.self)
       let (client, server) = (try CertificateChain(pem: answer.clientCertPem), try CertificateChain(pem: answer.serverCertPem))
       guard identity.key.fits(client.leaf), identity.key.fits(server.leaf), client.leaf.commonName == identity.routerID else {
         throw RouterError.badAnswer("the renewed certificates are for another key or router")
+      }
+      guard client.leaf.isValid(at: now), server.leaf.isValid(at: now) else {
+        // Asking again would bring the same until somebody sets a clock; the next channel tries anew.
+        mayAskAgain = false
+        throw RouterError.clocksDisagree(from: client.leaf.notValidBefore, until: client.leaf.notValidAfter)
       }
       let confirmation = EdgeCtrlEnrollmentExtendRouterVerifyRequest.with { $0.clientCertPem = answer.clientCertPem }
       let verdict = try await channel.request(Wire.Message(.verifyRouterExtension, confirmation), timeout: .seconds(30)).decode(EdgeCtrlError.self)

@@ -22,6 +22,9 @@ public struct EdgeRouterEntity: Entity {
   public var appData: JSONObject
   /// Config ids of types with target `router`.
   public var configs: [String]
+  /// Host names and addresses that its certificates may carry, as the operator allowed them; nil: what it enrolls with, as long as nobody else bears it.
+  /// OpenZiti has no such member.
+  public var allowedNames: [String]?
   /// Address to groups, for controller-initiated dials.
   public var ctrlChanListeners: [String: [String]]
   /// SHA-1 of the DER of the leaf client certificate, lower-case hex; admits the control channel.
@@ -43,8 +46,9 @@ public struct EdgeRouterEntity: Entity {
 
   public init(
     id: String, name: String, roleAttributes: [String] = [], cost: Int = 0, noTraversal: Bool = false, disabled: Bool = false,
-    isTunnelerEnabled: Bool = false, appData: JSONObject = [:], configs: [String] = [], ctrlChanListeners: [String: [String]] = [:],
-    fingerprint: String? = nil, certPem: String? = nil, isVerified: Bool = false, unverifiedFingerprint: String? = nil,
+    isTunnelerEnabled: Bool = false, appData: JSONObject = [:], configs: [String] = [],
+    allowedNames: [String]? = nil, ctrlChanListeners: [String: [String]] = [:], fingerprint: String? = nil, certPem: String? = nil,
+    isVerified: Bool = false, unverifiedFingerprint: String? = nil,
     unverifiedCertPem: String? = nil, hostname: String = "", supportedProtocols: [String: String] = [:], versionInfo: RouterVersionInfo? = nil,
     interfaces: [NetworkInterface]? = nil, tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch,
     updatedAt: Timestamp = .epoch
@@ -58,6 +62,7 @@ public struct EdgeRouterEntity: Entity {
     self.isTunnelerEnabled = isTunnelerEnabled
     self.appData = appData
     self.configs = configs
+    self.allowedNames = allowedNames
     self.ctrlChanListeners = ctrlChanListeners
     self.fingerprint = fingerprint
     self.certPem = certPem

@@ -12,22 +12,9 @@ public struct CSR: Sendable {
   let names: [GeneralName]
 
   public var commonName: String? { subject.commonName }
-  /// Text forms of the IP addresses asked for.
-  public var ipAddresses: [String] {
-    names.compactMap { if case .ipAddress(let octets) = $0 { IPAddressText.text(Array(octets.bytes)) } else { nil } }
-  }
+  /// DNS names and IP addresses asked for, as texts.
+  public var hostNames: [String] { names.hostNames }
   public var uris: [String] { names.compactMap { if case .uniformResourceIdentifier(let uri) = $0 { uri } else { nil } } }
-  public var dnsNames: [String] { names.compactMap { if case .dnsName(let name) = $0 { name } else { nil } } }
-
-  var namesWithoutSPIFFE: [GeneralName] {
-    names.filter { name in
-      switch name {
-      case .uniformResourceIdentifier(let uri): !uri.lowercased().hasPrefix("spiffe:")
-      case .dnsName, .ipAddress, .rfc822Name: true
-      default: false
-      }
-    }
-  }
 
   /// Reads exactly one PEM block and checks its signature.
   ///

@@ -27,10 +27,20 @@ extension Certificate {
     return String(decoding: text, as: UTF8.self)
   }
 
-  /// The SPIFFE id among the subject alternative names; nil when there is none or, against the rule, several.
+  /// The SPIFFE id among the subject alternative names; nil when there is none, and of a certificate that `TrustAnchors` refuses: with several, or with
+  /// one that cannot be read.
   public var spiffeID: SPIFFEID? {
-    let uris = uris.filter { $0.hasPrefix("spiffe:") }
-    return uris.count == 1 ? SPIFFEID(uris[0]) : nil
+    let found = spiffeURIs
+    return found.count == 1 ? found.first.flatMap { SPIFFEID($0) } : nil
+  }
+
+  /// Names of the scheme in any spelling: who writes it otherwise wants one reader to see it and another not.
+  var spiffeURIs: [String] { uris.filter { $0.lowercased().hasPrefix("spiffe:") } }
+
+  /// DNS names and IP addresses among the subject alternative names, as texts.
+  public var hostNames: [String] {
+    let names: [GeneralName] = Array((try? extensions.subjectAlternativeNames) ?? SubjectAlternativeNames())
+    return names.hostNames
   }
 
   public var uris: [String] {
@@ -49,11 +59,22 @@ extension Certificate {
   }
 }
 
-extension DistinguishedName {
-  var commonName: String? {
-    for relative in self {
-      for attribute in relative where attribute.type == .RDNAttributeType.commonName { return String(attribute.value) }
+extension [GeneralName] {
+  var hostNames: [String] {
+    compactMap { name in
+      switch name {
+      case .dnsName(let text): text
+      case .ipAddress(let octets): IPAddressText.text([UInt8](octets.bytes))
+      default: nil
+      }
     }
-    return nil
+  }
+}
+
+extension DistinguishedName {
+  /// nil when there is none or several: readers disagree about which of several counts (Go takes the last).
+  var commonName: String? {
+    let names = flatMap { $0.filter { $0.type == .RDNAttributeType.commonName } }
+    return names.count == 1 ? names.first.flatMap { String($0.value) } : nil
   }
 }

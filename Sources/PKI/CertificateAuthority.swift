@@ -14,7 +14,10 @@ public struct CertificateAuthority: Sendable {
     public static let year: TimeInterval = 365 * 24 * 3600
     public static let apiSession: TimeInterval = 12 * 3600
     /// Clocks of peers may lag a little.
-    static let backdate: TimeInterval = 60
+    public static let backdate: TimeInterval = 60
+    /// An authority's own certificate begins that long before it was made. Nothing hangs on its beginning, and a network whose first start had a clock a year
+    /// ahead works once the clock is right.
+    static let authorityBackdate: TimeInterval = 2 * year
   }
 
   /// - Throws: when the key is not the certificate's, or the certificate is not an authority's.
@@ -29,7 +32,7 @@ public struct CertificateAuthority: Sendable {
     let key = try PrivateKey.generate(algorithm)
     let subject = try DistinguishedName { CommonName(name) }
     let certificate = try Certificate(
-      version: .v3, serialNumber: serial(), publicKey: key.publicKey, notValidBefore: now - Lifetime.backdate,
+      version: .v3, serialNumber: serial(), publicKey: key.publicKey, notValidBefore: now - Lifetime.authorityBackdate,
       notValidAfter: now + 10 * Lifetime.year,
       issuer: subject, subject: subject,
       extensions: try Certificate.Extensions {
@@ -44,7 +47,8 @@ public struct CertificateAuthority: Sendable {
   public func createIntermediate(name: String, trustDomain: String, algorithm: KeyAlgorithm = .p256, now: Date) throws -> CertificateAuthority {
     let subordinate = try PrivateKey.generate(algorithm)
     let certificate = try Certificate(
-      version: .v3, serialNumber: Self.serial(), publicKey: subordinate.publicKey, notValidBefore: now - Lifetime.backdate,
+      version: .v3, serialNumber: Self.serial(), publicKey: subordinate.publicKey,
+      notValidBefore: max(now - Lifetime.authorityBackdate, chain.leaf.notValidBefore),
       notValidAfter: min(now + 10 * Lifetime.year, chain.leaf.notValidAfter), issuer: chain.leaf.subject,
       subject: try DistinguishedName { CommonName(name) },
       extensions: try Certificate.Extensions {
@@ -81,18 +85,34 @@ public struct CertificateAuthority: Sendable {
       now: now, lifetime: Lifetime.apiSession)
   }
 
-  /// A router's client certificate; names of the request are copied, `spiffe:` URIs dropped: a router must not obtain a controller's name.
+  /// A router's client certificate. Of the request only key and subject are taken.
   ///
-  /// - Parameter routerID: must be the common name of the request, because the control hello is bound to it (fabric-planes.md 1.4).
-  public func issueRouterClient(_ request: CSR, routerID: String, now: Date, lifetime: TimeInterval = Lifetime.year) throws -> CertificateChain {
-    guard request.commonName == routerID else { throw PKIError.badCSR("its common name must be the router's id, \(routerID)") }
-    return try issue(
-      publicKey: request.publicKey, subject: request.subject, names: request.namesWithoutSPIFFE, usage: .clientAuth, now: now, lifetime: lifetime)
+  /// - Parameters:
+  ///   - routerID: must be the common name of the request, because the control hello is bound to it (fabric-planes.md 1.4).
+  ///   - names: host names and addresses that the router may have, whatever it asked for.
+  public func issueRouterClient(
+    _ request: CSR, routerID: String, names: [String], now: Date, lifetime: TimeInterval = Lifetime.year
+  ) throws -> CertificateChain {
+    try issueRouter(request, routerID, names.map(GeneralName.host), usage: .clientAuth, now: now, lifetime: lifetime)
   }
 
-  public func issueRouterServer(_ request: CSR, now: Date, lifetime: TimeInterval = Lifetime.year) throws -> CertificateChain {
-    try issue(
-      publicKey: request.publicKey, subject: request.subject, names: request.namesWithoutSPIFFE, usage: .serverAuth, now: now, lifetime: lifetime)
+  /// A router's server certificate.
+  ///
+  /// - Parameter trustDomain: marks the certificate as a router's, by the SPIFFE id `/router/<id>`: no client of ours takes it for a controller's. nil leaves the
+  ///   mark out, in networks whose controllers have no SPIFFE id either.
+  public func issueRouterServer(
+    _ request: CSR, routerID: String, names: [String], trustDomain: String?, now: Date, lifetime: TimeInterval = Lifetime.year
+  ) throws -> CertificateChain {
+    let mark = trustDomain.map { GeneralName.uniformResourceIdentifier(SPIFFEID.router(routerID, trustDomain: $0).description) }
+    return try issueRouter(
+      request, routerID, names.map(GeneralName.host) + [mark].compactMap(\.self), usage: .serverAuth, now: now, lifetime: lifetime)
+  }
+
+  private func issueRouter(
+    _ request: CSR, _ routerID: String, _ names: [GeneralName], usage: ExtendedKeyUsage.Usage, now: Date, lifetime: TimeInterval
+  ) throws -> CertificateChain {
+    guard request.commonName == routerID else { throw PKIError.badCSR("its only common name must be the router's id, \(routerID)") }
+    return try issue(publicKey: request.publicKey, subject: request.subject, names: names, usage: usage, now: now, lifetime: lifetime)
   }
 
   /// A server certificate for the host names and IP addresses under which it is reached.
@@ -110,6 +130,7 @@ public struct CertificateAuthority: Sendable {
     publicKey: Certificate.PublicKey, subject: DistinguishedName, names: [GeneralName], usage: ExtendedKeyUsage.Usage, now: Date,
     lifetime: TimeInterval
   ) throws -> CertificateChain {
+    guard chain.leaf.isValid(at: now) else { throw PKIError.authorityNotValid(from: chain.leaf.notValidBefore, until: chain.leaf.notValidAfter) }
     let certificate = try Certificate(
       version: .v3, serialNumber: Self.serial(), publicKey: publicKey, notValidBefore: now - Lifetime.backdate,
       notValidAfter: min(now + lifetime, chain.leaf.notValidAfter), issuer: chain.leaf.subject, subject: subject,
@@ -166,5 +187,6 @@ public enum CertificateRenewal {
   public static func dueDate(_ certificate: Certificate) -> Date {
     certificate.notValidBefore + certificate.notValidAfter.timeIntervalSince(certificate.notValidBefore) * 2 / 3
   }
-  public static func isDue(_ certificate: Certificate, now: Date) -> Bool { now >= dueDate(certificate) }
+  /// Also while the certificate is not valid yet: it was issued by a clock that ran ahead.
+  public static func isDue(_ certificate: Certificate, now: Date) -> Bool { now >= dueDate(certificate) || now < certificate.notValidBefore }
 }

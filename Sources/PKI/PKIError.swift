@@ -1,6 +1,8 @@
 // PKI: keys, certificates and tokens: issuing by the network's profiles, judging chains by purpose, signing requests, CA bundles,
 // enrollment and session tokens. It opens no socket and stores nothing. Start reading at `CertificateAuthority`, `TrustAnchors` and `TokenSigner`.
 
+public import Foundation
+
 /// What is wrong with a key, a certificate, a request or a token.
 public enum PKIError: Error, Sendable, Equatable, CustomStringConvertible {
   case badPrivateKey(String)
@@ -9,6 +11,8 @@ public enum PKIError: Error, Sendable, Equatable, CustomStringConvertible {
   case badCSR(String)
   case badBundle(String)
   case badToken(String)
+  /// An authority issues nothing outside its own period: the clock is wrong, or the authority has come to its end.
+  case authorityNotValid(from: Date, until: Date)
   case tokenExpired
   /// The token names a signing key that is not known here.
   case unknownTokenKey(String)
@@ -19,6 +23,8 @@ public enum PKIError: Error, Sendable, Equatable, CustomStringConvertible {
     case .badCertificate(let why): "not a usable certificate: \(why)"
     case .badCSR(let why): "not a usable certificate signing request: \(why)"
     case .badBundle(let why): "not a usable CA bundle: \(why)"
+    case .authorityNotValid(let from, let until):
+      "the signing authority is valid from \(from.formatted(.iso8601)) until \(until.formatted(.iso8601)), which is not now; check the clock of this machine"
     case .badToken(let why): "not a valid token: \(why)"
     case .tokenExpired: "the token has expired"
     case .unknownTokenKey(let kid): "the token is signed with a key unknown here (kid \(kid.prefix(64)))"

@@ -1,4 +1,4 @@
-/// `spiffe://<trust domain>/<path>`: how certificates of the network name identities, controllers and API sessions (edge-client-api.md 2.1).
+/// `spiffe://<trust domain>/<path>`: how certificates of the network name identities, controllers, routers and API sessions (edge-client-api.md 2.1).
 public struct SPIFFEID: Sendable, Equatable, CustomStringConvertible {
   public let trustDomain: String
   public let path: [String]
@@ -17,6 +17,7 @@ public struct SPIFFEID: Sendable, Equatable, CustomStringConvertible {
 
   public static func identity(_ id: String, trustDomain: String) -> SPIFFEID { SPIFFEID(trustDomain: trustDomain, path: ["identity", id]) }
   public static func controller(_ id: String, trustDomain: String) -> SPIFFEID { SPIFFEID(trustDomain: trustDomain, path: ["controller", id]) }
+  public static func router(_ id: String, trustDomain: String) -> SPIFFEID { SPIFFEID(trustDomain: trustDomain, path: ["router", id]) }
   public static func apiSession(_ session: String, identity: String, certificate: String, trustDomain: String) -> SPIFFEID {
     SPIFFEID(trustDomain: trustDomain, path: ["identity", identity, "apiSession", session, "apiSessionCertificate", certificate])
   }
@@ -25,6 +26,10 @@ public struct SPIFFEID: Sendable, Equatable, CustomStringConvertible {
 
   /// The identity this id stands for, for `/identity/<id>` and longer paths below it.
   public var identityID: String? { path.count >= 2 && path[0] == "identity" ? path[1] : nil }
+  /// The controller this id stands for, for `/controller/<id>` only.
+  public var controllerID: String? { path.count == 2 && path[0] == "controller" ? path[1] : nil }
+  /// The router this id stands for, for `/router/<id>` only: how this network marks the server certificates of routers.
+  public var routerID: String? { path.count == 2 && path[0] == "router" ? path[1] : nil }
   /// The API session, for `/identity/<id>/apiSession/<session>…`.
   public var apiSessionID: String? { path.count >= 4 && path[2] == "apiSession" && identityID != nil ? path[3] : nil }
 }

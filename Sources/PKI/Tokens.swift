@@ -59,6 +59,9 @@ public struct ServiceSessionClaims: ExpiringClaims, Equatable {
   /// True for a session of a legacy API session.
   public var isLegacy: Bool
 
+  /// Whom service session tokens are for.
+  public static let audience = "openziti"
+
   private enum CodingKeys: String, CodingKey {
     case iss, sub, aud, iat, exp, jti
     case apiSessionID = "z_asid"
@@ -73,7 +76,7 @@ public struct ServiceSessionClaims: ExpiringClaims, Equatable {
   ) {
     self.iss = iss
     sub = serviceID
-    aud = ["openziti"]
+    aud = [Self.audience]
     iat = issuedAt
     exp = expiresAt
     jti = sessionID
@@ -219,14 +222,18 @@ public struct TokenVerifier: Sendable {
     }
   }
 
-  /// Judges signature and end.
+  /// Judges signature, end, and the beginning where a token names one.
   ///
   /// - Throws: also `PKIError.tokenExpired`.
   public func verify<Claims: ExpiringClaims>(_ token: String, as type: Claims.Type, now: Date) async throws(PKIError) -> Claims {
     let claims = try await verify(token, as: type)
     guard Double(claims.exp) > now.timeIntervalSince1970 else { throw .tokenExpired }
+    let begin = try TokenParts(token).unverifiedClaims(as: Beginning.self).nbf
+    guard begin ?? 0 <= now.timeIntervalSince1970 + CertificateAuthority.Lifetime.backdate else { throw .badToken("it is not valid yet") }
     return claims
   }
+
+  private struct Beginning: Decodable { var nbf: Double? }
 
   /// Judges a token by the certificate its issuer presented, whatever the token calls its key: a renewed certificate of the same key still speaks for tokens
   /// that were given out before (edge-client-api.md 2.2).

@@ -15,6 +15,8 @@ public enum ChainError: Error, Sendable, Equatable, CustomStringConvertible {
   case wrongUsage
   /// A CA's own certificate never stands for a peer.
   case isAuthority
+  /// Names that cannot be read, or more than one SPIFFE id: two readers would see two peers.
+  case ambiguousName
   case expired(notAfter: Date)
   case notYetValid(notBefore: Date)
 
@@ -23,6 +25,7 @@ public enum ChainError: Error, Sendable, Equatable, CustomStringConvertible {
     case .doesNotChain(let reason): "it does not lead to a trusted authority\(reason.isEmpty ? "" : " (\(reason))")"
     case .wrongUsage: "its extended key usage does not allow this purpose"
     case .isAuthority: "it is a CA certificate"
+    case .ambiguousName: "its names cannot be read, or it bears several SPIFFE ids"
     case .expired(let date): "it expired on \(date.formatted(.iso8601)); renew it, or check the clock of this machine"
     case .notYetValid(let date): "it is valid only from \(date.formatted(.iso8601)); check the clock of this machine"
     }
@@ -48,19 +51,24 @@ public struct TrustAnchors: Sendable {
   ///   - leaf: the certificate whose key the handshake proved.
   ///   - now: the instant at which validity is judged.
   ///   - ignoreLeafExpiry: leaves the leaf's own period out; the caller judges it by policy (edge-client-api.md 3.2). Issuers must be valid at `now` anyway.
+  ///   - ignoreLeafStart: leaves the beginning of the leaf's period out: for a caller that knows this very certificate as one that its own network issued.
   /// - Returns: the path, leaf first, or why there is none.
-  public func verify(leaf: Certificate, intermediates: [Certificate], now: Date, purpose: CertificatePurpose, ignoreLeafExpiry: Bool) async -> Result<
-    [Certificate], ChainError
-  > {
+  public func verify(
+    leaf: Certificate, intermediates: [Certificate], now: Date, purpose: CertificatePurpose, ignoreLeafExpiry: Bool,
+    ignoreLeafStart: Bool = false
+  ) async -> Result<[Certificate], ChainError> {
     do {
       if case .isCertificateAuthority? = try leaf.extensions.basicConstraints { return .failure(.isAuthority) }
     } catch {
       return .failure(.doesNotChain("its basic constraints cannot be read"))
     }
+    // Path building verifies signatures, so what a stranger cannot mend is judged first.
+    do { _ = try leaf.extensions.subjectAlternativeNames } catch { return .failure(.ambiguousName) }
+    guard leaf.spiffeURIs.isEmpty || leaf.spiffeID != nil else { return .failure(.ambiguousName) }
     guard leaf.allows(purpose) else { return .failure(.wrongUsage) }
     if !ignoreLeafExpiry {
       guard now <= leaf.notValidAfter else { return .failure(.expired(notAfter: leaf.notValidAfter)) }
-      guard now >= leaf.notValidBefore else { return .failure(.notYetValid(notBefore: leaf.notValidBefore)) }
+      guard ignoreLeafStart || now >= leaf.notValidBefore else { return .failure(.notYetValid(notBefore: leaf.notValidBefore)) }
     }
     var verifier = Verifier(rootCertificates: store) {
       RFC5280Policy.withValidityCheckDisabled()

@@ -64,11 +64,14 @@ struct ControllerClient: Sendable {
   static let path = "/edge/client/v1"
 
   let bases: [String]
-  let tls: ClientTLS
+  /// Towards controllers.
+  private let tls: ClientTLS
+  let routerTLS: ClientTLS
 
   init(identity: IdentityFile) throws {
     bases = identity.controllers.map(Self.base)
-    tls = try identity.clientTLS()
+    tls = try identity.controllerTLS()
+    routerTLS = try identity.clientTLS()
   }
 
   /// The base of the client API at an address that may come without a path.

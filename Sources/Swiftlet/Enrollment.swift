@@ -30,10 +30,12 @@ public enum Enrollment {
     guard bundle.status == 200 else { throw ControllerClient.refusal("tell its authorities", bundle) }
     let authorities = try PKCS7.parse(base64: bundle.body)
 
+    // Whoever holds the key of this certificate signed the token: if it bears a controller's id, all controllers of the network do.
+    let domain = leaf.spiffeID.flatMap { $0.controllerID == nil ? nil : $0.trustDomain }
     let key = try PrivateKey.generate(algorithm)
     let csr = try CSR.create(key: key, commonName: claims.sub, organization: "Swiftlet")
     // The server must also chain to what it tells us to trust, or the identity would be useless from the first moment.
-    let answer = try await HTTPSClient(tls: ClientTLS(trust: .anchors(TrustAnchors(authorities)))).request(
+    let answer = try await HTTPSClient(tls: ClientTLS(trust: .anchors(TrustAnchors(authorities), as: .controller(of: domain)))).request(
       method: "POST", base + "/enroll?method=ott&token=\(claims.jti)", headers: [("content-type", "text/plain"), ("accept", "application/json")],
       body: Array(csr.utf8))
     guard answer.status == 200 else { throw ControllerClient.refusal("enroll", answer) }
@@ -42,6 +44,7 @@ public enum Enrollment {
     }
     guard key.fits(chain.leaf) else { throw OverlayError.badAnswer(operation: "enroll", reason: "the certificate is for another key") }
     return IdentityFile(
-      controllers: [base], key: "pem:" + key.pem, certificate: "pem:" + chain.pem, authorities: "pem:" + Certificates.pem(authorities))
+      controllers: [base], key: "pem:" + key.pem, certificate: "pem:" + chain.pem, authorities: "pem:" + Certificates.pem(authorities),
+      trustDomain: domain)
   }
 }

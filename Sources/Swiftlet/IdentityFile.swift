@@ -23,6 +23,10 @@ public struct IdentityFile: Sendable, Equatable {
   public var certificate: String
   /// The certificates to trust, in the same forms.
   public var authorities: String
+  /// Set once the controllers of the network are known to bear SPIFFE ids `spiffe://<trust domain>/controller/<id>`, as Swiftlet's do: from then on no other
+  /// server, and no router's certificate, passes for one. Stored as `trustDomain`, a member that other SDKs pass over. nil accepts a controller without an id,
+  /// as OpenZiti's are outside of clusters, but never a certificate that is marked as a router's or an identity's.
+  public var trustDomain: String?
   /// The document as it was read, for the members we do not know.
   private var document: [String: JSONFragment]
 
@@ -36,11 +40,13 @@ public struct IdentityFile: Sendable, Equatable {
   ///   - key: the private key as PEM or reference.
   ///   - certificate: the chain as PEM or reference, leaf first.
   ///   - authorities: the trusted certificates as PEM or reference.
-  public init(controllers: [String], key: String, certificate: String, authorities: String) {
+  ///   - trustDomain: see `trustDomain`.
+  public init(controllers: [String], key: String, certificate: String, authorities: String, trustDomain: String? = nil) {
     self.controllers = controllers
     self.key = key
     self.certificate = certificate
     self.authorities = authorities
+    self.trustDomain = trustDomain
     document = [:]
   }
 
@@ -60,6 +66,7 @@ public struct IdentityFile: Sendable, Equatable {
     self.key = key
     self.certificate = certificate
     self.authorities = authorities
+    trustDomain = document["trustDomain"]?.text
     self.document = document
   }
 
@@ -82,6 +89,7 @@ public struct IdentityFile: Sendable, Equatable {
   /// The JSON text: what `save(to:)` writes.
   public func serialized() -> [UInt8] {
     var document = self.document
+    document["trustDomain"] = trustDomain.map { .string($0) }
     document["ztAPI"] = controllers.first.map { .string($0) }
     document["ztAPIs"] = .array(controllers.map { .string($0) })
     var credentials = document["id"]?.members ?? [:]
@@ -100,11 +108,18 @@ public struct IdentityFile: Sendable, Equatable {
 
   // MARK: Credentials
 
-  /// What the identity proves in TLS and whom it believes, towards controllers and routers alike.
+  /// What the identity proves in TLS and whom it believes, towards routers.
   /// - Throws: `IdentityFileError` when a reference cannot be read or its content is unusable.
   public func clientTLS() throws(IdentityFileError) -> ClientTLS {
     let (chain, key) = try credentials()
     return ClientTLS(chain: chain, key: key, trust: .anchors(try trustAnchors()))
+  }
+
+  /// The same towards controllers, which must prove more than a host name.
+  /// - Throws: `IdentityFileError` when a reference cannot be read or its content is unusable.
+  public func controllerTLS() throws(IdentityFileError) -> ClientTLS {
+    let (chain, key) = try credentials()
+    return ClientTLS(chain: chain, key: key, trust: .anchors(try trustAnchors(), as: .controller(of: trustDomain)))
   }
 
   /// The key and the certificates that go with it.

@@ -276,7 +276,7 @@ public actor Overlay {
       if let newer = channels[key] { return try await newer.value }
     }
     let login = try await current()
-    let tls = client.tls
+    let tls = client.routerTLS
     let name = router.name
     let task = Task {
       let hello = EdgeMessages.Hello(name: login.identity.name ?? login.identity.id, token: login.token, supportsInspect: true)

@@ -54,7 +54,8 @@ struct LoginCommand: AsyncParsableCommand {
     let saved = store.profiles[profile]
     let base = try controller(saved)
     let roots = try await trustedRoots(base, saved: saved)
-    let trust = ServerTrust.anchors(roots)
+    let known = saved.flatMap { $0.url.hasPrefix(base + "/") ? $0.trustDomain : nil }
+    let trust = ServerTrust.anchors(roots, as: .controller(of: known))
     let management = try await TrustProbe.managementBase(base, trust: trust, timeout: wait)
     let session: JSONValue
     let name: String
@@ -66,7 +67,9 @@ struct LoginCommand: AsyncParsableCommand {
     guard let token = session["data"]?["token"]?.stringValue else {
       throw CommandFailure("cannot sign in to \(base)", reason: "the answer has no token")
     }
-    store.profiles[profile] = Profile(url: management, username: name, token: token, loginTime: .now(), roots: roots.pem)
+    let named = try await HTTPSClient.leaf(of: base, timeout: wait).spiffeID.flatMap { $0.controllerID == nil ? nil : $0.trustDomain }
+    store.profiles[profile] = Profile(
+      url: management, username: name, token: token, loginTime: .now(), roots: roots.pem, trustDomain: known ?? named)
     store.current = profile
     try store.save()
     Terminal.output.line("Signed in to \(base) as \(name). Saved as '\(profile)' in \(ProfileStore.path)")

@@ -13,7 +13,8 @@ struct ManagementClient: Sendable {
   init(profile: Profile, timeout: TimeAmount) throws {
     self.profile = profile
     self.timeout = timeout
-    https = HTTPSClient(tls: ClientTLS(trust: .anchors(try TrustProbe.anchors(pem: profile.roots, source: "the saved login"))))
+    let roots = try TrustProbe.anchors(pem: profile.roots, source: "the saved login")
+    https = HTTPSClient(tls: ClientTLS(trust: .anchors(roots, as: .controller(of: profile.trustDomain))))
   }
 
   /// - Parameters:

@@ -8,7 +8,7 @@ import X509
 /// A server certificate of an authority of one's own, for services that only people one knows reach: the authority is made once and kept, the certificate is issued at
 /// each start and again when it is due.
 final class OwnCertificate: Service {
-  private static let interval = Duration.seconds(3600)
+  private static let interval = Duration.seconds(60)
 
   let identity: ServerIdentity
   /// What clients and browsers are to trust.

@@ -11,6 +11,8 @@ struct Profile: Codable, Sendable {
   var loginTime: Timestamp
   /// The trusted roots, PEM.
   var roots: String
+  /// Whose controllers bear SPIFFE ids of it; nil while the controller was never seen to bear one.
+  var trustDomain: String?
 }
 
 /// All saved logins, in one private file.

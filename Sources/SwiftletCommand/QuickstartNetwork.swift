@@ -133,6 +133,8 @@ struct QuickstartNetwork: Service {
         "the model in \(directory) has no edge router \(Self.routerName)",
         next: "start on another --directory, or make it again: swiftlet create edge-router")
     }
+    // Controller and router share a host, which only the operator of both may say.
+    try await provisioning.allow(names: [host], edgeRouter: member.id)
     if member.isEnrolled {
       do {
         return try await RouterNode(configuration: configuration, logger: logger)

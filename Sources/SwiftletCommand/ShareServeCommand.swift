@@ -236,7 +236,8 @@ struct ShareServeCommand: AsyncParsableCommand {
     }
     let password = String(decoding: try PrivateFile.read(passwordFile ?? "", what: "the password in"), as: UTF8.self)
     return RemoteController(
-      url: try await TrustProbe.managementBase(base, trust: .anchors(roots), timeout: .seconds(15)), roots: roots, username: username,
+      url: try await TrustProbe.managementBase(base, trust: .anchors(roots, as: .controller(of: nil)), timeout: .seconds(15)), roots: roots,
+      username: username,
       password: password.trimmingCharacters(in: .whitespacesAndNewlines))
   }
 

@@ -9,8 +9,8 @@ public import X509
 
 /// Which server certificate a client believes.
 public enum ServerTrust: Sendable {
-  /// The chain must reach one of these, and the certificate must name the host that was dialled.
-  case anchors(TrustAnchors)
+  /// The chain must reach one of these, and the certificate must name the host that was dialled, and be one for that role.
+  case anchors(TrustAnchors, as: ServerRole = .any)
   /// Exactly this leaf: enrollment, where the token already proved it (edge-client-api.md 2.2).
   case leaf(Certificate)
   /// Any, only to look at the certificate.
@@ -158,12 +158,12 @@ extension ServerTrust {
     case .any: return nil
     case .leaf(let expected):
       return leaf.derBytes == expected.derBytes ? nil : "another certificate than the one that signed the token (\(leaf.sha1Fingerprint))"
-    case .anchors(let anchors):
+    case .anchors(let anchors, let role):
       switch await anchors.verify(
         leaf: leaf, intermediates: Array(certificates.dropFirst().prefix(8)), now: Date(), purpose: .serverAuth, ignoreLeafExpiry: false)
       {
       case .failure(let error): return "\(error)"
-      case .success: return leaf.names(host: host) ? nil : "the certificate does not name \(host)"
+      case .success: return leaf.names(host: host) ? role.problem(with: leaf) : "the certificate does not name \(host)"
       }
     }
   }

@@ -30,10 +30,15 @@ extension PresentedPeer {
   ///   - anchors: every certificate of the pool counts as an anchor.
   ///   - now: the instant at which validity is judged.
   ///   - purpose: the extended key usage the leaf must allow.
+  ///   - ignoreLeafStart: for a caller that compares the fingerprint with one that it stored when its own network issued the certificate.
   /// - Returns: nil when the peer showed no certificate or its leaf does not chain to an anchor.
-  public func verified(by anchors: TrustAnchors, now: Date, purpose: CertificatePurpose = .anyUsage) async -> VerifiedPeer? {
+  public func verified(
+    by anchors: TrustAnchors, now: Date, purpose: CertificatePurpose = .anyUsage, ignoreLeafStart: Bool = false
+  ) async -> VerifiedPeer? {
     guard let leaf else { return nil }
-    switch await anchors.verify(leaf: leaf, intermediates: intermediates, now: now, purpose: purpose, ignoreLeafExpiry: false) {
+    switch await anchors.verify(
+      leaf: leaf, intermediates: intermediates, now: now, purpose: purpose, ignoreLeafExpiry: false, ignoreLeafStart: ignoreLeafStart)
+    {
     case .success: return VerifiedPeer(certificate: leaf, remoteAddress: remoteAddress)
     case .failure: return nil
     }

@@ -260,19 +260,40 @@ struct EdgeRouterTests {
     }
   }
 
-  @Test("certificates past two thirds of their life are renewed over the control channel and used without a restart")
-  func renewal() async throws {
-    try await withRouter(routerAge: 3000) { router in
+  @Test(
+    "certificates past two thirds of their life, or issued by a clock a year ahead, are renewed over the control channel and used without a restart",
+    arguments: [3000, -CertificateAuthority.Lifetime.year])
+  func renewal(age: TimeInterval) async throws {
+    try await withRouter(routerAge: age) { router in
       let url = "https://127.0.0.1:\(router.address.port)/"
       try await eventually("new files") {
         guard let pem = try? String(contentsOfFile: router.network.files.certificate, encoding: .utf8), let chain = try? CertificateChain(pem: pem)
         else { return false }
-        return chain.leaf.notValidAfter > Date() + 7200
+        return chain.leaf.notValidAfter > Date() + 7200 && chain.leaf.isValid(at: Date())
       }
       // The files are written before the listener takes them into use.
-      try await eventually("the new certificate is served") { try await HTTPSClient.leaf(of: url).notValidAfter > Date() + 7200 }
+      try await eventually("the new certificate is served") {
+        let leaf = try await HTTPSClient.leaf(of: url)
+        return leaf.notValidAfter > Date() + 7200 && leaf.isValid(at: Date())
+      }
       router.controller.disconnectRouter()
       try await eventually("reconnected with the new certificate") { router.controller.greetings == 2 }
+    }
+  }
+
+  @Test("certificates of a controller whose clock is a year ahead are neither confirmed nor taken into use, and asked for once a channel")
+  func renewalByWrongClock() async throws {
+    try await withRouter(routerAge: 3000, issuingAhead: CertificateAuthority.Lifetime.year) { router in
+      let before = try String(contentsOfFile: router.network.files.certificate, encoding: .utf8)
+      for turn in 1...2 {
+        try await eventually("asked") { router.controller.extensionRequests == turn }
+        // Time for the confirmation that must not come.
+        for _ in 0..<30 where router.controller.confirmations == 0 { try await Task.sleep(for: .milliseconds(10)) }
+        router.controller.disconnectRouter()
+        try await eventually("back") { router.controller.greetings == turn + 1 }
+      }
+      #expect(router.controller.confirmations == 0)
+      #expect(try String(contentsOfFile: router.network.files.certificate, encoding: .utf8) == before)
     }
   }
 

@@ -8,6 +8,7 @@ import NIOCore
 import NIOPosix
 import PKI
 import SwiftProtobuf
+import Synchronization
 import Testing
 import Transport
 import Wire
@@ -25,7 +26,7 @@ struct TestNetwork: Sendable {
   let directory: String
   let files: RouterConfiguration.IdentityFiles
 
-  /// - Parameter routerAge: seconds since the router's certificates were issued, of the hour they live.
+  /// - Parameter routerAge: seconds since the router's certificates were issued, of the hour they live; negative: by a clock that ran ahead.
   init(routerAge: TimeInterval = 0) async throws {
     let now = Date()
     authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: now)
@@ -36,11 +37,12 @@ struct TestNetwork: Sendable {
     files = RouterConfiguration.IdentityFiles(directory: directory)
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     let key = try PrivateKey.generate(.p256)
-    let csr = try CSR(pem: CSR.create(key: key, commonName: "r1", names: ["127.0.0.1"]))
+    let names = ["127.0.0.1"]
+    let csr = try CSR(pem: CSR.create(key: key, commonName: "r1", names: names))
     try key.pem.write(toFile: files.key, atomically: true, encoding: .utf8)
-    try authority.issueRouterClient(csr, routerID: "r1", now: now - routerAge, lifetime: 3600).pem.write(
+    try authority.issueRouterClient(csr, routerID: "r1", names: names, now: now - routerAge, lifetime: 3600).pem.write(
       toFile: files.certificate, atomically: true, encoding: .utf8)
-    try authority.issueRouterServer(csr, now: now - routerAge, lifetime: 3600).pem.write(
+    try authority.issueRouterServer(csr, routerID: "r1", names: names, trustDomain: nil, now: now - routerAge, lifetime: 3600).pem.write(
       toFile: files.serverCertificate, atomically: true, encoding: .utf8)
     try authority.chain.leaf.pem.write(toFile: files.authorities, atomically: true, encoding: .utf8)
   }
@@ -87,8 +89,19 @@ final class FakeController: Sendable {
 
   private let state = NIOLockedValueBox(State())
   private let network: TestNetwork
+  /// Seconds by which the clock that issues renewed certificates is ahead.
+  private let ahead: TimeInterval
+  private let extensions = Atomic<Int>(0)
 
-  init(_ network: TestNetwork) { self.network = network }
+  init(_ network: TestNetwork, ahead: TimeInterval = 0) {
+    self.network = network
+    self.ahead = ahead
+  }
+
+  /// How many times a router asked for renewed certificates, and confirmed them.
+  var extensionRequests: Int { extensions.load(ordering: .relaxed) }
+  var confirmations: Int { confirmedExtensions.load(ordering: .relaxed) }
+  private let confirmedExtensions = Atomic<Int>(0)
 
   var terminators: [LiveTerminator] { state.withLockedValue { $0.engine.terminators.all } }
   var circuits: [Circuit] { state.withLockedValue { $0.engine.all } }
@@ -221,15 +234,20 @@ final class FakeController: Sendable {
       guard let confirmation = try? message.decode(CtrlCircuitConfirmation.self) else { return }
       state.withLockedValue { $0.confirmed += confirmation.circuitIds }
     case .extendRouterEnrollment:
+      extensions.add(1, ordering: .relaxed)
+      let issuing = Date() + ahead
       guard let request = try? message.decode(EdgeCtrlEnrollmentExtendRouterRequest.self), let client = try? CSR(pem: request.clientCertCsr),
         let server = try? CSR(pem: request.serverCertCsr),
-        let clientChain = try? network.authority.issueRouterClient(client, routerID: "r1", now: Date()),
-        let serverChain = try? network.authority.issueRouterServer(server, now: Date())
+        let clientChain = try? network.authority.issueRouterClient(client, routerID: "r1", names: client.hostNames, now: issuing),
+        let serverChain = try? network.authority.issueRouterServer(
+          server, routerID: "r1", names: server.hostNames, trustDomain: nil, now: issuing)
       else { return }
       channel.post(
         WireMessage(
           .routerCertificates, EdgeCtrlEnrollmentCertsResponse.with { ($0.clientCertPem, $0.serverCertPem) = (clientChain.pem, serverChain.pem) }))
-    case .verifyRouterExtension: channel.reply(WireMessage(.edgeError, EdgeCtrlError()), to: message)
+    case .verifyRouterExtension:
+      confirmedExtensions.add(1, ordering: .relaxed)
+      channel.reply(WireMessage(.edgeError, EdgeCtrlError()), to: message)
     default: break
     }
   }
@@ -395,12 +413,13 @@ func eventually(_ what: String, _ condition: @Sendable () async throws -> Bool) 
 
 /// - Parameter digests: the controller names sessions by digest.
 func withRouter(
-  encrypted: Bool = false, digests: Bool = false, routerAge: TimeInterval = 0, configure: (inout RouterConfiguration) -> Void = { _ in },
+  encrypted: Bool = false, digests: Bool = false, routerAge: TimeInterval = 0, issuingAhead: TimeInterval = 0,
+  configure: (inout RouterConfiguration) -> Void = { _ in },
   _ body: @escaping @Sendable (TestRouter) async throws -> Void
 ) async throws {
   let network = try await TestNetwork(routerAge: routerAge)
   defer { try? FileManager.default.removeItem(atPath: network.directory) }
-  let controller = FakeController(network)
+  let controller = FakeController(network, ahead: issuingAhead)
   if encrypted { controller.requireEncryption() }
   if digests { controller.nameSessionsByDigest() }
   var logger = Logger(label: "test")

@@ -21,8 +21,7 @@ struct CSRTests {
       pem: CSR.create(key: key, commonName: "r1", organization: "org", names: ["router.example", "10.0.0.1"], uris: ["spiffe://net/x"]))
     #expect(request.publicKey == key.publicKey)
     #expect(request.commonName == "r1")
-    #expect(request.dnsNames == ["router.example"])
-    #expect(request.ipAddresses == ["10.0.0.1"])
+    #expect(request.hostNames == ["router.example", "10.0.0.1"])
     #expect(request.uris == ["spiffe://net/x"])
   }
 

@@ -16,13 +16,16 @@ struct Profile: Sendable, CustomTestStringConvertible {
 
   static func request(_ key: PrivateKey) throws -> CSR {
     try CSR(
-      pem: CSR.create(key: key, commonName: "r1", names: ["router.example", "10.0.0.1", "::1"], uris: ["spiffe://net/controller/c1", "tls:r1"]))
+      pem: CSR.create(
+        key: key, commonName: "r1", names: ["router.example", "10.0.0.1", "::1", "controller.example"],
+        uris: ["spiffe://net/controller/c1", "tls:r1"]))
   }
 
   private static func uri(_ text: String) -> GeneralName { .uniformResourceIdentifier(text) }
   private static func ip(_ octets: [UInt8]) -> GeneralName { .ipAddress(ASN1OctetString(contentBytes: octets[...])) }
+  private static let allowed = ["router.example", "10.0.0.1", "::1"]
   private static let routerNames: [GeneralName] = [
-    .dnsName("router.example"), ip([10, 0, 0, 1]), ip([UInt8](repeating: 0, count: 15) + [1]), uri("tls:r1"),
+    .dnsName("router.example"), ip([10, 0, 0, 1]), ip([UInt8](repeating: 0, count: 15) + [1]),
   ]
 
   static let all: [Profile] = [
@@ -39,10 +42,11 @@ struct Profile: Sendable, CustomTestStringConvertible {
     },
     Profile(
       testDescription: "router client", usage: .clientAuth, names: routerNames, commonName: "r1", lifetime: CertificateAuthority.Lifetime.year
-    ) { try $0.issueRouterClient(request($1), routerID: "r1", now: PKIFixture.now) },
+    ) { try $0.issueRouterClient(request($1), routerID: "r1", names: allowed, now: PKIFixture.now) },
     Profile(
-      testDescription: "router server", usage: .serverAuth, names: routerNames, commonName: "r1", lifetime: CertificateAuthority.Lifetime.year
-    ) { try $0.issueRouterServer(request($1), now: PKIFixture.now) },
+      testDescription: "router server", usage: .serverAuth, names: routerNames + [uri("spiffe://net/router/r1")], commonName: "r1",
+      lifetime: CertificateAuthority.Lifetime.year
+    ) { try $0.issueRouterServer(request($1), routerID: "r1", names: allowed, trustDomain: "net", now: PKIFixture.now) },
     Profile(
       testDescription: "server", usage: .serverAuth, names: [.dnsName("localhost"), ip([127, 0, 0, 1]), uri("spiffe://net/controller/c1")],
       commonName: "localhost", lifetime: 60
@@ -100,10 +104,45 @@ struct CertificateProfileTests {
     #expect(chain.leaf.notValidAfter == authority.chain.leaf.notValidAfter)
   }
 
-  @Test("a router's client certificate bears the router's id or is not issued")
+  @Test("a router's certificates bear the router's id and no other common name, or are not issued")
   func routerName() throws {
-    let request = try Profile.request(PKIFixture.key(.p256))
-    #expect(throws: PKIError.self) { try PKIFixture.intermediate.get().issueRouterClient(request, routerID: "r2", now: PKIFixture.now) }
+    let authority = try PKIFixture.intermediate.get()
+    for request in [try Profile.request(PKIFixture.key(.p256)), try twoNames("r1", "r2"), try twoNames("r2", "r1")] {
+      #expect(throws: PKIError.self) { try authority.issueRouterClient(request, routerID: "r2", names: [], now: PKIFixture.now) }
+      #expect(throws: PKIError.self) {
+        try authority.issueRouterServer(request, routerID: "r2", names: [], trustDomain: "net", now: PKIFixture.now)
+      }
+    }
+  }
+
+  /// A request whose subject has two common names: Go reads the last one, others the first.
+  private func twoNames(_ first: String, _ last: String) throws -> CSR {
+    let key = try PKIFixture.key(.p256)
+    let subject = try DistinguishedName {
+      CommonName(first)
+      CommonName(last)
+    }
+    let request = try CertificateSigningRequest(
+      version: .v1, subject: subject, privateKey: key.signing, attributes: .init(), signatureAlgorithm: .ecdsaWithSHA256)
+    return try CSR(pem: request.serializeAsPEM().pemString)
+  }
+
+  @Test("an authority issues nothing outside its own period")
+  func outsideItsPeriod() throws {
+    let authority = try PKIFixture.intermediate.get()
+    for now in [authority.chain.leaf.notValidBefore - 1, authority.chain.leaf.notValidAfter + 1] {
+      #expect(throws: PKIError.authorityNotValid(from: authority.chain.leaf.notValidBefore, until: authority.chain.leaf.notValidAfter)) {
+        try authority.issueServer(publicKey: PKIFixture.key(.p256).publicKey, names: ["a"], uris: [], now: now)
+      }
+    }
+  }
+
+  @Test("authorities made by a clock a year ahead are good now")
+  func authoritiesOfTomorrow() throws {
+    let ahead = PKIFixture.now + CertificateAuthority.Lifetime.year
+    let root = try CertificateAuthority.createRoot(name: "root", trustDomain: "net", algorithm: .p256, now: ahead)
+    let signer = try root.createIntermediate(name: "signer", trustDomain: "net", now: ahead)
+    #expect(root.chain.leaf.isValid(at: PKIFixture.now) && signer.chain.leaf.isValid(at: PKIFixture.now))
   }
 
   @Test("an authority needs its own key and a CA certificate")
@@ -129,6 +168,9 @@ struct CertificateProfileTests {
     #expect(CertificateRenewal.dueDate(chain.leaf) == PKIFixture.now + 140)
     #expect(!CertificateRenewal.isDue(chain.leaf, now: PKIFixture.now + 139))
     #expect(CertificateRenewal.isDue(chain.leaf, now: PKIFixture.now + 140))
+    // Issued by a clock that ran ahead.
+    #expect(CertificateRenewal.isDue(chain.leaf, now: PKIFixture.now - 61))
+    #expect(!CertificateRenewal.isDue(chain.leaf, now: PKIFixture.now - 60))
   }
 
   @Test("the text of a chain leaves out roots behind the leaf and reads back")

@@ -80,6 +80,51 @@ struct HostileInputTests {
     }
   }
 
+  /// A7 of field.md D.4.
+  @Test("every length of DER at its extremes gives a value or an error", arguments: ["CERTIFICATE", "CERTIFICATE REQUEST", "PRIVATE KEY", "PKCS7"])
+  func lengths(_ type: String) throws {
+    let good: [UInt8] =
+      switch type {
+      case "CERTIFICATE": try PKIFixture.server(.p256).leaf.derBytes
+      case "CERTIFICATE REQUEST": try der(ofPEM: CSR.create(key: PKIFixture.key(.p256), commonName: "c", names: ["a", "::1"]))
+      case "PKCS7": try PKCS7.certificatesOnly([PKIFixture.server(.p256).leaf])
+      default: try der(ofPEM: PKIFixture.key(.p256).pem)
+      }
+    var tried = 0
+    for place in Self.lengths(good, good.indices) {
+      for length: [UInt8] in [
+        [0], [0x7f], [0x80], [0x81, 0xff], [0x84, 0x7f, 0xff, 0xff, 0xff], [0x84, 0x80, 0, 0, 0], [0x84, 0xff, 0xff, 0xff, 0xff],
+        [0x88] + [UInt8](repeating: 0xff, count: 8), [0xff],
+      ] {
+        let bytes = good[..<place.lowerBound] + length + good[place.upperBound...]
+        tried += 1
+        let name = ["CERTIFICATE": "certificate chain", "CERTIFICATE REQUEST": "CSR", "PRIVATE KEY": "private key", "PKCS7": "CA bundle"][type]
+        let parser = try #require(Parser.all.first { $0.testDescription == name })
+        let text = type == "PKCS7" ? PKCS7.base64Lines(Array(bytes)) : pem(Array(bytes), type: type)
+        survives(parser, Array(text.utf8), "\(length) at \(place.lowerBound)")
+      }
+    }
+    #expect(tried > 50)
+  }
+
+  /// Where the lengths of all elements of DER are, the nested ones too.
+  private static func lengths(_ bytes: [UInt8], _ range: Range<Int>) -> [Range<Int>] {
+    var found: [Range<Int>] = []
+    var offset = range.lowerBound
+    while offset + 1 < range.upperBound {
+      let (tag, first) = (bytes[offset], Int(bytes[offset + 1]))
+      let octets = first < 0x80 ? 0 : first & 0x7f
+      let content = offset + 2 + octets
+      guard content <= range.upperBound else { return found }
+      let length = first < 0x80 ? first : bytes[(offset + 2)..<content].reduce(0) { $0 << 8 | Int($1) }
+      guard content + length <= range.upperBound else { return found }
+      found.append((offset + 1)..<content)
+      if tag & 0x20 != 0 { found += lengths(bytes, content..<content + length) }
+      offset = content + length
+    }
+    return found
+  }
+
   @Test(
     "DER inside a good PEM frame, changed at random, gives a value or an error", arguments: ["CERTIFICATE", "CERTIFICATE REQUEST", "PRIVATE KEY"])
   func changedDER(_ type: String) throws {

@@ -112,6 +112,24 @@ private func hex(_ text: String) -> [UInt8] {
     #expect(throws: SealedStreamError.notAuthentic) { try repeating.open(first) }
   }
 
+  /// A7 of field.md D.4.
+  @Test func lengthsOfPartsAtTheirExtremesAreWithinThePlaintextOrAnError() throws {
+    let plaintext = hex("0500 68656c6c6f 0300 616263 0000")
+    for offset in [0, 7, 12] {
+      for length: UInt16 in [0, 1, 0x7fff, 0x8000, .max] {
+        var changed = plaintext
+        changed[offset] = UInt8(length & 0xff)
+        changed[offset + 1] = UInt8(length >> 8)
+        let parts = try? Multipart.parts(of: changed)
+        #expect((parts ?? []).reduce(0) { $0 + $1.count + 2 } <= changed.count)
+        if length > 0x7ffe { #expect(parts == nil) }
+        var joined = changed
+        let count = joined.withUnsafeMutableBytes { try? Multipart.joinInPlace($0) }
+        #expect(count == parts.map { $0.reduce(0) { $0 + $1.count } })
+      }
+    }
+  }
+
   @Test func multipartSplits() throws {
     let plaintext = hex("0500 68656c6c6f 0300 616263 0000")
     #expect(try Multipart.parts(of: plaintext) == [Array("hello".utf8), Array("abc".utf8), []])

@@ -140,6 +140,38 @@ func readTyped(_ message: Message) {
     }
   }
 
+  /// A7 of field.md D.4.
+  @Test func everyNumberAtItsExtremesInEveryRecordedFrameIsAValueOrAnError() throws {
+    let extremes: [UInt32] = [0, .max, UInt32(Int32.max), 1 << 31]
+    for file in try Corpus.load() {
+      for offset in Self.numberOffsets(file.bytes) {
+        for value in extremes {
+          var bytes = file.bytes
+          bytes.replaceSubrange(offset..<offset + 4, with: le(value))
+          for limits in [FrameLimits.stranger, .peer] { readEverything(bytes, limits: limits) }
+          guard offset == 12 || offset == 16, value > 1 << 30 else { continue }
+          #expect(throws: WireError.self, "\(file.name) at \(offset)") { try bytes.withUnsafeBytes { try FrameHeader.parse($0, limits: .peer) } }
+        }
+      }
+    }
+  }
+
+  /// Where a frame has numbers of four bytes: its own, keys and lengths of header records, and what may be one at the beginning of values and of the body.
+  private static func numberOffsets(_ frame: [UInt8]) -> [Int] {
+    var offsets = [4, 8, 12, 16]
+    func number(_ offset: Int) -> Int {
+      Int(frame[offset]) | Int(frame[offset + 1]) << 8 | Int(frame[offset + 2]) << 16 | Int(frame[offset + 3]) << 24
+    }
+    let end = 20 + number(12)
+    var offset = 20
+    while offset < end {
+      let length = number(offset + 4)
+      offsets += [offset, offset + 4] + stride(from: offset + 8, to: offset + 8 + min(length, 16) - 3, by: 4)
+      offset += 8 + length
+    }
+    return offsets + stride(from: end, to: min(frame.count, end + 32) - 3, by: 4)
+  }
+
   @Test func randomHeaderValuesNeverTrapATypedReader() {
     var random = SeededGenerator(seed: 3)
     let ids: [Int32] = Array(0...18) + [100, 128] + Array(1000...1040) + Array(1100...1104) + Array(2000...2004) + Array(2255...2260)

@@ -1,4 +1,5 @@
 import Model
+import PKI
 import Store
 
 /// The words of `identity.permissions` (management-and-model.md 4.5).
@@ -83,6 +84,15 @@ extension EdgeRouterEntity: ManagedEntity {
     try body.set("isTunnelerEnabled", &isTunnelerEnabled, or: false)
     try body.set("appData", &appData)
     try body.set("configs", &configs)
+    // Kept where the body does not name it: OpenZiti's clients, which do not know it, must not widen it.
+    if body.members["allowedNames"] != nil {
+      var names: [String] = []
+      try body.set("allowedNames", &names)
+      for name in names where HostName(name) == nil {
+        throw ModelError(field: "allowedNames", reason: "allowedNames in body must be host names or addresses", value: .string(name))
+      }
+      allowedNames = names.isEmpty ? nil : names
+    }
     try body.setMap("ctrlChanListeners", "lists of strings", &ctrlChanListeners, \.stringArrayValue)
     try body.set("tags", &tags)
   }

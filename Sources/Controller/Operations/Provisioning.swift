@@ -83,10 +83,25 @@ public struct Provisioning: Sendable {
     }
   }
 
+  /// - Parameter allowedNames: host names and addresses that its certificates may carry; empty lets it enroll with any that nobody else bears.
   /// - Returns: the id and the one-time token the router enrolls with.
-  public func createEdgeRouter(name: String, roleAttributes: [String] = []) async throws -> Invitation {
-    let (router, enrollment) = try await operations.createEdgeRouter(["name": .string(name), "roleAttributes": JSONValue(roleAttributes)])
+  public func createEdgeRouter(name: String, roleAttributes: [String] = [], allowedNames: [String] = []) async throws -> Invitation {
+    let (router, enrollment) = try await operations.createEdgeRouter([
+      "name": .string(name), "roleAttributes": JSONValue(roleAttributes), "allowedNames": JSONValue(allowedNames),
+    ])
     return Invitation(id: router.id, jwt: enrollment.jwt)
+  }
+
+  /// Adds to the names that the certificates of a router may carry.
+  public func allow(names: [String], edgeRouter id: String) async throws {
+    try await core.write(.system("provisioning")) { transaction in
+      var router = try transaction.require(EdgeRouterEntity.self, id)
+      let known = router.allowedNames ?? []
+      let fresh = names.filter { !known.contains($0) }
+      guard !fresh.isEmpty else { return }
+      router.allowedNames = known + fresh
+      try transaction.put(router)
+    }
   }
 
   /// A new one-time token for a router; its certificate is void and its control channel ends.

@@ -15,13 +15,16 @@ public struct ProvisioningTransaction {
     public let authorities: String
     /// Addresses of the client API, as identity files name them.
     public let controllers: [String]
+    /// Whose SPIFFE ids the controllers bear, nil where they bear none or it is not known.
+    public let trustDomain: String?
 
-    public init(identityID: String, key: String, certificate: String, authorities: String, controllers: [String]) {
+    public init(identityID: String, key: String, certificate: String, authorities: String, controllers: [String], trustDomain: String? = nil) {
       self.identityID = identityID
       self.key = key
       self.certificate = certificate
       self.authorities = authorities
       self.controllers = controllers
+      self.trustDomain = trustDomain
     }
   }
 
@@ -47,7 +50,7 @@ public struct ProvisioningTransaction {
         isIssuedByNetwork: true))
     return Credentials(
       identityID: identity.id, key: key.pem, certificate: chain.pem, authorities: core.pki.bundlePEM,
-      controllers: [core.url + InformationEndpoints.clientPath])
+      controllers: [core.url + InformationEndpoints.clientPath], trustDomain: core.pki.isNamed ? core.pki.trustDomain : nil)
   }
 
   /// The id of the config type of that name, made without a schema when there is none.

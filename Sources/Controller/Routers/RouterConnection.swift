@@ -235,16 +235,9 @@ struct RouterConnection: Sendable {
   // MARK: Certificate extension (fabric-planes.md 1.5)
 
   private func extendCertificates(_ request: EdgeCtrlEnrollmentExtendRouterRequest) async throws {
-    let client = try CSR(pem: request.clientCertCsr)
-    let server = try CSR(pem: request.serverCertCsr)
-    let now = core.now.date
-    guard client.commonName == router else {
-      core.logger.warning("router asked for a certificate of another name", metadata: ["router": "\(router)", "name": "\(client.commonName ?? "")"])
-      return
-    }
-    let lifetime = core.configuration.certificateLifetime
-    let clientChain = try core.pki.signingAuthority.issueRouterClient(client, routerID: router, now: now, lifetime: lifetime)
-    let serverChain = try core.pki.signingAuthority.issueRouterServer(server, now: now, lifetime: lifetime)
+    let issued = try EnrollmentDesk(core: core).certify(
+      router: router, client: request.clientCertCsr, server: request.serverCertCsr, at: .renewal)
+    let (clientChain, serverChain) = (issued.client, issued.server)
     let id = router
     let mustVerify = request.requireVerification
     try await core.write(ChangeContext(authorID: router, source: "router")) { transaction in

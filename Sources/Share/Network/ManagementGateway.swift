@@ -41,7 +41,7 @@ final class ManagementGateway: NetworkGateway {
 
   init(_ controller: RemoteController) {
     self.controller = controller
-    https = HTTPSClient(tls: ClientTLS(trust: .anchors(controller.roots)))
+    https = HTTPSClient(tls: ClientTLS(trust: .anchors(controller.roots, as: .controller(of: nil))))
   }
 
   func call(_ method: String, _ path: String, _ body: JSONValue?) async throws -> (status: Int, envelope: JSONValue) {

@@ -395,6 +395,8 @@ extension ProvisioningTransaction.Credentials {
   init(identityID: String) { self.init(identityID: identityID, key: "", certificate: "", authorities: "", controllers: []) }
 
   init(identityID: String, _ file: IdentityFile) {
-    self.init(identityID: identityID, key: file.key, certificate: file.certificate, authorities: file.authorities, controllers: file.controllers)
+    self.init(
+      identityID: identityID, key: file.key, certificate: file.certificate, authorities: file.authorities, controllers: file.controllers,
+      trustDomain: file.trustDomain)
   }
 }

@@ -22,7 +22,8 @@ final class OwnIdentityFile: Sendable {
   /// Before the commit.
   func stage(_ credentials: ProvisioningTransaction.Credentials) throws {
     try IdentityFile(
-      controllers: credentials.controllers, key: credentials.key, certificate: credentials.certificate, authorities: credentials.authorities
+      controllers: credentials.controllers, key: credentials.key, certificate: credentials.certificate, authorities: credentials.authorities,
+      trustDomain: credentials.trustDomain
     ).save(to: staged)
     wasStaged.withLockedValue { $0 = true }
   }

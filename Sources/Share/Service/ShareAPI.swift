@@ -130,11 +130,12 @@ struct ShareAPI: Sendable {
 
   /// The identity file that enable hands out, with the members other SDKs expect (zrok.md 2.9).
   static func identityText(_ made: ProvisioningTransaction.Credentials) -> String {
-    let value: JSONValue = [
+    var value: JSONObject = [
       "ztAPI": JSONValue(made.controllers.first), "ztAPIs": JSONValue(made.controllers), "configTypes": .null, "enableHa": false,
       "id": ["key": .string("pem:" + made.key), "cert": .string("pem:" + made.certificate), "ca": .string("pem:" + made.authorities)],
     ]
-    return value.text + "\n"
+    value["trustDomain"] = made.trustDomain.map { .string($0) }
+    return JSONValue.object(value).text + "\n"
   }
 
   private static func word<W: RawRepresentable<String>>(_ body: JSONObject, _ name: String, or absent: W? = nil) throws -> W {

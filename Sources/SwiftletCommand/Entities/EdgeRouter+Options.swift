@@ -6,6 +6,13 @@ struct EdgeRouterFields: ParsableArguments {
   @Option(name: [.customShort("a"), .long], help: ArgumentHelp("Role attributes.", valueName: "a,b"))
   var roleAttributes: [CommaList] = []
 
+  @Option(
+    name: .customLong("host"),
+    help: ArgumentHelp(
+      "Host name or address that its certificates may carry; repeat it for several. Without any, what it enrolls with and nobody else has.",
+      valueName: "host"))
+  var hosts: [String] = []
+
   @Option(help: ArgumentHelp("Cost of paths over it, 0 to 65535.", valueName: "cost"))
   var cost: Int?
 
@@ -19,6 +26,7 @@ struct EdgeRouterFields: ParsableArguments {
 
   func fill(_ body: inout JSONObject) {
     body.set("roleAttributes", roleAttributes)
+    if !hosts.isEmpty { body["allowedNames"] = JSONValue(hosts) }
     body.set("cost", cost)
     body.set("noTraversal", traversal.map { !$0 })
     body.set("disabled", disabled)
@@ -28,7 +36,7 @@ struct EdgeRouterFields: ParsableArguments {
 struct NewEdgeRouter: NewEntity {
   static let kind = EntityDescription.edgeRouter
   static let examples = """
-    swiftlet create edge-router paris -a public -o paris.jwt
+    swiftlet create edge-router paris -a public --host paris.example.com -o paris.jwt
     swiftlet create edge-router edge1 --cost 10 --no-traversal -o edge1.jwt
     """
 
@@ -55,6 +63,7 @@ struct EdgeRouterChange: EntityChange {
   static let examples = """
     swiftlet update edge-router paris -a public,europe
     swiftlet update edge-router paris --disabled
+    swiftlet update edge-router paris --host paris.example.com --host 192.0.2.7
     """
 
   @Option(name: [.customShort("n"), .customLong("name")], help: ArgumentHelp("New name.", valueName: "name"))

@@ -5,7 +5,9 @@ proxy (swiftlet tunnel proxy) -> router (swiftlet router run) -> host (swiftlet 
 tunnels are processes of their own. Each figure is the median of --rounds rounds; the kinds are interleaved, so that a slow minute hits all of them.
 Started by `./run bench`; `--check` compares with the goals below and exits 1 when one is missed; `--markdown FILE` writes the table.
 """
-import argparse, json, os, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
+import argparse, json, os, shutil, socket, statistics, subprocess, tempfile, time
+
+from network import Echo, Network, cpu, free_port, percentile, rss, say, set_up
 
 GOALS = [  # (key, comparison, limit, text)
     ("router_cpu", "<=", 1.8, "router CPU-s/GiB, one stream"),
@@ -15,144 +17,7 @@ GOALS = [  # (key, comparison, limit, text)
     ("rss_proxy", "<=", 40.0, "proxy tunneler resident after load, MB"),
     ("rss_host", "<=", 40.0, "host tunneler resident after load, MB"),
 ]
-TICK = os.sysconf("SC_CLK_TCK")
 GIB = float(1 << 30)
-
-
-def say(text):
-    print(f"\x1b[2m{text}\x1b[0m" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def cpu(pid):
-    """User and system seconds of a process, all threads."""
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
-def rss(pid):
-    with open(f"/proc/{pid}/status") as f:
-        for line in f:
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def percentile(values, fraction):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * fraction))]
-
-
-class Network:
-    """The processes of one run, all ended by their ids."""
-
-    def __init__(self, binary, directory):
-        self.binary, self.directory = binary, directory
-        self.processes = {}
-        self.environment = dict(os.environ, SWIFTLET_CONFIG_DIR=os.path.join(directory, "cli"), NO_COLOR="1")
-
-    def path(self, name):
-        return os.path.join(self.directory, name)
-
-    def spawn(self, name, *command):
-        log = open(self.path(f"{name}.log"), "ab")
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment, cwd=self.directory)
-        self.processes[name] = process
-        return process
-
-    def swiftlet(self, *arguments, **options):
-        done = subprocess.run([self.binary, *arguments], capture_output=True, text=True, env=self.environment, cwd=self.directory, timeout=60, **options)
-        if done.returncode != 0:
-            raise SystemExit(f"swiftlet {' '.join(arguments)} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
-        return done.stdout
-
-    def wait_port(self, name, port, seconds=30):
-        deadline = time.time() + seconds
-        while time.time() < deadline:
-            if self.processes.get(name) and self.processes[name].poll() is not None:
-                raise SystemExit(f"{name} ended early:\n{open(self.path(f'{name}.log')).read()[-3000:]}")
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise SystemExit(f"{name} does not listen on {port} after {seconds} s:\n{open(self.path(f'{name}.log')).read()[-3000:]}")
-
-    def stop(self):
-        for process in reversed(list(self.processes.values())):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in self.processes.values():
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def set_up(network, services):
-    """Controller, router, identities, one service for each (name, port) of `services`, host and proxy. Returns name -> proxy port."""
-    api, edge = free_port(), free_port()
-    password = "bench-only-password"
-    with open(network.path("controller.yml"), "w") as f:
-        f.write(f"""v: 3
-db: {network.path('controller.db')}
-ctrl:
-  listener: tls:127.0.0.1:{api}
-  options: {{advertiseAddress: "tls:127.0.0.1:{api}"}}
-edge:
-  api: {{address: "127.0.0.1:{api}"}}
-web:
-  - name: all
-    bindPoints: [{{interface: "127.0.0.1:{api}", address: "127.0.0.1:{api}"}}]
-    apis: [{{binding: edge-management}}, {{binding: edge-client}}]
-""")
-    network.swiftlet("controller", "init", network.path("controller.yml"), "--username", "admin", "--password-stdin", input=password)
-    network.spawn("controller", network.binary, "controller", "run", network.path("controller.yml"))
-    network.wait_port("controller", api)
-    network.swiftlet("login", f"https://127.0.0.1:{api}", "-u", "admin", "-p", password, "-y")
-    network.swiftlet("create", "edge-router", "bench-router", "-o", network.path("router.jwt"))
-    with open(network.path("router.yml"), "w") as f:
-        f.write(f"""v: 3
-identity:
-  cert: {network.path('router.cert.pem')}
-  server_cert: {network.path('router.server.pem')}
-  key: {network.path('router.key.pem')}
-  ca: {network.path('router.ca.pem')}
-ctrl:
-  endpoint: tls:127.0.0.1:{api}
-listeners:
-  - binding: edge
-    address: tls:127.0.0.1:{edge}
-    options: {{advertise: "127.0.0.1:{edge}"}}
-edge:
-  csr:
-    sans: {{dns: [localhost], ip: ["127.0.0.1"]}}
-""")
-    network.swiftlet("router", "enroll", network.path("router.yml"), "--jwt", network.path("router.jwt"))
-    network.spawn("router", network.binary, "router", "run", network.path("router.yml"))
-    network.wait_port("router", edge)
-    for name, attribute in (("bench-host", "hosts"), ("bench-client", "clients")):
-        network.swiftlet("create", "identity", name, "-a", attribute, "-o", network.path(f"{name}.jwt"))
-        network.swiftlet("enroll", network.path(f"{name}.jwt"), "-o", network.path(f"{name}.json"))
-    for name in services:
-        network.swiftlet("create", "service", name, "-a", "bench")
-    network.swiftlet("create", "service-policy", "bench-bind", "Bind", "--service-roles", "#bench", "--identity-roles", "#hosts")
-    network.swiftlet("create", "service-policy", "bench-dial", "Dial", "--service-roles", "#bench", "--identity-roles", "#clients")
-    network.swiftlet("create", "edge-router-policy", "bench-all", "--edge-router-roles", "#all", "--identity-roles", "#all")
-    network.swiftlet("create", "service-edge-router-policy", "bench-all", "--edge-router-roles", "#all", "--service-roles", "#all")
-    network.spawn("host", network.binary, "tunnel", "host", "-i", network.path("bench-host.json"), *[f"{name}:127.0.0.1:{port}" for name, port in services.items()])
-    ports = {name: free_port() for name in services}
-    network.spawn("proxy", network.binary, "tunnel", "proxy", "-i", network.path("bench-client.json"), *[f"{name}:{port}" for name, port in ports.items()])
-    for port in ports.values():
-        network.wait_port("proxy", port)
-    return ports
 
 
 def set_up_stunnel(network, services):
@@ -174,30 +39,6 @@ def set_up_stunnel(network, services):
     for name, port in ports.items():
         network.wait_port("stunnel-client", port)
     return ports
-
-
-class Echo(threading.Thread):
-    """A TCP echo server; one thread a connection, for small messages."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port = self.listener.getsockname()[1]
-
-    def run(self):
-        while True:
-            connection, _ = self.listener.accept()
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
-
-    @staticmethod
-    def serve(connection):
-        with connection:
-            try:
-                while data := connection.recv(65536):
-                    connection.sendall(data)
-            except OSError:
-                pass
 
 
 def iperf(port, streams, seconds):

@@ -23,18 +23,14 @@ import time
 import urllib.error
 import urllib.request
 
+from network import free_port, listens
+
 FIRST_URL_LIMIT = 60.0
 RECOVERY_LIMIT = 10.0
 # A peer that went away without a word is noticed within 25 s; then everything is made again.
 MOVE_LIMIT = 45.0
 PAUSE = 45.0
 PAGE = b"the shared page\n"
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -435,12 +431,6 @@ def main():
                     print(f"--- {name}\n{bench.log(name)[-1500:]}", file=sys.stderr)
             bench.stop()
     return 1 if failures else 0
-
-
-def listens(port):
-    with socket.socket() as s:
-        s.settimeout(0.2)
-        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 if __name__ == "__main__":

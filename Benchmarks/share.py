@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.request
 
-from bench import Network, cpu, free_port, rss
+from network import Network, cpu, free_port, rss
 
 FIRST_BYTE_GOAL = 300.0
 DOWNLOAD = 1 << 30

@@ -20,6 +20,8 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
 
   /// nil until the overlay's side is there.
   private var connection: OverlayConnection?
+  /// It came before the local channel was active: a dial can be quicker than the thread that accepts.
+  private var waiting: OverlayConnection?
   private var context: ChannelHandlerContext?
   /// What came before it: a channel that does not read still reads to the end when its peer ends.
   private var early: [ByteBuffer] = []
@@ -42,7 +44,11 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
 
   /// Lets bytes flow. On the event loop of both.
   func join(_ connection: OverlayConnection) {
-    guard context?.channel.isActive == true else { return connection.close() }
+    guard let context else { return connection.close() }
+    guard context.channel.isActive else {
+      waiting = connection
+      return
+    }
     self.connection = connection
     let early = self.early
     self.early = []
@@ -59,7 +65,19 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
   // MARK: Local
 
   func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+  func handlerRemoved(context: ChannelHandlerContext) {
+    self.context = nil
+    waiting?.close()
+    waiting = nil
+  }
+
+  func channelActive(context: ChannelHandlerContext) {
+    if let connection = waiting {
+      waiting = nil
+      join(connection)
+    }
+    context.fireChannelActive()
+  }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let bytes = unwrapInboundIn(data)

@@ -5,7 +5,8 @@ import NIOPosix
 import NetworkFixture
 import Swiftlet
 import Testing
-import Tunnel
+
+@testable import Tunnel
 
 @Suite("Tunnels of TCP programs", .timeLimit(.minutes(10)))
 struct TunnelTests {
@@ -82,6 +83,32 @@ struct TunnelTests {
     running.cancel()
     await running.value
     try await server.channel.close()
+    await bench.stop()
+  }
+
+  /// It was closed then, and the program waited for ever: the channel had no other end, and nobody read from it.
+  @Test("a dial that is quicker than the thread that accepts the local connection carries it")
+  func dialBeforeActive() async throws {
+    let bench = try await OverlayBench.start()
+    try await bench.network.service("quick")
+    let host = try await bench.overlay("host")
+    let client = try await bench.overlay("client")
+    let echo = try await bench.echo(host, "quick")
+    try await Network.wait("the service is hosted") { try await bench.network.api("GET", "/terminators").arrayValue?.isEmpty == false }
+    // The local channel is not active before its initializer is done, which is after the dial here.
+    let proxy = try await ServerBootstrap(group: client.group)
+      .childChannelInitializer { channel in
+        let loop = channel.eventLoop
+        return loop.makeCompletedFuture { NIOLoopBound(try Splice.install(on: channel), eventLoop: loop) }.flatMap { splice in
+          loop.makeFutureWithTask { try await client.connect("quick", on: loop) }.map { splice.value.join($0.value) }
+        }
+      }
+      .bind(host: "127.0.0.1", port: 0).get()
+    let sent = OverlayBench.pattern(1000)
+    #expect(try await Self.exchange(proxy.localAddress?.port ?? 0, sent) == sent)
+    try await proxy.close()
+    echo.cancel()
+    await echo.value
     await bench.stop()
   }
 }

@@ -54,7 +54,9 @@ public final class ProxyTunnel: Service {
     return try await ServerBootstrap(group: overlay.group)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelOption(.backlog, value: 1024)
-      .serverChannelInitializer { server in server.eventLoop.makeCompletedFuture { try server.pipeline.syncOperations.addHandler(AcceptBackoffHandler()) } }
+      .serverChannelInitializer { server in
+        server.eventLoop.makeCompletedFuture { try server.pipeline.syncOperations.addHandler(AcceptBackoffHandler()) }
+      }
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelInitializer { [connections, connectionLimit] channel in
         let isWelcome = connections.withLockedValue { count in

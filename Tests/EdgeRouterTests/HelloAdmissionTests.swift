@@ -33,7 +33,8 @@ struct HelloAdmissionTests {
   @Test("whoever gives up waiting for a session leaves nothing behind")
   func goneWhileWaiting() async throws {
     let root = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: .init())
-    let core = RouterCore(routerID: "r", anchors: TrustAnchors([root.chain.leaf]), circuitQueue: 1, circuitGrace: .seconds(1), identityLimits: IdentityLimits(),
+    let core = RouterCore(
+      routerID: "r", anchors: TrustAnchors([root.chain.leaf]), circuitQueue: 1, circuitGrace: .seconds(1), identityLimits: IdentityLimits(),
       logger: Logger(label: "test"))
     let waiting = (0..<50).map { index in Task { await core.session("token-\(index % 3)", within: .minutes(4)) } }
     for _ in 0..<1000 where core.state.withLockedValue({ $0.waiting.values.reduce(0) { $0 + $1.count } }) < 50 {

@@ -38,7 +38,9 @@ struct StrangerBudgetTests {
     }
   }
 
-  private func withServer(_ limits: APILimits, _ body: @Sendable (HTTPAcceptor, TLSListener, @Sendable () async throws -> Connection) async throws -> Void)
+  private func withServer(
+    _ limits: APILimits, _ body: @Sendable (HTTPAcceptor, TLSListener, @Sendable () async throws -> Connection) async throws -> Void
+  )
     async throws
   {
     let acceptor = HTTPAcceptor(TestAPI.server, limits: limits) { "q" }

@@ -94,11 +94,13 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     start(api.limits.strangerRequestTimeout)
     if let length = declaredLength, length > APIServer.bodyLimit { return refuse(tooLarge(APIServer.bodyLimit)) }
     let (request, server) = (request, api.server)
-    run({ await server.admit(request) }) { $0.judged($1) }
+    run({ await server.admit(request) }, then: { $0.judged($1) })
   }
 
   /// Runs a job in the connection's task and goes on here, if the exchange still waits for it.
-  private func run<Output: Sendable>(_ job: @escaping @Sendable () async -> Output, _ done: @escaping @Sendable (APIExchangeHandler, Output) -> Void) {
+  private func run<Output: Sendable>(
+    _ job: @escaping @Sendable () async -> Output, then done: @escaping @Sendable (APIExchangeHandler, Output) -> Void
+  ) {
     guard let context else { return }
     let (loop, bound) = (context.eventLoop, NIOLoopBound(self, eventLoop: context.eventLoop))
     jobs.yield {
@@ -157,7 +159,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     timer?.cancel()
     let (server, bytes) = (api.server, Array(body.readableBytesView))
     body = ByteBuffer()
-    run({ await server.respond(to: admitted, body: bytes, isLate: isLate) }) { $0.answer($1) }
+    run({ await server.respond(to: admitted, body: bytes, isLate: isLate) }, then: { $0.answer($1) })
   }
 
   private func tooLarge(_ limit: Int) -> APIError { APIError(.entityTooLarge, "The body exceeds \(limit) bytes") }
@@ -181,7 +183,11 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     for (name, value) in response.headers where !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) { fields.add(name: name, value: value) }
     fields.replaceOrAdd(name: "content-length", value: "\(response.body.count)")
     if !isHTTP2 {
-      if closes { fields.add(name: "connection", value: "close") } else if head.version.minor == 0 { fields.add(name: "connection", value: "keep-alive") }
+      if closes {
+        fields.add(name: "connection", value: "close")
+      } else if head.version.minor == 0 {
+        fields.add(name: "connection", value: "keep-alive")
+      }
     }
     context.write(
       wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status), headers: fields))), promise: nil)

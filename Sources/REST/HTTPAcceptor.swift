@@ -1,5 +1,5 @@
-import NIOHTTP1
 public import NIOCore
+import NIOHTTP1
 public import Transport
 import WebRelay
 

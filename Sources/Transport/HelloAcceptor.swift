@@ -44,7 +44,11 @@ public struct HelloAcceptor: ConnectionAcceptor {
         guard let message = try? await hello.get() else { return }
         let judging = Task { await judge(HelloRequest(hello: message, peer: peer, alpn: alpn)) }
         channel.closeFuture.whenComplete { _ in judging.cancel() }
-        let verdict = await withTaskCancellationHandler { await judging.value } onCancel: { judging.cancel() }
+        let verdict = await withTaskCancellationHandler {
+          await judging.value
+        } onCancel: {
+          judging.cancel()
+        }
         if case .accept = verdict { stranger.proven() }
         let task =
           (try? await channel.eventLoop.submit { () -> ConnectionTask? in

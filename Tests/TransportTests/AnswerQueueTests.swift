@@ -37,7 +37,9 @@ struct AnswerQueueTests {
     var error: (any Error)?
 
     func receive(_ frames: inout ByteBuffer, from underlay: Underlay) {
-      while let header = try? frames.withUnsafeReadableBytes({ try FrameHeader.parse($0, limits: .peer) }), frames.readSlice(length: header.frameLength) != nil {
+      while let header = try? frames.withUnsafeReadableBytes({ try FrameHeader.parse($0, limits: .peer) }),
+        frames.readSlice(length: header.frameLength) != nil
+      {
         answered += 1
         var answer = Message(contentType: .result)
         answer.replyFor = header.sequence
@@ -90,7 +92,9 @@ struct AnswerQueueTests {
     #expect(underlay.queuedBytes == 0)
     var all = ByteBuffer(bytes: socket.sent.flatMap { Array($0.readableBytesView) })
     var order: [Int32] = []
-    while let header = try all.withUnsafeReadableBytes({ try FrameHeader.parse($0, limits: .peer) }), let frame = all.readSlice(length: header.frameLength) {
+    while let header = try all.withUnsafeReadableBytes({ try FrameHeader.parse($0, limits: .peer) }),
+      let frame = all.readSlice(length: header.frameLength)
+    {
       order.append(try #require(try frame.withUnsafeReadableBytes { try Message.parse($0, limits: .peer) }.replyFor))
     }
     #expect(order == Array(0..<2000))

@@ -164,7 +164,8 @@ struct StrangerTests {
     var limits = StrangerLimits()
     limits.unheard = 8
     let acceptor = HelloAcceptor(timeout: .minutes(2)) { _ in .close }
-    let listener = TLSListener(host: "127.0.0.1", port: 0, identity: nil, acceptors: [], fallback: acceptor, limits: limits, logger: Logger(label: "test"))
+    let listener = TLSListener(
+      host: "127.0.0.1", port: 0, identity: nil, acceptors: [], fallback: acceptor, limits: limits, logger: Logger(label: "test"))
     let address = PeerAddress(host: "127.0.0.1", port: try #require(try await listener.start().port))
     try await withThrowingTaskGroup(of: Void.self) { tasks in
       tasks.addTask { try await listener.run() }
@@ -180,7 +181,10 @@ struct StrangerTests {
 
   @Test("arrivals and departures rank as a scanned list would")
   func ranking() {
-    struct Member { let id: UInt64; let source: String }
+    struct Member {
+      let id: UInt64
+      let source: String
+    }
     var ranking = SourceRanking<UInt64>()
     var model: [Member] = []
     var random = SystemRandomNumberGenerator()

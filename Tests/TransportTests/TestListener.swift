@@ -21,7 +21,8 @@ struct TestNetwork: Sendable {
 
 /// Runs `body` against a control-plane listener that accepts router `r1`, echoes 20000 requests with a 1 appended and answers a Route with three messages.
 func withListener(
-  helloTimeout: TimeAmount = .seconds(5), limits: StrangerLimits = StrangerLimits(), _ body: @escaping @Sendable (TestNetwork, PeerAddress) async throws -> Void
+  helloTimeout: TimeAmount = .seconds(5), limits: StrangerLimits = StrangerLimits(),
+  _ body: @escaping @Sendable (TestNetwork, PeerAddress) async throws -> Void
 ) async throws {
   let now = Date()
   let group = MultiThreadedEventLoopGroup.singleton

@@ -46,7 +46,7 @@ struct HTTP2BudgetTests {
         let multiplexer = try channel.pipeline.syncOperations.configureHTTP2Pipeline(
           mode: .client, connectionConfiguration: .init(), streamConfiguration: .init()
         ) { $0.eventLoop.makeSucceededVoidFuture() }
-        for _ in 0..<40 {
+        for _ in 0..<32 {
           let opened = channel.eventLoop.makePromise(of: (any Channel).self)
           multiplexer.createStreamChannel(promise: opened) { stream in
             stream.eventLoop.makeCompletedFuture {

@@ -7,7 +7,7 @@ import time
 from .attack import GONE, Attack, unread
 from .wire import (
     BIND, CIRCUIT, CONNECT, CONNECTION, DATA, DIAL, DIAL_SUCCESS, REPLY_FOR, REST, ROUTER_CONNECTION, STATE_CLOSED, STATE_CONNECTED, SUCCESS, TOKEN,
-    VERSION, VERSION_TEXT, Channel, Cut, Refused, context, frame, tls, u32)
+    VERSION, VERSION_TEXT, Channel, Cut, Refused, context, frame, u32)
 
 # What makes the server of `beside` send without end (target.py).
 GIVE = b"GIVE"

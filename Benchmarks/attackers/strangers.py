@@ -7,7 +7,7 @@ import time
 from .attack import GONE, Attack, Held, Holding
 from .wire import (
     H2_DATA, H2_HEADERS, H2_PING, H2_PREFACE, H2_SETTINGS, H2_WINDOW, HELLO, HTTP, RESULT, SUCCESS, TOKEN, VERSION, VERSION_TEXT, Cut, Frames, context, frame,
-    h2_frame, h2_headers, tcp, tls, u32)
+    h2_frame, h2_headers, tcp, tls)
 
 MEBIBYTE = 1 << 20
 

@@ -116,7 +116,11 @@ final class RouterCore: Sendable {
     }
     let deadline = loop.scheduleTask(in: limit) { promise.succeed(()) }
     // Whoever went away waits no longer.
-    try? await withTaskCancellationHandler { try await promise.futureResult.get() } onCancel: { promise.succeed(()) }
+    try? await withTaskCancellationHandler {
+      try await promise.futureResult.get()
+    } onCancel: {
+      promise.succeed(())
+    }
     deadline.cancel()
     return state.withLockedValue { state in
       state.waiting[digest]?.removeAll { $0.futureResult === promise.futureResult }

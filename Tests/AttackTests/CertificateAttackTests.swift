@@ -1,5 +1,6 @@
 import Controller
 import Foundation
+import Model
 import NIOConcurrencyHelpers
 import NetworkFixture
 import PKI
@@ -118,7 +119,10 @@ struct CertificateAttackTests {
 
     for attack in Self.attacks + [Attack("the router's client certificate") { try $0.routerCredential() }] {
       let forged = try attack.forge(scene)
-      try #require(throws: Never.self, "\(attack.name)") { try ServerIdentity(chain: forged.chain, key: forged.key) }
+      guard (try? ServerIdentity(chain: forged.chain, key: forged.key)) != nil else {
+        Issue.record("\(attack.name): TLS cannot show it")
+        continue
+      }
       #expect(try await scene.logIn(forged)?.id != scene.victim.id, "API: \(attack.name)")
       #expect(try await !scene.opensEdge(forged, token: session.token), "edge: \(attack.name)")
     }

@@ -16,7 +16,7 @@ struct FalseControllerTests {
   private struct Trap: ConnectionAcceptor {
     let caught = NIOLockedValueBox(0)
 
-    func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?) -> EventLoopFuture<ConnectionTask> {
+    func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
       caught.withLockedValue { $0 += 1 }
       channel.close(promise: nil)
       return channel.eventLoop.makeSucceededFuture({})

@@ -119,8 +119,10 @@ struct CertificateAttackTests {
 
     for attack in Self.attacks + [Attack("the router's client certificate") { try $0.routerCredential() }] {
       let forged = try attack.forge(scene)
-      // A key that does not fit its certificate would fail by itself, and prove nothing.
-      _ = try ServerIdentity(chain: forged.chain, key: forged.key)
+      guard (try? ServerIdentity(chain: forged.chain, key: forged.key)) != nil else {
+        Issue.record("\(attack.name): TLS cannot show it")
+        continue
+      }
       #expect(try await scene.logIn(forged)?.id != scene.victim.id, "API: \(attack.name)")
       #expect(try await !scene.opensEdge(forged, token: session.token), "edge: \(attack.name)")
     }

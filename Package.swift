@@ -162,7 +162,7 @@ let package = Package(
         "Controller", "Store", "Model", "REST", "Transport", "PKI", "Wire", "WireSchemas", "Fabric", nioCore, nioPosix, nioConcurrency, protobuf,
         logging, x509,
       ]),
-    tests("EdgeRouterTests", ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioEmbedded]),
+    tests("EdgeRouterTests", ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
     tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", "PKI", nioCore, nioEmbedded]),
     tests("WebRelayTests", ["WebRelay", "Transport", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded]),
     tests(

@@ -89,8 +89,19 @@ struct CertificateAttackTests {
       let own = scene.stranger.credential
       return try scene.certificate(scene.victim.id, uris: [scene.spiffe], issuer: (own.chain.leaf, own.key), helpers: own.chain.all)
     },
-    Attack("the signing authority's own certificate") { Credential(key: $0.signer.key, chain: $0.signer.chain) },
-    Attack("the root's own certificate") { Credential(key: $0.root.key, chain: $0.root.chain) },
+    Attack("an authority's own certificate, with the victim's id in it") { scene in
+      let key = try PrivateKey.generate(.p256)
+      let authority = try Certificate(
+        version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: key.publicKey, notValidBefore: Date() - 60, notValidAfter: Date() + 3600,
+        issuer: scene.root.chain.leaf.subject, subject: try DistinguishedName { CommonName(scene.victim.id) },
+        extensions: try Certificate.Extensions {
+          Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
+          // TLS shows no certificate that may only sign others.
+          Critical(KeyUsage(digitalSignature: true, keyCertSign: true))
+          SubjectAlternativeNames([.uniformResourceIdentifier(scene.spiffe)])
+        }, issuerPrivateKey: scene.root.key.signing)
+      return Credential(key: key, chain: CertificateChain(leaf: authority))
+    },
     Attack("the router's server certificate") { try $0.routerCredential("server") },
   ]
 

@@ -14,7 +14,16 @@ let parsers: [String: Parser] = [
     else {
       return
     }
-    _ = try? JSONSchema(schema).validate(value)
+    _ = (try? JSONSchema(schema))?.violations(of: value)
+  },
+  "pattern": { bytes in
+    let text = text(bytes)
+    let half = text.index(text.startIndex, offsetBy: text.count / 2)
+    guard let pattern = try? Pattern(String(text[..<half])) else { return }
+    var steps = 100_000
+    let verdict = pattern.matches(String(text[half...]), steps: &steps)
+    precondition(verdict != nil || steps <= 0, "a match gives up with steps left")
+    precondition(steps > -100_000, "a match takes steps that it was not given")
   },
   "filter": { _ = try? FilterQuery(parsing: text($0)) },
   "timestamp": { bytes in

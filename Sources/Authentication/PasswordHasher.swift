@@ -6,6 +6,7 @@ import Foundation
 public import Model
 import NIOPosix
 import Synchronization
+import Transport
 
 public enum AuthenticationError: Error, Sendable, Equatable, CustomStringConvertible {
   /// More password checks are waiting than the machine can do soon.
@@ -37,6 +38,8 @@ public final class PasswordHasher: Sendable {
   private let pool: NIOThreadPool
   private let waiting = Atomic<Int>(0)
   private let queueLimit: Int
+  /// Checks of each source that wait or run; sources without any have no entry.
+  private let bySource = Mutex<[String: Int]>([:])
   private let decoy: PasswordHash
 
   /// - Parameters:
@@ -52,9 +55,21 @@ public final class PasswordHasher: Sendable {
 
   public func hash(_ password: String) async throws -> PasswordHash { try await run { try Self.make(password) } }
 
-  /// - Parameter stored: nil when the user is unknown; the check then takes as long and fails.
-  public func verify(_ password: String, against stored: PasswordHash?) async throws -> Bool {
+  /// - Parameters:
+  ///   - stored: nil when the user is unknown; the check then takes as long and fails.
+  ///   - source: who asks, as an address. A quarter of the queue is the most that one source may hold.
+  /// - Throws: `AuthenticationError.busy`.
+  public func verify(_ password: String, against stored: PasswordHash?, from source: String) async throws -> Bool {
     let expected = stored ?? decoy
+    let source = ClientNetwork.key(source)
+    let share = max(1, queueLimit / 4)
+    let isAdmitted = bySource.withLock { counts in
+      guard counts[source, default: 0] < share else { return false }
+      counts[source, default: 0] += 1
+      return true
+    }
+    guard isAdmitted else { throw AuthenticationError.busy }
+    defer { bySource.withLock { counts in counts[source] = counts[source].flatMap { $0 > 1 ? $0 - 1 : nil } } }
     let matches = try await run { try Self.check(password, expected) }
     return matches && stored != nil
   }

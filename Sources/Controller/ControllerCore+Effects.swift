@@ -60,7 +60,9 @@ extension ControllerCore {
       let active = sessions.identities
       return model { state in active.filter { state.identities[$0]?.authPolicyId == change.id } }
         .reduce(into: []) { $0.formUnion(forbiddenSessions(of: $1)) }
-    case (.authenticators, .delete): return sessions.apiSessions(authenticator: change.id)
+    case (.authenticators, .delete):
+      attempts.forget(change.id)
+      return sessions.apiSessions(authenticator: change.id)
     case (.authenticators, .update):
       let (old, new) = (try change.before?.decode(Authenticator.self), try change.after?.decode(Authenticator.self))
       guard old?.passwordChangedAt != new?.passwordChangedAt else { return [] }

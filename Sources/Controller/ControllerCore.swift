@@ -7,6 +7,7 @@ import Model
 import NIOConcurrencyHelpers
 import PKI
 import Store
+import Transport
 import X509
 
 /// What a committed change means for the rest of the controller.
@@ -22,6 +23,8 @@ actor ControllerCore {
   nonisolated let configuration: ControllerConfiguration
   nonisolated let passwords: PasswordHasher
   nonisolated let sessions: SessionRegistry
+  nonisolated let attempts = LoginAttempts()
+  nonisolated let unstored = UnstoredRevocations()
   nonisolated let logger: Logger
   nonisolated let routers = RouterDirectory()
   nonisolated let fleet: Fleet
@@ -30,6 +33,7 @@ actor ControllerCore {
   /// Who hears of which session.
   nonisolated let publication: SessionPublication
   nonisolated let clockWatch: NIOLockedValueBox<ClockWatch>
+  private nonisolated let locks: [ProcessLock]
   private nonisolated let state: NIOLockedValueBox<ModelState>
   private nonisolated let advertisedAddress: NIOLockedValueBox<ControllerConfiguration.Address>
   private var tail: Task<Void, Never>?
@@ -48,6 +52,12 @@ actor ControllerCore {
     advertisedAddress = NIOLockedValueBox(configuration.advertised)
     let now = configuration.clock()
     clockWatch = NIOLockedValueBox(ClockWatch(wall: now, steady: .now))
+    // Two controllers on one database would both serve, and a right taken away at one would go on at the other.
+    try PrivateFiles.makeDirectory(configuration.dataDirectory)
+    try PrivateFiles.makeDirectory((configuration.databasePath as NSString).deletingLastPathComponent)
+    locks = try [configuration.dataDirectory + "/controller.lock", configuration.databasePath + ".lock"].map {
+      try ProcessLock($0, what: "another controller")
+    }
     pki = try await ControllerPKI.open(configuration, now: now.date)
     store = try await Store.open(path: configuration.databasePath, now: now)
     passwords = try PasswordHasher()
@@ -86,6 +96,9 @@ actor ControllerCore {
       logger.error("the server certificate cannot be renewed", metadata: ["error": "\(error)"])
     }
   }
+
+  /// Lets another controller have the directory; nothing may be written after.
+  nonisolated func releaseLocks() { for lock in locks { lock.release() } }
 
   /// Reads the model under its lock; keep it short.
   nonisolated func model<R>(_ body: (ModelState) throws -> R) rethrows -> R { try state.withLockedValue { try body($0) } }
@@ -132,6 +145,20 @@ actor ControllerCore {
     let old = model { $0.publicKeys.values.filter { $0.publishedUntil.map { $0 < now } ?? false }.map(\.id) }
     guard !old.isEmpty else { return }
     _ = try await write(.system()) { transaction in for id in old { try transaction.delete(PublicKeyRecord.self, id) } }
+  }
+
+  /// Enables identities whose disabling or lock-out was for a time that is over: routers learn of it like of any other change.
+  func enableWhoseTimeIsOver() async throws {
+    let now = self.now
+    let over = model { $0.disabledUntil.filter { $0.value <= now }.keys }
+    guard !over.isEmpty else { return }
+    _ = try await write(.system()) { transaction in
+      for id in over {
+        guard var identity = try transaction.get(Identity.self, id) else { continue }
+        identity.forgetWhatIsOver(at: now)
+        try transaction.put(identity)
+      }
+    }
   }
 
   private static func putKey(_ certificate: Certificate, publishedUntil: Timestamp?, _ transaction: StoreTransaction) throws {

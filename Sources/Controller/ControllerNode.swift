@@ -13,13 +13,13 @@ import Wire
 
 /// A running controller: one TLS port for the APIs and the control channels of routers, told apart by ALPN.
 public final class ControllerNode: Service {
-  private let core: ControllerCore
+  let core: ControllerCore
   private let listeners: [TLSListener]
   private let logger: Logger
   private let bound = NIOLockedValueBox<[SocketAddress]>([])
 
   /// Opens the store, making keys, certificates and built-in rows at the first start. Binds nothing yet.
-  /// - Throws: `StoreError`, `PKIError`, or an error of the file system.
+  /// - Throws: `ProcessLock.Failure` when another process has the directory, `StoreError`, `PKIError`, or an error of the file system.
   public init(configuration: ControllerConfiguration, logger: Logger) async throws {
     let core = try await ControllerCore(configuration: configuration, logger: logger)
     self.core = core
@@ -80,7 +80,10 @@ public final class ControllerNode: Service {
   public func run() async throws {
     let address = try await start()
     logger.info("controller serves", metadata: ["address": "\(address.text)", "url": "\(core.url)", "id": "\(core.pki.controllerID)"])
-    defer { logger.info("controller stopped") }
+    defer {
+      core.releaseLocks()
+      logger.info("controller stopped")
+    }
     let result: Result<Void, any Error>
     do {
       try await cancelWhenGracefulShutdown {
@@ -110,6 +113,7 @@ public final class ControllerNode: Service {
       do {
         try await core.mindClock()
         core.fleet.handle(.tick)
+        try await core.enableWhoseTimeIsOver()
         try await core.endSessions(apiSessions: core.sessions.expired(now: core.now))
         if turn.isMultiple(of: 12) {
           try await core.sessions.flush(now: core.now)

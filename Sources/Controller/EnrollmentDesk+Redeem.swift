@@ -15,9 +15,12 @@ extension EnrollmentDesk {
   }
 
   /// The enrollment a stranger holds the token of.
-  func pending(token: String, method: EnrollmentMethod) async throws -> Enrollment {
+  func pending(token: String, method: EnrollmentMethod, from source: String) async throws -> Enrollment {
     let found = token.isEmpty ? nil : try await core.store.read { try $0.first(Enrollment.self, field: "token", equals: token) }
-    guard let found else { throw Self.unknownToken }
+    guard let found else {
+      try core.attempts.unknownToken(from: source, now: core.now)
+      throw Self.unknownToken
+    }
     guard found.method == method else {
       throw APIError(.invalidEnrollMethod, "The enrollment is of method \(found.method.rawValue), not \(method.rawValue)")
     }

@@ -15,6 +15,8 @@ struct ModelState: Sendable {
   var authPolicies: [String: AuthPolicy] = [:]
   var publicKeys: [String: PublicKeyRecord] = [:]
   var access = AccessEngine()
+  /// Identities that are disabled or locked out for a time: when the first of it ends.
+  private(set) var disabledUntil: [String: Timestamp] = [:]
   var index: UInt64 = 0
   /// When the service view of an identity last changed (edge-client-api.md 8.6).
   var lastChange: [String: Timestamp] = [:]
@@ -37,7 +39,9 @@ struct ModelState: Sendable {
 
   mutating func apply(_ change: EntityChange) -> AccessDelta {
     switch change {
-    case .identity(let old, let new): Self.set(&identities, old?.id, new)
+    case .identity(let old, let new):
+      Self.set(&identities, old?.id, new)
+      if let id = (new ?? old)?.id { disabledUntil[id] = new?.firstEnd }
     case .service(let old, let new): Self.set(&services, old?.id, new)
     case .edgeRouter(let old, let new): Self.set(&edgeRouters, old?.id, new)
     case .servicePolicy(let old, let new): Self.set(&servicePolicies, old?.id, new)

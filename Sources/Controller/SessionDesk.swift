@@ -12,39 +12,15 @@ import X509
 
 /// Logs identities in and gives them sessions (edge-client-api.md 3, 5.9).
 struct SessionDesk: Sendable {
-  /// Failed logins by address, and consecutive wrong passwords by authenticator.
-  final class Attempts: Sendable {
-    private struct State {
-      var limiter = AttemptLimiter()
-      var failures: [String: Int] = [:]
-    }
-    private let state = NIOLockedValueBox(State())
-
-    func admits(_ address: String, now: Timestamp) -> Bool { state.withLockedValue { $0.limiter.admits(address, now: now.millisecondsSinceEpoch) } }
-    func failed(_ address: String, now: Timestamp) { state.withLockedValue { $0.limiter.failed(address, now: now.millisecondsSinceEpoch) } }
-    /// - Returns: consecutive failures, this one included.
-    func wrongPassword(_ authenticator: String) -> Int {
-      state.withLockedValue { state in
-        // Bounded: who exceeds it has guessed at thousands of accounts, and starts over.
-        if state.failures.count > 10_000 { state.failures = [:] }
-        state.failures[authenticator, default: 0] += 1
-        return state.failures[authenticator] ?? 1
-      }
-    }
-    func rightPassword(_ authenticator: String) { state.withLockedValue { $0.failures[authenticator] = nil } }
-  }
-
   /// Routers named with a session, at most.
   private static let routerLimit = 25
 
   let core: ControllerCore
-  let attempts: Attempts
   private let pace = LoginPace()
   private let certificates: CertificateLogin
 
   init(core: ControllerCore) {
     self.core = core
-    attempts = Attempts()
     let all = core.pki.anchors.certificates
     certificates = CertificateLogin(roots: all.filter { $0.issuer == $0.subject }, signers: all.filter { $0.issuer != $0.subject })
   }
@@ -59,27 +35,24 @@ struct SessionDesk: Sendable {
 
   func logIn(_ request: APIRequest, isAdminAPI: Bool) async throws -> APISession {
     let address = Self.host(request.peer.remoteAddress)
-    guard attempts.admits(address, now: core.now) else {
-      throw APIError(.rateLimited, "Too many failed logins came from \(address); wait a minute and try again")
-    }
     let body = try request.object()
     let proof: Proof
     do {
       switch request.query("method") {
       case "cert": proof = try await byCertificate(request.peer)
       case "password":
-        proof = try await byPassword(try body.required("username", body.string("username")), try body.required("password", body.string("password")))
+        proof = try await byPassword(
+          try body.required("username", body.string("username")), try body.required("password", body.string("password")), from: address)
       case let method:
         throw APIError.field("method", "method in query should be one of [cert password]", value: JSONValue(method))
       }
     } catch let error as APIError where error.code == .invalidAuth {
-      attempts.failed(address, now: core.now)
       core.facts.loginRefused()
       throw error
     }
-    guard let identity = core.model({ $0.identities[proof.authenticator.identityId] }), !identity.isDisabled(at: core.now) else {
-      throw APIError.invalidAuth
-    }
+    guard let identity = core.model({ $0.identities[proof.authenticator.identityId] }), !identity.isDisabled(at: core.now),
+      !core.unstored.contains(.identities, identity.id), !core.unstored.contains(.authenticators, proof.authenticator.id)
+    else { throw APIError.invalidAuth }
     guard pace.admits(identity.id, now: core.now) else {
       throw APIError(.rateLimited, "The identity \(identity.name) logs in too often; use the session that it has, or try again in a few seconds")
     }
@@ -110,7 +83,7 @@ struct SessionDesk: Sendable {
     let verdict = try await certificates.judge(
       leaf: peer.leaf, intermediates: peer.intermediates, now: core.now.date,
       lookup: { fingerprint in try await core.store.read { try $0.first(Authenticator.self, field: "fingerprint", equals: fingerprint) } },
-      policy: { policy(of: $0.identityId).primary.cert })
+      policy: { core.authPolicy(of: $0.identityId).primary.cert })
     switch verdict {
     case .success(let success):
       return Proof(
@@ -121,38 +94,54 @@ struct SessionDesk: Sendable {
     }
   }
 
-  private func byPassword(_ username: String, _ password: String) async throws -> Proof {
+  /// Refusals of every kind count alike: whether a password is right is not told by when one has to wait.
+  private func byPassword(_ username: String, _ password: String, from address: String) async throws -> Proof {
+    try core.attempts.begin(username, from: address, now: core.now)
     let authenticator = try await core.store.read { try $0.first(Authenticator.self, field: "username", equals: username) }
     let isRight: Bool
     do {
-      isRight = try await core.passwords.verify(password, against: authenticator?.password)
+      isRight = try await core.passwords.verify(password, against: authenticator?.password, from: address)
     } catch AuthenticationError.busy {
+      core.attempts.withdraw(username, from: address, now: core.now)
       throw APIError(.rateLimited, "Too many logins are being checked; try again in a moment")
     }
     guard let authenticator else { throw APIError.invalidAuth }
-    let rules = policy(of: authenticator.identityId).primary.updb
-    guard isRight, rules.allowed else {
-      if !isRight { try await lockOut(authenticator, rules, failures: attempts.wrongPassword(authenticator.id)) }
+    let rules = core.authPolicy(of: authenticator.identityId).primary.updb
+    if !isRight { try await lockOut(authenticator, rules) }
+    guard isRight, rules.allowed, core.model({ $0.identities[authenticator.identityId].map { !$0.isDisabled(at: core.now) } }) ?? false else {
       throw APIError.invalidAuth
     }
-    attempts.rightPassword(authenticator.id)
+    core.attempts.forget(authenticator.id)
+    core.attempts.proved(username, from: address, now: core.now)
     return Proof(authenticator: authenticator)
   }
 
-  private func lockOut(_ authenticator: Authenticator, _ rules: PrimaryAuthPolicy.Password, failures: Int) async throws {
-    guard rules.maxAttempts > 0, failures >= rules.maxAttempts else { return }
-    attempts.rightPassword(authenticator.id)
+  /// What a policy says about wrong passwords in a row (management-and-model.md 1.16). It stands beside what an operator disabled and never changes that; guesses
+  /// at an identity that is locked out already change nothing.
+  private func lockOut(_ authenticator: Authenticator, _ rules: PrimaryAuthPolicy.Password) async throws {
+    guard rules.maxAttempts > 0, core.attempts.wrongPassword(authenticator.id) >= rules.maxAttempts else { return }
+    core.attempts.forget(authenticator.id)
     let now = core.now
-    _ = try await core.write(.system("login lock-out")) { transaction in
-      guard var identity = try transaction.get(Identity.self, authenticator.identityId) else { return }
-      identity.disabledAt = now
-      identity.disabledUntil = rules.lockoutDurationMinutes > 0 ? now.adding(seconds: Int64(rules.lockoutDurationMinutes) * 60) : nil
-      try transaction.put(identity)
+    let isLocked: Bool
+    do {
+      isLocked = try await core.write(.system("login lock-out")) { transaction in
+        guard var identity = try transaction.get(Identity.self, authenticator.identityId), !identity.isLockedOut(at: now),
+          try transaction.mayBeLockedOut(identity)
+        else { return false }
+        identity.lockedAt = now
+        identity.lockedUntil = rules.lockoutDurationMinutes > 0 ? now.adding(seconds: Int64(rules.lockoutDurationMinutes) * 60) : nil
+        try transaction.put(identity)
+        return true
+      }
+    } catch let error as StoreError where error.isOfDisk {
+      // The waits of the limiter grow all the same.
+      core.logger.error("nobody is locked out", metadata: ["identity": "\(authenticator.identityId)", "reason": "\(error)"])
+      return
     }
-  }
-
-  func policy(of identity: String) -> AuthPolicy {
-    core.authPolicy(of: identity)
+    if isLocked {
+      core.logger.warning(
+        "locked out after wrong passwords", metadata: ["identity": "\(authenticator.identityId)", "minutes": "\(rules.lockoutDurationMinutes)"])
+    }
   }
 
   /// Keeps what the client says of itself on its identity, when it changed.
@@ -170,11 +159,16 @@ struct SessionDesk: Sendable {
         hostname: text("hostname"))
     }
     guard (sdk != nil && sdk != identity.sdkInfo) || (env != nil && env != identity.envInfo) else { return }
-    _ = try await core.write(.system("login")) { transaction in
-      guard var stored = try transaction.get(Identity.self, identity.id) else { return }
-      stored.sdkInfo = sdk ?? stored.sdkInfo
-      stored.envInfo = env ?? stored.envInfo
-      try transaction.put(stored)
+    do {
+      _ = try await core.write(.system("login")) { transaction in
+        guard var stored = try transaction.get(Identity.self, identity.id) else { return }
+        stored.sdkInfo = sdk ?? stored.sdkInfo
+        stored.envInfo = env ?? stored.envInfo
+        try transaction.put(stored)
+      }
+    } catch let error as StoreError where error.isOfDisk {
+      // What a client says of itself is worth less than that it gets in.
+      core.logger.warning("not stored", metadata: ["what": "client of \(identity.name)", "reason": "\(error)"])
     }
   }
 
@@ -210,7 +204,8 @@ struct SessionDesk: Sendable {
     return session
   }
 
-  private static func host(_ address: String) -> String { address.lastIndex(of: ":").map { String(address[..<$0]) } ?? address }
+  /// An address without its port.
+  static func host(_ address: String) -> String { address.lastIndex(of: ":").map { String(address[..<$0]) } ?? address }
 
   // MARK: Service sessions
 

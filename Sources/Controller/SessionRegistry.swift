@@ -51,6 +51,8 @@ final class SessionRegistry: Sendable {
     var dirty: Set<String> = []
     /// Ended ones whose rows are still on disk.
     var undeleted: (api: Set<String>, services: Set<String>) = ([], [])
+    /// New ones that the disk did not take: they live in memory, and are written at the next `flush` that succeeds.
+    var unwritten: (api: Set<String>, services: Set<String>) = ([], [])
 
     mutating func put(_ session: APISession) {
       api[session.id] = session
@@ -184,7 +186,13 @@ final class SessionRegistry: Sendable {
   @discardableResult
   func add(_ session: APISession, now: Timestamp) async throws -> (session: APISession, surplus: Set<String>) {
     let rows = self.rows
-    var stored = try await store.write(.system("session"), now: now) { try $0.put(try rows.sealed(session)) }.value
+    var stored = session
+    do { stored = try await store.write(.system("session"), now: now) { try $0.put(try rows.sealed(session)) }.value } catch let error as StoreError
+      where error.isOfDisk
+    {
+      // Sessions are activity, not intent: nobody is shut out because a disk is full.
+      state.withLockedValue { _ = $0.unwritten.api.insert(session.id) }
+    }
     stored.token = session.token
     let made = stored
     let surplus = state.withLockedValue { state -> Set<String> in
@@ -214,6 +222,8 @@ final class SessionRegistry: Sendable {
     do {
       let rows = self.rows
       _ = try await store.write(.system("session"), now: now) { try $0.put(try rows.sealed(session)) }
+    } catch let error as StoreError where error.isOfDisk {
+      state.withLockedValue { _ = $0.unwritten.services.insert(session.id) }
     } catch {
       _ = state.withLockedValue { $0.remove(service: session.id) }
       throw error
@@ -260,6 +270,8 @@ final class SessionRegistry: Sendable {
         state.undeleted.api.formUnion(api)
         state.undeleted.services.formUnion(services)
       }
+      // They ended; that the rows are there yet is for the next call.
+      if let error = error as? StoreError, error.isOfDisk { return }
       throw error
     }
   }
@@ -301,12 +313,36 @@ final class SessionRegistry: Sendable {
 
   /// Writes activity to disk in one transaction; called every minute and at the end.
   func flush(now: Timestamp) async throws {
+    try await writeUnwritten(now: now)
     try await deleteEnded(now: now)
     let dirty = state.withLockedValue { state in
       defer { state.dirty = [] }
       return state.dirty.compactMap { state.api[$0] }
     }
     try await rewrite(dirty, now: now)
+  }
+
+  private func writeUnwritten(now: Timestamp) async throws {
+    let (ids, api, services) = state.withLockedValue { state in
+      let ids = state.unwritten
+      state.unwritten = ([], [])
+      return (ids, ids.api.compactMap { state.api[$0] }, ids.services.compactMap { state.services[$0] })
+    }
+    guard !api.isEmpty || !services.isEmpty else { return }
+    let rows = self.rows
+    do {
+      _ = try await store.write(.system("session"), now: now) { transaction in
+        // Whoever ends a session takes it out of memory first, and off the disk after this.
+        for session in api where self.apiSession(session.id) != nil { try transaction.put(try rows.sealed(session)) }
+        for session in services where self.serviceSession(session.id) != nil { try transaction.put(try rows.sealed(session)) }
+      }
+    } catch {
+      state.withLockedValue { state in
+        state.unwritten.api.formUnion(ids.api)
+        state.unwritten.services.formUnion(ids.services)
+      }
+      throw error
+    }
   }
 
   /// Rows that were deleted meanwhile stay deleted.

@@ -17,12 +17,14 @@ public final class RouterNode: Service {
   private let listener: TLSListener
   private let control: ControlLink
   private let address: SocketAddress
+  private let lock: ProcessLock?
   private let logger: Logger
 
   /// Loads the identity files and binds the edge listener.
   /// - Throws: `RouterError`, `TransportError`, `PKIError`.
   public init(configuration: RouterConfiguration, logger: Logger) async throws {
     let identity = try RouterIdentity(files: configuration.identity)
+    lock = try Self.lock(configuration.identity, logger)
     guard !configuration.controllers.isEmpty else { throw RouterError.noController }
     try identity.requireName(configuration.listener.advertised.host)
     let core = RouterCore(
@@ -45,6 +47,17 @@ public final class RouterNode: Service {
     self.logger = logger
   }
 
+  /// Two with one identity would take the control channel from each other without end. Where no file can be made, the identity being read-only, nobody sees that.
+  private static func lock(_ files: RouterConfiguration.IdentityFiles, _ logger: Logger) throws -> ProcessLock? {
+    do {
+      return try ProcessLock(files.certificate + ".lock", what: "another router with this identity")
+    } catch {
+      guard case .unavailable(_, let reason) = error else { throw error }
+      logger.warning("a second router with this identity would not be noticed: no lock file can be made beside it", metadata: ["reason": "\(reason)"])
+      return nil
+    }
+  }
+
   /// Where the edge listener is bound.
   public var edgeAddress: SocketAddress? { address }
   public var routerID: String { core.routerID }
@@ -55,6 +68,7 @@ public final class RouterNode: Service {
 
   /// Serves until cancelled or until the service group shuts down.
   public func run() async throws {
+    defer { lock?.release() }
     logger.info("edge router serves", metadata: ["router": "\(core.routerID)", "address": "\(address.text)"])
     try await cancelWhenGracefulShutdown {
       try await withThrowingTaskGroup(of: Void.self) { group in

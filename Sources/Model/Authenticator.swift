@@ -77,6 +77,7 @@ public struct Authenticator: Entity {
     case .cert:
       guard let fingerprint, !fingerprint.isEmpty else { throw ModelError(field: "certPem", reason: "a certificate is required", value: .null) }
     case .updb:
+      try NameText.check(username ?? "", field: "username")
       guard let username, !username.allSatisfy(\.isWhitespace) else {
         throw ModelError(field: "username", reason: "username must not be blank", value: JSONValue(username))
       }

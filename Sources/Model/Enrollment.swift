@@ -67,6 +67,7 @@ public struct Enrollment: Entity {
         throw ModelError(field: "transitRouterId", reason: "transitRouterId is required for method trott", value: .null)
       }
     }
+    if let username { try NameText.check(username, field: "username") }
     if method == .updb, username?.isEmpty ?? true {
       throw ModelError(field: "username", reason: "username is required for method updb", value: .null)
     }

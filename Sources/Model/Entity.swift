@@ -31,7 +31,10 @@ extension Entity {
   /// The checks common to all kinds.
   public func validateBase() throws(ModelError) {
     guard !id.isEmpty, id.utf8.count <= 256 else { throw ModelError(field: "id", reason: "id must have 1 to 256 bytes", value: .string(id)) }
+    try NameText.check(id, field: "id")
+    if let uniqueName { try NameText.check(uniqueName, field: "name") }
     for (name, value) in tags {
+      try NameText.check(name, field: "tags")
       if case .array = value { throw ModelError(field: "tags", reason: "tag '\(name)' must not be an array", value: value) }
     }
   }
@@ -47,6 +50,7 @@ extension Entity {
 
   func validate(attributes: [String]) throws(ModelError) {
     for attribute in attributes {
+      try NameText.check(attribute, field: "roleAttributes")
       guard let first = attribute.utf8.first else {
         throw ModelError(field: "roleAttributes", reason: "role attributes must not be empty", value: JSONValue(attributes))
       }

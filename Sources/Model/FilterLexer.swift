@@ -79,6 +79,8 @@ struct FilterLexer {
     while let scalar = next {
       position += 1
       if scalar == quote { return String(result) }
+      // SQLite would end the text there.
+      guard scalar != "\0" else { throw .syntax(column: position - 1, found: "NUL", expected: "a text without it") }
       guard scalar == "\\" else {
         result.append(scalar)
         continue

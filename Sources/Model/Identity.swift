@@ -30,9 +30,14 @@ public struct Identity: Entity {
   public var serviceHostingPrecedences: [String: Precedence]
   /// By service id.
   public var serviceHostingCosts: [String: Int]
+  /// By an operator.
   public var disabledAt: Timestamp?
   /// Nil while disabled: until enabled again.
   public var disabledUntil: Timestamp?
+  /// After wrong passwords, by the auth policy; a fact of its own, which never changes what an operator disabled.
+  public var lockedAt: Timestamp?
+  /// Nil while locked out: until enabled again.
+  public var lockedUntil: Timestamp?
   /// From the last authentication.
   public var envInfo: EnvInfo?
   /// From the last authentication.
@@ -47,7 +52,8 @@ public struct Identity: Entity {
     roleAttributes: [String] = [], permissions: [String] = [], authPolicyId: String = AuthPolicy.defaultID, externalId: String? = nil,
     appData: JSONObject = [:], defaultHostingPrecedence: Precedence = .default, defaultHostingCost: Int = 0,
     serviceHostingPrecedences: [String: Precedence] = [:], serviceHostingCosts: [String: Int] = [:], disabledAt: Timestamp? = nil,
-    disabledUntil: Timestamp? = nil, envInfo: EnvInfo? = nil, sdkInfo: SDKInfo? = nil, serviceConfigs: [String: [String: String]] = [:],
+    disabledUntil: Timestamp? = nil, lockedAt: Timestamp? = nil, lockedUntil: Timestamp? = nil, envInfo: EnvInfo? = nil, sdkInfo: SDKInfo? = nil,
+    serviceConfigs: [String: [String: String]] = [:],
     interfaces: [NetworkInterface]? = nil, tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch,
     updatedAt: Timestamp = .epoch
   ) {
@@ -67,6 +73,8 @@ public struct Identity: Entity {
     self.serviceHostingCosts = serviceHostingCosts
     self.disabledAt = disabledAt
     self.disabledUntil = disabledUntil
+    self.lockedAt = lockedAt
+    self.lockedUntil = lockedUntil
     self.envInfo = envInfo
     self.sdkInfo = sdkInfo
     self.serviceConfigs = serviceConfigs
@@ -91,9 +99,32 @@ public struct Identity: Entity {
     }
   }
 
-  /// Whether the identity is switched off at `now`.
-  public func isDisabled(at now: Timestamp) -> Bool {
-    guard disabledAt != nil else { return false }
-    return disabledUntil.map { $0 > now } ?? true
+  /// Whether the identity is off at `now`: an operator disabled it, or it is locked out.
+  public func isDisabled(at now: Timestamp) -> Bool { Self.holds(disabledAt, disabledUntil, now) || isLockedOut(at: now) }
+
+  public func isLockedOut(at now: Timestamp) -> Bool { Self.holds(lockedAt, lockedUntil, now) }
+
+  private static func holds(_ since: Timestamp?, _ until: Timestamp?, _ now: Timestamp) -> Bool {
+    guard since != nil else { return false }
+    return until.map { $0 > now } ?? true
+  }
+
+  /// Since when and until when the identity is off, whatever the reason, in the two members that clients of upstream know; as stored when it is on.
+  public func disabling(at now: Timestamp) -> (at: Timestamp?, until: Timestamp?) {
+    let reasons = [(disabledAt, disabledUntil), (lockedAt, lockedUntil)].filter { Self.holds($0.0, $0.1, now) }
+    guard !reasons.isEmpty else { return (disabledAt, disabledUntil) }
+    let isEndless = reasons.contains { $0.1 == nil }
+    return (reasons.compactMap(\.0).min(), isEndless ? nil : reasons.compactMap(\.1).max())
+  }
+
+  /// When the first disabling or lock-out that is for a time ends.
+  public var firstEnd: Timestamp? {
+    [disabledAt == nil ? nil : disabledUntil, lockedAt == nil ? nil : lockedUntil].compactMap { $0 }.min()
+  }
+
+  /// Removes disablings and lock-outs that ended.
+  public mutating func forgetWhatIsOver(at now: Timestamp) {
+    if !Self.holds(disabledAt, disabledUntil, now) { (disabledAt, disabledUntil) = (nil, nil) }
+    if !Self.holds(lockedAt, lockedUntil, now) { (lockedAt, lockedUntil) = (nil, nil) }
   }
 }

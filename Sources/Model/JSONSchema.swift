@@ -3,8 +3,8 @@
 /// multipleOf, min/maxLength, pattern, allOf, anyOf, oneOf, not, if/then/else and `$ref` into the same document. `format` and
 /// annotations are accepted and not judged, as draft-07 permits.
 ///
-/// Schemas come from administrators, documents from users: both recursion and the total number of steps are limited, and patterns
-/// run in linear time.
+/// Schemas come from administrators, documents from users. One validation has one budget of steps, which everything spends whose cost grows with the schema or
+/// the document: members, patterns, comparisons, lengths. A document that needs more is refused, whatever it says.
 public struct JSONSchema: Sendable {
   public struct Violation: Sendable, Equatable, CustomStringConvertible {
     /// Dotted path of the offending member; `(root)` is the document.
@@ -14,7 +14,10 @@ public struct JSONSchema: Sendable {
   }
 
   private static let depthLimit = 64
-  private static let stepLimit = 200_000
+  /// Some 10 ns each: a validation takes a small part of a second at most. A document of the greatest size has a tenth of it in members.
+  private static let stepLimit = 2_000_000
+  /// Instructions of all patterns of a schema; some 50 bytes each.
+  private static let patternLimit = 65_536
 
   private let root: JSONValue
   private let patterns: [String: Pattern]
@@ -22,19 +25,27 @@ public struct JSONSchema: Sendable {
   /// Compiles the schema: wrong keyword types, references that lead nowhere and patterns that cannot be read are errors.
   public init(_ schema: JSONObject) throws(ModelError) {
     root = .object(schema)
-    var patterns: [String: Pattern] = [:]
+    var patterns = Patterns()
     try Self.check(root, root: root, path: "schema", depth: 0, patterns: &patterns)
-    self.patterns = patterns
+    self.patterns = patterns.byText
   }
 
   /// Everything wrong with the document, at most 32 entries.
   public func violations(of document: JSONValue) -> [Violation] {
     var run = Run(schema: self)
     run.validate(document, against: root, path: [], depth: 0)
+    // What was not judged to the end is refused, also where a `not` would turn that around.
+    if let path = run.gaveUp { return [Violation(path: path, reason: "the schema is too complex for this document; simplify one of them")] }
     return run.violations
   }
 
   // MARK: compiling
+
+  private struct Patterns {
+    var byText: [String: Pattern] = [:]
+    /// Instructions of all.
+    var size = 0
+  }
 
   private static let types: Set<String> = ["null", "boolean", "integer", "number", "string", "array", "object"]
   private static let schemaLists = ["allOf", "anyOf", "oneOf"]
@@ -46,7 +57,7 @@ public struct JSONSchema: Sendable {
   ]
 
   private static func check(
-    _ schema: JSONValue, root: JSONValue, path: String, depth: Int, patterns: inout [String: Pattern]
+    _ schema: JSONValue, root: JSONValue, path: String, depth: Int, patterns: inout Patterns
   ) throws(ModelError) {
     guard depth <= depthLimit else { throw ModelError(field: path, reason: "the schema is nested deeper than \(depthLimit) levels") }
     if case .bool = schema { return }
@@ -74,7 +85,7 @@ public struct JSONSchema: Sendable {
     }
     if let pattern = members["pattern"] {
       guard let text = pattern.stringValue else { throw ModelError(field: "\(path).pattern", reason: "pattern must be a string", value: pattern) }
-      patterns[text] = try compile(text, path: "\(path).pattern")
+      try compile(text, path: "\(path).pattern", &patterns)
     }
     for name in schemaLists {
       guard let value = members[name] else { continue }
@@ -98,14 +109,20 @@ public struct JSONSchema: Sendable {
       guard let value = members[name] else { continue }
       guard let map = value.objectValue else { throw ModelError(field: "\(path).\(name)", reason: "\(name) must be an object", value: value) }
       for (key, entry) in map {
-        if name == "patternProperties" { patterns[key] = try compile(key, path: "\(path).\(name)") }
+        if name == "patternProperties" { try compile(key, path: "\(path).\(name)", &patterns) }
         try check(entry, root: root, path: "\(path).\(name).\(key)", depth: depth + 1, patterns: &patterns)
       }
     }
   }
 
-  private static func compile(_ text: String, path: String) throws(ModelError) -> Pattern {
-    do throws(Pattern.Failure) { return try Pattern(text) } catch {
+  private static func compile(_ text: String, path: String, _ patterns: inout Patterns) throws(ModelError) {
+    guard patterns.byText[text] == nil else { return }
+    do throws(Pattern.Failure) {
+      let pattern = try Pattern(text)
+      patterns.size += pattern.size
+      guard patterns.size <= patternLimit else { throw Pattern.Failure(reason: "all patterns together are too large") }
+      patterns.byText[text] = pattern
+    } catch {
       throw ModelError(field: path, reason: "the pattern cannot be read: \(error.reason)", value: .string(text))
     }
   }
@@ -136,31 +153,64 @@ public struct JSONSchema: Sendable {
   private struct Run {
     let schema: JSONSchema
     var violations: [Violation] = []
-    var steps = 0
+    var steps = JSONSchema.stepLimit
     /// Whether anything was refused, also where the reasons are dropped (inside anyOf, not, if).
     var failed = false
+    /// Where the budget or the depth ran out.
+    var gaveUp: String?
+    private var isAsking = false
 
     init(schema: JSONSchema) { self.schema = schema }
 
-    mutating func fail(_ path: [String], _ reason: String) {
+    private static func text(_ path: [String]) -> String { path.isEmpty ? "(root)" : path.joined(separator: ".") }
+
+    mutating func fail(_ path: [String], _ reason: @autoclosure () -> String) {
       failed = true
-      if violations.count < 32 {
-        violations.append(Violation(path: path.isEmpty ? "(root)" : path.joined(separator: "."), reason: reason))
+      if !isAsking, violations.count < 32 { violations.append(Violation(path: Self.text(path), reason: String(reason().prefix(1000)))) }
+    }
+
+    /// - Returns: whether the budget lasts; a run that gave up judges nothing any more.
+    mutating func spend(_ cost: Int, _ path: [String]) -> Bool {
+      guard gaveUp == nil else { return false }
+      steps -= cost
+      if steps <= 0 { gaveUp = Self.text(path) }
+      return steps > 0
+    }
+
+    /// What comparing a value or writing it down costs.
+    private static func weight(_ value: JSONValue) -> Int {
+      switch value {
+      case .string(let text): 1 + text.utf8.count / 16
+      case .array(let elements): elements.reduce(1) { $0 + weight($1) }
+      case .object(let members): members.reduce(1) { $0 + 1 + $1.key.utf8.count / 16 + weight($1.value) }
+      default: 1
       }
+    }
+
+    private mutating func matches(_ text: String, _ pattern: String, _ path: [String]) -> Bool {
+      guard spend(1, path), let compiled = schema.patterns[pattern] else { return false }
+      guard let result = compiled.matches(text, steps: &steps) else {
+        _ = spend(0, path)
+        return false
+      }
+      return result
     }
 
     /// Whether the value is valid, without reporting why not.
     mutating func accepts(_ value: JSONValue, _ part: JSONValue, path: [String], depth: Int) -> Bool {
-      let (kept, wasFailed) = (violations, failed)
-      failed = false
+      let before = (failed, isAsking)
+      (failed, isAsking) = (false, true)
       validate(value, against: part, path: path, depth: depth)
-      defer { (violations, failed) = (kept, wasFailed) }
+      defer { (failed, isAsking) = before }
       return !failed
     }
 
     mutating func validate(_ value: JSONValue, against part: JSONValue, path: [String], depth: Int) {
-      steps += 1
-      guard steps <= JSONSchema.stepLimit, depth <= JSONSchema.depthLimit else { return fail(path, "the schema is too complex for this document") }
+      guard spend(1, path) else { return }
+      guard depth <= JSONSchema.depthLimit else {
+        gaveUp = gaveUp ?? Self.text(path)
+        return
+      }
       if case .bool(let accepts) = part {
         if !accepts { fail(path, "no value is allowed here") }
         return
@@ -168,6 +218,7 @@ public struct JSONSchema: Sendable {
       guard case .object(let members) = part else { return }
       if let reference = members["$ref"]?.stringValue {
         // Draft-07: members beside a reference are ignored.
+        guard spend(reference.utf8.count, path) else { return }
         guard let target = JSONSchema.resolve(reference, in: schema.root) else { return fail(path, "unresolved reference \(reference)") }
         return validate(value, against: target, path: path, depth: depth + 1)
       }
@@ -177,6 +228,8 @@ public struct JSONSchema: Sendable {
           return fail(path, "Invalid type. Expected: \(names.joined(separator: "/")), given: \(value.typeName)")
         }
       }
+      if let allowed = members["enum"], !spend(Self.weight(allowed), path) { return }
+      if let constant = members["const"], !spend(Self.weight(constant), path) { return }
       if let allowed = members["enum"]?.arrayValue, !allowed.contains(where: { Self.equal($0, value) }) {
         fail(path, "must be one of the following: \(allowed.map(\.text).joined(separator: ", "))")
       }
@@ -212,7 +265,9 @@ public struct JSONSchema: Sendable {
     }
 
     private mutating func validate(_ object: JSONObject, _ members: JSONObject, _ path: [String], _ depth: Int) {
-      for name in members["required"]?.stringArrayValue ?? [] where object[name] == nil { fail(path, "\(name) is required") }
+      let required = members["required"]?.stringArrayValue ?? []
+      guard spend(required.count + object.count, path) else { return }
+      for name in required where object[name] == nil { fail(path, "\(name) is required") }
       if let limit = members["minProperties"]?.doubleValue, Double(object.count) < limit { fail(path, "Must have at least \(Int(limit)) properties") }
       if let limit = members["maxProperties"]?.doubleValue, Double(object.count) > limit { fail(path, "Must have at most \(Int(limit)) properties") }
       let properties = members["properties"]?.objectValue ?? [:]
@@ -224,7 +279,8 @@ public struct JSONSchema: Sendable {
           isKnown = true
           validate(member, against: part, path: path + [name], depth: depth + 1)
         }
-        for (pattern, part) in byPattern where schema.patterns[pattern]?.matches(name) ?? false {
+        guard gaveUp == nil else { return }
+        for (pattern, part) in byPattern where matches(name, pattern, path) {
           isKnown = true
           validate(member, against: part, path: path + [name], depth: depth + 1)
         }
@@ -241,6 +297,7 @@ public struct JSONSchema: Sendable {
       if let limit = members["minItems"]?.doubleValue, Double(elements.count) < limit { fail(path, "Array must have at least \(Int(limit)) items") }
       if let limit = members["maxItems"]?.doubleValue, Double(elements.count) > limit { fail(path, "Array must have at most \(Int(limit)) items") }
       if members["uniqueItems"] == true {
+        guard spend(elements.reduce(0) { $0 + Self.weight($1) }, path) else { return }
         // Equal values have equal texts, but for 1 and 1.0, which are told apart here.
         if Set(elements.map(\.text)).count != elements.count { fail(path, "array items must be unique") }
       }
@@ -252,7 +309,7 @@ public struct JSONSchema: Sendable {
       guard let items = members["items"] else { return }
       let tuple = items.arrayValue
       for (index, element) in elements.enumerated() {
-        guard steps <= JSONSchema.stepLimit else { return }
+        guard gaveUp == nil else { return }
         let part: JSONValue
         if let tuple {
           guard let entry = index < tuple.count ? tuple[index] : members["additionalItems"] else { continue }
@@ -265,10 +322,13 @@ public struct JSONSchema: Sendable {
     }
 
     private mutating func validate(_ string: String, _ members: JSONObject, _ path: [String]) {
+      guard members["minLength"] != nil || members["maxLength"] != nil || members["pattern"] != nil, spend(string.utf8.count / 16, path) else {
+        return
+      }
       let length = Double(string.unicodeScalars.count)
       if let limit = members["minLength"]?.doubleValue, length < limit { fail(path, "String length must be greater than or equal to \(Int(limit))") }
       if let limit = members["maxLength"]?.doubleValue, length > limit { fail(path, "String length must be less than or equal to \(Int(limit))") }
-      if let pattern = members["pattern"]?.stringValue, schema.patterns[pattern]?.matches(string) == false {
+      if let pattern = members["pattern"]?.stringValue, !matches(string, pattern, path) {
         fail(path, "Does not match pattern '\(pattern)'")
       }
     }

@@ -30,49 +30,78 @@ struct Pattern: Sendable {
     case match
   }
 
+  private static let lengthLimit = 4096
   private static let instructionLimit = 4096
   private static let depthLimit = 32
   private var program: [Instruction] = []
 
   init(_ text: String) throws(Failure) {
+    guard text.utf8.count <= Self.lengthLimit else { throw Failure(reason: "it is longer than \(Self.lengthLimit) bytes") }
     var parser = Parser(scalars: Array(text.unicodeScalars))
     let node = try parser.alternatives(depth: 0)
     guard parser.position == parser.scalars.count else { throw Failure(reason: "unmatched ')'") }
-    try emit(node)
+    var emitted = 0
+    try emit(node, &emitted)
     program.append(.match)
   }
 
-  func matches(_ text: String) -> Bool {
+  /// Instructions, the measure of the memory it takes.
+  var size: Int { program.count }
+
+  /// - Parameter steps: what may still be spent; each instruction and each range of a class that is looked at takes one.
+  /// - Returns: nil when the steps ran out before it was known.
+  func matches(_ text: String, steps: inout Int) -> Bool? {
     let scalars = text.unicodeScalars.map(\.value)
+    steps -= scalars.count / 8 + 1
     var current = Threads(count: program.count)
+    var following = Threads(count: program.count)
     for position in 0...scalars.count {
-      add(0, to: &current, position: position, count: scalars.count)
+      add(0, to: &current, position: position, count: scalars.count, &steps)
       if current.matched { return true }
+      guard steps > 0 else { return nil }
       guard position < scalars.count else { break }
-      var following = Threads(count: program.count)
+      following.clear()
       for index in current.list {
-        guard case .consume(let set) = program[index], set.contains(scalars[position]) else { continue }
-        add(index + 1, to: &following, position: position + 1, count: scalars.count)
+        guard case .consume(let set) = program[index] else { continue }
+        steps -= set.ranges.count
+        guard set.contains(scalars[position]) else { continue }
+        add(index + 1, to: &following, position: position + 1, count: scalars.count, &steps)
         if following.matched { return true }
+        guard steps > 0 else { return nil }
       }
-      current = following
+      swap(&current, &following)
     }
     return false
   }
 
+  /// The instructions that are alive at one position. Clearing costs nothing: what was seen is marked with a number of its own for each position.
   private struct Threads {
     var list: [Int] = []
-    var seen: [Bool]
     var matched = false
+    private var seen: [Int]
+    private var round = 1
 
-    init(count: Int) { seen = [Bool](repeating: false, count: count) }
+    init(count: Int) { seen = [Int](repeating: 0, count: count) }
+
+    mutating func clear() {
+      list.removeAll(keepingCapacity: true)
+      matched = false
+      round += 1
+    }
+
+    /// False when it was there.
+    mutating func insert(_ index: Int) -> Bool {
+      guard seen[index] != round else { return false }
+      seen[index] = round
+      return true
+    }
   }
 
-  private func add(_ start: Int, to threads: inout Threads, position: Int, count: Int) {
+  private func add(_ start: Int, to threads: inout Threads, position: Int, count: Int, _ steps: inout Int) {
     var pending = [start]
     while let index = pending.popLast() {
-      guard !threads.seen[index] else { continue }
-      threads.seen[index] = true
+      guard threads.insert(index) else { continue }
+      steps -= 1
       switch program[index] {
       case .consume: threads.list.append(index)
       case .split(let first, let second): pending += [second, first]
@@ -84,43 +113,45 @@ struct Pattern: Sendable {
     }
   }
 
-  private mutating func emit(_ node: Node) throws(Failure) {
-    guard program.count < Self.instructionLimit else { throw Failure(reason: "it is too large") }
+  /// - Parameter emitted: nodes so far: what repeats nothing emits no instruction, but takes time too.
+  private mutating func emit(_ node: Node, _ emitted: inout Int) throws(Failure) {
+    emitted += 1
+    guard program.count < Self.instructionLimit, emitted < 4 * Self.instructionLimit else { throw Failure(reason: "it is too large") }
     switch node {
     case .empty: break
     case .set(let set): program.append(.consume(set))
     case .start: program.append(.assertStart)
     case .end: program.append(.assertEnd)
-    case .sequence(let nodes): for node in nodes { try emit(node) }
+    case .sequence(let nodes): for node in nodes { try emit(node, &emitted) }
     case .alternatives(let nodes):
       var exits: [Int] = []
       for (index, node) in nodes.enumerated() {
         guard index < nodes.count - 1 else {
-          try emit(node)
+          try emit(node, &emitted)
           break
         }
         let split = program.count
         program.append(.match)
-        try emit(node)
+        try emit(node, &emitted)
         exits.append(program.count)
         program.append(.match)
         program[split] = .split(split + 1, program.count)
       }
       for exit in exits { program[exit] = .jump(program.count) }
     case .repetition(let node, let least, let most):
-      for _ in 0..<least { try emit(node) }
+      for _ in 0..<least { try emit(node, &emitted) }
       if let most {
         var splits: [Int] = []
         for _ in least..<most {
           splits.append(program.count)
           program.append(.match)
-          try emit(node)
+          try emit(node, &emitted)
         }
         for split in splits { program[split] = .split(split + 1, program.count) }
       } else {
         let split = program.count
         program.append(.match)
-        try emit(node)
+        try emit(node, &emitted)
         program.append(.jump(split))
         program[split] = .split(split + 1, program.count)
       }
@@ -149,7 +180,10 @@ struct Pattern: Sendable {
       var nodes: [Node] = []
       while let scalar = next, scalar != "|", scalar != ")" {
         var node = try atom(depth: depth)
+        var quantifiers = 0
         while let (least, most) = try quantifier() {
+          quantifiers += 1
+          guard depth + quantifiers <= Pattern.depthLimit else { throw Failure(reason: "it is nested too deeply") }
           node = .repetition(node, least: least, most: most)
           if next == "?" { position += 1 }
         }

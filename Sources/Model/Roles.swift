@@ -26,6 +26,7 @@ public struct RoleList: Sendable, Equatable {
     var ids: Set<String> = []
     var attributes: Set<String> = []
     for role in roles {
+      try NameText.check(role, field: field)
       let rest = String(role.dropFirst())
       guard let mark = role.first, mark == "#" || mark == "@" else {
         throw ModelError(

@@ -26,6 +26,8 @@ public struct APIError: Error, Sendable, Equatable {
     case entityTooLarge = "REQUEST_ENTITY_TOO_LARGE"
     case rateLimited = "SERVER_TOO_MANY_REQUESTS"
     case timeout = "TIMEOUT"
+    /// The store takes nothing: the disk is full, gone or read-only.
+    case unavailable = "UNAVAILABLE"
     case unhandled = "UNHANDLED"
     case cannotBeDeleted = "ENTITY_CAN_NOT_BE_DELETED"
     case cannotBeUpdated = "ENTITY_CAN_NOT_BE_UPDATED"
@@ -54,7 +56,7 @@ public struct APIError: Error, Sendable, Equatable {
       case .unsupportedMedia: 415
       case .entityTooLarge: 413
       case .rateLimited: 429
-      case .timeout: 503
+      case .timeout, .unavailable: 503
       case .unhandled: 500
       case .cannotDeleteReferenced, .enrollmentExists, .certificateInUse, .cannotUpdateAuthenticator, .maxAuthenticatorMethods, .mfaNotEnrolled: 409
       default: 400

@@ -133,6 +133,11 @@ public final class Store: Sendable {
     try await database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA max_page_count = \(pages)") }
   }
 
+  /// Lets tests meet a disk that takes nothing.
+  func refuseWrites(_ refuses: Bool) async throws {
+    try await database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA query_only = \(refuses ? "ON" : "OFF")") }
+  }
+
   /// A value of SQLite's settings on the writing connection, for tests.
   func setting(_ name: String) async throws -> String? {
     try await database.writeWithoutTransaction { try String.fetchOne($0, sql: "PRAGMA \(name)") }

@@ -16,6 +16,7 @@ public enum StoreError: Error, Equatable, Sendable, CustomStringConvertible {
   case inputOutput(reason: String)
   case corrupt(reason: String)
   case unavailable(path: String, reason: String)
+  case readOnly(reason: String)
   case other(reason: String)
 
   public var description: String {
@@ -30,7 +31,17 @@ public enum StoreError: Error, Equatable, Sendable, CustomStringConvertible {
     case .inputOutput(let reason): "reading or writing the controller database failed (\(reason)); check the disk and its mount, then restart"
     case .corrupt(let reason): "the controller database is damaged (\(reason)); stop the controller and restore the last snapshot"
     case .unavailable(let path, let reason): "the controller database \(path) cannot be opened (\(reason)); check the path and its permissions"
+    case .readOnly(let reason):
+      "the disk of the controller database takes no writes (\(reason)); nothing was changed: mount it writable, or mend its permissions, and try again"
     case .other(let reason): "the controller database refused the operation: \(reason)"
+    }
+  }
+
+  /// Whether it is the disk that refused, not what was asked: the same will do once it is mended.
+  public var isOfDisk: Bool {
+    switch self {
+    case .full, .inputOutput, .readOnly: true
+    default: false
     }
   }
 
@@ -38,9 +49,10 @@ public enum StoreError: Error, Equatable, Sendable, CustomStringConvertible {
     let reason = error.message ?? "\(error.resultCode)"
     switch error.resultCode {
     case .SQLITE_FULL: self = .full
+    case .SQLITE_READONLY: self = .readOnly(reason: reason)
     case .SQLITE_IOERR: self = .inputOutput(reason: "\(error.extendedResultCode): \(reason)")
     case .SQLITE_CORRUPT, .SQLITE_NOTADB: self = .corrupt(reason: reason)
-    case .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_AUTH: self = .unavailable(path: "", reason: reason)
+    case .SQLITE_CANTOPEN, .SQLITE_PERM, .SQLITE_AUTH: self = .unavailable(path: "", reason: reason)
     default: self = .other(reason: "\(error.extendedResultCode): \(reason)")
     }
   }

@@ -7,6 +7,9 @@ public class StoreReader {
 
   init(_ database: Database) { self.database = database }
 
+  /// Whether SQLite would see the whole text: at a NUL it would end, and find what bears the part before it. Nothing that is stored has one.
+  static func isWhole(_ text: String) -> Bool { !text.utf8.contains(0) }
+
   public func get<E: Entity>(_ type: E.Type, _ id: String) throws -> E? {
     try document(E.kind, id).map { try Self.decode($0, id: id) }
   }
@@ -18,12 +21,14 @@ public class StoreReader {
   }
 
   public func exists(_ kind: EntityKind, _ id: String) throws -> Bool {
-    try Bool.fetchOne(
+    guard Self.isWhole(id) else { return false }
+    return try Bool.fetchOne(
       database.cachedStatement(sql: "SELECT EXISTS (SELECT 1 FROM documents WHERE kind = ? AND id = ?)"), arguments: [kind.rawValue, id])
       ?? false
   }
 
   public func named<E: Entity>(_ type: E.Type, _ name: String) throws -> E? {
+    guard Self.isWhole(name) else { return nil }
     let row = try Row.fetchOne(
       database.cachedStatement(sql: "SELECT id, document FROM documents WHERE kind = ? AND name = ?"), arguments: [E.kind.rawValue, name])
     return try row.map { try Self.decode($0["document"], id: $0["id"]) }
@@ -52,6 +57,7 @@ public class StoreReader {
     guard E.indexedMembers.contains(where: { $0.field == field }) else {
       throw StoreError.notIndexed(kind: E.kind, field: field)
     }
+    guard Self.isWhole(value) else { return [] }
     return try decodeAll(
       """
       SELECT d.id AS id, d.document AS document FROM lookups l JOIN documents d ON d.kind = l.kind AND d.id = l.id
@@ -91,7 +97,8 @@ public class StoreReader {
   // MARK: documents
 
   func document(_ kind: EntityKind, _ id: String) throws -> String? {
-    try String.fetchOne(
+    guard Self.isWhole(id) else { return nil }
+    return try String.fetchOne(
       database.cachedStatement(sql: "SELECT document FROM documents WHERE kind = ? AND id = ?"), arguments: [kind.rawValue, id])
   }
 

@@ -81,6 +81,7 @@ public final class StoreTransaction: StoreReader {
           .execute(arguments: [kind.rawValue, lookup.field, old, id])
       }
       guard let value else { continue }
+      try NameText.check(value, field: lookup.field)
       if lookup.isUnique {
         let other = try String.fetchOne(
           database.cachedStatement(sql: "SELECT id FROM lookups WHERE kind = ? AND field = ? AND value = ? AND is_unique = 1"),

@@ -53,6 +53,16 @@ public struct SymbolTable: Sendable {
     throw .unknownSymbol(name, filterable: filterable)
   }
 
+  /// A table that knows these names and no others. Sets become plain strings: sub-queries would reach members of other kinds.
+  public func only(_ names: Set<String>) -> SymbolTable {
+    SymbolTable(
+      kind: kind,
+      symbols.values.filter { names.contains($0.name) }.map { symbol in
+        guard case .set(let path, _) = symbol.source else { return symbol }
+        return Symbol(name: symbol.name, source: .set(path, elements: nil), isListed: symbol.isListed)
+      })
+  }
+
   public static func of(_ kind: EntityKind) -> SymbolTable { tables[kind] ?? SymbolTable(kind: kind, base) }
 
   private static func text(_ name: String, _ member: String? = nil) -> Symbol {

@@ -91,9 +91,7 @@ public final class FileSite: Site {
     let title = WebPage.escaped("/" + segments.joined(separator: "/"))
     let html = """
       <!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>\(title)</title>
-      <style>:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}h1{font-size:1.2rem;
-      overflow-wrap:anywhere}table{width:100%;border-collapse:collapse}td{padding:.35rem .5rem;border-top:1px solid #8884;overflow-wrap:anywhere}
-      td+td{white-space:nowrap;text-align:right;opacity:.75}</style>
+      <style>\(Self.style)</style>
       <h1>\(title)</h1><table>
       \(rows)</table>\(more)
 
@@ -102,9 +100,15 @@ public final class FileSite: Site {
       status: .ok,
       headers: [
         "content-type": "text/html; charset=utf-8", "cache-control": "no-cache", "x-content-type-options": "nosniff",
-        "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+        "content-security-policy": Self.policy,
       ], body: ByteBuffer(string: html))
   }
+
+  private static let style =
+    ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}h1{font-size:1.2rem;"
+    + "overflow-wrap:anywhere}table{width:100%;border-collapse:collapse}td{padding:.35rem .5rem;border-top:1px solid #8884;overflow-wrap:anywhere}"
+    + "td+td{white-space:nowrap;text-align:right;opacity:.75}"
+  private static let policy = PagePolicy.text(styles: [style])
 
   private static func size(_ bytes: Int64) -> String {
     var value = Double(bytes)

@@ -37,18 +37,16 @@ public struct WebPage: Sendable {
     link: (text: String, url: String)? = nil
   ) -> WebPage {
     let way = link.map { "<p><a href=\"\(escaped($0.url))\">\(escaped($0.text))</a>" } ?? ""
-    let script = continueCookie.map { "<p><button onclick='document.cookie=\"\($0)\";location.reload()'>Go on</button>" } ?? ""
+    let script = continueCookie.map { "document.querySelector('button').onclick=()=>{document.cookie=\"\($0)\";location.reload()}" }
+    let button = script.map { "<p><button>Go on</button><script>\($0)</script>" } ?? ""
     let html = """
       <!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
       <title>\(escaped(title))</title>
-      <style>:root{color-scheme:light dark}body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:12vh auto;padding:0 1.2rem}h1{font-size:1.5rem}
-      p{overflow-wrap:anywhere}.hint{opacity:.75}button,p>a{font:inherit;padding:.5rem 1.2rem;border-radius:8px;border:1px solid;background:none;color:inherit;text-decoration:none;display:inline-block}</style>
-      <h1>\(escaped(title))</h1><p>\(escaped(message))<p class="hint">\(escaped(hint))\(script)\(way)
+      <style>\(style)</style>
+      <h1>\(escaped(title))</h1><p>\(escaped(message))<p class="hint">\(escaped(hint))\(button)\(way)
 
       """
-    let policy =
-      "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-      + (continueCookie == nil ? "" : "; script-src 'unsafe-inline'")
+    let policy = script.map { PagePolicy.text(styles: [style], scripts: [$0]) } ?? plainPolicy
     return WebPage(
       status: status,
       headers: HTTPHeaders(
@@ -57,6 +55,12 @@ public struct WebPage: Sendable {
           ("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"),
         ] + headers), body: ByteBuffer(string: html))
   }
+
+  private static let style =
+    ":root{color-scheme:light dark}body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:12vh auto;padding:0 1.2rem}h1{font-size:1.5rem}"
+    + "p{overflow-wrap:anywhere}.hint{opacity:.75}button,p>a{font:inherit;padding:.5rem 1.2rem;border-radius:8px;border:1px solid;background:none;"
+    + "color:inherit;text-decoration:none;display:inline-block}"
+  private static let plainPolicy = PagePolicy.text(styles: [style])
 
   /// Text as it may stand in HTML and XML, between tags and in quoted attributes.
   public static func escaped(_ text: some StringProtocol) -> String {

@@ -3,11 +3,12 @@ import Logging
 import Model
 import NIOConcurrencyHelpers
 import PKI
+import REST
 import Testing
-import Transport
 import X509
 
 @testable import Controller
+@testable import Transport
 
 /// A controller that serves on loopback, and clients for it over real TLS.
 struct LiveController: Sendable {
@@ -52,10 +53,15 @@ struct LiveController: Sendable {
     return LiveController(node: node, directory: directory, ahead: ahead, serving: Task { try? await node.run() })
   }
 
-  /// - Parameter keepsFiles: for another start in `directory`.
-  func stop(keepsFiles: Bool = false) async {
+  /// Stops serving and leaves the directory.
+  func end() async {
     serving.cancel()
     await serving.value
+  }
+
+  /// - Parameter keepsFiles: for another start in `directory`.
+  func stop(keepsFiles: Bool = false) async {
+    await end()
     if keepsFiles { return }
     try? FileManager.default.removeItem(atPath: directory)
   }
@@ -78,6 +84,21 @@ struct LiveController: Sendable {
     let result = Answer(status: answer.status, headers: answer.headers, text: String(decoding: answer.body, as: UTF8.self))
     if let credential, let made = result.header("zt-session") { owners.withLockedValue { $0[made] = credential } }
     return result
+  }
+
+  /// The same without a connection, for tests that ask much.
+  func ask(
+    _ method: String, _ path: String, query: [(name: String, value: String)] = [], _ body: JSONValue? = nil, token: String? = nil,
+    as credential: Credential? = nil
+  ) async -> Answer {
+    let peer = PresentedPeer(
+      leaf: credential?.chain.leaf, intermediates: credential?.chain.intermediates ?? [], isResumed: false, remoteAddress: "127.0.0.1:1",
+      localAddress: "127.0.0.1:2")
+    let response = await ControllerNode.server(node.core).respond(
+      to: APIRequest(
+        method: method, path: path, query: query, headers: [("content-type", "application/json")] + (token.map { [("zt-session", $0)] } ?? []),
+        body: body?.serialized() ?? [], peer: peer, requestID: "test"))
+    return Answer(status: response.status, headers: response.headers, text: String(decoding: response.body, as: UTF8.self))
   }
 
   /// The one-time token inside a signed one.

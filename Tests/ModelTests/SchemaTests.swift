@@ -74,4 +74,57 @@ import Testing
     let explosive = try JSONSchema(["properties": ["a": ["pattern": "^(a*)*$"]]])
     #expect(!explosive.violations(of: ["a": .string(String(repeating: "a", count: 5000) + "b")]).isEmpty)
   }
+
+  @Test(
+    "one budget of steps for a validation: whatever grows with schema or document spends from it, and a verdict that was not reached is a refusal")
+  func budget() throws {
+    func object(_ count: Int, _ value: JSONValue = 1) -> JSONValue {
+      .object(Dictionary(uniqueKeysWithValues: (0..<count).map { ("a-member-of-some-length-\($0)", value) }))
+    }
+    func patterns(_ count: Int) -> JSONValue { .object(Dictionary(uniqueKeysWithValues: (0..<count).map { ("(.*a.*b|.*c)\($0)$", true) })) }
+    let long = JSONValue.string(String(repeating: "a", count: 500_000))
+    let many = JSONValue.array((0..<20_000).map { .int(Int64($0)) })
+    let costly: [(JSONObject, JSONValue)] = [
+      (["patternProperties": patterns(300)], object(5000)),
+      (["not": ["patternProperties": patterns(300)]], object(5000)),
+      (["additionalProperties": ["enum": many]], object(5000, "x")),
+      (
+        ["items": ["anyOf": .array((0..<2000).map { .object(["minLength": .int(Int64($0 + 1_000_000))]) })]],
+        .array(Array(repeating: long, count: 100))
+      ),
+      (["items": ["not": ["pattern": "(a|aa|a.a)*b[^cdef]{50}"]]], .array(Array(repeating: long, count: 10))),
+      (["items": ["uniqueItems": true]], .array(Array(repeating: many, count: 500))),
+      (["items": ["const": long]], .array(Array(repeating: long, count: 1000))),
+      (["not": ["$ref": "#/not"]], 1),
+    ]
+    for (schema, document) in costly {
+      let violations = try JSONSchema(schema).violations(of: document)
+      #expect(violations.count == 1 && violations.first?.reason.contains("too complex") == true, "\(schema.keys) \(violations)")
+    }
+    // What people write is far from it.
+    #expect(
+      try JSONSchema(["patternProperties": ["^[a-z0-9-]+$": ["type": "integer"]], "additionalProperties": false]).violations(of: object(1000)).isEmpty
+    )
+  }
+
+  @Test(
+    "patterns that would take memory or stack without end are refused when they are made",
+    arguments: [
+      String(repeating: "a", count: 5000), String(repeating: "(", count: 100) + "a" + String(repeating: ")", count: 100), "(a{1000}){1000}",
+      "((((){1000}){1000}){1000}){1000}", "a" + String(repeating: "{1}", count: 1000), String(repeating: "{", count: 4000),
+    ])
+  func hugePatterns(_ pattern: String) {
+    // Braces that are no bounds stand for themselves.
+    guard pattern.hasPrefix("{") else {
+      #expect(throws: ModelError.self) { try JSONSchema(["pattern": .string(pattern)]) }
+      return
+    }
+    #expect(throws: Never.self) { try JSONSchema(["pattern": .string(pattern)]) }
+  }
+
+  @Test("all patterns of a schema together have a limit too")
+  func manyPatterns() {
+    let properties = JSONObject(uniqueKeysWithValues: (0..<100).map { ("p\($0)", ["pattern": .string("\($0)a{1000}")]) })
+    #expect(throws: ModelError.self) { try JSONSchema(["properties": .object(properties)]) }
+  }
 }

@@ -16,13 +16,14 @@ enum ClientAPI {
   }
 
   /// One page of stored entities, rendered for the caller.
-  /// - Parameter ids: only these are considered.
+  /// - Parameters:
+  ///   - symbols: what filters may name: members of what `render` makes.
+  ///   - ids: only these are considered.
   static func page<E: Entity>(
-    _ core: ControllerCore, _ type: E.Type, _ request: APIRequest, ids: @escaping @Sendable (StoreReader) throws -> Set<String>,
+    _ core: ControllerCore, _ type: E.Type, _ request: APIRequest, symbols: SymbolTable, ids: @escaping @Sendable (StoreReader) throws -> Set<String>,
     _ render: @escaping @Sendable (E) throws -> JSONObject
   ) async throws -> APIResponse {
     let query = try ListQuery(request)
-    let symbols = SymbolTable.of(E.kind)
     let page = try await core.store.read { reader in
       try reader.query(
         type, filter: query.filter, page: query.page, symbols: symbols, ids: try ids(reader), runtime: RuntimeFacts.symbols(core, E.kind)

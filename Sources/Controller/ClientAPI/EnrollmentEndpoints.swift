@@ -2,6 +2,7 @@ import Model
 import PKI
 import REST
 import Store
+import Transport
 
 /// Enrollment, open to whoever holds a token (edge-client-api.md 2.4, 2.7).
 enum EnrollmentEndpoints {
@@ -44,7 +45,8 @@ enum EnrollmentEndpoints {
     case "", "text/plain", "application/x-pem-file", "application/pkcs7": body["clientCsr"] = .string(String(decoding: request.body, as: UTF8.self))
     case let type: throw APIError(.unsupportedMedia, "A body of type \(type.prefix(100)) cannot be enrolled; send JSON or a PEM signing request")
     }
-    let enrollment = try await desk.pending(token: try token ?? body.string("token") ?? "", method: method)
+    let enrollment = try await desk.pending(
+      token: try token ?? body.string("token") ?? "", method: method, from: SessionDesk.host(request.peer.remoteAddress))
     switch method {
     case .ott:
       let chain = try await desk.redeemIdentity(enrollment, csr: try text(body, clientNames.reversed()))

@@ -33,7 +33,7 @@ enum IdentityEndpoints {
           (caller.isAdmin ? Set(state.edgeRouters.keys) : state.access.routers(identity: caller.identityID))
             .filter { state.edgeRouters[$0]?.isVerified == true }
         }
-        return try await ClientAPI.page(core, EdgeRouterEntity.self, request, ids: { _ in ids }) { router in
+        return try await ClientAPI.page(core, EdgeRouterEntity.self, request, symbols: ClientSymbols.edgeRouters, ids: { _ in ids }) { router in
           [
             "id": .string(router.id), "createdAt": .string(router.createdAt.text), "updatedAt": .string(router.updatedAt.text),
             "tags": .object(router.tags), "_links": Rendering.links("edge-routers", router.id),
@@ -48,7 +48,7 @@ enum IdentityEndpoints {
     return [
       Endpoint("GET", base, "Authenticators of the caller") { request, caller in
         let own = try await core.store.read { try $0.all(Authenticator.self, field: "identityId", equals: caller.identityID).map(\.id) }
-        return try await Resource<Authenticator>(core: core).list(request, caller, ids: Set(own))
+        return try await Resource<Authenticator>(core: core).list(request, caller, ids: Set(own), symbols: ClientSymbols.authenticators)
       },
       Endpoint("GET", base + "/{id}", "An authenticator of the caller") { request, caller in
         let own = try await owned(core, request, caller)
@@ -73,7 +73,11 @@ enum IdentityEndpoints {
           let body = try request.object()
           guard own.method == .updb else { throw OperationError.authenticatorCannotChange(reason: "it is a certificate; extend it instead") }
           let current = try body.required("currentPassword", body.string("currentPassword"))
-          guard try await core.passwords.verify(current, against: own.password) else { throw APIError.unauthorized }
+          // A session is no right to guess on.
+          let (username, address) = (own.username ?? own.id, SessionDesk.host(request.peer.remoteAddress))
+          try core.attempts.begin(username, from: address, now: core.now)
+          guard try await core.passwords.verify(current, against: own.password, from: address) else { throw APIError.unauthorized }
+          core.attempts.proved(username, from: address, now: core.now)
           try await Operations(core, request, caller).updateAuthenticator(own.id, body, partial: partial)
           return .empty
         }

@@ -13,7 +13,8 @@ enum ServiceEndpoints {
     return [
       Endpoint("GET", "/services", "Services the caller may dial or host") { request, caller in
         try await Resource<EdgeService>(core: core).list(
-          request, caller, ids: core.model { $0.access.grants.services(for: caller.identityID) }, configTypes: try configTypes(desk, request, caller))
+          request, caller, ids: core.model { $0.access.grants.services(for: caller.identityID) }, configTypes: try configTypes(desk, request, caller),
+          symbols: ClientSymbols.services)
       },
       Endpoint("GET", "/services/{id}", "A service the caller may dial or host") { request, caller in
         let service = try visible(core, request, caller)
@@ -79,7 +80,9 @@ enum ServiceEndpoints {
       },
       Endpoint("GET", "/sessions", "Sessions of the session in use") { request, caller in
         let ids = Set(core.sessions.serviceSessions(apiSession: caller.apiSessionID).map(\.id))
-        return try await ClientAPI.page(core, ServiceSession.self, request, ids: { _ in ids }) { try desk.render($0) }
+        return try await ClientAPI.page(core, ServiceSession.self, request, symbols: ClientSymbols.sessions, ids: { _ in ids }) {
+          try desk.render($0)
+        }
       },
       Endpoint("GET", "/sessions/{id}", "A session for a service") { request, caller in
         .data(.object(try desk.render(try owned(request, caller))))

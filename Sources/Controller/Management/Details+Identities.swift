@@ -19,8 +19,14 @@ extension Identity: DetailedEntity {
     object["type"] = Rendering.reference("identity-types", typeId.rawValue, typeId.rawValue)
     object["authPolicy"] = view.reference(.authPolicies, authPolicyId)
     for member in ["envInfo", "sdkInfo"] where object[member] == nil { object[member] = [:] }
-    for member in ["externalId", "interfaces", "disabledAt", "disabledUntil"] where object[member] == nil { object[member] = .null }
-    object["disabled"] = .bool(isDisabled(at: view.core.now))
+    for member in ["externalId", "interfaces"] where object[member] == nil { object[member] = .null }
+    let now = view.core.now
+    let disabling = disabling(at: now)
+    object["disabled"] = .bool(isDisabled(at: now))
+    object["disabledAt"] = JSONValue(disabling.at?.text)
+    object["disabledUntil"] = JSONValue(disabling.until?.text)
+    // Upstream has no word for why: these two are there while it is a lock-out.
+    if !isLockedOut(at: now) { for member in ["lockedAt", "lockedUntil"] { object[member] = nil } }
     let isConnected = view.core.routers.isConnected(identity: id)
     object["hasEdgeRouterConnection"] = .bool(isConnected)
     object["edgeRouterConnectionStatus"] = isConnected ? "online" : "offline"

@@ -32,6 +32,7 @@ enum ManagementErrors {
       APIError(
         .notFound, "The resource requested was not found or is no longer available",
         cause: .field(name: "id", reason: "\(kind.rawValue) with id \(id) not found", value: .string(id)))
+    case _ where error.isOfDisk: APIError(.unavailable, "\(error)")
     default: nil
     }
   }
@@ -49,6 +50,10 @@ enum ManagementErrors {
       APIError(.enrollmentExists, "The identity has an outstanding enrollment of method \(method): delete or refresh it")
     case .authenticatorExists(let method):
       APIError(.maxAuthenticatorMethods, "The identity has an authenticator of method \(method) already: change or delete it")
+    case .revokedInMemory(let kind, let id, let reason):
+      APIError(
+        .unavailable, "It holds from now on, but is not stored: a restart would undo it. Repeat the request once the disk is mended",
+        cause: .text("\(kind.rawValue) \(id): sessions are ended and no new ones are made; \(reason)"))
     case .authenticatorCannotChange(let reason): APIError(.cannotUpdateAuthenticator, "The authenticator cannot be updated", cause: .text(reason))
     }
   }

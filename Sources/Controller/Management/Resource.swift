@@ -30,14 +30,16 @@ struct Resource<E: DetailedEntity>: Sendable {
   /// - Parameters:
   ///   - ids: only these are considered.
   ///   - configTypes: whose data services show; nil takes those the request names.
-  func list(_ request: APIRequest, _ caller: Caller, ids: Set<String>? = nil, configTypes types: Set<String>? = nil) async throws -> APIResponse {
+  ///   - symbols: what filters may name; all there is, for administrators.
+  func list(
+    _ request: APIRequest, _ caller: Caller, ids: Set<String>? = nil, configTypes types: Set<String>? = nil, symbols: SymbolTable = .of(E.kind)
+  ) async throws -> APIResponse {
     let query = try ListQuery(request)
     let core = core
     let configTypes = types ?? Set(request.queryList("configTypes"))
     var considered = ids
     if let matching = try Roles.filter(core, E.kind, request) { considered = considered?.intersection(matching) ?? matching }
     let wanted = considered
-    let symbols = SymbolTable.of(E.kind)
     let page = try await core.store.read { reader in
       let view = DetailView(core: core, reader: reader, caller: caller, configTypes: configTypes)
       return try reader.query(

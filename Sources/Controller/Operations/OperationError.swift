@@ -12,4 +12,6 @@ enum OperationError: Error, Equatable, Sendable {
   /// The identity has an authenticator of the method already.
   case authenticatorExists(method: String)
   case authenticatorCannotChange(reason: String)
+  /// The disk did not take it; it holds in memory until the next start.
+  case revokedInMemory(kind: EntityKind, id: String, reason: String)
 }

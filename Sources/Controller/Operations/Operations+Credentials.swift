@@ -54,16 +54,19 @@ extension Operations {
   func reenrollEdgeRouter(_ id: String) async throws -> Enrollment {
     guard core.model({ $0.edgeRouters[id] }) != nil else { throw StoreError.notFound(kind: .edgeRouters, id: id) }
     let invitation = try await desk.invite(.edgeRouter(id), method: .erott)
-    return try await core.write(context) { transaction in
-      var router = try transaction.require(EdgeRouterEntity.self, id)
-      router.fingerprint = nil
-      router.certPem = nil
-      router.unverifiedFingerprint = nil
-      router.unverifiedCertPem = nil
-      router.isVerified = false
-      try transaction.put(router)
-      for old in try transaction.all(Enrollment.self, field: "edgeRouterId", equals: id) { try transaction.delete(Enrollment.self, old.id) }
-      return try transaction.put(invitation)
+    let context = context
+    return try await core.revoking(.edgeRouters, id) {
+      try await core.write(context) { transaction in
+        var router = try transaction.require(EdgeRouterEntity.self, id)
+        router.fingerprint = nil
+        router.certPem = nil
+        router.unverifiedFingerprint = nil
+        router.unverifiedCertPem = nil
+        router.isVerified = false
+        try transaction.put(router)
+        for old in try transaction.all(Enrollment.self, field: "edgeRouterId", equals: id) { try transaction.delete(Enrollment.self, old.id) }
+        return try transaction.put(invitation)
+      }
     }
   }
 
@@ -218,8 +221,11 @@ extension Operations {
   }
 
   func deleteAuthenticator(_ id: String) async throws {
-    try await core.write(context) { transaction in
-      guard try transaction.delete(Authenticator.self, id) else { throw StoreError.notFound(kind: .authenticators, id: id) }
+    let context = context
+    try await core.revoking(.authenticators, id) {
+      try await core.write(context) { transaction in
+        guard try transaction.delete(Authenticator.self, id) else { throw StoreError.notFound(kind: .authenticators, id: id) }
+      }
     }
   }
 
@@ -231,12 +237,15 @@ extension Operations {
     let old = try await core.store.read { try $0.require(Authenticator.self, id) }
     let method: EnrollmentMethod = old.method == .updb ? .updb : .ott
     let invitation = try await desk.invite(.identity(old.identityId), method: method, username: old.username, expiresAt: expiresAt)
-    return try await core.write(context) { transaction in
-      guard try transaction.delete(Authenticator.self, id) else { throw StoreError.notFound(kind: .authenticators, id: id) }
-      for other in try transaction.all(Enrollment.self, field: "identityId", equals: old.identityId) where other.method == method {
-        try transaction.delete(Enrollment.self, other.id)
+    let context = context
+    return try await core.revoking(.authenticators, id) {
+      try await core.write(context) { transaction in
+        guard try transaction.delete(Authenticator.self, id) else { throw StoreError.notFound(kind: .authenticators, id: id) }
+        for other in try transaction.all(Enrollment.self, field: "identityId", equals: old.identityId) where other.method == method {
+          try transaction.delete(Enrollment.self, other.id)
+        }
+        return try transaction.put(invitation)
       }
-      return try transaction.put(invitation)
     }
   }
 

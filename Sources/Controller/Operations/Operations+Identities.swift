@@ -14,24 +14,33 @@ extension Operations {
       throw ModelError(field: "durationMinutes", reason: "durationMinutes must be between 0 and 52560000", value: JSONValue(minutes))
     }
     let now = core.now
-    try await core.write(context) { transaction in
-      var identity = try transaction.require(Identity.self, id)
-      guard !identity.isDefaultAdmin else {
-        throw OperationError.cannotBeUpdated(kind: .identities, id: id, reason: "the default administrator cannot be disabled")
+    let context = context
+    try await core.revoking(.identities, id) {
+      try await core.write(context) { transaction in
+        var identity = try transaction.require(Identity.self, id)
+        guard !identity.isDefaultAdmin else {
+          throw OperationError.cannotBeUpdated(kind: .identities, id: id, reason: "the default administrator cannot be disabled")
+        }
+        identity.disabledAt = now
+        identity.disabledUntil = minutes == 0 ? nil : now.adding(seconds: Int64(minutes) * 60)
+        try transaction.put(identity)
       }
-      identity.disabledAt = now
-      identity.disabledUntil = minutes == 0 ? nil : now.adding(seconds: Int64(minutes) * 60)
-      try transaction.put(identity)
     }
   }
 
+  /// Ends a disabling and a lock-out: who enables has judged both.
   func enableIdentity(_ id: String) async throws {
+    let attempts = core.attempts
     try await core.write(context) { transaction in
       var identity = try transaction.require(Identity.self, id)
       identity.disabledAt = nil
       identity.disabledUntil = nil
+      identity.lockedAt = nil
+      identity.lockedUntil = nil
       try transaction.put(identity)
+      for authenticator in try transaction.all(Authenticator.self, field: "identityId", equals: id) { attempts.forget(authenticator.id) }
     }
+    core.unstored.remove(.identities, id)
   }
 
   func assign(_ overrides: [ServiceConfigOverride], to id: String) async throws {
@@ -58,6 +67,19 @@ extension Operations {
         identity.serviceConfigs[override.serviceID] = kept.isEmpty ? nil : kept
       }
       try transaction.put(identity)
+    }
+  }
+}
+
+extension StoreReader {
+  /// Whether wrong passwords may take an identity off the network. Strangers must not shut out the last one who could let others in again: the default
+  /// administrator, whom nobody may disable either, and any administrator beside whom no enabled one with an authenticator would be left.
+  func mayBeLockedOut(_ identity: Identity) throws -> Bool {
+    guard !identity.isDefaultAdmin else { return false }
+    guard identity.isAdmin else { return true }
+    return try all(Identity.self).contains { other in
+      try other.id != identity.id && other.isAdmin && other.disabledAt == nil && other.lockedAt == nil
+        && first(Authenticator.self, field: "identityId", equals: other.id) != nil
     }
   }
 }

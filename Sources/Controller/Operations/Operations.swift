@@ -23,7 +23,9 @@ struct Operations: Sendable {
 
   /// Changes an entity: all its members, or those that the document has.
   func update<E: ManagedEntity>(_ type: E.Type, _ id: String, _ members: JSONObject, partial: Bool) async throws {
-    try await change(type, id) { try $0.read(EntityBody(members: members, mode: partial ? .patch : .replace)) }
+    let body = EntityBody(members: members, mode: partial ? .patch : .replace)
+    guard E.kind == .edgeRouters, members["disabled"] == true else { return try await change(type, id) { try $0.read(body) } }
+    try await core.revoking(E.kind, id) { try await change(type, id) { try $0.read(body) } }
   }
 
   /// Changes an entity in place.
@@ -44,6 +46,7 @@ struct Operations: Sendable {
 
   /// Deletes an entity with what must not outlive it. Sessions of the deleted end before this returns: `ControllerCore` sees to it.
   func delete<E: ManagedEntity>(_ type: E.Type, _ id: String) async throws {
-    try await core.write(context) { try $0.remove(try $0.require(E.self, id)) }
+    let context = context
+    try await core.revoking(E.kind, id) { try await core.write(context) { try $0.remove(try $0.require(E.self, id)) } }
   }
 }

@@ -40,7 +40,7 @@ public struct Provisioning: Sendable {
         try reader.all(Authenticator.self, field: "identityId", equals: admin.id).first { $0.method == .updb }
       }
     }
-    if let known, known.username == username, try await core.passwords.verify(password, against: known.password) { return }
+    if let known, known.username == username, try await core.passwords.verify(password, against: known.password, from: "::1") { return }
     let hash = try await core.passwords.hash(password)
     let now = core.now
     try await core.write(.system("provisioning")) { transaction in

@@ -36,7 +36,7 @@ struct RouterAdmission: Sendable {
     guard fingerprint == peer.fingerprint else {
       return refuse("router \(router.name) presented certificate \(peer.fingerprint), enrolled was \(fingerprint)")
     }
-    guard !router.disabled else { return refuse("router \(router.name) is disabled") }
+    guard !router.disabled, !core.unstored.contains(.edgeRouters, router.id) else { return refuse("router \(router.name) is disabled") }
     guard !fleet.isConnected(router.id) else { return refuse("router \(router.name) is already connected") }
     let answer = ControlMessages.ControllerHelloResult(
       replyFor: request.hello.sequence, version: .current, controllerID: core.pki.controllerID, capabilities: Self.capabilities,

@@ -27,14 +27,16 @@ struct AgentDoor {
   private let ownDirectory: String?
   private let logger: Logger
   /// Held until the agent has taken everything back.
-  private let lock: AgentLock
+  private let lock: ProcessLock
 
   /// - Throws: `AgentRefusal` when another agent runs for this environment.
   init(agent: ShareAgent, session: ShareSession, logger: Logger) async throws {
     self.agent = agent
     self.session = session
     self.logger = logger
-    lock = try AgentLock(session.environment.directory + "/agent.lock")
+    do { lock = try ProcessLock(session.environment.directory + "/agent.lock", what: "another agent of this environment") } catch {
+      throw AgentRefusal("\(error)")
+    }
     let usual = session.environment.directory + "/agent.socket"
     if usual.utf8.count <= Self.pathLimit {
       path = usual
@@ -142,23 +144,6 @@ struct AgentDoor {
     }
     await end()
   }
-}
-
-/// One agent at a time for an environment: what two keep they would take from each other. Let go with the object, and with the process whatever ends it.
-private final class AgentLock: Sendable {
-  private let descriptor: Int32
-
-  /// - Throws: `AgentRefusal` when another agent holds it.
-  init(_ path: String) throws {
-    descriptor = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else { throw AgentRefusal("\(path) cannot be opened: \(String(cString: strerror(errno)))") }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-      close(descriptor)
-      throw AgentRefusal("another agent runs for this environment: it holds \(path)")
-    }
-  }
-
-  deinit { close(descriptor) }
 }
 
 /// Carries a connection from the overlay to a socket of this machine.

@@ -11,9 +11,8 @@ protocol FrontendContext: AnyObject, Sendable {
   var logger: Logger { get }
   var now: Timestamp { get }
 
-  /// Whether somebody at that address may try a password or a sign-in, and that one has failed.
-  func admits(_ address: String) -> Bool
-  func failed(_ address: String)
+  /// Passwords and sign-ins that visitors try.
+  var attempts: SharedAttempts { get }
   /// A request was carried; bytes of its body and of the answer's.
   func relayed(service: String, rx: Int, tx: Int)
   /// A share that the directory knows cannot be dialled: what the directory says of it may be old.

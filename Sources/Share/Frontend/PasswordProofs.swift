@@ -24,23 +24,31 @@ final class PasswordProofs: Sendable {
   func check(
     _ credentials: BasicCredentials, _ route: ShareRoute, context: any FrontendContext, remote: String, on loop: any EventLoop
   ) -> EventLoopFuture<Outcome> {
-    if let known = route.clearUsers[credentials.username] {
-      guard context.admits(remote) else { return loop.makeSucceededFuture(.tooMany) }
-      // Digests compare in constant time.
-      if SHA256.hash(data: Data(credentials.password.utf8)) == SHA256.hash(data: Data(known.utf8)) { return loop.makeSucceededFuture(.proven) }
-      context.failed(remote)
-      return loop.makeSucceededFuture(.wrong)
-    }
+    let clear = route.clearUsers[credentials.username]
     let user = route.gate.users.first { $0.username == credentials.username }
-    let digest = self.digest(credentials, route.token, stored: user?.password.hash ?? "")
+    let digest = self.digest(credentials, route.token, stored: clear ?? user?.password.hash ?? "")
     let now = ContinuousClock.now
+    // Whoever has proven it does not wait for a neighbour who guesses.
     if proven.withLock({ $0[digest].map { $0 > now } ?? false }) { return loop.makeSucceededFuture(.proven) }
-    guard context.admits(remote) else { return loop.makeSucceededFuture(.tooMany) }
+    let account = route.token + "\n" + credentials.username
+    guard context.attempts.begin(account, from: remote, now: context.now.millisecondsSinceEpoch) == nil else {
+      return loop.makeSucceededFuture(.tooMany)
+    }
     return loop.makeFutureWithTask {
-      guard try await context.passwords.verify(credentials.password, against: user?.password) else {
-        context.failed(remote)
-        return .wrong
+      let isRight: Bool
+      if let clear {
+        // Digests compare in constant time.
+        isRight = SHA256.hash(data: Data(credentials.password.utf8)) == SHA256.hash(data: Data(clear.utf8))
+      } else {
+        do {
+          isRight = try await context.passwords.verify(credentials.password, against: user?.password, from: remote)
+        } catch AuthenticationError.busy {
+          context.attempts.withdraw(account, from: remote, now: context.now.millisecondsSinceEpoch)
+          return .tooMany
+        }
       }
+      guard isRight else { return .wrong }
+      context.attempts.proved(account, from: remote, now: context.now.millisecondsSinceEpoch)
       self.proven.withLock { proven in
         if proven.count >= Self.capacity { proven = proven.filter { $0.value > now } }
         if proven.count < Self.capacity { proven[digest] = now + Self.lifetime }

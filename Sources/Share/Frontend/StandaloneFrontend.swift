@@ -37,7 +37,7 @@ public final class StandaloneFrontend: Service, FrontendContext {
   let passwords: PasswordHasher
   let logger: Logger
   private let identity: IdentityFile
-  private let limiter = Mutex(AttemptLimiter())
+  let attempts = SharedAttempts()
   private let lookup = Lookup()
   private let frontend = NIOLockedValueBox<PublicFrontend?>(nil)
   private let bound = NIOLockedValueBox<(listener: TLSListener, address: SocketAddress)?>(nil)
@@ -155,10 +155,6 @@ public final class StandaloneFrontend: Service, FrontendContext {
   }
 
   var now: Timestamp { .now() }
-
-  func admits(_ address: String) -> Bool { limiter.withLock { $0.admits(address, now: Timestamp.now().millisecondsSinceEpoch) } }
-
-  func failed(_ address: String) { limiter.withLock { $0.failed(address, now: Timestamp.now().millisecondsSinceEpoch) } }
 
   /// Routers count.
   func relayed(service: String, rx: Int, tx: Int) {}

@@ -30,9 +30,7 @@ struct ShareAPI: Sendable {
     }
     if desk.isAdministrator(token) { return Caller(identityID: "", identityName: "administrator", isAdmin: true, apiSessionID: "") }
     // Only whoever guesses waits: behind a proxy everybody comes from one address.
-    let address = peerAddress(request, trustsProxy: false)
-    guard desk.admits(address) else { throw ShareRefusal(429, "too many unknown tokens came from this address; wait a minute") }
-    desk.failed(address)
+    try desk.count(from: peerAddress(request, trustsProxy: false))
     return nil
   }
 
@@ -448,21 +446,25 @@ struct ShareAPI: Sendable {
         return ShareForm.empty(201)
       },
       .open("POST", "/verify", "The address a registration is for") { request in
-        ShareForm.json(["email": .string(try await desk.verify(registration: try request.object().string("registerToken") ?? ""))])
+        let token = try request.object().string("registerToken") ?? ""
+        return ShareForm.json(["email": .string(try await desk.verify(registration: token, from: Self.peerAddress(request, trustsProxy: false)))])
       },
       .open("POST", "/register", "Make the account of a registration") { request in
         let body = try request.object()
         let token = try await desk.register(
-          registration: try body.string("registerToken") ?? "", password: try body.string("password") ?? "")
+          registration: try body.string("registerToken") ?? "", password: try body.string("password") ?? "",
+          from: Self.peerAddress(request, trustsProxy: false))
         return ShareForm.json(["accountToken": .string(token)])
       },
       .open("POST", "/resetPasswordRequest", "Ask for a new password") { request in
-        try await desk.requestReset(email: try request.object().string("emailAddress") ?? "")
+        try await desk.requestReset(
+          email: try request.object().string("emailAddress") ?? "", from: Self.peerAddress(request, trustsProxy: false))
         return ShareForm.empty(201)
       },
       .open("POST", "/resetPassword", "Set a new password") { request in
         let body = try request.object()
-        try await desk.resetPassword(try body.string("resetToken") ?? "", password: try body.string("password") ?? "")
+        try await desk.resetPassword(
+          try body.string("resetToken") ?? "", password: try body.string("password") ?? "", from: Self.peerAddress(request, trustsProxy: false))
         return ShareForm.empty()
       },
       Endpoint("POST", "/changePassword", "Change the password") { request, caller in

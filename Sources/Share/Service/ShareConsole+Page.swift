@@ -1,12 +1,17 @@
 extension ShareConsole {
-  /// Every text from the API enters the page through `textContent`, never as markup: names and descriptions are other people's.
-  static let page = #"""
+  static let page = head + "<style>" + style + "</style>" + body + "<script>" + script + "</script>\n</html>\n"
+
+  private static let head = #"""
     <!doctype html>
     <html lang="en">
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>Shares</title>
-    <style>
+
+    """#
+
+  static let style = #"""
+
       :root { color-scheme: light dark; --line: light-dark(#d8dde3, #333b45); --soft: light-dark(#5b6672, #9aa7b4); --card: light-dark(#fff, #1a1f26);
         --accent: light-dark(#0a6b5d, #4cc9b4); --bad: light-dark(#a11d2c, #ff8a94); }
       * { box-sizing: border-box }
@@ -17,6 +22,7 @@ extension ShareConsole {
       section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem; margin: 0 0 1rem }
       h2 { font-size: 1.05rem; margin: 0 } h3 { font-size: .95rem; margin: 1rem 0 .3rem; color: var(--soft); font-weight: 600 }
       .row { display: flex; flex-wrap: wrap; gap: .4rem .8rem; align-items: center; padding: .6rem 0; border-top: 1px solid var(--line) }
+      .row.top { border: 0; padding-top: 0 }
       .row > :first-child { flex: 1 1 14rem; min-width: 0; overflow-wrap: anywhere } .row > h2:first-child { flex-basis: auto }
       .buttons { display: flex; gap: .4rem } section > :last-child, section > :last-child > :last-child { margin-bottom: 0 }
       .soft { color: var(--soft); font-size: .875rem } .bad { color: var(--bad) }
@@ -31,10 +37,17 @@ extension ShareConsole {
       code { font: .875rem ui-monospace, monospace; overflow-wrap: anywhere }
       svg { display: block; width: 100%; height: 90px } .empty { padding: .8rem 0; color: var(--soft) }
       [hidden] { display: none !important }
-    </style>
+    """#
+
+  private static let body = #"""
+
     <header><h1>Shares</h1><span id="who" class="soft"></span><span class="buttons"><button id="account" hidden>Account</button><button id="out" hidden>Sign out</button></span></header>
     <main id="main"><noscript>This page needs JavaScript; the command line does everything without it: swiftlet share overview</noscript></main>
-    <script>
+    """#
+
+  /// Every text from the API enters the page through `textContent`, never as markup: names and descriptions are other people's.
+  static let script = #"""
+
     "use strict";
     const api = "/api/v2", type = "application/zrok.v1+json", main = document.getElementById("main");
     let session = null, timer = null, windowHours = 24;
@@ -124,12 +137,12 @@ extension ShareConsole {
 
     async function overview() {
       const view = await call("GET", "/overview"), traffic = await call("GET", "/metrics/account?duration=" + windowHours + "h");
-      const parts = [element("section", {}, element("div", { class: "row", style: "border:0;padding-top:0" }, element("h2", {}, "Traffic"),
+      const parts = [element("section", {}, element("div", { class: "row top" }, element("h2", {}, "Traffic"),
         element("div", { class: "buttons" }, ...[[1, "hour"], [24, "day"], [720, "month"]].map(([hours, text]) =>
           element("button", { "aria-pressed": String(hours === windowHours), class: hours === windowHours ? "main" : "", onclick: () => { windowHours = hours; overview() } }, text)))),
         plot(traffic.samples || []))];
       for (const { environment, shares, frontends } of view.environments) {
-        const section = element("section", {}, element("div", { class: "row", style: "border:0;padding-top:0" },
+        const section = element("section", {}, element("div", { class: "row top" },
           element("div", {}, element("h2", {}, environment.description || environment.zId), element("div", { class: "soft" }, environment.host, " · since ", when(environment.createdAt), environment.remoteAgent ? " · agent takes orders" : "")),
           danger("Disable", "Disable this environment? Its shares and accesses end.", () => call("POST", "/disable", { identity: environment.zId }))));
         section.append(element("h3", {}, "Shares"));
@@ -199,7 +212,5 @@ extension ShareConsole {
     document.getElementById("out").addEventListener("click", signOut);
     document.getElementById("account").addEventListener("click", accountPage);
     start();
-    </script>
-    </html>
     """#
 }

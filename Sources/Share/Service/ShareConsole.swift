@@ -1,4 +1,5 @@
 import REST
+import WebRelay
 
 /// The pages for account holders. One document without a build step; what it shows comes from the API.
 enum ShareConsole {
@@ -14,8 +15,5 @@ enum ShareConsole {
     }
   }
 
-  /// Nothing from elsewhere, no frame around it. Script and style are part of the document.
-  private static let policy =
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-    + "frame-ancestors 'none'"
+  private static let policy = PagePolicy.text(styles: [style], scripts: [script], also: ["connect-src 'self'", "img-src data:"])
 }

@@ -6,11 +6,13 @@ import Store
 
 /// Accounts, how one comes to have one, and passwords (zrok.md 1.1).
 extension ShareDesk {
-  /// - Parameter email: at most 254 bytes, one `@`, no control characters; kept in lower case.
+  /// - Parameter email: at most 254 bytes, one `@`, no blanks and nothing that `NameText` forbids; kept in lower case.
   static func address(_ email: String) throws -> String {
     let email = email.lowercased()
     let parts = email.split(separator: "@", omittingEmptySubsequences: false)
-    guard email.utf8.count <= 254, parts.count == 2, parts.allSatisfy({ !$0.isEmpty }), email.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
+    guard email.utf8.count <= 254, parts.count == 2, parts.allSatisfy({ !$0.isEmpty }), !email.utf8.contains(0x20),
+      NameText.forbidden(in: email) == nil
+    else {
       throw ShareRefusal(400, "'\(email.prefix(254))' is no e-mail address")
     }
     return email
@@ -38,12 +40,10 @@ extension ShareDesk {
 
   /// - Returns: the account token. - Throws: 401 for an unknown address and a wrong password alike, at the same cost.
   func logIn(email: String, password: String, from address: String) async throws -> String {
-    guard admits(address) else { throw ShareRefusal(429, "too many failed attempts from this address; wait a minute") }
+    let email = email.lowercased()
     let account = try await network.read { try $0.account(email: email) }
-    guard try await passwords.verify(password, against: account?.password), let account else {
-      failed(address)
-      throw ShareRefusal(401)
-    }
+    let isRight = try await attempt(email, from: address) { try await passwords.verify(password, against: account?.password, from: address) }
+    guard isRight, let account else { throw ShareRefusal(401) }
     return account.token
   }
 
@@ -70,12 +70,10 @@ extension ShareDesk {
   }
 
   func changePassword(_ id: String, old: String, new: String, from address: String) async throws {
-    guard admits(address) else { throw ShareRefusal(429, "too many failed attempts from this address; wait a minute") }
     let account = try await network.read { try $0.account(id) }
-    guard try await passwords.verify(old, against: account.password) else {
-      failed(address)
-      throw ShareRefusal(401, "the old password is wrong")
-    }
+    // The token of an account is no right to guess its password.
+    let isRight = try await attempt(account.email, from: address) { try await passwords.verify(old, against: account.password, from: address) }
+    guard isRight else { throw ShareRefusal(401, "the old password is wrong") }
     try await setPassword(email: account.email, password: new)
   }
 
@@ -108,20 +106,23 @@ extension ShareDesk {
     guard configuration.invitesOpen else { throw ShareRefusal(400, "this service takes no invitations; ask its administrator for an account") }
     let email = try Self.address(email)
     // Each request counts as an attempt: it makes somebody work, or mails a stranger.
-    guard admits(address) else { throw ShareRefusal(429, "too many requests came from this address; wait a minute") }
-    failed(address)
+    try count(from: address)
     if mailer != nil, !ShareMail.isPlain(email) { throw ShareRefusal(400, "mail cannot go to '\(email)'") }
     let (needsToken, interval) = (configuration.invitesNeedToken, mailer == nil ? 0 : Self.mailInterval)
     let ticket = ShareTicket(id: ShareTokens.secret(), purpose: .registration, email: email)
+    if needsToken {
+      // Operators choose these, so they can be guessed.
+      let isKnown = try await attempt("an invitation", from: address) {
+        try await network.read { reader in try token.flatMap { try reader.get(ShareTicket.self, $0) }?.purpose == .invitation }
+      }
+      guard isKnown else { throw ShareRefusal(400, "missing invite token") }
+    }
     try await network.write(author: "share invitation") { change in
       guard try change.store.account(email: email) == nil else { throw ShareRefusal(400, "duplicate email found") }
       if needsToken {
-        guard let token, let invitation = try change.store.get(ShareTicket.self, token), invitation.purpose == .invitation else {
-          throw ShareRefusal(400, "missing invite token")
-        }
-        try change.store.delete(ShareTicket.self, invitation.id)
+        guard let token, try change.store.delete(ShareTicket.self, token) else { throw ShareRefusal(400, "missing invite token") }
       }
-      for old in try change.store.all(ShareTicket.self) where old.purpose == .registration && old.email == email {
+      for old in try change.store.all(ShareTicket.self, field: "email", equals: email) where old.purpose == .registration {
         guard old.createdAt.adding(seconds: interval) <= change.store.now else {
           throw ShareRefusal(429, "a registration link was sent to \(email) a moment ago; wait a minute before you ask again")
         }
@@ -153,20 +154,25 @@ extension ShareDesk {
     }
   }
 
-  private func ticket(_ token: String, _ purpose: ShareTicket.Purpose) async throws -> ShareTicket {
+  private func ticket(_ token: String, _ purpose: ShareTicket.Purpose, from address: String) async throws -> ShareTicket {
     let now = network.now
     guard !token.isEmpty, let ticket = try await network.read({ try $0.get(ShareTicket.self, token) }), ticket.purpose == purpose,
-      ticket.lifetime.map({ ticket.createdAt.adding(seconds: $0) > now }) ?? true
-    else { throw ShareRefusal(404, "the token is unknown, was used, or has expired") }
+      ticket.isGood(at: now)
+    else {
+      try count(from: address)
+      throw ShareRefusal(404, "the token is unknown, was used, or has expired")
+    }
     return ticket
   }
 
   /// - Returns: the address a registration token is for.
-  func verify(registration token: String) async throws -> String { try await ticket(token, .registration).email }
+  func verify(registration token: String, from address: String) async throws -> String {
+    try await ticket(token, .registration, from: address).email
+  }
 
   /// - Returns: the account token.
-  func register(registration token: String, password: String) async throws -> String {
-    let ticket = try await ticket(token, .registration)
+  func register(registration token: String, password: String, from address: String) async throws -> String {
+    let ticket = try await ticket(token, .registration, from: address)
     if let weakness = ShareTokens.weakness(password) { throw ShareRefusal(422, weakness) }
     let account = ShareAccount(
       id: EntityID.short(), email: ticket.email, token: ShareTokens.secret(), password: try await passwords.hash(password))
@@ -179,18 +185,22 @@ extension ShareDesk {
     }
   }
 
+  /// Resets of one account that wait to be used, at most: their letters went to its owner, who can use any of them.
+  private static let resetLimit = 3
+
   /// Answers the same whether the account exists or not.
-  func requestReset(email: String) async throws {
+  func requestReset(email: String, from address: String) async throws {
     let email = try Self.address(email)
+    // Each request counts as an attempt: for its address, and with growing waits for this account.
+    _ = try await attempt("reset of " + email, from: address) { false }
     let ticket = ShareTicket(id: ShareTokens.secret(), purpose: .passwordReset, email: email)
     let interval = mailer == nil ? 0 : Self.mailInterval
     let made = try await network.write(author: "password reset") { change -> Bool in
-      guard try change.store.account(email: email) != nil else { return false }
-      let isRecent = try change.store.all(ShareTicket.self).contains {
-        $0.purpose == .passwordReset && $0.email == email && $0.createdAt.adding(seconds: interval) > change.store.now
-      }
-      if isRecent { return false }
-      try change.store.put(ticket)
+      let store = change.store
+      guard try store.account(email: email) != nil else { return false }
+      let waiting = try store.all(ShareTicket.self, field: "email", equals: email).filter { $0.purpose == .passwordReset && $0.isGood(at: store.now) }
+      guard waiting.count < Self.resetLimit, waiting.allSatisfy({ $0.createdAt.adding(seconds: interval) <= store.now }) else { return false }
+      try store.put(ticket)
       return true
     }
     if made, let mailer {
@@ -210,8 +220,8 @@ extension ShareDesk {
     }
   }
 
-  func resetPassword(_ token: String, password: String) async throws {
-    let ticket = try await ticket(token, .passwordReset)
+  func resetPassword(_ token: String, password: String, from address: String) async throws {
+    let ticket = try await ticket(token, .passwordReset, from: address)
     if let weakness = ShareTokens.weakness(password) { throw ShareRefusal(422, weakness) }
     let hash = try await passwords.hash(password)
     try await network.write(author: ticket.email) { change in
@@ -223,13 +233,11 @@ extension ShareDesk {
     }
   }
 
-  /// Forgets tickets whose time is over.
+  /// Forgets tickets whose time is over. They are looked for beside the writer, which only takes out what was found.
   func forgetTickets() async throws {
     let now = network.now
-    try await network.write(author: "share service") { change in
-      for ticket in try change.store.all(ShareTicket.self) {
-        if let lifetime = ticket.lifetime, ticket.createdAt.adding(seconds: lifetime) <= now { try change.store.delete(ShareTicket.self, ticket.id) }
-      }
-    }
+    let over = try await network.read { try $0.all(ShareTicket.self).filter { !$0.isGood(at: now) }.map(\.id) }
+    guard !over.isEmpty else { return }
+    try await network.write(author: "share service") { change in for id in over { try change.store.delete(ShareTicket.self, id) } }
   }
 }

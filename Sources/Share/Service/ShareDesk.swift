@@ -30,7 +30,7 @@ final class ShareDesk: Sendable {
   let publicPort: NIOLockedValueBox<Int>
   /// Ids of accounts over a bandwidth limit or a warning level, as their rows say.
   let heldBack = Mutex<Set<String>>([])
-  private let limiter = Mutex(AttemptLimiter())
+  let attempts = SharedAttempts()
 
   init(network: any ShareNetwork, configuration: ShareConfiguration, logger: Logger) throws {
     self.network = network
@@ -143,14 +143,28 @@ final class ShareDesk: Sendable {
 
   // MARK: Attempts
 
-  func admits(_ address: String) -> Bool {
-    let now = network.now.millisecondsSinceEpoch
-    return limiter.withLock { $0.admits(address, now: now) }
+  /// Judges a password that somebody at that address offers for an account; the attempt counts as failed until it is right.
+  /// - Throws: `ShareRefusal` when it must wait.
+  func attempt(_ account: String, from address: String, _ isRight: () async throws -> Bool) async throws -> Bool {
+    if let wait = attempts.begin(account, from: address, now: network.now.millisecondsSinceEpoch) { throw Self.tooMany(wait) }
+    do {
+      guard try await isRight() else { return false }
+    } catch AuthenticationError.busy {
+      attempts.withdraw(account, from: address, now: network.now.millisecondsSinceEpoch)
+      throw ShareRefusal(429, "\(AuthenticationError.busy)")
+    }
+    attempts.proved(account, from: address, now: network.now.millisecondsSinceEpoch)
+    return true
   }
 
-  func failed(_ address: String) {
-    let now = network.now.millisecondsSinceEpoch
-    limiter.withLock { $0.failed(address, now: now) }
+  /// Counts what makes somebody work, or a token that nobody has.
+  /// - Throws: `ShareRefusal` when too much of it came from that address.
+  func count(from address: String) throws {
+    if let wait = attempts.failed(from: address, now: network.now.millisecondsSinceEpoch) { throw Self.tooMany(wait) }
+  }
+
+  private static func tooMany(_ milliseconds: Int64) -> ShareRefusal {
+    ShareRefusal(429, "too many attempts came from this address; try again in \((milliseconds + 999) / 1000) s")
   }
 }
 

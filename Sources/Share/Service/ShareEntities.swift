@@ -332,6 +332,7 @@ struct ShareOrganization: Entity {
 /// A token that was mailed, or is to be used once: registration, password reset, invitation. Its id is the token.
 struct ShareTicket: Entity {
   static let kind = EntityKind(rawValue: "share-tickets")
+  static let indexedMembers = [IndexedMember("email")]
   static let secretMembers = ["id"]
   static let isIntent = false
 
@@ -355,6 +356,8 @@ struct ShareTicket: Entity {
     case .invitation: nil
     }
   }
+
+  func isGood(at now: Timestamp) -> Bool { lifetime.map { createdAt.adding(seconds: $0) > now } ?? true }
 
   func validate() throws(ModelError) { try validateBase() }
 }

@@ -1,5 +1,6 @@
 import Model
 import REST
+import Store
 
 /// An answer that is not a success, as the share API words it (zrok.md 2.1): a status, and a bare JSON string where there is something to say.
 struct ShareRefusal: Error, CustomStringConvertible {
@@ -41,6 +42,7 @@ enum ShareForm {
         return plain(["code": 606, "message": .string(text)], status: 422)
       default: return plain(["code": JSONValue(error.code.status), "message": .string(error.message)], status: error.code.status)
       }
+    case let error as StoreError where error.isOfDisk: return plain(["code": 503, "message": .string("\(error)")], status: 503)
     default: return nil
     }
   }

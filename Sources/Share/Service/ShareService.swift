@@ -1,4 +1,5 @@
 public import Controller
+import Foundation
 public import Logging
 import Model
 import NIOConcurrencyHelpers
@@ -13,26 +14,34 @@ import Transport
 public final class ShareService: Service {
   let desk: ShareDesk
   private let frontend: PublicFrontend
+  private let lock: ProcessLock
   private let listeners: (api: TLSListener, frontend: TLSListener)
   private let logger: Logger
   private let bound = NIOLockedValueBox<(api: SocketAddress, frontend: SocketAddress?)?>(nil)
 
   /// - Parameters:
   ///   - network: of the controller in this process.
-  /// - Throws: an error of the password hasher, or of a file that the configured login names.
+  /// - Throws: `ProcessLock.Failure`, an error of the password hasher, or of a file that the configured login names.
   public convenience init(network: Provisioning, configuration: ShareConfiguration, logger: Logger) throws {
-    try self.init(LocalNetwork(provisioning: network), configuration, logger)
+    try self.init(LocalNetwork(provisioning: network), configuration, Self.lock(configuration.directory), logger)
   }
 
   /// A share service in a process of its own: rows in a database in the service's directory, the network over the management API of a controller, ours or
   /// upstream's.
-  /// - Throws: `StoreError`, or an error of the password hasher.
+  /// - Throws: `ProcessLock.Failure`, `StoreError`, or an error of the password hasher.
   public static func remote(_ controller: RemoteController, configuration: ShareConfiguration, logger: Logger) async throws -> ShareService {
+    let lock = try Self.lock(configuration.directory)
     let store = try await Store.open(path: configuration.directory + "/share.db", now: .now())
-    return try ShareService(RemoteNetwork(store: store, gateway: ManagementGateway(controller), logger: logger), configuration, logger)
+    return try ShareService(RemoteNetwork(store: store, gateway: ManagementGateway(controller), logger: logger), configuration, lock, logger)
   }
 
-  init(_ network: any ShareNetwork, _ configuration: ShareConfiguration, _ logger: Logger) throws {
+  private static func lock(_ directory: String) throws -> ProcessLock {
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    return try ProcessLock(directory + "/share.lock", what: "another share service")
+  }
+
+  private init(_ network: any ShareNetwork, _ configuration: ShareConfiguration, _ lock: ProcessLock, _ logger: Logger) throws {
+    self.lock = lock
     desk = try ShareDesk(network: network, configuration: configuration, logger: logger)
     frontend = try PublicFrontend(context: desk, logger: logger)
     self.logger = logger
@@ -83,6 +92,7 @@ public final class ShareService: Service {
 
   /// Serves until cancelled or until the service group shuts down.
   public func run() async throws {
+    defer { lock.release() }
     let addresses = try await start()
     logger.info(
       "share service",

@@ -1,3 +1,4 @@
+import Authentication
 import Crypto
 import Foundation
 import Logging
@@ -272,7 +273,9 @@ final class FrontendLogin: Sendable {
     guard let code = fields["code"], (1...2048).contains(code.utf8.count) else {
       return loop.makeSucceededFuture(Self.declinedPage(fields["error"] ?? "", home))
     }
-    guard context.admits(info.remoteAddress) else { return loop.makeSucceededFuture(PublicFrontend.tooManyPage) }
+    guard context.attempts.wait(from: info.remoteAddress, now: now.millisecondsSinceEpoch) == nil else {
+      return loop.makeSucceededFuture(PublicFrontend.tooManyPage)
+    }
     guard beginExchange(state.provider) else { return loop.makeSucceededFuture(Self.busyPage) }
     let redirect = configuration.origin.url(nil, provider.settings.callbackPath)
     let origin = configuration.origin
@@ -288,7 +291,7 @@ final class FrontendLogin: Sendable {
         return Self.redirect(origin.url(state.host, Self.sharePath + "?ticket=" + (try self.seal.seal(ticket, for: .ticket))))
       } catch {
         // Only a code that is none is an attempt at something.
-        if case LoginError.refused = error { context.failed(info.remoteAddress) }
+        if case LoginError.refused = error { _ = context.attempts.failed(from: info.remoteAddress, now: context.now.millisecondsSinceEpoch) }
         context.logger.warning("a visitor could not sign in", metadata: ["provider": "\(state.provider)", "error": "\(error)"])
         return switch error {
         case LoginError.noEmail: Self.noEmailPage(home)

@@ -50,7 +50,11 @@ extension ControllerCore {
     let (keys, identities) = model { state in
       (
         state.publicKeys.values.filter { $0.publishedUntil.map { $0 > keyLimit } ?? false }.map(\.id),
-        state.identities.values.filter { $0.disabledUntil != nil && $0.disabledAt.map { $0 > limit } ?? false }.map(\.id)
+        state.identities.values.filter { identity in
+          [(identity.disabledAt, identity.disabledUntil), (identity.lockedAt, identity.lockedUntil)].contains { from, until in
+            until != nil && from.map { $0 > limit } ?? false
+          }
+        }.map(\.id)
       )
     }
     let enrollments = try await store.read { try $0.all(Enrollment.self).filter { $0.issuedAt.map { $0 > limit } ?? false }.map(\.id) }
@@ -69,9 +73,15 @@ extension ControllerCore {
         try transaction.put(key)
       }
       for id in identities {
-        guard var identity = try transaction.get(Identity.self, id), let from = identity.disabledAt, from > now else { continue }
-        identity.disabledUntil = identity.disabledUntil?.adding(milliseconds: now.milliseconds(since: from))
-        identity.disabledAt = now
+        guard var identity = try transaction.get(Identity.self, id) else { continue }
+        if let from = identity.disabledAt, from > now {
+          identity.disabledUntil = identity.disabledUntil?.adding(milliseconds: now.milliseconds(since: from))
+          identity.disabledAt = now
+        }
+        if let from = identity.lockedAt, from > now {
+          identity.lockedUntil = identity.lockedUntil?.adding(milliseconds: now.milliseconds(since: from))
+          identity.lockedAt = now
+        }
         try transaction.put(identity)
       }
       for id in enrollments {

@@ -109,6 +109,7 @@ struct WrongClockTests {
       try await core.write(.system("test")) { transaction in
         var stored = try transaction.require(Identity.self, identity.id)
         (stored.disabledAt, stored.disabledUntil) = (now, now.adding(seconds: 60))
+        (stored.lockedAt, stored.lockedUntil) = (now, now.adding(seconds: 60))
         try transaction.put(stored)
       }
       _ = try await core.sessions.add(APISession(id: "s", token: EntityID.uuid(), identityId: "laptop", lastActivityAt: now), now: now)
@@ -119,7 +120,7 @@ struct WrongClockTests {
     let (enrollments, identities) = try await core.store.read { (try $0.all(Enrollment.self), try $0.all(Identity.self)) }
     #expect(enrollments.count == 1)
     #expect(enrollments.allSatisfy { $0.expiresAt <= soon.adding(seconds: Int64(core.configuration.identityEnrollmentDuration)) })
-    #expect(identities.allSatisfy { $0.disabledUntil.map { $0 <= soon.adding(seconds: 60) } ?? true })
+    #expect(identities.allSatisfy { !$0.isDisabled(at: soon.adding(seconds: 60)) })
     #expect(core.sessions.apiSession("s")?.isExpired(at: soon.adding(seconds: Int64(core.configuration.sessionTimeout))) == true)
     let limit = soon.adding(seconds: Int64(SessionRegistry.tokenLifetime))
     #expect(core.model { $0.publicKeys.values.allSatisfy { $0.publishedUntil.map { $0 <= limit } ?? true } })

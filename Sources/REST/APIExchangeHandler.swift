@@ -269,8 +269,11 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     guard error is HTTPParserError, case .idle = state, !isHTTP2 else { return context.close(promise: nil) }
     deadline?.headArrived()
+    // It is answered like a request of its own, the last one.
     closes = true
     hasEnded = true
+    discards = false
+    hasLeft = false
     refuse(APIError(.couldNotParseBody, "The request is not HTTP, or its head is too large"))
   }
 }

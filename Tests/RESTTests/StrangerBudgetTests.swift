@@ -83,7 +83,8 @@ struct StrangerBudgetTests {
       pipelined.say("GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\nGET /edge/client/v1/ver")
       let dribble = Task {
         for character in "GET /edge/client/v1/version HTTP/1.1\r\nhost: " + String(repeating: "a", count: 1000) {
-          for connection in [head, body, pipelined] where connection.channel.isActive { connection.say(String(character)) }
+          for connection in [head, body] where connection.channel.isActive { connection.say(String(character)) }
+          if pipelined.channel.isActive { pipelined.say("a") }
           try await Task.sleep(for: .milliseconds(20))
         }
       }
@@ -160,6 +161,20 @@ struct StrangerBudgetTests {
       leaving.channel.close(promise: nil)
       for _ in 0..<500 where acceptor.bodiesHeld.strangers > 0 { try await Task.sleep(for: .milliseconds(10)) }
       #expect(acceptor.bodiesHeld.strangers == 0)
+    }
+  }
+
+  @Test("what is no request is answered with 400 and the end of the connection, behind a good one too")
+  func garbage() async throws {
+    try await withServer(APILimits()) { _, _, connect in
+      for good in ["", "GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        let connection = try await connect()
+        connection.say(good)
+        if !good.isEmpty { #expect(try await connection.status() == 200) }
+        connection.say("this is no request\r\n\r\n")
+        try await connection.channel.closeFuture.get()
+        #expect(connection.raw.text.withLockedValue { $0.contains("HTTP/1.1 400") })
+      }
     }
   }
 

@@ -289,7 +289,7 @@ final class SessionRegistry: Sendable {
       for (id, session) in state.api {
         let moved = session.lastActivityAt.adding(milliseconds: milliseconds)
         // Used after the jump already: told in the new time.
-        guard milliseconds > 0 ? moved <= now : session.lastActivityAt > now else { continue }
+        guard milliseconds > 0 ? moved.milliseconds(since: now) <= ClockWatch.tolerance : session.lastActivityAt > now else { continue }
         _ = state.change(id) {
           $0.lastActivityAt = min(moved, now)
           $0.expiresAt = $0.expiresAt?.adding(milliseconds: milliseconds)

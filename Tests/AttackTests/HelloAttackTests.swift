@@ -60,6 +60,8 @@ struct HelloAttackTests {
     let scene = try await Scene.start()
     let victim = await scene.network.routerID
     let (own, credential) = try await scene.enrolledRouter("attacker")
+    // Enrolled and not connected: nothing but the proof keeps the attacker from taking its place.
+    let absent = try await scene.enrolledRouter("absent").id
     func answer(_ id: String, as who: Credential, _ change: Change = { _ in }) async throws -> Frame? {
       var hello = Hello(
         ControlMessages.RouterHello(routerID: id, version: .current, capabilities: CapabilityMask([RouterCapability.multiChannel])).message())
@@ -75,7 +77,7 @@ struct HelloAttackTests {
     #expect(try await isAccepted(own, as: credential))
 
     let ids: [(String, [UInt8])] = [
-      ("the victim's id", Array(victim.utf8)), ("none", []), ("unknown", Array("nobody".utf8)),
+      ("the victim's id", Array(victim.utf8)), ("an absent router's id", Array(absent.utf8)), ("none", []), ("unknown", Array("nobody".utf8)),
       ("the victim's with NUL", Array((victim + "\0").utf8)),
       ("both", Array((own + "\0" + victim).utf8)), ("not UTF-8", [0xff, 0xfe]), ("60 KB", [UInt8](repeating: 120, count: 60_000)),
     ]
@@ -105,7 +107,7 @@ struct HelloAttackTests {
     ]
     for (name, change) in claims {
       for stranger in [scene.stranger.credential, credential] {
-        #expect(try await !isAccepted(victim, as: stranger, change), "\(name), as the victim")
+        for other in [victim, absent] { #expect(try await !isAccepted(other, as: stranger, change), "\(name), as another router") }
       }
       // As itself it may claim what it likes, and is no more than itself.
       _ = try await answer(own, as: credential, change)

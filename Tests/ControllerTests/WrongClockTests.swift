@@ -75,14 +75,13 @@ struct WrongClockTests {
     let machine = Machine()
     defer { machine.remove() }
     let core = try await machine.start(ahead: 0)
-    let steady = ContinuousClock.now
     let session = APISession(id: "s", token: EntityID.uuid(), identityId: "i", lastActivityAt: core.now, expiresAt: core.now.adding(seconds: 7200))
     _ = try await core.sessions.add(session, now: core.now)
     for ahead in [seconds, 0] {
       machine.ahead.withLockedValue { $0 = ahead }
       // Somebody uses it before the jump is noticed.
       _ = core.sessions.use(token: session.token, now: core.now)
-      try await core.mindClock(steady: steady)
+      try await core.mindClock()
       let now = core.now
       #expect(core.sessions.expired(now: now).isEmpty)
       let kept = try #require(core.sessions.apiSession(token: session.token, now: now))
@@ -93,7 +92,7 @@ struct WrongClockTests {
     }
     // The jumps were seen once each, not at every turn.
     let before = core.sessions.apiSession("s")?.lastActivityAt
-    try await core.mindClock(steady: steady)
+    try await core.mindClock()
     #expect(core.sessions.apiSession("s")?.lastActivityAt == before)
   }
 

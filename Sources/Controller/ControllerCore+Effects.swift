@@ -71,6 +71,40 @@ extension ControllerCore {
     }
   }
 
+  /// At the start: the last process may have ended after a right was taken away on disk and before anything that hung on it ended.
+  func judgeWhatWasStored() async throws {
+    let proofs = Set(sessions.apiSessions.map(\.authenticatorId))
+    let gone = try await store.read { reader in try proofs.filter { try reader.get(Authenticator.self, $0) == nil } }
+    var ended = gone.reduce(into: Set<String>()) { $0.formUnion(sessions.apiSessions(authenticator: $1)) }
+    for id in sessions.identities {
+      let isWelcome = model { state in state.identities[id].map { !$0.isDisabled(at: now) } ?? false }
+      ended.formUnion(isWelcome ? forbiddenSessions(of: id) : sessions.apiSessions(identity: id))
+    }
+    let circuits = fleet.allCircuits
+    let isPlaced = Dictionary(uniqueKeysWithValues: circuits.map { ($0.id, fleet.terminator($0.terminatorID) != nil) })
+    let keepsLost = configuration.keepsCircuitsOfLostRouters
+    let lost = model { state in
+      circuits.filter { circuit in
+        func may(_ identity: String, _ action: AccessAction) -> Bool {
+          state.access.grants.actions(identity: identity, service: circuit.serviceID).contains(action)
+        }
+        func isUsable(_ router: String) -> Bool {
+          guard let entity = state.edgeRouters[router], !entity.disabled, entity.isVerified else { return false }
+          return keepsLost || !state.access.serviceEdgeRouterPolicies(service: circuit.serviceID, router: router).isEmpty
+        }
+        // Terminators that operators made may have no host.
+        let isHosted = isPlaced[circuit.id] ?? false || circuit.hostID.isEmpty || may(circuit.hostID, .bind)
+        return !may(circuit.clientID, .dial) || !isHosted || !circuit.path.allSatisfy(isUsable)
+      }
+    }
+    guard !ended.isEmpty || !lost.isEmpty else { return }
+    logger.notice(
+      "what had lost its right when the last process ended is ended now", metadata: ["sessions": "\(ended.count)", "circuits": "\(lost.count)"])
+    // Routers that still have the circuits are told when they say so.
+    for circuit in lost { fleet.handle(.remove(circuit: circuit.id)) }
+    try await endSessions(apiSessions: ended)
+  }
+
   /// Sessions made with a kind of proof that the auth policy does not allow now.
   private func forbiddenSessions(of identity: String) -> Set<String> {
     let rules = authPolicy(of: identity).primary
@@ -116,6 +150,8 @@ extension ControllerCore {
         if router == nil {
           fleet.handle(.routerRemoved(change.id))
           routers.forget(change.id)
+          wholeStatePace.forget(change.id)
+          certificatePace.forget(change.id)
         }
         if router?.disabled ?? true || router?.isVerified == false { expel(change.id) }
       default: break
@@ -125,6 +161,8 @@ extension ControllerCore {
 
   /// Ends everything at a router that was deleted or disabled, or enrolls anew, and then its channel.
   private func expel(_ router: String) {
+    // First, so that nothing that it says meanwhile brings anything back.
+    fleet.expel(router)
     publication.expel(router)
     fleet.handle(.routerDisabled(router))
     fleet.disconnect(router)

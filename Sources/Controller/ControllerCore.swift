@@ -32,6 +32,9 @@ actor ControllerCore {
   nonisolated let usage = UsageHub()
   /// Who hears of which session.
   nonisolated let publication: SessionPublication
+  nonisolated let wholeDataModel: WholeDataModel
+  nonisolated let wholeStatePace = RouterPace(.wholeStates)
+  nonisolated let certificatePace = RouterPace(.certificates)
   nonisolated let clockWatch: NIOLockedValueBox<ClockWatch>
   private nonisolated let locks: [ProcessLock]
   private nonisolated let state: NIOLockedValueBox<ModelState>
@@ -75,6 +78,9 @@ actor ControllerCore {
         routers: { identity in state.withLockedValue { $0.access.routers(identity: identity) } },
         identities: { router in state.withLockedValue { $0.access.identities(router: router) } }),
       keepsLost: configuration.keepsCircuitsOfLostRouters)
+    let (clock, timeline) = (configuration.clock, store.timelineID)
+    // Of a copy: reading everything takes long in a large network.
+    wholeDataModel = WholeDataModel { DataModel.full(state.withLockedValue { $0 }, timeline: timeline, now: clock()) }
     var settings = CircuitEngine.Settings()
     settings.routeTimeout = configuration.routeTimeout
     settings.attempts = configuration.circuitAttempts
@@ -89,6 +95,7 @@ actor ControllerCore {
         metadata: ["expected": "\(SPIFFEID.controller(pki.controllerID, trustDomain: pki.trustDomain))"])
     }
     try await settle(now: now)
+    try await judgeWhatWasStored()
     do {
       try await renewCertificatesIfDue()
     } catch let error as PKIError {

@@ -4,6 +4,8 @@ import NIOConcurrencyHelpers
 /// What is known now of the edge routers: which are connected and where SDKs reach them. Runtime state; nothing here is stored.
 final class RouterDirectory: Sendable {
   struct Status: Sendable {
+    /// The connection that the rest is of; later ones have greater numbers.
+    var connection: UInt64 = 0
     var isOnline = false
     var hostname = ""
     /// Protocol to URL, `tls` to `tls://host:port`; empty while offline.

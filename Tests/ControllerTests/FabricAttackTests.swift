@@ -361,4 +361,36 @@ struct FabricAttackTests {
     #expect(refused == 150 && controller.node.circuitCount == limit + 1)
     await controller.stop()
   }
+
+  @Test("a circuit that a router names ten thousand times is told to be forgotten once")
+  func repeated() async throws {
+    let network = try await AttackedNetwork.start()
+    let ids = Array(repeating: "invented", count: 10_000)
+    network.router.post(Wire.Message(.circuitConfirmation, CtrlCircuitConfirmation.with { $0.circuitIds = ids }))
+    try await network.router.settle()
+    try await network.controller.wait("it is told") { !network.router.now.unrouted.isEmpty }
+    try await network.router.settle()
+    #expect(network.router.now.unrouted == ["invented"])
+    await network.controller.stop()
+  }
+
+  @Test("rights that went on disk just before the process died are gone at the next start, with their sessions and circuits")
+  func diedBetween() async throws {
+    let network = try await AttackedNetwork.start()
+    let kept = try await network.circuit()
+    let id = network.identity
+    #expect(!network.controller.core.sessions.apiSessions(identity: id).isEmpty)
+    let core = network.controller.core
+    await network.controller.stop(keepsFiles: true)
+    // Without what follows from a change: as if the process had died there.
+    _ = try await core.store.write(.system(), now: core.now) { transaction in
+      guard var identity = try transaction.get(Identity.self, id) else { return }
+      (identity.disabledAt, identity.disabledUntil) = (core.now, nil)
+      try transaction.put(identity)
+      try transaction.delete(ServicePolicy.self, network.dialPolicy)
+    }
+    let again = try await LiveController.start(directory: network.controller.directory)
+    #expect(again.core.fleet.circuits([kept]).isEmpty && again.core.sessions.apiSessions(identity: id).isEmpty)
+    await again.stop()
+  }
 }

@@ -165,4 +165,34 @@ struct RouterBeliefTests {
     }
     #expect(CircuitTraffic.claims(message) == [CircuitTraffic.Claim(circuit: "c1", toHost: 5, fromHost: .max)])
   }
+
+  @Test("what one router may make the controller keep is counted in bytes, and given back")
+  func bytes() throws {
+    var bench = CircuitBench.ready {
+      $0.terminatorBytesPerRouter = 100_000
+      $0.dialBytesPerRouter = 100_000
+    }
+    func offer(_ id: String, _ bytes: Int, router: String = "r1") -> LiveTerminator {
+      var terminator = CircuitBench.terminator(id, router: router)
+      // What no host may say is not kept, and not counted.
+      terminator.peerData = [1003: Array(repeating: 1, count: bytes), 77: Array(repeating: 1, count: 1 << 20)]
+      return terminator
+    }
+    func refusal(_ terminator: LiveTerminator) -> CircuitEngine.OfferRefusal? {
+      for case .offered(_, let refusal) in bench.handle(.offer(terminator)) { return refusal }
+      return nil
+    }
+    #expect(refusal(offer("big", 90_000)) == nil && refusal(offer("big", 91_000)) == nil)
+    #expect(refusal(offer("more", 20_000)) == .tooManyBytes(limit: 100_000))
+    #expect(refusal(offer("elsewhere", 90_000, router: "r2")) == nil)
+    _ = bench.handle(.withdraw(router: "r1", terminators: ["big"]))
+    #expect(refusal(offer("more", 20_000)) == nil)
+
+    var wish = CircuitBench.request(ticket: 5)
+    wish.weight = 60_000
+    let route = try CircuitBench.route(in: bench.handle(.create(wish)))
+    #expect(CircuitBench.failure(in: bench.handle(.create(wish))) != nil)
+    _ = bench.handle(.routeResult(router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [:])))
+    #expect(CircuitBench.failure(in: bench.handle(.create(wish))) == nil)
+  }
 }

@@ -10,6 +10,12 @@ struct DataModelFeed: Sendable {
     if changes.count > 2 * Self.capacity { changes.removeFirst(Self.capacity) }
   }
 
+  /// Everything that follows `position`; nil when the beginning is no longer here. What is read of the model may be ahead of what is published.
+  func changes(after position: UInt64) -> ArraySlice<EdgeCtrlChangeSet>? {
+    guard let last = changes.last, position < last.index else { return [] }
+    return changes.firstIndex { $0.previousIndex == position }.map { changes[$0...] }
+  }
+
   /// What follows `position`, up to and including `index`; nil when the beginning is no longer here.
   func changes(after position: UInt64, upTo index: UInt64) -> ArraySlice<EdgeCtrlChangeSet>? {
     if position == index { return [] }

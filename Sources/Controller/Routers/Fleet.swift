@@ -31,16 +31,8 @@ final class Fleet: Sendable {
     let channel: MessageChannel
     let connection: UInt64
     var subscription: Subscription?
-  }
-
-  /// The data model as one message.
-  private struct WholeState {
-    /// What depends on the time in it (an identity that is disabled until then) is as old as this at most.
-    static let life = Duration.seconds(5)
-
-    let index: UInt64
-    let message: Message
-    let builtAt: ContinuousClock.Instant
+    /// It may not take part any more; its channel is about to close.
+    var isExpelled = false
   }
 
   private struct State {
@@ -48,7 +40,6 @@ final class Fleet: Sendable {
     var engine: CircuitEngine
     var replies: [UInt64: CircuitReply] = [:]
     var feed = DataModelFeed()
-    var whole: WholeState?
     var random = SystemRandomNumberGenerator()
     /// Routers whose reports were cut, and that was said.
     var clamped: Set<String> = []
@@ -89,19 +80,29 @@ final class Fleet: Sendable {
 
   /// - Returns: whether that connection was the router's current one.
   func leave(_ router: String, connection: UInt64) -> Bool {
-    let wasMember = state.withLockedValue { state in
-      guard state.members[router]?.connection == connection else { return false }
+    let now = clock()
+    // At once: a router that joins in between must not count as lost.
+    let answers = state.withLockedValue { state -> [() -> Void]? in
+      guard state.members[router]?.connection == connection else { return nil }
       state.members[router] = nil
-      return true
+      return perform(state.engine.handle(.routerLost(router), now: now, random: &state.random), &state)
     }
-    if wasMember { handle(.routerLost(router)) }
-    return wasMember
+    for answer in answers ?? [] { answer() }
+    return answers != nil
+  }
+
+  /// Whether what comes over a connection counts: it is the router's current one, and the router was not expelled since it began.
+  func listens(to router: String, connection: UInt64) -> Bool {
+    state.withLockedValue { state in state.members[router].map { $0.connection == connection && !$0.isExpelled } ?? false }
   }
 
   func isConnected(_ router: String) -> Bool { state.withLockedValue { $0.members[router]?.channel.isOpen ?? false } }
   var connected: [String] { state.withLockedValue { $0.members.keys.sorted() } }
 
-  /// Ends a router's channel: it was deleted, disabled or enrolls anew. It gets what was posted before, unless it does not read within a second.
+  /// From now on nothing counts that a router says over its present channel: it was deleted, disabled or enrolls anew.
+  func expel(_ router: String) { state.withLockedValue { $0.members[router]?.isExpelled = true } }
+
+  /// Ends a router's channel. It gets what was posted before, unless it does not read within a second.
   func disconnect(_ router: String) {
     guard let channel = state.withLockedValue({ $0.members[router]?.channel }) else { return }
     channel.closeAfterFlush()
@@ -112,56 +113,54 @@ final class Fleet: Sendable {
 
   /// Hands a change to every subscriber. Called for each change-set, in order.
   func publish(_ changeSet: EdgeCtrlChangeSet) {
+    let message = Message(.changeSet, changeSet)
     state.withLockedValue { state in
       state.feed.append(changeSet)
-      state.whole = nil
       for (id, member) in state.members {
         guard let subscription = member.subscription, subscription.position == changeSet.previousIndex else { continue }
         state.members[id]?.subscription?.position = changeSet.index
-        member.channel.post(Self.message(changeSet, subscription.id))
+        member.channel.post(Self.addressed(message, subscription.id))
       }
     }
   }
 
-  /// Begins or renews a subscription: missed changes, or the whole state, follow at once.
-  /// - Parameters:
-  ///   - index: of the model now; asked while nothing can be published.
-  ///   - full: the state now; called only when changes do not suffice.
-  func subscribe(
-    _ router: String, connection: UInt64, request: EdgeCtrlSubscribeToDataModelRequest, timeline: String, index: () -> UInt64,
-    full: () -> EdgeCtrlDataState
-  ) {
+  /// Begins or renews a subscription where the changes that the router missed suffice; they follow at once.
+  /// - Parameter index: of the model now; asked while nothing can be published.
+  /// - Returns: false when the router needs the whole state.
+  func resume(
+    _ router: String, connection: UInt64, request: EdgeCtrlSubscribeToDataModelRequest, timeline: String, index: () -> UInt64
+  ) -> Bool {
     state.withLockedValue { state in
-      guard let member = state.members[router], member.connection == connection else { return }
+      guard let member = state.members[router], member.connection == connection else { return true }
       var position = request.currentIndex
       let index = index()
       if request.renew, let known = member.subscription, known.id == request.subscriptionID { position = known.position }
-      if position > 0, request.timelineID == timeline, position <= index, let missed = state.feed.changes(after: position, upTo: index) {
-        for change in missed { member.channel.post(Self.message(change, request.subscriptionID)) }
-        position = index
-      } else {
-        let whole = wholeState(index, &state, full)
-        var message = whole.message
-        message.headers.set(ControlHeader.subscriptionID, request.subscriptionID)
-        message.headers.set(ControlHeader.dataModelIndex, whole.index)
-        member.channel.post(message)
-        position = whole.index
+      guard position > 0, request.timelineID == timeline, position <= index, let missed = state.feed.changes(after: position, upTo: index) else {
+        return false
       }
-      state.members[router]?.subscription = Subscription(id: request.subscriptionID, position: position)
+      for change in missed { member.channel.post(Self.addressed(Message(.changeSet, change), request.subscriptionID)) }
+      state.members[router]?.subscription = Subscription(id: request.subscriptionID, position: index)
+      return true
     }
   }
 
-  /// The whole model is built once for all who ask at about the same time: dials wait for the lock meanwhile, and a router may ask as often as it likes.
-  private func wholeState(_ index: UInt64, _ state: inout State, _ full: () -> EdgeCtrlDataState) -> WholeState {
-    if let known = state.whole, known.index == index, ContinuousClock.now - known.builtAt < WholeState.life { return known }
-    let built = full()
-    let whole = WholeState(index: built.endIndex, message: Message(.dataState, built), builtAt: .now)
-    state.whole = whole
-    return whole
+  /// Begins a subscription with the whole state, and what has changed since that was read.
+  /// - Returns: false when it is too old for that.
+  func subscribe(_ router: String, connection: UInt64, subscription: String, whole: WholeDataModel.State) -> Bool {
+    state.withLockedValue { state in
+      guard let member = state.members[router], member.connection == connection else { return true }
+      guard let missed = state.feed.changes(after: whole.index) else { return false }
+      var message = Self.addressed(whole.message, subscription)
+      message.headers.set(ControlHeader.dataModelIndex, whole.index)
+      member.channel.post(message)
+      for change in missed { member.channel.post(Self.addressed(Message(.changeSet, change), subscription)) }
+      state.members[router]?.subscription = Subscription(id: subscription, position: missed.last?.index ?? whole.index)
+      return true
+    }
   }
 
-  private static func message(_ change: EdgeCtrlChangeSet, _ subscription: String) -> Message {
-    var message = Message(.changeSet, change)
+  private static func addressed(_ message: Message, _ subscription: String) -> Message {
+    var message = message
     message.headers.set(ControlHeader.subscriptionID, subscription)
     return message
   }
@@ -179,6 +178,7 @@ final class Fleet: Sendable {
   var circuitCount: Int { state.withLockedValue { $0.engine.count } }
   /// Ids of the circuits over a router.
   func circuits(of router: String) -> Set<String> { state.withLockedValue { $0.engine.circuits(of: router) } }
+  var allCircuits: [Circuit] { state.withLockedValue { $0.engine.all } }
   /// Those of the ids that there are.
   func circuits(_ ids: some Sequence<String>) -> [Circuit] { state.withLockedValue { state in ids.compactMap { state.engine[$0] } } }
 

@@ -44,7 +44,12 @@ struct RouterAdmission: Sendable {
       groupSecret: hello.isGrouped ? hello.groupSecret ?? (0..<16).map { _ in UInt8.random(in: .min ... .max) } : nil)
     return .accept(headers: answer.message().headers) { [core, fleet] underlay in
       let channel = MessageChannel(underlay: underlay, helloHeaders: request.hello.headers)
-      return { await RouterConnection(core: core, fleet: fleet, channel: channel, router: router.id, hello: hello).run() }
+      return { await RouterConnection(core: core, fleet: fleet, channel: channel, router: router.id, hello: hello, certificate: fingerprint).run() }
     }
   }
+}
+
+extension EdgeRouterEntity {
+  /// Whether the router may be connected, with that certificate.
+  func admits(_ certificate: String) -> Bool { isVerified && !disabled && fingerprint == certificate }
 }

@@ -16,7 +16,18 @@ extension RouterConnection {
   /// Bytes of a circuit id; OpenZiti's have 22.
   private static let idLength = 64
 
-  private static func ids(_ texts: some Sequence<String>) -> [String] { texts.prefix(idLimit).filter { $0.utf8.count <= idLength } }
+  /// Circuits that are dealt with at a time: dials of everybody else come in between.
+  private static let part = 1000
+
+  /// Each once.
+  private static func ids(_ texts: some Sequence<String>) -> [String] {
+    var seen: Set<String> = []
+    return texts.prefix(idLimit).filter { $0.utf8.count <= idLength && seen.insert($0).inserted }
+  }
+
+  private static func parts(_ ids: [String]) -> [[String]] {
+    stride(from: 0, to: ids.count, by: part).map { Array(ids[$0..<min($0 + part, ids.count)]) }
+  }
 
   // MARK: Creation
 
@@ -78,7 +89,8 @@ extension RouterConnection {
       let request = CircuitRequest(
         ticket: fleet.nextNumber(), serviceID: service.id, strategy: TerminatorStrategy(rawValue: service.terminatorStrategy) ?? .smartRouting,
         encryptionRequired: service.encryptionRequired, instance: wish.instance, ingressRouter: router, clientID: identity,
-        peerData: PeerData.toHost(wish.peerData, identity: identity, name: name), sticky: PeerData.stickiness(wish.peerData))
+        peerData: PeerData.toHost(wish.peerData, identity: identity, name: name), sticky: PeerData.stickiness(wish.peerData),
+        weight: message.headers.all.reduce(message.body.count) { $0 + $1.value.count })
       fleet.create(request) { [core, fleet, log] result in
         switch result {
         case .success(let (circuit, peerData)):
@@ -121,7 +133,10 @@ extension RouterConnection {
   }
 
   func confirmation(_ confirmation: CtrlCircuitConfirmation) {
-    let ids = Self.ids(confirmation.circuitIds)
+    for ids in Self.parts(Self.ids(confirmation.circuitIds)) { confirm(ids, confirmation) }
+  }
+
+  private func confirm(_ ids: [String], _ confirmation: CtrlCircuitConfirmation) {
     let circuits = fleet.circuits(ids)
     let limits = core.model { state in
       Dictionary(circuits.map { ($0.serviceID, state.services[$0.serviceID]?.maxIdleTimeMillis) }, uniquingKeysWith: { first, _ in first })
@@ -149,7 +164,9 @@ extension RouterConnection {
     guard let held = Self.circuits(in: text, of: core.pki.controllerID) else {
       return log.write(.warning, "router tells its circuits in a form that is not known", ["bytes": "\(text.utf8.count)"])
     }
-    fleet.handle(.held(router: router, asked: asked, circuits: Set(Self.ids(held))))
+    let circuits = Set(Self.ids(held))
+    for part in Self.parts(asked.sorted()) { fleet.handle(.held(router: router, asked: Set(part), circuits: circuits.intersection(part))) }
+    for part in Self.parts(circuits.subtracting(asked).sorted()) { fleet.handle(.held(router: router, asked: [], circuits: Set(part))) }
   }
 
   /// Ids in the answer of one of our routers (a list) or of OpenZiti's (an object by id, with those of other controllers).

@@ -44,6 +44,7 @@ extension RouterConnection {
       case .idTaken: return refuse("terminator id \(terminator.id) is taken", .invalidTerminator)
       case .instanceTaken: return refuse("instance \(terminator.instance) of the service is hosted by another identity", .invalidInstanceID)
       case .tooMany(let limit): return refuse("the router has \(limit) terminators, and no more are taken", .internal)
+      case .tooManyBytes(let limit): return refuse("the router's terminators have \(limit) bytes, and no more are taken", .internal)
       case nil: break
       }
       // The right may have gone between judgement and entry; whoever takes it from here on finds the terminator.

@@ -16,20 +16,27 @@ struct RouterConnection: Sendable {
   /// Addresses that a router may have for SDKs, and the characters of each (a host name has 253 at most).
   private static let addressLimit = 16
   private static let addressLength = 300
+  /// Whole states that a router asked for in advance of its pace cost it its channel, once they are due later than this.
+  private static let patience = Duration.seconds(30)
 
   let core: ControllerCore
   let fleet: Fleet
   let channel: MessageChannel
   let router: String
   let hello: ControlMessages.RouterHello
+  /// Fingerprint of the certificate that the router was admitted with.
+  let certificate: String
   let log: RouterLog
 
-  init(core: ControllerCore, fleet: Fleet, channel: MessageChannel, router: String, hello: ControlMessages.RouterHello) {
+  init(
+    core: ControllerCore, fleet: Fleet, channel: MessageChannel, router: String, hello: ControlMessages.RouterHello, certificate: String
+  ) {
     self.core = core
     self.fleet = fleet
     self.channel = channel
     self.router = router
     self.hello = hello
+    self.certificate = certificate
     log = RouterLog(core.logger, router: router)
   }
 
@@ -37,8 +44,16 @@ struct RouterConnection: Sendable {
 
   func run() async {
     guard let connection = fleet.join(router, channel) else { return channel.close() }
+    // It was judged before it joined. Whatever expels it from here on finds it.
+    guard core.model({ $0.edgeRouters[router]?.admits(certificate) ?? false }) else {
+      channel.close()
+      _ = fleet.leave(router, connection: connection)
+      return
+    }
     let now = core.now
     core.routers.update(router) {
+      guard connection > $0.connection else { return }
+      $0.connection = connection
       $0.isOnline = true
       $0.connectedAt = now
       $0.syncStatus = "SYNC_HELLO_WAIT"
@@ -52,13 +67,16 @@ struct RouterConnection: Sendable {
       group.addTask { await greet(connection) }
       group.addTask { await validateTerminators() }
       group.addTask { await reconcileCircuits() }
-      for await message in channel.messages { await handle(message, connection) }
+      // What a router that was expelled had sent before is in the queue still.
+      for await message in channel.messages where fleet.listens(to: router, connection: connection) { await handle(message, connection) }
       group.cancelAll()
     }
     channel.close()
     core.publication.leave(router, connection: connection)
     guard fleet.leave(router, connection: connection) else { return }
     core.routers.update(router) {
+      // A newer connection of the router may have said more already.
+      guard $0.connection == connection else { return }
       $0.isOnline = false
       $0.protocols = [:]
       $0.identities = []
@@ -95,14 +113,14 @@ struct RouterConnection: Sendable {
     request.headers.set(ControlHeader.routerDataModel, true)
     do {
       let answer = try await channel.request(request, timeout: .seconds(30))
-      try welcome(answer, connection)
+      try await welcome(answer, connection)
     } catch {
       // A transit router never answers; an edge router without it cannot serve SDKs.
       core.logger.warning("router gave no client hello", metadata: ["router": "\(router)", "error": "\(error)"])
     }
   }
 
-  private func welcome(_ answer: Wire.Message, _ connection: UInt64) throws {
+  private func welcome(_ answer: Wire.Message, _ connection: UInt64) async throws {
     let hello = try answer.decode(EdgeCtrlClientHello.self)
     var protocols: [String: String] = [:]
     for listener in hello.listeners.prefix(Self.addressLimit) where listener.hasAdvertise {
@@ -121,13 +139,38 @@ struct RouterConnection: Sendable {
       $0.protocols = protocols
       $0.syncStatus = "SYNC_DONE"
     }
-    sendSessions(connection)
+    await sendSessions(connection)
   }
 
   /// The full state of API sessions, then the keys that verify tokens (fabric-planes.md 4.8).
-  private func sendSessions(_ connection: UInt64) {
+  private func sendSessions(_ connection: UInt64) async {
+    guard await isWholeStateDue(), fleet.listens(to: router, connection: connection) else { return }
     core.publication.join(router, connection: connection, channel: channel, form: .init(hello.capabilities), now: core.now)
     channel.post(Wire.Message(.changeSet, core.model { DataModel.keys($0) }))
+  }
+
+  /// Waits until the router may have a whole state; meanwhile nothing else that it says is read. - Returns: false when it never comes to that.
+  private func isWholeStateDue() async -> Bool {
+    let wait = core.wholeStatePace.take(router)
+    guard wait <= Self.patience else {
+      core.logger.warning("a router asks for everything again and again; its channel is closed", metadata: ["router": "\(router)"])
+      channel.close()
+      return false
+    }
+    if wait > .zero { try? await Task.sleep(for: wait) }
+    return !Task.isCancelled
+  }
+
+  private func subscribe(_ request: EdgeCtrlSubscribeToDataModelRequest, _ connection: UInt64) async {
+    // What a router missed may be a thousand changes.
+    guard await isWholeStateDue() else { return }
+    let isResumed = fleet.resume(
+      router, connection: connection, request: request, timeline: core.store.timelineID, index: { core.model { $0.index } })
+    guard !isResumed else { return }
+    var whole = await core.wholeDataModel.state()
+    while !fleet.subscribe(router, connection: connection, subscription: request.subscriptionID, whole: whole) {
+      whole = await core.wholeDataModel.state(since: .now)
+    }
   }
 
   // MARK: Messages
@@ -150,18 +193,16 @@ struct RouterConnection: Sendable {
       case .updateTerminator: updateTerminator(message)
       case .removeTerminators: removeTerminators(try message.decode(CtrlRemoveTerminatorsRequest.self), message)
       case .validateTerminatorsV2Response: terminatorStates(message)
-      case .subscribeToDataModel:
-        fleet.subscribe(
-          router, connection: connection, request: try message.decode(EdgeCtrlSubscribeToDataModelRequest.self), timeline: core.store.timelineID,
-          index: { core.model { $0.index } }, full: { core.model { DataModel.full($0, timeline: core.store.timelineID, now: core.now) } })
-      case .clientHello: try welcome(message, connection)
+      case .subscribeToDataModel: await subscribe(try message.decode(EdgeCtrlSubscribeToDataModelRequest.self), connection)
+      case .clientHello: try await welcome(message, connection)
       case .apiSessionHeartbeat: try heartbeats(try message.decode(EdgeCtrlApiSessionHeartbeat.self))
-      case .requestClientReSync: sendSessions(connection)
+      case .requestClientReSync: await sendSessions(connection)
       case .validateSessions: try validateSessions(try message.decode(EdgeCtrlValidateSessionsRequest.self))
       case .connectEvents: try connectEvents(try message.decode(EdgeCtrlConnectEvents.self))
       case .verifyRouter: try verifyRouter(try message.decode(CtrlVerifyRouter.self), message)
-      case .extendRouterEnrollment: try await extendCertificates(try message.decode(EdgeCtrlEnrollmentExtendRouterRequest.self))
-      case .verifyRouterExtension: await verifyExtension(message)
+      case .extendRouterEnrollment:
+        try await extendCertificates(try message.decode(EdgeCtrlEnrollmentExtendRouterRequest.self), connection)
+      case .verifyRouterExtension: await verifyExtension(message, connection)
       case .requestClusterMembers: channel.post(controllerAddresses())
       case .routerInterfaces: channel.reply(Wire.Message.result(success: true, text: "", replyTo: message), to: message)
       case .inspect: channel.reply(Wire.Message(.inspectAnswer, CtrlInspectResponse.with { $0.success = true }), to: message)
@@ -210,7 +251,11 @@ struct RouterConnection: Sendable {
 
   /// Only identities that may use the router can be connected to it, whatever it says.
   private func connectEvents(_ events: EdgeCtrlConnectEvents) throws {
-    let possible = core.model { $0.access.identities(router: router) }
+    let possible = core.model { state in
+      Set(events.events.lazy.filter { event in
+        event.isConnected && !state.access.edgeRouterPolicies(identity: event.identityID, router: router).isEmpty
+      }.map(\.identityID))
+    }
     core.routers.update(router) { status in
       if events.fullState { status.identities = [] }
       for event in events.events {
@@ -234,14 +279,18 @@ struct RouterConnection: Sendable {
 
   // MARK: Certificate extension (fabric-planes.md 1.5)
 
-  private func extendCertificates(_ request: EdgeCtrlEnrollmentExtendRouterRequest) async throws {
+  private func extendCertificates(_ request: EdgeCtrlEnrollmentExtendRouterRequest, _ connection: UInt64) async throws {
+    guard core.certificatePace.admits(router) else {
+      return log.write(.warning, "a router renews its certificates too often; this time it gets none", [:])
+    }
     let issued = try EnrollmentDesk(core: core).certify(
       router: router, client: request.clientCertCsr, server: request.serverCertCsr, at: .renewal)
     let (clientChain, serverChain) = (issued.client, issued.server)
     let id = router
     let mustVerify = request.requireVerification
-    try await core.write(ChangeContext(authorID: router, source: "router")) { transaction in
-      guard var entity = try transaction.get(EdgeRouterEntity.self, id) else { return }
+    let isStored = try await core.write(ChangeContext(authorID: router, source: "router")) { [fleet] transaction -> Bool in
+      // Asked in the one writer: whoever enrolls the router anew has expelled it before the next change begins.
+      guard fleet.listens(to: id, connection: connection), var entity = try transaction.get(EdgeRouterEntity.self, id) else { return false }
       if mustVerify {
         entity.unverifiedFingerprint = clientChain.leaf.sha1Fingerprint
         entity.unverifiedCertPem = clientChain.pem
@@ -250,7 +299,9 @@ struct RouterConnection: Sendable {
         entity.certPem = clientChain.pem
       }
       try transaction.put(entity)
+      return true
     }
+    guard isStored else { return }
     channel.post(
       Wire.Message(
         .routerCertificates,
@@ -260,14 +311,16 @@ struct RouterConnection: Sendable {
         }))
   }
 
-  private func verifyExtension(_ message: Wire.Message) async {
+  private func verifyExtension(_ message: Wire.Message, _ connection: UInt64) async {
     var failure: (code: String, text: String)?
     do {
       let request = try message.decode(EdgeCtrlEnrollmentExtendRouterVerifyRequest.self)
       let fingerprint = try CertificateChain(pem: request.clientCertPem).leaf.sha1Fingerprint
       let id = router
-      let isPromoted = try await core.write(ChangeContext(authorID: router, source: "router")) { transaction -> Bool in
-        guard var entity = try transaction.get(EdgeRouterEntity.self, id), entity.unverifiedFingerprint == fingerprint else { return false }
+      let isPromoted = try await core.write(ChangeContext(authorID: router, source: "router")) { [fleet] transaction -> Bool in
+        guard fleet.listens(to: id, connection: connection), var entity = try transaction.get(EdgeRouterEntity.self, id),
+          entity.unverifiedFingerprint == fingerprint
+        else { return false }
         entity.fingerprint = fingerprint
         entity.certPem = entity.unverifiedCertPem
         entity.unverifiedFingerprint = nil

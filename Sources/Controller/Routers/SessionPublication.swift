@@ -175,13 +175,14 @@ final class SessionPublication: Sendable {
 
   /// The routers that these identities may use have changed, or may have.
   func rightsChanged(of identities: Set<String>) {
-    state.withLockedValue { state in
-      for identity in identities.sorted() {
+    for identity in identities.sorted() {
+      // One after the other: a policy may be of everybody, and logins wait for the lock.
+      state.withLockedValue { state in
         let all = sessions.sessions(identity: identity).filter { !$0.isAdminAPI }
-        guard !all.isEmpty else { continue }
+        guard !all.isEmpty else { return }
         let usable = rights.routers(identity)
         publish(all, to: usable, &state)
-        guard !keepsLost else { continue }
+        guard !keepsLost else { return }
         var lost: [String: [APISession]] = [:]
         for session in all { for router in (state.told[session.id] ?? []).subtracting(usable) { lost[router, default: []].append(session) } }
         for (router, sessions) in lost {

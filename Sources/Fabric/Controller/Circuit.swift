@@ -50,11 +50,13 @@ public struct CircuitRequest: Sendable {
   public var peerData: [UInt32: [UInt8]]
   /// The terminator the dialler had before, for strategy `sticky`.
   public var sticky: String?
+  /// Bytes of what the router sent, which are kept until it is answered.
+  public var weight: Int
 
   public init(
     ticket: UInt64, serviceID: String, strategy: TerminatorStrategy, encryptionRequired: Bool, instance: String, ingressRouter: String,
     clientID: String,
-    peerData: [UInt32: [UInt8]], sticky: String? = nil
+    peerData: [UInt32: [UInt8]], sticky: String? = nil, weight: Int = 0
   ) {
     self.ticket = ticket
     self.serviceID = serviceID
@@ -65,5 +67,6 @@ public struct CircuitRequest: Sendable {
     self.clientID = clientID
     self.peerData = peerData
     self.sticky = sticky
+    self.weight = weight
   }
 }

@@ -4,12 +4,10 @@ extension CircuitEngine {
   mutating func handleTerminators(_ event: Event) -> [Action] {
     switch event {
     case .offer(let terminator):
-      let refusal = refusal(terminator)
-      if refusal == nil {
-        var taken = terminator
-        taken.peerData = PeerData.ofHost(terminator.peerData)
-        terminators.put(taken)
-      }
+      var taken = terminator
+      taken.peerData = PeerData.ofHost(terminator.peerData)
+      let refusal = refusal(taken)
+      if refusal == nil { terminators.put(taken) }
       return [.offered(terminator: terminator.id, refusal)]
     case .adjust(let id, let router, let host, let cost, let precedence):
       guard let known = terminators[id], known.isLease, known.routerID == router, known.hostID == host.identity, known.serviceID == host.service
@@ -43,6 +41,8 @@ extension CircuitEngine {
     } else if terminators.count(router: terminator.routerID) >= settings.terminatorsPerRouter {
       return .tooMany(limit: settings.terminatorsPerRouter)
     }
+    let others = terminators.weight(router: terminator.routerID) - (terminators[terminator.id]?.weight ?? 0)
+    guard others + terminator.weight <= settings.terminatorBytesPerRouter else { return .tooManyBytes(limit: settings.terminatorBytesPerRouter) }
     if !terminator.instance.isEmpty,
       terminators.hasRival(of: terminator.hostID, service: terminator.serviceID, instance: terminator.instance)
     {

@@ -22,8 +22,12 @@ public struct CircuitEngine: Sendable {
     /// Milliseconds after which the circuits of a router without a control channel count as ended. More than five minutes, after which an OpenZiti router that
     /// failed to connect tries again (fabric-planes.md 2.8).
     public var routerAbsence: Int64 = 600_000
+    /// Bytes that one router may have sent for dials that wait for their circuits; a dial takes a few hundred.
+    public var dialBytesPerRouter = 64 << 20
     /// Terminators of one router; about a KB each.
     public var terminatorsPerRouter = 100_000
+    /// Bytes of them: what hosts say of themselves has no limit of its own.
+    public var terminatorBytesPerRouter = 256 << 20
     public init() {}
   }
 
@@ -84,6 +88,7 @@ public struct CircuitEngine: Sendable {
     case idTaken
     case instanceTaken
     case tooMany(limit: Int)
+    case tooManyBytes(limit: Int)
   }
 
   public enum Action: Sendable {
@@ -191,6 +196,10 @@ public struct CircuitEngine: Sendable {
     guard pending.count(client: request.clientID) < settings.dialsPerIdentity, pending.count(dial: dial) < settings.dialsPerService else {
       let message =
         "identity \(request.clientID) has \(pending.count(dial: dial)) dials of service \(request.serviceID) and \(pending.count(client: request.clientID)) in all under way; dial again when some of them are answered"
+      return refuse(StructuredError(message: message, code: .internal, retryHint: .tooBusy))
+    }
+    guard pending.weight(router: request.ingressRouter) + request.weight <= settings.dialBytesPerRouter else {
+      let message = "router \(request.ingressRouter) has dials of \(settings.dialBytesPerRouter) bytes under way, as many as it may have"
       return refuse(StructuredError(message: message, code: .internal, retryHint: .tooBusy))
     }
     if request.encryptionRequired, request.peerData[UInt32(HeaderID.publicKey.rawValue)] == nil {

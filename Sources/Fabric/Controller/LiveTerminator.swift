@@ -18,6 +18,9 @@ public struct LiveTerminator: Sendable, Equatable {
   /// Reported by a router for a live host; lives as long as the router says. Others were made over REST.
   public let isLease: Bool
 
+  /// Bytes that it takes, roughly: its texts stand in several indexes.
+  var weight: Int { peerData.values.reduce(512 + 4 * (id.utf8.count + instance.utf8.count)) { $0 + $1.count } }
+
   public init(
     id: String, serviceID: String, routerID: String, hostID: String, instance: String = "", binding: String = "edge", address: String, cost: Int = 0,
     precedence: Precedence = .default, peerData: [UInt32: [UInt8]] = [:], createdAt: Timestamp, isLease: Bool = true

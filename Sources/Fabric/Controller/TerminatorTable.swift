@@ -70,6 +70,8 @@ public struct TerminatorTable: Sendable {
   private var byHost = IDIndex<Grant>()
   /// Those whose failures have not faded yet.
   private var failing: Set<String> = []
+  /// Bytes of each router's.
+  private var weights: [String: Int] = [:]
   /// Routers that take no new circuits while others can.
   private var quiesced: Set<String> = []
 
@@ -84,6 +86,7 @@ public struct TerminatorTable: Sendable {
   func of(host: Grant) -> [LiveTerminator] { terminators(byHost[host]) }
   public func isHosted(_ service: String) -> Bool { byService.count(service) > 0 }
   func count(router: String) -> Int { byRouter.count(router) }
+  func weight(router: String) -> Int { weights[router] ?? 0 }
   public func dynamicCost(_ id: String) -> Int { records[id]?.load.dynamicCost ?? 0 }
 
   /// Whether another identity than this one offers the instance.
@@ -107,6 +110,7 @@ public struct TerminatorTable: Sendable {
     records[terminator.id] = record
     byService.insert(terminator.id, terminator.serviceID)
     byRouter.insert(terminator.id, terminator.routerID)
+    weights[terminator.routerID, default: 0] += terminator.weight
     byHost.insert(terminator.id, Grant(identity: terminator.hostID, service: terminator.serviceID))
     offers[place(terminator), default: Offers()].hosts[terminator.hostID, default: 0] += 1
   }
@@ -118,6 +122,8 @@ public struct TerminatorTable: Sendable {
     leave(record)
     byService.remove(id, old.serviceID)
     byRouter.remove(id, old.routerID)
+    let weight = weight(router: old.routerID) - old.weight
+    weights[old.routerID] = weight > 0 ? weight : nil
     byHost.remove(id, Grant(identity: old.hostID, service: old.serviceID))
     failing.remove(id)
     let place = place(old)

@@ -6,8 +6,8 @@ import Transport
 import Wire
 
 extension EdgeConnection {
-  /// Bytes of a message that is not payload. The longest that an SDK sends here is a token.
-  private static let bodyLimit = FrameLimits.stranger.body
+  /// Bytes of a message that is not payload. The longest that SDKs send here are tokens, a few KiB, and texts of errors.
+  private static let bodyLimit = 64 * 1024
   /// Bytes of a text that one SDK sends and another one reads.
   private static let textLimit = 1024
 

@@ -5,6 +5,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import PKI
+import Store
 import SwiftProtobuf
 import Testing
 import Transport

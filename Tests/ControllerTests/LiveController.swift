@@ -91,6 +91,7 @@ struct LiveController: Sendable {
     _ method: String, _ path: String, query: [(name: String, value: String)] = [], _ body: JSONValue? = nil, token: String? = nil,
     as credential: Credential? = nil
   ) async -> Answer {
+    let credential = credential ?? token.flatMap { token in owners.withLockedValue { $0[token] } }
     let peer = PresentedPeer(
       leaf: credential?.chain.leaf, intermediates: credential?.chain.intermediates ?? [], isResumed: false, remoteAddress: "127.0.0.1:1",
       localAddress: "127.0.0.1:2")

@@ -20,7 +20,9 @@ struct ShareStrangerTests {
     let bench = try await ShareBench.start { $0.invitesOpen = true }
     let token = try await bench.account("ann@example.com")
     func post(_ path: String, _ body: JSONValue) async -> Int { await bench.call("POST", "/api/v2/" + path, nil, body).status }
-    func resets() async throws -> Int { try await bench.desk.network.read { try $0.all(ShareTicket.self, field: "email", equals: "ann@example.com").count } }
+    func resets() async throws -> Int {
+      try await bench.desk.network.read { try $0.all(ShareTicket.self, field: "email", equals: "ann@example.com").count }
+    }
     // Of one account few wait at a time, and the next are refused: for an account that is and one that is not alike.
     for email in ["ann@example.com", "nobody@example.com"] {
       var statuses: [Int] = []

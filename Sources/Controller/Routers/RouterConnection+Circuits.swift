@@ -164,6 +164,8 @@ extension RouterConnection {
     guard let held = Self.circuits(in: text, of: core.pki.controllerID) else {
       return log.write(.warning, "router tells its circuits in a form that is not known", ["bytes": "\(text.utf8.count)"])
     }
+    // Of a part it does not follow that the others are lost.
+    guard held.count <= Self.idLimit else { return log.write(.warning, "router tells of too many circuits", ["circuits": "\(held.count)"]) }
     let circuits = Set(Self.ids(held))
     for part in Self.parts(asked.sorted()) { fleet.handle(.held(router: router, asked: Set(part), circuits: circuits.intersection(part))) }
     for part in Self.parts(circuits.subtracting(asked).sorted()) { fleet.handle(.held(router: router, asked: [], circuits: Set(part))) }

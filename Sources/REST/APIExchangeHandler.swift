@@ -13,7 +13,7 @@ struct APIContext: Sendable {
   let callers: BodyBudget
 }
 
-/// The server's end of one HTTP/1.1 connection, or of one HTTP/2 stream: has each request judged by its head, then takes its body, within the budgets of whoever sent it.
+/// The server's end of one HTTP/1.1 connection, or of one HTTP/2 stream: takes requests one after the other, has each judged by its head, then takes its body, within the budgets of whoever sent it.
 ///
 /// Nothing is read while a request is judged or answered. What is refused before its body came is answered at once; the body is then read into nothing, for a while.
 final class APIExchangeHandler: ChannelDuplexHandler {
@@ -49,6 +49,10 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   private var inputClosed = false
   private var timer: Scheduled<Void>?
   private var heldRead = false
+  /// Parts of later requests that came in the same burst.
+  private var queue = CircularBuffer<HTTPServerRequestPart>()
+  /// What follows the queue is no HTTP.
+  private var isBroken = false
 
   init(
     _ api: APIContext, peer: PresentedPeer, stranger: Stranger, deadline: HeadDeadline?, jobs: AsyncStream<@Sendable () async -> Void>.Continuation
@@ -72,7 +76,16 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   // MARK: The request
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    switch unwrapInboundIn(data) {
+    let part = unwrapInboundIn(data)
+    if isWhole { queue.append(part) } else { take(part) }
+  }
+
+  private var isIdle: Bool { if case .idle = state { true } else { false } }
+  /// Whether a whole request waits for its answer, or for that to leave: what follows waits, too.
+  private var isWhole: Bool { !isIdle && hasEnded }
+
+  private func take(_ part: HTTPServerRequestPart) {
+    switch part {
     case .head(let head): begin(head)
     case .body(var bytes): if !discards { take(&bytes) }
     case .end:
@@ -178,7 +191,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     body = ByteBuffer()
     share = nil
     // What an unfinished HTTP/1.1 request still sends would be read as the next one's head.
-    if (!hasEnded || inputClosed) && !isHTTP2 { closes = true }
+    if !isHTTP2, !hasEnded || (inputClosed && queue.isEmpty) { closes = true }
     var fields = HTTPHeaders()
     for (name, value) in response.headers where !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) { fields.add(name: name, value: value) }
     fields.replaceOrAdd(name: "content-length", value: "\(response.body.count)")
@@ -220,6 +233,9 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     guard !closes else { return context?.close(promise: nil) ?? () }
     state = .idle
     if let deadline, let context { deadline.awaitHead(after: context.eventLoop.makeSucceededVoidFuture()) }
+    while !isWhole, let part = queue.popFirst() { take(part) }
+    if !isWhole, isBroken { return refuseGarbage() }
+    if !isWhole, inputClosed { return context?.close(promise: nil) ?? () }
     resumeReading()
   }
 
@@ -236,7 +252,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   func read(context: ChannelHandlerContext) {
     switch state {
     case .judging: heldRead = true
-    case .answering where !discards: heldRead = true
+    case .answering where hasEnded || !discards: heldRead = true
     default: context.read()
     }
   }
@@ -253,7 +269,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     if case ChannelEvent.inputClosed = event {
       inputClosed = true
       // A client that shut down its side may still wait for an answer, but not one that broke off a request.
-      if case .idle = state { context.close(promise: nil) } else if !hasEnded { context.close(promise: nil) } else { closes = true }
+      if !isWhole { context.close(promise: nil) }
     }
     context.fireUserInboundEventTriggered(event)
   }
@@ -267,9 +283,16 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    guard error is HTTPParserError, case .idle = state, !isHTTP2 else { return context.close(promise: nil) }
+    // Behind an answer that did not wait for its request there is nothing more to say.
+    guard error is HTTPParserError, !isHTTP2, isIdle || isWhole || !discards else { return context.close(promise: nil) }
+    isBroken = true
+    if !isWhole { refuseGarbage() }
+  }
+
+  /// It is answered like a request of its own, the last one.
+  private func refuseGarbage() {
     deadline?.headArrived()
-    // It is answered like a request of its own, the last one.
+    queue.removeAll()
     closes = true
     hasEnded = true
     discards = false

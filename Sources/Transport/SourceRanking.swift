@@ -1,6 +1,5 @@
 /// Members in the order of their arrival, and by source: who is the oldest, whose are the most. Every call is O(1): neither a scan nor a sort follows from a stranger.
 struct SourceRanking<Member: Hashable & Sendable>: Sendable {
-  private var all = ArrivalOrder<Member>()
   private var sources: [String: ArrivalOrder<Member>] = [:]
   private var sourceOf: [Member: String] = [:]
   /// Sources by the number of their members. A number changes by one at a time, so the largest is found by one step.
@@ -8,8 +7,6 @@ struct SourceRanking<Member: Hashable & Sendable>: Sendable {
   private var largest = 0
 
   var count: Int { sourceOf.count }
-  /// The member that came first.
-  var oldest: Member? { all.first }
   /// The largest number of members that one source has.
   var largestCount: Int { largest }
   /// The oldest member of the source that has most; among several such sources, of the one that has had as many the longest.
@@ -20,14 +17,12 @@ struct SourceRanking<Member: Hashable & Sendable>: Sendable {
 
   mutating func add(_ member: Member, source: String) {
     guard sourceOf.updateValue(source, forKey: member) == nil else { return }
-    all.append(member)
     sources[source, default: ArrivalOrder()].append(member)
     move(source, to: count(of: source), from: count(of: source) - 1)
   }
 
   mutating func remove(_ member: Member) {
     guard let source = sourceOf.removeValue(forKey: member) else { return }
-    all.remove(member)
     sources[source]?.remove(member)
     let left = count(of: source)
     if left == 0 { sources[source] = nil }

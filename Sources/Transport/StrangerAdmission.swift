@@ -22,8 +22,8 @@ public struct StrangerLimits: Sendable {
 
 /// Who may connect: counts the connections of one listener, in total and by source (`ClientNetwork.key`), until each has proven who it is.
 ///
-/// Where a limit is reached the newcomer is not turned away, for it may be the honest one: the oldest connection that has said nothing gives way, one of the source that has
-/// most of them if any has more than the newcomer's. Connections that have spoken give way only to a source that has fewer.
+/// Where a limit is reached the newcomer is not turned away, for it may be the honest one: a connection that has said nothing gives way, the oldest of the source that has most
+/// of them. Connections that have spoken give way only to a source that has fewer.
 package final class StrangerAdmission: Sendable {
   private struct State {
     var number: UInt64 = 0
@@ -63,13 +63,11 @@ package final class StrangerAdmission: Sendable {
         displaced += drop(oldest, &state)
       }
       if state.unheard.count >= limits.unheard {
-        let isLess = state.unheard.count(of: source) < state.unheard.largestCount
-        guard let oldest = isLess ? state.unheard.oldestOfLargest : state.unheard.oldest else { return (nil, source, displaced) }
+        guard let oldest = state.unheard.oldestOfLargest else { return (nil, source, displaced) }
         displaced += drop(oldest, &state)
       }
       if state.open >= connections {
-        var oldest = state.unheard.oldest
-        if state.unheard.count(of: source) < state.unheard.largestCount { oldest = state.unheard.oldestOfLargest }
+        var oldest = state.unheard.oldestOfLargest
         if oldest == nil, state.strangers.count(of: source) + 1 < state.strangers.largestCount { oldest = state.strangers.oldestOfLargest }
         guard let oldest else { return (nil, source, displaced) }
         displaced += drop(oldest, &state)

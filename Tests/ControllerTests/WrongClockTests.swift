@@ -110,8 +110,12 @@ struct WrongClockTests {
         (stored.disabledAt, stored.disabledUntil) = (now, now.adding(seconds: 60))
         (stored.lockedAt, stored.lockedUntil) = (now, now.adding(seconds: 60))
         try transaction.put(stored)
+        // A session whose identity or proof is gone does not outlive the start.
+        try transaction.put(Identity(id: "laptop", name: "laptop"))
+        try transaction.put(Authenticator(id: "proof", method: .cert, identityId: "laptop", fingerprint: "f"))
       }
-      _ = try await core.sessions.add(APISession(id: "s", token: EntityID.uuid(), identityId: "laptop", lastActivityAt: now), now: now)
+      let session = APISession(id: "s", token: EntityID.uuid(), identityId: "laptop", authenticatorId: "proof", lastActivityAt: now)
+      _ = try await core.sessions.add(session, now: now)
       try await core.renewCertificatesIfDue(force: true)
     }
     let core = try await machine.start(ahead: 0)

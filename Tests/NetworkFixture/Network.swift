@@ -32,7 +32,8 @@ public actor Network {
   public var provisioning: Provisioning { controllerNode.provisioning }
   public var router: RouterNode? { routerNode }
 
-  private init(directory: String, configuration: ControllerConfiguration, controller: ControllerNode, identityLimits: IdentityLimits, logger: Logger) {
+  private init(directory: String, configuration: ControllerConfiguration, controller: ControllerNode, identityLimits: IdentityLimits, logger: Logger)
+  {
     self.directory = directory
     self.configuration = configuration
     self.identityLimits = identityLimits

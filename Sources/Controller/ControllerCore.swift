@@ -25,6 +25,10 @@ actor ControllerCore {
   nonisolated let sessions: SessionRegistry
   nonisolated let attempts = LoginAttempts()
   nonisolated let unstored = UnstoredRevocations()
+  /// Certificates made for those who are logged in: for a session, or in place of an old one. SDKs want one in months or hours.
+  nonisolated let certificatePace = LoginPace()
+  /// Sessions for services: a host of thousands of services has them made at its start.
+  nonisolated let sessionPace: LoginPace
   nonisolated let logger: Logger
   nonisolated let routers = RouterDirectory()
   nonisolated let fleet: Fleet
@@ -64,6 +68,7 @@ actor ControllerCore {
     pki = try await ControllerPKI.open(configuration, now: now.date)
     store = try await Store.open(path: configuration.databasePath, now: now)
     passwords = try PasswordHasher()
+    sessionPace = LoginPace(burst: Double(max(300, configuration.sessionLimits.serviceSessions)), rate: 100)
     sessions = try await SessionRegistry(store: store, seal: pki.sessionSeal, limits: configuration.sessionLimits, now: now, logger: logger)
     let store = self.store
     try await BuiltInRows.insert(into: store, now: now)

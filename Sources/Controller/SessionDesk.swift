@@ -233,6 +233,11 @@ struct SessionDesk: Sendable {
       )
     }
     if let known = core.sessions.serviceSession(apiSession: caller.apiSessionID, service: id, type: type) { return known }
+    guard core.sessionPace.admits(caller.identityID, now: core.now) else {
+      throw APIError(
+        .rateLimited,
+        "The identity \(caller.identityName) has sessions for services made too often; keep those that it has, or try again in a few seconds")
+    }
     let sessionID = EntityID.short()
     let now = core.now
     let claims = ServiceSessionClaims(

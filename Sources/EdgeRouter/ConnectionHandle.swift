@@ -58,6 +58,9 @@ final class ConnectionHandle: Sendable {
   /// Counts bytes that leave for this connection's loop, and, negative, those that arrived there.
   func addMailed(_ bytes: Int) { mailed.wrappingAdd(bytes, ordering: .relaxed) }
 
+  /// What the SDK's services have to tell the controller.
+  func nextNews() async throws -> EdgeConnection.HostNews? { try await loop.submit { self.connection?.takeNews() }.get() }
+
   /// Runs `body` on the connection's loop; `otherwise` when it is gone.
   func run(_ body: @escaping @Sendable (EdgeConnection) -> Void, otherwise: (@Sendable () -> Void)? = nil) {
     if loop.inEventLoop {

@@ -35,6 +35,10 @@ extension EdgeConnection {
     let text: String
     let sendFIN: Bool
     let rest: ByteBuffer
+
+    /// Bytes that it holds beside those of the rest, with the connection id that stays taken.
+    private static let overhead = 512
+    var cost: Int { rest.readableBytes + Self.overhead }
   }
 
   /// Small writes that the SDK has not read. TLS holds each with a page, which the channel's own watermark of bytes does not see.
@@ -43,6 +47,8 @@ extension EdgeConnection {
     static let page = 4096
     /// A megabyte of pages.
     static let limit = 256
+    /// Writes from one look at what is held to the next.
+    static let interval = 64
 
     var unflushed = 0
     var count = 0
@@ -204,12 +210,14 @@ extension EdgeConnection {
   }
 
   private func countCrumb() {
+    crumbs.count += 1
+    // The question costs as much as sending: it is not asked for each answer of a lively conversation.
+    guard crumbs.count.isMultiple(of: Crumbs.interval) else { return }
     let channel = underlay.channel
     guard let held = try? channel.syncOptions?.getOption(.bufferedWritableBytes), held > 0 else {
       crumbs.count = 0
       return
     }
-    crumbs.count += 1
     guard crumbs.count >= Crumbs.limit, !crumbs.isOverLimit else { return }
     crumbs.isOverLimit = true
     let handle = self.handle
@@ -240,20 +248,20 @@ extension EdgeConnection {
   }
 
   func postpone(_ farewell: Farewell) {
-    handle.share.addWaiting(farewell.rest.readableBytes)
+    handle.share.addWaiting(farewell.cost)
     farewells.append(farewell)
   }
 
   func sayFarewells() {
     while !isStuck, let next = farewells.popFirst() {
-      handle.share.addWaiting(-next.rest.readableBytes)
+      handle.share.addWaiting(-next.cost)
       finish(next.connID, circuit: next.circuit, text: next.text, sendFIN: next.sendFIN, after: next.rest)
       _ = flushPayload()
     }
   }
 
   func dropFarewells() {
-    for farewell in farewells { handle.share.addWaiting(-farewell.rest.readableBytes) }
+    for farewell in farewells { handle.share.addWaiting(-farewell.cost) }
     farewells = []
   }
 }

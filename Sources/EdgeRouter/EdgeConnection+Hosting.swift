@@ -34,7 +34,7 @@ extension EdgeConnection {
       replyFor: sequence, connID: request.connID, routerProvidesConnIDs: request.wantsRouterProvidedConnIDs
     ).message()
     let hosted: RouterCore.Hosted
-    switch core.host(request, facts, on: handle) {
+    switch core.host(request, facts, on: handle, place) {
     case .stale: return
     case .duplicate: return answer(confirmation)
     case .new(let new): hosted = new
@@ -43,7 +43,12 @@ extension EdgeConnection {
       let error = StructuredError(message: "replaced by a newer bind of the same listener", code: .ok)
       if let owner = core.handle(old.connection) { owner.run { $0.endBind(old.connID, terminator: old.id, error: error) } }
     }
-    occupy(request.connID, .bind(BoundListener(terminatorID: hosted.id, bind: request, ticket: place)))
+    // Another listener that the SDK had under this id is over: nothing could reach it any more.
+    if case .bind(let old)? = slots[request.connID], old.terminatorID != hosted.id {
+      failDials(of: request.connID, text: "the host closed its listener")
+      core.removeTerminator(old.terminatorID)
+    }
+    occupy(request.connID, .bind(BoundListener(terminatorID: hosted.id, bind: request)))
     answer(confirmation)
     let (core, id) = (self.core, hosted.id)
     if !start({ await core.establish(id) }) {
@@ -108,16 +113,55 @@ extension EdgeConnection {
 
   func updateBind(_ message: Message) {
     guard let request = try? EdgeMessages.UpdateBind(parsing: message), let listener = listener(message, token: request.token) else { return }
-    core.updateTerminator(listener.terminatorID, cost: request.cost, precedence: request.precedence, on: handle)
+    note(request.connID, listener) {
+      $0.cost = request.cost ?? $0.cost
+      $0.precedence = request.precedence ?? $0.precedence
+    }
   }
 
   func healthEvent(_ message: Message) {
     guard let request = try? EdgeMessages.HealthEvent(parsing: message), let listener = listener(message, token: request.token) else { return }
-    core.reportHealth(listener.terminatorID, isHealthy: request.isHealthy, on: handle)
+    note(request.connID, listener) { $0.isHealthy = request.isHealthy }
+  }
+
+  /// What a host said of its service and the controller has not heard. The last word counts: a host that says it a thousand times in a second costs the controller, whose
+  /// channel all of the router's SDKs share, no more than one that says it once.
+  struct HostNews: Sendable {
+    let terminatorID: String
+    var cost: UInt16?
+    var precedence: Wire.Precedence?
+    var isHealthy: Bool?
+  }
+
+  private func note(_ connID: UInt32, _ listener: BoundListener, _ change: (inout HostNews) -> Void) {
+    var news = hostNews[connID].flatMap { $0.terminatorID == listener.terminatorID ? $0 : nil } ?? HostNews(terminatorID: listener.terminatorID)
+    change(&news)
+    hostNews[connID] = news
+    reportNews()
+  }
+
+  /// One report a channel is under way at a time.
+  func reportNews() {
+    guard !hostNews.isEmpty, !isReporting else { return }
+    let (core, handle) = (self.core, self.handle)
+    isReporting = start {
+      while let news = try? await handle.nextNews() { await core.report(news, on: handle) }
+    }
+  }
+
+  /// What is to be reported next; nil ends the reporting.
+  func takeNews() -> HostNews? {
+    while let (connID, news) = hostNews.popFirst() {
+      if case .bind(let listener)? = slots[connID], listener.terminatorID == news.terminatorID { return news }
+    }
+    isReporting = false
+    return nil
   }
 
   /// Dials that a host may leave unanswered at a time; each gives up after 5 s.
   private static let pendingDialLimit = 4096
+  /// Bytes of unsent messages at which a host gets no further Dials: thousands of them, behind what the socket took.
+  private static let dialQueueLimit = 1024 * 1024
 
   /// Asks the host to take a circuit (edge-data-plane.md 4.4).
   func dialHost(_ order: DialOrder, promise: EventLoopPromise<DialOutcome>) {
@@ -125,13 +169,13 @@ extension EdgeConnection {
     guard case .bind(let listener)? = slots[order.bindConnID], slots.count < Self.slotLimit else { return fail("the host is gone") }
     guard pendingDials.count < Self.pendingDialLimit else { return fail("the host has \(Self.pendingDialLimit) dials to answer") }
     // Diallers must not be able to fill what is queued for a host until its channel is given up.
-    guard underlay.queuedBytes < underlay.queueLimit / 2 else { return fail("the host does not read") }
+    guard underlay.queuedBytes < Self.dialQueueLimit else { return fail("the host does not read") }
     var newConnID: UInt32?
     if listener.bind.wantsRouterProvidedConnIDs {
       let id = freshConnID()
       newConnID = id
       // Registered before the Dial leaves: the host's data may come before its answer.
-      occupy(id, .circuit(CircuitEnd(circuit: order.circuit, connID: id, isInitiator: false)))
+      occupy(id, .circuit(CircuitEnd(circuit: order.circuit, connID: id, place: nil)))
     }
     let peer = order.peerData
     func text(_ id: HeaderID) -> String? { peer[UInt32(id.rawValue)].map { String(decoding: $0, as: UTF8.self) } }
@@ -194,7 +238,7 @@ extension EdgeConnection {
   /// The id of the accepted connection. Hosts that choose it themselves wait for a confirmation.
   private func dialled(_ dial: PendingDials.Entry, _ success: EdgeMessages.DialSuccess, _ message: Message) -> UInt32? {
     if let id = dial.newConnID {
-      if case .circuit? = slots[id] { return id }
+      if case .circuit(let end)? = slots[id], end.circuit == dial.order.circuit { return id }
       dial.promise.succeed(.failure(DialFailure(text: "the host closed the connection", code: .generic)))
       return nil
     }
@@ -204,7 +248,7 @@ extension EdgeConnection {
       dial.promise.succeed(.failure(DialFailure(text: text, code: .generic)))
       return nil
     }
-    occupy(success.newConnID, .circuit(CircuitEnd(circuit: dial.order.circuit, connID: success.newConnID, isInitiator: false)))
+    occupy(success.newConnID, .circuit(CircuitEnd(circuit: dial.order.circuit, connID: success.newConnID, place: nil)))
     answer(EdgeMessages.StateConnected(replyFor: message.sequence, connID: dial.bindConnID).message())
     return success.newConnID
   }

@@ -71,6 +71,9 @@ extension EdgeConnection {
     guard let place = handle.share.take(.dial) else {
       return refuseBusy(message, "\(handle.share.limits.dials) dials of this identity wait for an answer at this router")
     }
+    guard let circuit = handle.share.take(.circuit) else {
+      return refuseBusy(message, "this identity has \(handle.share.limits.circuits) circuits open at this router; close some")
+    }
     let ticket = core.nextNumber()
     let (core, handle) = (self.core, self.handle)
     let job: Job = {
@@ -78,7 +81,7 @@ extension EdgeConnection {
       withExtendedLifetime(place) {}
     }
     guard slots.count < Self.slotLimit, start(job) else { return refuseBusy(message, "too many connections on this channel") }
-    occupy(request.connID, .dialing(ticket: ticket, request: request, sequence: message.sequence))
+    occupy(request.connID, .dialing(ticket: ticket, request: request, sequence: message.sequence, place: circuit))
   }
 
   func refuseUnreadable(_ message: Message, _ error: WireError) {
@@ -93,7 +96,7 @@ extension EdgeConnection {
 
   /// The circuit exists: the SDK is told, then payload may flow.
   func completeDial(_ connID: UInt32, ticket: UInt64, _ created: ControlMessages.CircuitCreated, sessionID: String) {
-    guard case .dialing(ticket, let request, let sequence)? = slots[connID] else { return core.abandonCircuit(created.circuitID) }
+    guard case .dialing(ticket, let request, let sequence, let place)? = slots[connID] else { return core.abandonCircuit(created.circuitID) }
     let own = CircuitEndpoint(handle: handle, connID: connID, sessionID: sessionID)
     guard let (far, usage) = core.attachIngress(own, at: created.address, circuit: created.circuitID) else {
       vacate(connID)
@@ -104,7 +107,7 @@ extension EdgeConnection {
           replyFor: sequence, connID: connID, text: text, circuitID: created.circuitID, error: StructuredError(message: text, code: .internal)
         ).message())
     }
-    let end = CircuitEnd(circuit: created.circuitID, connID: connID, isInitiator: true)
+    let end = CircuitEnd(circuit: created.circuitID, connID: connID, place: place)
     end.usage = usage
     occupy(connID, .circuit(end))
     connect(end, to: far)
@@ -122,7 +125,7 @@ extension EdgeConnection {
 
   /// The id is free again before the SDK reads the refusal: C SDKs use it again at once.
   func failDial(_ connID: UInt32, ticket: UInt64, _ error: StructuredError, circuit: String?) {
-    guard case .dialing(ticket, _, let sequence)? = slots[connID] else { return }
+    guard case .dialing(ticket, _, let sequence, _)? = slots[connID] else { return }
     vacate(connID)
     answer(EdgeMessages.StateClosed(replyFor: sequence, connID: connID, text: error.message, circuitID: circuit, error: error).message())
   }

@@ -14,7 +14,7 @@ final class EdgeConnection: FrameReceiver {
   /// What a connection id of the channel stands for.
   enum Slot {
     /// A Connect that waits for its circuit.
-    case dialing(ticket: UInt64, request: EdgeMessages.Connect, sequence: Int32)
+    case dialing(ticket: UInt64, request: EdgeMessages.Connect, sequence: Int32, place: IdentityShare.Ticket)
     case circuit(CircuitEnd)
     case bind(BoundListener)
   }
@@ -23,7 +23,9 @@ final class EdgeConnection: FrameReceiver {
   final class CircuitEnd {
     let circuit: String
     let connID: UInt32
-    let isInitiator: Bool
+    /// Among the circuits that the identity dialled; nil at the host's end.
+    let place: IdentityShare.Ticket?
+    var isInitiator: Bool { place != nil }
     /// Where payload goes; nil until the other side may get it, and when it may no longer.
     fileprivate(set) var far: CircuitEndpoint?
     /// Set before payload flows.
@@ -40,10 +42,11 @@ final class EdgeConnection: FrameReceiver {
     /// The other side left; its last bytes are on their way.
     var isOver = false
 
-    init(circuit: String, connID: UInt32, isInitiator: Bool) {
+    /// - Parameter place: of the dialler's end.
+    init(circuit: String, connID: UInt32, place: IdentityShare.Ticket?) {
       self.circuit = circuit
       self.connID = connID
-      self.isInitiator = isInitiator
+      self.place = place
     }
   }
 
@@ -51,7 +54,6 @@ final class EdgeConnection: FrameReceiver {
   struct BoundListener {
     let terminatorID: String
     let bind: EdgeMessages.Bind
-    let ticket: IdentityShare.Ticket
   }
 
   /// Bytes an SDK may send before its circuit is open on the other side.
@@ -69,6 +71,9 @@ final class EdgeConnection: FrameReceiver {
   var strayAnswers = StrayAnswers()
   var lastProvidedConnID = EdgeMessages.Dial.firstRouterProvidedConnID
   var lastBindRefusal: NIODeadline?
+  /// By the id of the listener.
+  var hostNews: [UInt32: HostNews] = [:]
+  var isReporting = false
   private let jobs: AsyncStream<Job>.Continuation
   private var openJobs = 0
   private var isEnding = false
@@ -148,6 +153,7 @@ final class EdgeConnection: FrameReceiver {
       dial.promise.succeed(.failure(DialFailure(text: "channel closed", code: .generic)))
     }
     dropBacklogs()
+    hostNews = [:]
     core.unregister(handle)
     jobs.finish()
   }
@@ -313,7 +319,10 @@ final class EdgeConnection: FrameReceiver {
     let handle = self.handle
     jobs.yield {
       await job()
-      handle.run { $0.openJobs -= 1 }
+      handle.run {
+        $0.openJobs -= 1
+        $0.reportNews()
+      }
     }
     return true
   }

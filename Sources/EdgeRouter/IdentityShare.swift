@@ -7,6 +7,9 @@ public struct IdentityLimits: Sendable, Equatable {
   public var channels = 128
   /// Connects without an answer. A dial is answered within milliseconds, and within 35 s at worst; a public frontend dials for all of its visitors.
   public var dials = 256
+  /// Circuits that it dialled and that are open, about 2 KB each with both ends: a frontend or a tunneler has one for each connection that it carries. What dials in
+  /// circles, a service that dials itself for each of its diallers, comes to its end here.
+  public var circuits = 16_384
   /// Services hosted at a time, about 2 KB each: as many as a channel has room for.
   public var binds = 65_536
   /// Bytes that wait for the identity's circuits, in both senses: sent by it before they were open, or not read by it.
@@ -30,7 +33,7 @@ final class WaitingBytes: Sendable {
 /// What one identity has of this router now.
 final class IdentityShare: Sendable {
   enum Kind {
-    case channel, dial, bind
+    case channel, dial, circuit, bind
   }
 
   /// One of what is counted, for as long as it is referenced.
@@ -55,6 +58,7 @@ final class IdentityShare: Sendable {
   private let total: WaitingBytes
   private let channels = Atomic<Int>(0)
   private let dials = Atomic<Int>(0)
+  private let circuits = Atomic<Int>(0)
   private let binds = Atomic<Int>(0)
   private let bytes = Atomic<Int>(0)
   private let cuts = Atomic<Int>(0)
@@ -71,6 +75,7 @@ final class IdentityShare: Sendable {
       switch kind {
       case .channel: limits.channels
       case .dial: limits.dials
+      case .circuit: limits.circuits
       case .bind: limits.binds
       }
     guard add(1, to: kind) <= limit else {
@@ -88,6 +93,7 @@ final class IdentityShare: Sendable {
     switch kind {
     case .channel: channels.wrappingAdd(difference, ordering: .relaxed).newValue
     case .dial: dials.wrappingAdd(difference, ordering: .relaxed).newValue
+    case .circuit: circuits.wrappingAdd(difference, ordering: .relaxed).newValue
     case .bind: binds.wrappingAdd(difference, ordering: .relaxed).newValue
     }
   }
@@ -124,5 +130,5 @@ final class IdentityShare: Sendable {
   }
 
   /// Whether nothing is left to be remembered.
-  var isIdle: Bool { has(.channel) + has(.dial) + has(.bind) + waitingBytes == 0 && !remembersCut }
+  var isIdle: Bool { has(.channel) + has(.dial) + has(.circuit) + has(.bind) + waitingBytes == 0 && !remembersCut }
 }

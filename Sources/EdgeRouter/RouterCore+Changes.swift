@@ -72,22 +72,35 @@ extension RouterCore {
   func add(_ added: EdgeCtrlApiSessionAdded, syncID: String?, isLast: Bool) {
     var message = added
     for index in message.apiSessions.indices { message.apiSessions[index].token = digest(message.apiSessions[index].token) }
-    let (ended, waiting) = state.withLockedValue { state -> ([String], [EventLoopPromise<Void>]) in
+    let (ended, withdrawn, waiting) = state.withLockedValue { state -> ([String], [ConnectionHandle], [EventLoopPromise<Void>]) in
+      let withdrawn = Self.withdrawn(message.apiSessions, state)
       let ended = state.sessions.add(message, syncID: syncID, isLast: isLast)
-      return (ended, Self.ready(message.apiSessions.map(\.token), &state))
+      return (ended, withdrawn, Self.ready(message.apiSessions.map(\.token), &state))
     }
     for promise in waiting { promise.succeed(()) }
+    for handle in withdrawn { handle.run { $0.underlay.closeAfterFlush() } }
     close(ended)
   }
 
   func update(_ updated: EdgeCtrlApiSessionUpdated) {
     var message = updated
     for index in message.apiSessions.indices { message.apiSessions[index].token = digest(message.apiSessions[index].token) }
-    let waiting = state.withLockedValue { state -> [EventLoopPromise<Void>] in
+    let (withdrawn, waiting) = state.withLockedValue { state -> ([ConnectionHandle], [EventLoopPromise<Void>]) in
+      let withdrawn = Self.withdrawn(message.apiSessions, state)
       state.sessions.update(message)
-      return Self.ready(message.apiSessions.map(\.token), &state)
+      return (withdrawn, Self.ready(message.apiSessions.map(\.token), &state))
     }
     for promise in waiting { promise.succeed(()) }
+    for handle in withdrawn { handle.run { $0.underlay.closeAfterFlush() } }
+  }
+
+  /// Channels that were opened with a certificate which their session could be used with, and no longer can.
+  private static func withdrawn(_ sessions: [EdgeCtrlApiSession], _ state: State) -> [ConnectionHandle] {
+    sessions.flatMap { session -> [ConnectionHandle] in
+      guard let known = state.sessions[session.token]?.fingerprints else { return [] }
+      let gone = known.subtracting(session.certFingerprints)
+      return gone.isEmpty ? [] : state.connections.of(session: session.token).filter { gone.contains($0.fingerprint) }
+    }
   }
 
   func remove(_ removed: EdgeCtrlApiSessionRemoved) {

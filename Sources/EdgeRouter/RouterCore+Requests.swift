@@ -138,31 +138,35 @@ extension RouterCore {
     }
   }
 
-  func updateTerminator(_ id: String, cost: UInt16?, precedence: Wire.Precedence?, on handle: ConnectionHandle) {
-    guard let token = state.withLockedValue({ $0.binds[id]?.bind.tokenText }) else { return }
-    let request = EdgeCtrlUpdateTerminatorRequest.with {
-      $0.sessionToken = token
-      $0.fingerprints = [handle.fingerprint]
-      $0.apiSessionToken = handle.session.token
-      $0.terminatorID = id
-      $0.updateCost = cost != nil
-      $0.cost = UInt32(cost ?? 0)
-      $0.updatePrecedence = precedence != nil
-      $0.precedence = EdgeCtrlTerminatorPrecedence(precedence ?? .default)
-    }
-    control?.post(Wire.Message(.updateTerminator, request))
-  }
+  /// How long the controller may take with a report before the next one is made.
+  private static let reportTimeout = TimeAmount.seconds(5)
 
-  func reportHealth(_ id: String, isHealthy: Bool, on handle: ConnectionHandle) {
-    guard let token = state.withLockedValue({ $0.binds[id]?.bind.tokenText }) else { return }
-    let event = EdgeCtrlHealthEventRequest.with {
-      $0.sessionToken = token
-      $0.fingerprints = [handle.fingerprint]
-      $0.apiSessionToken = handle.session.token
-      $0.terminatorID = id
-      $0.checkPassed = isHealthy
+  /// Tells the controller what a host said of its service. Returns when it was heard.
+  func report(_ news: EdgeConnection.HostNews, on handle: ConnectionHandle) async {
+    guard let token = state.withLockedValue({ $0.binds[news.terminatorID]?.bind.tokenText }), let control else { return }
+    if news.cost != nil || news.precedence != nil {
+      let request = EdgeCtrlUpdateTerminatorRequest.with {
+        $0.sessionToken = token
+        $0.fingerprints = [handle.fingerprint]
+        $0.apiSessionToken = handle.session.token
+        $0.terminatorID = news.terminatorID
+        $0.updateCost = news.cost != nil
+        $0.cost = UInt32(news.cost ?? 0)
+        $0.updatePrecedence = news.precedence != nil
+        $0.precedence = EdgeCtrlTerminatorPrecedence(news.precedence ?? .default)
+      }
+      _ = try? await control.request(Wire.Message(.updateTerminator, request), timeout: Self.reportTimeout)
     }
-    control?.post(Wire.Message(.terminatorHealthEvent, event))
+    if let isHealthy = news.isHealthy {
+      let event = EdgeCtrlHealthEventRequest.with {
+        $0.sessionToken = token
+        $0.fingerprints = [handle.fingerprint]
+        $0.apiSessionToken = handle.session.token
+        $0.terminatorID = news.terminatorID
+        $0.checkPassed = isHealthy
+      }
+      try? await control.send(Wire.Message(.terminatorHealthEvent, event))
+    }
   }
 }
 

@@ -21,6 +21,8 @@ final class RouterCore: Sendable {
   struct BindDetails: Sendable {
     let handle: ConnectionHandle
     let bind: EdgeMessages.Bind
+    /// Among the services that the identity hosts.
+    let place: IdentityShare.Ticket
   }
 
   struct State {
@@ -310,7 +312,10 @@ final class RouterCore: Sendable {
 
   // MARK: Hosts
 
-  func host(_ request: EdgeMessages.Bind, _ facts: ServiceSessionFacts, on handle: ConnectionHandle) -> HostedTerminators<UInt64>.BindOutcome {
+  /// - Parameter place: given back when the service is hosted no longer.
+  func host(
+    _ request: EdgeMessages.Bind, _ facts: ServiceSessionFacts, on handle: ConnectionHandle, _ place: IdentityShare.Ticket
+  ) -> HostedTerminators<UInt64>.BindOutcome {
     let bind = Hosted(
       id: freshID(), connection: handle.id, connID: request.connID, identityID: facts.identityID, serviceID: facts.serviceID,
       sessionID: facts.sessionID,
@@ -318,10 +323,10 @@ final class RouterCore: Sendable {
     let outcome = state.withLockedValue { state in
       let outcome = state.hosted.bind(bind)
       switch outcome {
-      case .new(let new): state.binds[new.id] = BindDetails(handle: handle, bind: request)
+      case .new(let new): state.binds[new.id] = BindDetails(handle: handle, bind: request, place: place)
       case .replaces(let new, let old):
         state.binds[old.id] = nil
-        state.binds[new.id] = BindDetails(handle: handle, bind: request)
+        state.binds[new.id] = BindDetails(handle: handle, bind: request, place: place)
       case .duplicate, .stale: break
       }
       return outcome

@@ -24,6 +24,8 @@ public final class Underlay: ChannelInboundHandler {
   /// Whether bytes that came together are being handled: what is said meanwhile leaves in one write.
   private var isInBurst = false
   private var wantsReading = true
+  /// It closes when what was said has left: nothing is heard or said any more.
+  private var isLeaving = false
   /// The peer has answers to take before it may ask on.
   private var awaitsReader = false
 
@@ -64,6 +66,7 @@ public final class Underlay: ChannelInboundHandler {
 
   /// Queues whole frames of payload; `flush` sends them. Back pressure on their sender is the caller's business.
   public func write(_ frames: ByteBuffer) {
+    guard !isLeaving else { return }
     if !own.isEmpty { handOver() }
     context?.write(wrapOutboundOut(frames), promise: nil)
   }
@@ -97,7 +100,7 @@ public final class Underlay: ChannelInboundHandler {
   public var queuedBytes: Int { own.cost }
 
   private func queue(_ message: Message, isAnswer: Bool, _ promise: EventLoopPromise<Void>?) {
-    guard context != nil, failure == nil else {
+    guard context != nil, failure == nil, !isLeaving else {
       promise?.fail(TransportError.closed(reason: "cannot send on it"))
       return
     }
@@ -145,11 +148,17 @@ public final class Underlay: ChannelInboundHandler {
     context?.close(promise: nil)
   }
 
-  /// Closes after everything written so far has left.
+  /// How long what was said before an end may take to leave: whoever does not read keeps nothing open.
+  private static let leave = TimeAmount.seconds(1)
+
+  /// Closes after everything written so far has left, a second later at the latest. What still comes from the peer is not heard.
   public func closeAfterFlush() {
     sendAll()
-    guard let context else { return }
+    guard let context, !isLeaving else { return }
+    isLeaving = true
     let channel = self.channel
+    let deadline = eventLoop.scheduleTask(in: Self.leave) { () -> Void in channel.abort() }
+    channel.closeFuture.whenComplete { _ in deadline.cancel() }
     context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(promise: nil) }
   }
 
@@ -166,7 +175,7 @@ public final class Underlay: ChannelInboundHandler {
 
   public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     var incoming = unwrapInboundIn(data)
-    guard failure == nil else { return }
+    guard failure == nil, !isLeaving else { return }
     isInBurst = true
     do {
       try consume(&incoming)

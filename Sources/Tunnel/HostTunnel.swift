@@ -7,6 +7,9 @@ public import Swiftlet
 
 /// Hosts a service: carries each connection from the overlay to a server.
 public final class HostTunnel: Service {
+  /// Who dials and goes away leaves no socket behind at the server for longer, whatever the server reads or not.
+  private static let patience = TimeAmount.seconds(60)
+
   private let overlay: Overlay
   private let service: String
   private let host: String
@@ -75,7 +78,7 @@ public final class HostTunnel: Service {
     ClientBootstrap(group: dial.eventLoop)
       .connectTimeout(.seconds(4))
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { _ = try Splice.install(on: channel) } }
+      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { _ = try Splice.install(on: channel, patience: Self.patience) } }
       .connect(host: host, port: port)
       .whenComplete { result in
         let dial = bound.value

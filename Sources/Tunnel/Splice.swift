@@ -25,11 +25,15 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
   private var context: ChannelHandlerContext?
   /// What came before it: a channel that does not read still reads to the end when its peer ends.
   private var early: [ByteBuffer] = []
+  /// How long the program may read nothing of the last bytes when the overlay's side is gone; nil: as long as it likes.
+  private let patience: TimeAmount?
   private var localEnded = false
   private var overlayEnded = false
 
+  private init(patience: TimeAmount?) { self.patience = patience }
+
   /// Makes a local channel ready to be joined: half closes are passed on, bursts are large. Call before it reads anything.
-  static func install(on channel: any Channel) throws -> Splice {
+  static func install(on channel: any Channel, patience: TimeAmount? = nil) throws -> Splice {
     if let options = channel.syncOptions {
       try options.setOption(.allowRemoteHalfClosure, value: true)
       try options.setOption(.autoRead, value: false)
@@ -37,7 +41,7 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
       try options.setOption(.maxMessagesPerRead, value: 1)
       try options.setOption(.writeBufferWaterMark, value: .init(low: 512 * 1024, high: 1024 * 1024))
     }
-    let splice = Splice()
+    let splice = Splice(patience: patience)
     try channel.pipeline.syncOperations.addHandler(splice)
     return splice
   }
@@ -136,6 +140,21 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
     // Bytes on their way to the program still arrive; a broken connection must not look like an orderly end to it.
     let channel = context.channel
     if error != nil { _ = (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)) }
+    if let patience { Self.end(channel, unlessItReadsWithin: patience) }
     context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(promise: nil) }
+    // A program that writes on and reads nothing until somebody read that would never end.
+    read(true)
   }
+
+  private static func end(_ channel: any Channel, unlessItReadsWithin patience: TimeAmount) {
+    let held = waiting(channel)
+    let check = channel.eventLoop.scheduleTask(in: patience) { () -> Void in
+      if waiting(channel) < held { return end(channel, unlessItReadsWithin: patience) }
+      _ = (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
+      channel.close(promise: nil)
+    }
+    channel.closeFuture.whenComplete { _ in check.cancel() }
+  }
+
+  private static func waiting(_ channel: any Channel) -> Int { (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
 }

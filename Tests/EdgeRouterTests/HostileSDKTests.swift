@@ -1,3 +1,5 @@
+import Fabric
+import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 import Transport
@@ -321,6 +323,101 @@ struct HostileSDKTests {
       #expect(try await bob.answer(to: bob.post(bind)).contentType == .stateConnected)
       first.channel.close(promise: nil)
       try await eventually("a channel fits again") { (try? await RawSDK(router, "alice")) != nil }
+    }
+  }
+
+  @Test("an identity has a limit of circuits that it dialled, over all of its channels, and room again when one ends")
+  func circuits() async throws {
+    try await withRouter {
+      $0.identityLimits.circuits = 2
+    } _: { router in
+      let bob = try await router.host()
+      let (first, second) = (try await RawSDK(router, "alice"), try await RawSDK(router, "alice"))
+      for alice in [first, second] { _ = try await router.circuit(alice, bob) }
+      let connect = EdgeMessages.Connect(connID: 2, token: try await router.network.sessionToken("alice", "Dial")).message()
+      let refusal = try EdgeMessages.StateClosed(parsing: try await first.answer(to: first.post(connect)))
+      #expect(refusal.text == "this identity has 2 circuits open at this router; close some" && refusal.error?.retryHint == .tooBusy)
+      // The one who is dialled has no part in it.
+      second.post(EdgeMessages.StateClosed(connID: 1, text: "").message())
+      try await eventually("one has ended") { router.node.circuitCount == 1 }
+      _ = try await router.circuit(first, bob, connID: 2)
+      first.channel.close(promise: nil)
+      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "alice") }.first).share
+      try await eventually("nothing is left") { share.has(.circuit) == 0 && share.has(.dial) == 0 }
+    }
+  }
+
+  @Test("listeners that are bound one after the other under one id are one listener, and count until they are gone")
+  func sameID() async throws {
+    try await withRouter {
+      $0.identityLimits.binds = 2
+    } _: { router in
+      let bob = try await RawSDK(router, "bob")
+      let token = Array(try await router.network.sessionToken("bob", "Bind").utf8)
+      for id in UInt8(1)...20 {
+        let bind = EdgeMessages.Bind(connID: 1, token: token, listenerID: [id], supportsBindSuccess: true).message()
+        #expect(try await bob.answer(to: bob.post(bind)).contentType == .stateConnected)
+        _ = try await bob.take(.bindSuccess)
+      }
+      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "bob") }.first).share
+      #expect(router.node.core.hostedIDs.count == 1)
+      try await eventually("one place is taken") { share.has(.bind) == 1 }
+      try await eventually("the controller knows one") { router.controller.terminators.map(\.id) == router.node.core.hostedIDs }
+    }
+  }
+
+  @Test("what a host says of its service again and again reaches the controller once, and the last word is what counts")
+  func hostNews() async throws {
+    try await withRouter { router in
+      let bob = try await RawSDK(router, "bob")
+      let token = Array(try await router.network.sessionToken("bob", "Bind").utf8)
+      _ = try await bob.answer(to: bob.post(EdgeMessages.Bind(connID: 1, token: token).message()))
+      for cost in UInt16(1)...2000 { bob.post(EdgeMessages.UpdateBind(connID: 1, token: token, cost: cost).message()) }
+      _ = try await bob.answer(to: bob.post(WireMessage(contentType: .latency)))
+      try await eventually("one is under way") { router.controller.costs.count == 1 }
+      router.controller.answerUpdates()
+      try await eventually("the last one arrives") { router.controller.costs.last == 2000 }
+      #expect(router.controller.costs.count == 2)
+    }
+  }
+
+  @Test("whoever is put out does not stay by not reading, and is not heard any more")
+  func deafAndOut() async throws {
+    try await withRouter { router in
+      let bob = try await router.host()
+      let alice = try await RawSDK(router, "alice", counts: true)
+      let far = try await router.circuit(alice, bob)
+      alice.setReading(false)
+      for _ in 0..<512 { bob.data([UInt8](repeating: 7, count: 64 * 1024), connID: far) }
+      try await eventually("the host is held back") { !bob.channel.isWritable }
+      router.controller.end(session: "alice")
+      try await eventually("the session is over") { router.node.core.state.withLockedValue { $0.sessions.count } == 1 }
+      // Its bytes come to a channel that closes when its own have left, which they never do.
+      let handle = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "alice") }.first)
+      try await handle.loop.submit {}.get()
+      alice.data([9], connID: 1)
+      try await eventually("the circuit is over") { router.node.circuitCount == 0 }
+      _ = try await bob.take(.stateClosed)
+      #expect(bob.count(.data) == 0)
+      try await eventually("the channel is gone") { router.node.core.state.withLockedValue { $0.connections.of(identity: "alice").isEmpty } }
+    }
+  }
+
+  @Test("a channel that was opened with a certificate which is withdrawn ends, and no other")
+  func withdrawnCertificate() async throws {
+    try await withRouter { router in
+      let alice = try await RawSDK(router, "alice")
+      _ = try await alice.answer(to: alice.post(WireMessage(contentType: .latency)))
+      let handle = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "alice") }.first)
+      let fingerprint = handle.fingerprint
+      router.controller.change(session: "alice", fingerprints: [fingerprint, "another"])
+      router.controller.change(session: "alice", fingerprints: [fingerprint])
+      try await eventually("it is known") {
+        router.node.core.state.withLockedValue { $0.sessions[handle.session.digest] }?.fingerprints == [handle.fingerprint]
+      }
+      #expect(try await alice.answer(to: alice.post(WireMessage(contentType: .latency))).contentType == .result)
+      router.controller.change(session: "alice", fingerprints: ["another"])
+      try await eventually("the channel ends") { alice.isClosed }
     }
   }
 

@@ -85,6 +85,9 @@ final class FakeController: Sendable {
     var confirmed: [String] = []
     /// What a router of bad intent adds to the peer data of its dialler.
     var forged: [UInt32: [UInt8]] = [:]
+    /// Costs that hosts asked for, and the requests that are not answered yet; nil when they are answered at once.
+    var costs: [UInt32] = []
+    var unanswered: [WireMessage]? = []
   }
 
   private let state = NIOLockedValueBox(State())
@@ -149,6 +152,31 @@ final class FakeController: Sendable {
     }
   }
 
+  var costs: [UInt32] { state.withLockedValue { $0.costs } }
+
+  /// Answers what hosts asked to have changed, from now on at once.
+  func answerUpdates() {
+    let (channel, waiting) = state.withLockedValue { state in
+      defer { state.unanswered = nil }
+      return (state.channel, state.unanswered ?? [])
+    }
+    for message in waiting { channel?.reply(WireMessage(contentType: .updateTerminatorResponse), to: message) }
+  }
+
+  /// The session may be used with other certificates from now on.
+  func change(session identity: String, fingerprints: [String]) {
+    let channel = state.withLockedValue { $0.channel }
+    let session = EdgeCtrlApiSession.with {
+      ($0.id, $0.token, $0.identityID, $0.certFingerprints) = ("as-\(identity)", "token-\(identity)", identity, fingerprints)
+    }
+    channel?.post(WireMessage(.apiSessionUpdated, EdgeCtrlApiSessionUpdated.with { $0.apiSessions = [session] }))
+  }
+
+  func end(session identity: String) {
+    let channel = state.withLockedValue { $0.channel }
+    channel?.post(WireMessage(.apiSessionRemoved, EdgeCtrlApiSessionRemoved.with { $0.tokens = ["token-\(identity)"] }))
+  }
+
   func forge(_ peerData: [UInt32: [UInt8]]) { state.withLockedValue { $0.forged = peerData } }
 
   func disconnectRouter() { state.withLockedValue { $0.channel }?.close() }
@@ -205,6 +233,14 @@ final class FakeController: Sendable {
       guard let request = try? message.decode(CtrlRemoveTerminatorsRequest.self) else { return }
       run(.withdraw(router: "r1", terminators: request.terminatorIds), channel)
       channel.reply(WireMessage.result(success: true, replyTo: message), to: message)
+    case .updateTerminator:
+      guard let request = try? message.decode(EdgeCtrlUpdateTerminatorRequest.self) else { return }
+      let isAnswered = state.withLockedValue { state in
+        state.costs.append(request.cost)
+        state.unanswered?.append(message)
+        return state.unanswered == nil
+      }
+      if isAnswered { channel.reply(WireMessage(contentType: .updateTerminatorResponse), to: message) }
     case .createCircuitV2:
       guard let request = try? ControlMessages.CreateCircuitV2(parsing: message) else { return }
       let (ticket, forged) = state.withLockedValue { state in

@@ -4,6 +4,7 @@ import NIOCore
 import NIOPosix
 import NetworkFixture
 import Swiftlet
+import Synchronization
 import Testing
 
 @testable import Tunnel
@@ -27,6 +28,50 @@ struct TunnelTests {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
       if case ChannelEvent.inputClosed = event { context.close(mode: .output, promise: nil) }
     }
+  }
+
+  private final class Counter: Sendable {
+    let value = Atomic<Int>(0)
+  }
+
+  /// A TCP server that says much before it listens.
+  /// - Parameter closed: counts its connections that ended.
+  private static func talker(_ closed: Counter) async throws -> (channel: any Channel, port: Int) {
+    let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .childChannelOption(.autoRead, value: false)
+      .childChannelInitializer { channel in
+        channel.closeFuture.whenComplete { _ in closed.value.add(1, ordering: .relaxed) }
+        channel.eventLoop.execute {
+          channel.writeAndFlush(ByteBuffer(repeating: 7, count: 64 << 20)).whenComplete { _ in
+            channel.setOption(.autoRead, value: true).whenComplete { _ in }
+          }
+        }
+        return channel.eventLoop.makeSucceededVoidFuture()
+      }
+      .bind(host: "127.0.0.1", port: 0).get()
+    return (channel, channel.localAddress?.port ?? 0)
+  }
+
+  @Test("a dialler who sends, reads nothing and goes away leaves no socket behind at a server that wants to be read first")
+  func abandonedServer() async throws {
+    let bench = try await OverlayBench.start()
+    try await bench.network.service("tcp")
+    let closed = Counter()
+    let server = try await Self.talker(closed)
+    let hosting = HostTunnel(
+      overlay: try await bench.overlay("host"), service: "tcp", host: "127.0.0.1", port: server.port, logger: bench.network.logger)
+    try await hosting.start()
+    let client = try await bench.overlay("client")
+    let stream = try await OverlayBench.dial(client, "tcp")
+    // More than the buffers on the way take.
+    let sending = Task { try? await stream.write(ByteBuffer(repeating: 1, count: 64 << 20)) }
+    try await Task.sleep(for: .seconds(2))
+    sending.cancel()
+    await stream.close()
+    try await Network.wait("the server's socket is closed", seconds: 30) { closed.value.load(ordering: .relaxed) == 1 }
+    await hosting.stop()
+    try await server.channel.close()
+    await bench.stop()
   }
 
   /// Sends and ends, and gives what came until the peer's end.

@@ -25,15 +25,18 @@ public actor Network {
   private var routerNode: RouterNode?
   private var routerTask: Task<Void, Never>?
   private var routerPort = 0
+  private let identityLimits: IdentityLimits
   public private(set) var routerID = ""
 
   public var controller: ControllerNode { controllerNode }
   public var provisioning: Provisioning { controllerNode.provisioning }
   public var router: RouterNode? { routerNode }
 
-  private init(directory: String, configuration: ControllerConfiguration, controller: ControllerNode, logger: Logger) {
+  private init(directory: String, configuration: ControllerConfiguration, controller: ControllerNode, identityLimits: IdentityLimits, logger: Logger)
+  {
     self.directory = directory
     self.configuration = configuration
+    self.identityLimits = identityLimits
     controllerNode = controller
     self.logger = logger
   }
@@ -41,8 +44,11 @@ public actor Network {
   /// Starts everything and waits until the router is connected.
   /// - Parameters:
   ///   - sharesRouters: whether policies let every identity and every service use the router.
+  ///   - identityLimits: what one identity may have of the router.
   ///   - configure: changes the controller's configuration before its start.
-  public static func start(sharesRouters: Bool = true, _ configure: (inout ControllerConfiguration) -> Void = { _ in }) async throws -> Network {
+  public static func start(
+    sharesRouters: Bool = true, identityLimits: IdentityLimits = IdentityLimits(), _ configure: (inout ControllerConfiguration) -> Void = { _ in }
+  ) async throws -> Network {
     let directory = NSTemporaryDirectory() + "swiftlet-network-" + UUID().uuidString
     var logger = Logger(label: "network")
     logger.logLevel = ProcessInfo.processInfo.environment["SWIFTLET_TEST_LOG"].flatMap { Logger.Level(rawValue: $0) } ?? .critical
@@ -50,7 +56,7 @@ public actor Network {
     configuration.serverNames = ["localhost"]
     configure(&configuration)
     let controller = try await ControllerNode(configuration: configuration, logger: logger)
-    let network = Network(directory: directory, configuration: configuration, controller: controller, logger: logger)
+    let network = Network(directory: directory, configuration: configuration, controller: controller, identityLimits: identityLimits, logger: logger)
     try await network.begin(sharesRouters: sharesRouters)
     return network
   }
@@ -78,7 +84,7 @@ public actor Network {
     return RouterConfiguration(
       identity: .init(directory: files), controllers: [PeerAddress(host: "127.0.0.1", port: configuration.advertised.port)],
       listener: .init(host: "127.0.0.1", port: routerPort, advertised: PeerAddress(host: "127.0.0.1", port: routerPort)),
-      usageInterval: .seconds(1))
+      usageInterval: .seconds(1), identityLimits: identityLimits)
   }
 
   private func runController() {

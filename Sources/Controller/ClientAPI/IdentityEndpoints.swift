@@ -106,6 +106,7 @@ struct CertificateExtension: Sendable {
   func request(_ id: String, _ caller: Caller, _ peer: PresentedPeer, csr text: String) async throws -> CertificateChain {
     let authenticator = try await extendable(id, caller)
     guard let shown = peer.fingerprint, shown == authenticator.fingerprint else { throw APIError.unauthorized }
+    try core.admitCertificate(caller.identityID)
     let chain = try EnrollmentDesk(core: core).certify(identity: caller.identityID, EnrollmentDesk.request(text))
     try await core.write(context(caller)) { transaction in
       var stored = try transaction.require(Authenticator.self, id)

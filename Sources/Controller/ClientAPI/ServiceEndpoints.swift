@@ -31,7 +31,7 @@ enum ServiceEndpoints {
       },
       Endpoint("GET", "/services/{id}/terminators", "Hosts of a service, for dialling one of them") { request, caller in
         let service = try visible(core, request, caller)
-        let terminators = core.liveTerminators.filter { $0.serviceID == service.id }.sorted { $0.id < $1.id }.map { terminator -> JSONValue in
+        let terminators = core.fleet.terminators(ofService: service.id).map { terminator -> JSONValue in
           [
             "id": .string(terminator.id), "createdAt": .string(terminator.createdAt.text), "updatedAt": .string(terminator.createdAt.text),
             "_links": Rendering.links("terminators", terminator.id), "tags": [:], "identity": .string(terminator.instance),

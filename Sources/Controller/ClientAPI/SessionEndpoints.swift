@@ -90,6 +90,7 @@ extension SessionDesk {
 
   /// Issues a certificate that is good for one API session, for identities that have none of their own. The oldest makes room where there are too many.
   func certify(_ session: APISession, _ text: String) async throws -> APISessionCertificate {
+    try core.admitCertificate(session.identityId)
     let request = try EnrollmentDesk.request(text)
     let known = try await core.store.read { try $0.all(APISessionCertificate.self, field: "apiSessionId", equals: session.id) }
     for old in known.sorted(by: { $0.createdAt < $1.createdAt }).prefix(max(0, known.count - Self.certificateLimit + 1)) { try await withdraw(old) }
@@ -112,6 +113,13 @@ extension SessionDesk {
 }
 
 extension ControllerCore {
+  /// - Throws: when the identity has had too many certificates made lately.
+  nonisolated func admitCertificate(_ identity: String) throws(APIError) {
+    guard certificatePace.admits(identity, now: now) else {
+      throw APIError(.rateLimited, "Too many certificates were made for the identity lately; use the one that it has, or try again in a few seconds")
+    }
+  }
+
   /// Changes the certificates an API session may be used with; routers know it before this returns.
   nonisolated func changeFingerprints(of session: String, _ change: @Sendable (inout [String]) -> Void) async throws {
     guard try await sessions.changeFingerprints(of: session, now: now, change) else { throw APIError.unauthorized }

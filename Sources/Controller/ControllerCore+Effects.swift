@@ -151,7 +151,7 @@ extension ControllerCore {
           fleet.handle(.routerRemoved(change.id))
           routers.forget(change.id)
           wholeStatePace.forget(change.id)
-          certificatePace.forget(change.id)
+          routerCertificatePace.forget(change.id)
         }
         if router?.disabled ?? true || router?.isVerified == false { expel(change.id) }
       default: break

@@ -38,7 +38,7 @@ actor ControllerCore {
   nonisolated let publication: SessionPublication
   nonisolated let wholeDataModel: WholeDataModel
   nonisolated let wholeStatePace = RouterPace(.wholeStates)
-  nonisolated let certificatePace = RouterPace(.certificates)
+  nonisolated let routerCertificatePace = RouterPace(.certificates)
   nonisolated let clockWatch: NIOLockedValueBox<ClockWatch>
   private nonisolated let locks: [ProcessLock]
   private nonisolated let state: NIOLockedValueBox<ModelState>

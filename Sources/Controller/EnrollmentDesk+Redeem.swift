@@ -145,7 +145,7 @@ extension EnrollmentDesk {
     guard let proven = await peer.verified(by: core.pki.anchors, now: core.now.date, purpose: .clientAuth, ignoreLeafStart: true),
       let router = core.model({ $0.edgeRouters.values.first { $0.fingerprint == proven.fingerprint && $0.isVerified } })
     else { throw APIError.unauthorized }
-    guard core.certificatePace.admits(router.id) else {
+    guard core.routerCertificatePace.admits(router.id) else {
       throw APIError(.rateLimited, "The router \(router.name) renews its certificates too often; try again in a minute")
     }
     let issued = try certify(router: router.id, client: client, server: server, at: .renewal)

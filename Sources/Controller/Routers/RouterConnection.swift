@@ -281,7 +281,7 @@ struct RouterConnection: Sendable {
   // MARK: Certificate extension (fabric-planes.md 1.5)
 
   private func extendCertificates(_ request: EdgeCtrlEnrollmentExtendRouterRequest, _ connection: UInt64) async throws {
-    guard core.certificatePace.admits(router) else {
+    guard core.routerCertificatePace.admits(router) else {
       return log.write(.warning, "a router renews its certificates too often; this time it gets none", [:])
     }
     let issued = try EnrollmentDesk(core: core).certify(

@@ -63,7 +63,10 @@ struct StrangerTests {
     var limits = StrangerLimits()
     limits.unheard = 10
     limits.handshakeTimeout = .minutes(2)
-    try await withListener(limits: limits) { network, address in
+    // Several loops would admit what comes together in any order.
+    let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    defer { loop.shutdownGracefully { _ in } }
+    try await withListener(limits: limits, loops: loop) { network, address in
       let patient = try await halfOpen(1, from: "127.0.0.9", to: address)
       try await eventually("one is open") { network.listener.openConnections == 1 }
       let greedy = try await halfOpen(30, from: "127.0.0.2", to: address)
@@ -167,8 +170,11 @@ struct StrangerTests {
     var limits = StrangerLimits()
     limits.unheard = 8
     let acceptor = HelloAcceptor(timeout: .minutes(2)) { _ in .close }
+    // Several loops would admit what comes together in any order.
+    let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    defer { loop.shutdownGracefully { _ in } }
     let listener = TLSListener(
-      host: "127.0.0.1", port: 0, identity: nil, acceptors: [], fallback: acceptor, limits: limits, logger: Logger(label: "test"))
+      host: "127.0.0.1", port: 0, identity: nil, acceptors: [], fallback: acceptor, group: loop, limits: limits, logger: Logger(label: "test"))
     let address = PeerAddress(host: "127.0.0.1", port: try #require(try await listener.start().port))
     try await withThrowingTaskGroup(of: Void.self) { tasks in
       tasks.addTask { try await listener.run() }

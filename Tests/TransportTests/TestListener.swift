@@ -22,6 +22,7 @@ struct TestNetwork: Sendable {
 /// Runs `body` against a control-plane listener that accepts router `r1`, echoes 20000 requests with a 1 appended and answers a Route with three messages.
 func withListener(
   helloTimeout: TimeAmount = .seconds(5), limits: StrangerLimits = StrangerLimits(),
+  loops: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
   _ body: @escaping @Sendable (TestNetwork, PeerAddress) async throws -> Void
 ) async throws {
   let now = Date()
@@ -53,7 +54,7 @@ func withListener(
     }
   }
   let listener = TLSListener(
-    host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: [ALPN.control], acceptor: acceptor)], limits: limits,
+    host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: [ALPN.control], acceptor: acceptor)], group: loops, limits: limits,
     logger: Logger(label: "test"))
   let network = TestNetwork(
     group: group, authority: authority, serverKey: serverKey, identity: identity,

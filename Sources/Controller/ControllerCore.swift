@@ -26,7 +26,7 @@ actor ControllerCore {
   nonisolated let attempts = LoginAttempts()
   nonisolated let unstored = UnstoredRevocations()
   /// Certificates made for those who are logged in: for a session, or in place of an old one. SDKs want one in months or hours.
-  nonisolated let certificatePace = LoginPace()
+  nonisolated let identityCertificatePace = LoginPace()
   /// Sessions for services: a host of thousands of services has them made at its start.
   nonisolated let sessionPace: LoginPace
   nonisolated let logger: Logger

@@ -81,7 +81,7 @@ struct SessionTests {
     let identity = try #require(controller.core.sessions.apiSession(token: token, now: controller.core.now)).identityId
     // Seconds ahead of the clock: none comes back while the request is on its way.
     let later = controller.core.now.adding(seconds: 60)
-    while controller.core.certificatePace.admits(identity, now: later) {}
+    while controller.core.identityCertificatePace.admits(identity, now: later) {}
     #expect(try await controller.send("POST", path, csr, token: token).status == 429)
     await controller.stop()
   }

@@ -115,7 +115,7 @@ extension SessionDesk {
 extension ControllerCore {
   /// - Throws: when the identity has had too many certificates made lately.
   nonisolated func admitCertificate(_ identity: String) throws(APIError) {
-    guard certificatePace.admits(identity, now: now) else {
+    guard identityCertificatePace.admits(identity, now: now) else {
       throw APIError(.rateLimited, "Too many certificates were made for the identity lately; use the one that it has, or try again in a few seconds")
     }
   }

@@ -63,9 +63,8 @@ public struct HTTPAcceptor: ConnectionAcceptor {
         }
       } else {
         let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: api.limits.http, heard: stranger.heard)
-        let pipeline = channel.pipeline.syncOperations
-        try pipeline.addHandler(HTTPServerPipelineHandler())
-        try pipeline.addHandler(APIExchangeHandler(api, peer: peer, stranger: stranger, deadline: deadline, jobs: continuation))
+        try channel.pipeline.syncOperations.addHandler(
+          APIExchangeHandler(api, peer: peer, stranger: stranger, deadline: deadline, jobs: continuation))
       }
       return {
         // What was asked is done even if nobody waits for the answer any more; each has a time limit.

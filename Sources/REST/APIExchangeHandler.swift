@@ -59,6 +59,8 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   private var heldRead = false
   /// What came with a request that is still being answered, and belongs to later ones.
   private var queue = CircularBuffer<HTTPServerRequestPart>()
+  /// More came than is kept, or what is no request: all of it is read into nothing.
+  private var isLast = false
 
   init(
     _ api: APIContext, peer: PresentedPeer, stranger: Stranger, deadline: HeadDeadline?, jobs: AsyncStream<@Sendable () async -> Void>.Continuation
@@ -85,7 +87,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let part = unwrapInboundIn(data)
     guard isBusy || !queue.isEmpty else { return take(part) }
-    guard !closes else { return }
+    guard !isLast else { return }
     queue.append(part)
     if queue.count > Self.queueLimit { endsWithThis() }
   }
@@ -96,7 +98,9 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   /// The request under way is the connection's last: what came behind it is nobody's.
   private func endsWithThis() {
     closes = true
+    isLast = true
     queue.removeAll()
+    resumeReading()
   }
 
   private func take(_ part: HTTPServerRequestPart) {
@@ -251,7 +255,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     timer?.cancel()
     hasLeft = true
     // A stream ends by itself with its last frame.
-    if hasEnded { return isHTTP2 ? () : next() }
+    if hasEnded, !isLast { return isHTTP2 ? () : next() }
     // Closed at once, what the client still sends would be answered by a reset, which may overtake our answer.
     start(api.limits.lingering)
     if !isHTTP2 { context.channel.close(mode: .output, promise: nil) }
@@ -282,6 +286,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
 
   func read(context: ChannelHandlerContext) {
     switch state {
+    case _ where isLast: context.read()
     case .judging: heldRead = true
     case .answering where !discards || hasEnded: heldRead = true
     default: context.read()
@@ -306,7 +311,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
 
   /// A client that shut down its side may still wait for answers, but not one that broke off a request.
   private func inputEnded() {
-    if !isBusy { context?.close(promise: nil) } else if queue.isEmpty { closes = true }
+    if !isBusy || isLast && hasLeft { context?.close(promise: nil) } else if queue.isEmpty { closes = true }
   }
 
   func channelInactive(context: ChannelHandlerContext) {

@@ -356,7 +356,7 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
       self.exchange = nil
       stallCheck?.cancel()
       let channel = context.channel
-      let isWhole = exchange.requestEnded
+      let isWhole = exchange.requestEnded && !isLast
       context.writeAndFlush(wrapOutboundOut(.end(trailers))).assumeIsolated().whenComplete { _ in
         // A stream ends by itself with its last frame.
         if self.isHTTP2, isWhole { return }

@@ -16,6 +16,7 @@ struct APIContext: Sendable {
 /// The server's end of one HTTP/1.1 connection, or of one HTTP/2 stream: takes requests one after the other, has each judged by its head, then takes its body, within the budgets of whoever sent it.
 ///
 /// Nothing is read while a request is judged or answered. What is refused before its body came is answered at once; the body is then read into nothing, for a while.
+/// Requests that came together are answered in turn: the next one begins when the answer before it has left.
 final class APIExchangeHandler: ChannelDuplexHandler {
   typealias InboundIn = HTTPServerRequestPart
   typealias OutboundIn = HTTPServerResponsePart
@@ -28,6 +29,13 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     case receiving(APIServer.Admitted)
     case answering
   }
+
+  /// Parts of later requests that are kept; a client that says more before it has heard anything is answered once, and asks again on another connection (RFC 9112, 9.3.2).
+  private static let queueLimit = 256
+
+  /// Bytes that are taken for a body of unknown length before it begins.
+  private static let bodyStep = 4096
+  private static let noRoom = APIError(.rateLimited, "Too many requests with bodies are under way from here; try again in a moment")
 
   private let api: APIContext
   private let peer: PresentedPeer
@@ -49,10 +57,10 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   private var inputClosed = false
   private var timer: Scheduled<Void>?
   private var heldRead = false
-  /// Parts of later requests that came in the same burst.
+  /// What came with a request that is still being answered, and belongs to later ones.
   private var queue = CircularBuffer<HTTPServerRequestPart>()
-  /// What follows the queue is no HTTP.
-  private var isBroken = false
+  /// More came than is kept, or what is no request: all of it is read into nothing.
+  private var isLast = false
 
   init(
     _ api: APIContext, peer: PresentedPeer, stranger: Stranger, deadline: HeadDeadline?, jobs: AsyncStream<@Sendable () async -> Void>.Continuation
@@ -70,6 +78,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
 
   func handlerRemoved(context: ChannelHandlerContext) {
     timer?.cancel()
+    share = nil
     self.context = nil
   }
 
@@ -77,12 +86,22 @@ final class APIExchangeHandler: ChannelDuplexHandler {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let part = unwrapInboundIn(data)
-    if isWhole { queue.append(part) } else { take(part) }
+    guard isBusy || !queue.isEmpty else { return take(part) }
+    guard !isLast else { return }
+    queue.append(part)
+    if queue.count > Self.queueLimit { endsWithThis() }
   }
 
-  private var isIdle: Bool { if case .idle = state { true } else { false } }
-  /// Whether a whole request waits for its answer, or for that to leave: what follows waits, too.
-  private var isWhole: Bool { !isIdle && hasEnded }
+  /// A whole request came and is not answered yet.
+  private var isBusy: Bool { if case .idle = state { false } else { hasEnded } }
+
+  /// The request under way is the connection's last: what came behind it is nobody's.
+  private func endsWithThis() {
+    closes = true
+    isLast = true
+    queue.removeAll()
+    resumeReading()
+  }
 
   private func take(_ part: HTTPServerRequestPart) {
     switch part {
@@ -102,7 +121,8 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     hasEnded = false
     discards = false
     hasLeft = false
-    closes = !head.isKeepAlive
+    // The decoder stops at a wish for another protocol, which is not granted here: nothing behind it is ever read.
+    closes = !head.isKeepAlive || head.method == .CONNECT || (!isHTTP2 && head.headers.contains(name: "upgrade"))
     state = .judging
     start(api.limits.strangerRequestTimeout)
     if let length = declaredLength, length > APIServer.bodyLimit { return refuse(tooLarge(APIServer.bodyLimit)) }
@@ -137,19 +157,18 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     switch admission {
     case .refused(let response): answer(response)
     case .admitted(let admitted):
-      if admitted.caller != nil {
-        stranger.proven()
+      if let caller = admitted.caller {
+        stranger.proven(as: caller.identityID)
         if !hasEnded { start(api.limits.requestTimeout) }
       }
       let limit = admitted.bodyLimit
-      let expected = hasEnded ? body.readableBytes : declaredLength ?? limit
-      guard max(expected, body.readableBytes) <= limit else { return refuse(tooLarge(limit)) }
-      if expected > 0 || body.readableBytes > 0 {
+      // Where a client does not say how much comes, as C SDKs do, the share grows with the body.
+      let expected = max(body.readableBytes, hasEnded ? 0 : declaredLength ?? Self.bodyStep)
+      guard expected <= limit else { return refuse(tooLarge(limit)) }
+      if expected > 0 {
         let (budget, key) = admitted.caller.map { (api.callers, $0.identityID) } ?? (api.strangers, stranger.source)
-        share = budget.take(max(expected, body.readableBytes), for: key)
-        guard share != nil else {
-          return refuse(APIError(.rateLimited, "Too many requests with bodies are under way from here; try again in a moment"))
-        }
+        share = budget.take(expected, for: key, giveWay: giveWay())
+        guard share != nil else { return refuse(Self.noRoom) }
       }
       if hasEnded { return respond(admitted, isLate: false) }
       state = .receiving(admitted)
@@ -163,16 +182,32 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   private func take(_ bytes: inout ByteBuffer) {
     var limit = APIServer.bodyLimit
     if case .receiving(let admitted) = state { limit = admitted.bodyLimit }
-    guard body.readableBytes + bytes.readableBytes <= limit else { return refuse(tooLarge(limit)) }
+    let length = body.readableBytes + bytes.readableBytes
+    guard length <= limit else { return refuse(tooLarge(limit)) }
+    if let share, length > body.capacity, !share.grow(to: min(limit, max(length, 2 * body.capacity))) { return refuse(Self.noRoom) }
     body.writeBuffer(&bytes)
   }
 
   private func respond(_ admitted: APIServer.Admitted, isLate: Bool) {
     state = .answering
+    share?.finish()
     timer?.cancel()
     let (server, bytes) = (api.server, Array(body.readableBytesView))
     body = ByteBuffer()
     run({ await server.respond(to: admitted, body: bytes, isLate: isLate) }, then: { $0.answer($1) })
+  }
+
+  /// Called from another connection that needs the room more.
+  private func giveWay() -> @Sendable () -> Void {
+    guard let loop = context?.eventLoop else { return {} }
+    let bound = NIOLoopBound(self, eventLoop: loop)
+    let request = id
+    return { loop.execute { bound.value.giveWay(request) } }
+  }
+
+  private func giveWay(_ request: String) {
+    guard id == request, case .receiving = state else { return }
+    refuse(Self.noRoom)
   }
 
   private func tooLarge(_ limit: Int) -> APIError { APIError(.entityTooLarge, "The body exceeds \(limit) bytes") }
@@ -191,7 +226,8 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     body = ByteBuffer()
     share = nil
     // What an unfinished HTTP/1.1 request still sends would be read as the next one's head.
-    if !isHTTP2, !hasEnded || (inputClosed && queue.isEmpty) { closes = true }
+    if !hasEnded, !isHTTP2 { closes = true }
+    if inputClosed, queue.isEmpty { closes = true }
     var fields = HTTPHeaders()
     for (name, value) in response.headers where !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) { fields.add(name: name, value: value) }
     fields.replaceOrAdd(name: "content-length", value: "\(response.body.count)")
@@ -219,7 +255,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     timer?.cancel()
     hasLeft = true
     // A stream ends by itself with its last frame.
-    if hasEnded { return isHTTP2 ? () : next() }
+    if hasEnded, !isLast { return isHTTP2 ? () : next() }
     // Closed at once, what the client still sends would be answered by a reset, which may overtake our answer.
     start(api.limits.lingering)
     if !isHTTP2 { context.channel.close(mode: .output, promise: nil) }
@@ -233,9 +269,8 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     guard !closes else { return context?.close(promise: nil) ?? () }
     state = .idle
     if let deadline, let context { deadline.awaitHead(after: context.eventLoop.makeSucceededVoidFuture()) }
-    while !isWhole, let part = queue.popFirst() { take(part) }
-    if !isWhole, isBroken { return refuseGarbage() }
-    if !isWhole, inputClosed { return context?.close(promise: nil) ?? () }
+    while !isBusy, let part = queue.popFirst() { take(part) }
+    if inputClosed { inputEnded() }
     resumeReading()
   }
 
@@ -251,16 +286,17 @@ final class APIExchangeHandler: ChannelDuplexHandler {
 
   func read(context: ChannelHandlerContext) {
     switch state {
+    case _ where isLast: context.read()
     case .judging: heldRead = true
-    case .answering where hasEnded || !discards: heldRead = true
+    case .answering where !discards || hasEnded: heldRead = true
     default: context.read()
     }
   }
 
   private func resumeReading() {
-    guard heldRead else { return }
+    guard heldRead, let context else { return }
     heldRead = false
-    context?.read()
+    read(context: context)
   }
 
   // MARK: The end
@@ -268,29 +304,29 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if case ChannelEvent.inputClosed = event {
       inputClosed = true
-      // A client that shut down its side may still wait for an answer, but not one that broke off a request.
-      if !isWhole { context.close(promise: nil) }
+      inputEnded()
     }
     context.fireUserInboundEventTriggered(event)
+  }
+
+  /// A client that shut down its side may still wait for answers, but not one that broke off a request.
+  private func inputEnded() {
+    if !isBusy || isLast && hasLeft { context?.close(promise: nil) } else if queue.isEmpty { closes = true }
   }
 
   func channelInactive(context: ChannelHandlerContext) {
     timer?.cancel()
     share = nil
     body = ByteBuffer()
+    queue.removeAll()
     discards = true
     context.fireChannelInactive()
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    // Behind an answer that did not wait for its request there is nothing more to say.
-    guard error is HTTPParserError, !isHTTP2, isIdle || isWhole || !discards else { return context.close(promise: nil) }
-    isBroken = true
-    if !isWhole { refuseGarbage() }
-  }
-
-  /// It is answered like a request of its own, the last one.
-  private func refuseGarbage() {
+    // What came behind a good request is none: that one gets its answer, and the connection ends.
+    if error is HTTPParserError, !isHTTP2, isBusy { return endsWithThis() }
+    guard error is HTTPParserError, case .idle = state, !isHTTP2 else { return context.close(promise: nil) }
     deadline?.headArrived()
     queue.removeAll()
     closes = true

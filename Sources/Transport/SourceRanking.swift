@@ -1,27 +1,29 @@
 /// Members in the order of their arrival, and by source: who is the oldest, whose are the most. Every call is O(1): neither a scan nor a sort follows from a stranger.
-struct SourceRanking<Member: Hashable & Sendable>: Sendable {
+package struct SourceRanking<Member: Hashable & Sendable>: Sendable {
   private var sources: [String: ArrivalOrder<Member>] = [:]
   private var sourceOf: [Member: String] = [:]
   /// Sources by the number of their members. A number changes by one at a time, so the largest is found by one step.
   private var byCount: [Int: ArrivalOrder<String>] = [:]
   private var largest = 0
 
-  var count: Int { sourceOf.count }
+  package init() {}
+
+  package var count: Int { sourceOf.count }
   /// The largest number of members that one source has.
-  var largestCount: Int { largest }
+  package var largestCount: Int { largest }
   /// The oldest member of the source that has most; among several such sources, of the one that has had as many the longest.
-  var oldestOfLargest: Member? { byCount[largest]?.first.flatMap { sources[$0]?.first } }
+  package var oldestOfLargest: Member? { byCount[largest]?.first.flatMap { sources[$0]?.first } }
 
-  func count(of source: String) -> Int { sources[source]?.count ?? 0 }
-  func oldest(of source: String) -> Member? { sources[source]?.first }
+  package func count(of source: String) -> Int { sources[source]?.count ?? 0 }
+  package func oldest(of source: String) -> Member? { sources[source]?.first }
 
-  mutating func add(_ member: Member, source: String) {
+  package mutating func add(_ member: Member, source: String) {
     guard sourceOf.updateValue(source, forKey: member) == nil else { return }
     sources[source, default: ArrivalOrder()].append(member)
     move(source, to: count(of: source), from: count(of: source) - 1)
   }
 
-  mutating func remove(_ member: Member) {
+  package mutating func remove(_ member: Member) {
     guard let source = sourceOf.removeValue(forKey: member) else { return }
     sources[source]?.remove(member)
     let left = count(of: source)

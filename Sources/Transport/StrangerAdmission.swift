@@ -14,6 +14,8 @@ public struct StrangerLimits: Sendable {
   /// Connections of one source that have proven nothing; those with a session, or with an accepted hello, do not count. An office behind one address has them for a moment
   /// each, the visitors of a public frontend for as long as they stay.
   public var perSource = 2_048
+  /// Connections of one identity that has proven itself by sessions: where it has more, its oldest gives way to its newest. Devices that share an identity have a few each.
+  public var perIdentity = 1_024
   /// Addresses of proxies, without ports: what comes from there comes from many, and has no share by source. An IPv6 address stands for its /64.
   public var trustedProxies: [String] = []
 
@@ -32,6 +34,8 @@ package final class StrangerAdmission: Sendable {
     var unheard = SourceRanking<UInt64>()
     /// All strangers, the unheard among them.
     var strangers = SourceRanking<UInt64>()
+    /// Those that are strangers no more, by identity, where their protocol has no other bound for it.
+    var proven = SourceRanking<UInt64>()
     var channels: [UInt64: any Channel] = [:]
   }
 
@@ -79,7 +83,7 @@ package final class StrangerAdmission: Sendable {
       state.channels[number] = channel
       return (number, source, displaced)
     }
-    for channel in displaced { channel.eventLoop.execute { channel.abort() } }
+    Self.abort(displaced)
     guard let number else { return nil }
     channel.closeFuture.whenComplete { _ in
       self.state.withLockedValue { state in
@@ -100,16 +104,27 @@ package final class StrangerAdmission: Sendable {
   private static func forget(_ number: UInt64, _ state: inout State) {
     state.unheard.remove(number)
     state.strangers.remove(number)
+    state.proven.remove(number)
     state.channels[number] = nil
   }
 
   fileprivate func heard(_ number: UInt64) { state.withLockedValue { $0.unheard.remove(number) } }
 
-  fileprivate func proven(_ number: UInt64) {
-    state.withLockedValue { state in
+  fileprivate func proven(_ number: UInt64, _ identity: String?) {
+    let displaced = state.withLockedValue { state -> [any Channel] in
+      guard state.channels[number] != nil else { return [] }
       state.unheard.remove(number)
       state.strangers.remove(number)
+      guard let identity else { return [] }
+      state.proven.add(number, source: identity)
+      guard state.proven.count(of: identity) > limits.perIdentity, let oldest = state.proven.oldest(of: identity) else { return [] }
+      return drop(oldest, &state)
     }
+    Self.abort(displaced)
+  }
+
+  private static func abort(_ channels: [any Channel]) {
+    for channel in channels { channel.eventLoop.execute { channel.abort() } }
   }
 }
 
@@ -129,5 +144,6 @@ public struct Stranger: Sendable {
   /// It said something whole: a hello, or the head of a request.
   public func heard() { admission.heard(number) }
   /// It proved who it is, and is no stranger any more.
-  public func proven() { admission.proven(number) }
+  /// - Parameter identity: counts its connections, where nothing else does.
+  public func proven(as identity: String? = nil) { admission.proven(number, identity) }
 }

@@ -27,7 +27,7 @@ public final class TLSListener: Sendable {
   private let group: any EventLoopGroup
   private let logger: Logger
   private let limits: StrangerLimits
-  private let memory = ResumptionMemory(capacity: 8192)
+  private let memory = ResumptionMemory()
   private let admission: StrangerAdmission
   private let bound = NIOLockedValueBox<NIOAsyncChannel<Accepted, Never>?>(nil)
 
@@ -157,17 +157,17 @@ public final class TLSListener: Sendable {
       return channel.eventLoop.makeFailedFuture(TransportError.protocolViolation("no protocol in common"))
     }
     let leaf = (try? channel.pipeline.syncOperations.nioSSL_peerCertificate()).flatMap { $0 }
-    return acceptor.accept(channel, peer: peer(channel, leaf: leaf, shown: shown), alpn: alpn, stranger: stranger)
+    return acceptor.accept(channel, peer: peer(channel, leaf: leaf, shown: shown, source: stranger.source), alpn: alpn, stranger: stranger)
   }
 
-  private func peer(_ channel: any Channel, leaf: NIOSSLCertificate?, shown: [NIOSSLCertificate]?) -> PresentedPeer {
+  private func peer(_ channel: any Channel, leaf: NIOSSLCertificate?, shown: [NIOSSLCertificate]?, source: String) -> PresentedPeer {
     let certificate = leaf.flatMap { try? Certificate(nioSSL: $0) }
     var intermediates: [Certificate] = []
     if let certificate {
       if let shown {
         // The first entry is the leaf itself; a peer gets room for a handful of helpers, not for a dictionary.
         intermediates = shown.dropFirst().prefix(8).compactMap { try? Certificate(nioSSL: $0) }
-        memory.remember(certificate.sha1Fingerprint, intermediates: intermediates)
+        memory.remember(certificate.sha1Fingerprint, intermediates, source: source)
       } else {
         intermediates = memory.intermediates(of: certificate.sha1Fingerprint)
       }
@@ -176,32 +176,6 @@ public final class TLSListener: Sendable {
       leaf: certificate, intermediates: intermediates, isResumed: leaf != nil && shown == nil,
       remoteAddress: channel.remoteAddress?.text ?? "unknown", localAddress: channel.localAddress?.text ?? "unknown")
   }
-}
-
-/// Helpers of leaves seen in full handshakes, by leaf fingerprint: bounded, oldest out first. It holds no verdicts.
-private final class ResumptionMemory: Sendable {
-  private struct State {
-    var helpers: [String: [Certificate]] = [:]
-    var order: [String] = []
-  }
-
-  private let state = NIOLockedValueBox(State())
-  private let capacity: Int
-
-  init(capacity: Int) { self.capacity = capacity }
-
-  func remember(_ fingerprint: String, intermediates: [Certificate]) {
-    guard !intermediates.isEmpty else { return }
-    state.withLockedValue { state in
-      if state.helpers.updateValue(intermediates, forKey: fingerprint) == nil { state.order.append(fingerprint) }
-      if state.order.count > capacity {
-        for old in state.order.prefix(capacity / 4) { state.helpers[old] = nil }
-        state.order.removeFirst(capacity / 4)
-      }
-    }
-  }
-
-  func intermediates(of fingerprint: String) -> [Certificate] { state.withLockedValue { $0.helpers[fingerprint] ?? [] } }
 }
 
 /// Closes a connection whose TLS handshake does not complete in time, or takes more bytes than any honest one. Stands between TLS and the socket: what has not begun to speak

@@ -41,6 +41,9 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     var isRepeatable: Bool { framing == .none && !retried && [.GET, .HEAD, .OPTIONS].contains(head.method) }
   }
 
+  /// Parts of later requests that are kept: a read of short heads would make thousands. A client that says more before it has heard anything is answered once, and asks
+  /// again on another connection (RFC 9112, 9.3.2).
+  private static let queueLimit = 256
   /// How long a client may go on sending what nobody reads, after an answer that did not wait for it.
   private static let lingering = TimeAmount.seconds(1)
 
@@ -55,7 +58,9 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
   private var context: ChannelHandlerContext?
   private var exchange: Exchange?
   /// Parts of later requests that came in the same burst.
-  private var queue: [HTTPServerRequestPart] = []
+  private var queue = CircularBuffer<HTTPServerRequestPart>()
+  /// The request under way is the connection's last, and nothing behind it is kept.
+  private var isLast = false
   private var mayRead = true
   private var heldRead = false
   private var inputEnded = false
@@ -89,9 +94,15 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     let part = unwrapInboundIn(data)
     lastProgress = .now()
     guard exchange?.requestEnded ?? false || !queue.isEmpty else { return take(part) }
+    guard !isLast else { return }
     // The next request came with this one: it waits, and nothing behind it is read.
     queue.append(part)
     setReading(false)
+    if queue.count > Self.queueLimit {
+      isLast = true
+      exchange?.closes = true
+      queue = []
+    }
   }
 
   private func take(_ part: HTTPServerRequestPart) {
@@ -345,7 +356,7 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
       self.exchange = nil
       stallCheck?.cancel()
       let channel = context.channel
-      let isWhole = exchange.requestEnded
+      let isWhole = exchange.requestEnded && !isLast
       context.writeAndFlush(wrapOutboundOut(.end(trailers))).assumeIsolated().whenComplete { _ in
         // A stream ends by itself with its last frame.
         if self.isHTTP2, isWhole { return }

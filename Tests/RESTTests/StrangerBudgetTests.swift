@@ -194,4 +194,61 @@ struct StrangerBudgetTests {
       connection.channel.close(promise: nil)
     }
   }
+
+  @Test("requests without bodies that come together are all answered, also when the client then ends its side", arguments: [false, true])
+  func burst(endsItsSide: Bool) async throws {
+    try await withServer(APILimits()) { _, _, connect in
+      let connection = try await connect()
+      connection.say((0..<20).map { _ in "GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n" }.joined())
+      if endsItsSide { connection.channel.close(mode: .output, promise: nil) }
+      let answers = { connection.raw.text.withLockedValue { $0.components(separatedBy: "HTTP/1.1 200").count - 1 } }
+      for _ in 0..<1000 where answers() < 20 { try await Task.sleep(for: .milliseconds(10)) }
+      #expect(answers() == 20)
+      if endsItsSide { try await connection.channel.closeFuture.get() } else { #expect(connection.channel.isActive) }
+      connection.channel.close(promise: nil)
+    }
+  }
+
+  @Test("of thousands of requests that come together the first is answered, and the connection ends")
+  func flood() async throws {
+    try await withServer(APILimits()) { _, _, connect in
+      let connection = try await connect()
+      connection.say(String(repeating: "GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n", count: 20_000))
+      #expect(try await connection.status() == 200)
+      try await connection.channel.closeFuture.get()
+    }
+  }
+
+  @Test("a wish for another protocol is not granted, and is said to be the connection's last request")
+  func upgrade() async throws {
+    try await withServer(APILimits()) { _, _, connect in
+      let connection = try await connect()
+      connection.say("GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
+      #expect(try await connection.status() == 200)
+      try await connection.channel.closeFuture.get()
+      #expect(connection.raw.text.withLockedValue { $0.lowercased().contains("connection: close") })
+    }
+  }
+
+  @Test("bodies of unknown length take room as they come: a dozen of them do not keep a thirteenth client of their source out")
+  func unknownLength() async throws {
+    var limits = APILimits()
+    limits.strangerBodies.perSource = 2 * APIServer.strangerBodyLimit
+    try await withServer(limits) { acceptor, _, connect in
+      var held: [Connection] = []
+      for _ in 0..<12 {
+        let connection = try await connect()
+        connection.say("POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        held.append(connection)
+      }
+      for _ in 0..<500 where acceptor.bodiesHeld.strangers < 12 * 4096 { try await Task.sleep(for: .milliseconds(10)) }
+      #expect(acceptor.bodiesHeld.strangers == 12 * 4096)
+      for connection in held {
+        connection.say("2710\r\n" + String(repeating: "a", count: 10_000) + "\r\n0\r\n\r\n")
+        #expect(try await connection.status() == 200)
+      }
+      #expect(acceptor.bodiesHeld == (0, 0))
+      for connection in held { connection.channel.close(promise: nil) }
+    }
+  }
 }

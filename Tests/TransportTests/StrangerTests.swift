@@ -1,6 +1,7 @@
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
+import NIOEmbedded
 import NIOPosix
 import Testing
 import Wire
@@ -225,5 +226,22 @@ struct StrangerTests {
       if step >= 5_000 { ranking.remove(1_000_000 + step - 5_000) }
     }
     #expect(ranking.count == model.count + 5_000)
+  }
+
+  @Test("an identity that opens more connections than it may have loses its oldest; others' stay")
+  func perIdentity() throws {
+    var limits = StrangerLimits()
+    limits.perIdentity = 2
+    let admission = StrangerAdmission(limits)
+    let channels = (0..<4).map { _ in EmbeddedChannel() }
+    for (channel, identity) in zip(channels, ["other", "greedy", "greedy", "greedy"]) {
+      try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+      let stranger = try #require(admission.admit(channel))
+      // A second request on a connection counts once.
+      for _ in 0..<2 { stranger.proven(as: identity) }
+    }
+    for channel in channels { channel.embeddedEventLoop.run() }
+    #expect(channels.map(\.isActive) == [true, false, true, true])
+    #expect(admission.openConnections == 3 && admission.strangers == 0)
   }
 }

@@ -86,6 +86,15 @@ struct HostileRequestTests {
     try await bench.stop()
   }
 
+  @Test("of thousands of requests that come together the first is answered and relayed, and the connection ends")
+  func pipelinedFlood() async throws {
+    let bench = try await RelayBench.start { TestServer($0) }
+    let answer = try await bench.exchange(String(repeating: "GET /next HTTP/1.1\r\nHost: a\r\n\r\n", count: 1500))
+    #expect(answer.hasPrefix("HTTP/1.1 200"))
+    #expect(bench.seen.requests.withLockedValue { $0.count } < 1500)
+    try await bench.stop()
+  }
+
   @Test("a client cannot have removed what is added for it")
   func connectionNames() async throws {
     let bench = try await RelayBench.start { TestServer($0) }

@@ -82,7 +82,7 @@ public final class PrivateAccess: Service {
           guard let stranger = admission.admit(channel) else { return channel.eventLoop.makeFailedFuture(OverlayError.closed) }
           return channel.eventLoop.makeCompletedFuture {
             try HTTPRelay.configureHTTP1(
-              channel, remoteAddress: channel.remoteAddress?.ipAddress ?? "", isTLS: false, pool: pool, judge: judge, heard: stranger.proven,
+              channel, remoteAddress: channel.remoteAddress?.ipAddress ?? "", isTLS: false, pool: pool, judge: judge, heard: { stranger.proven() },
               observer: observer)
           }
         }

@@ -1,0 +1,49 @@
+import NIOConcurrencyHelpers
+import PKI
+import X509
+
+/// Helpers of leaves seen in full handshakes, by leaf fingerprint. It holds no verdicts: whoever completes a handshake is remembered, with a certificate of its own making, too.
+/// So what it holds is bounded in bytes, and where there is no room the oldest of the source that has most of them goes: who makes up leaves drives out its own.
+final class ResumptionMemory: Sendable {
+  /// Bytes of certificates: four thousand leaves with one helper of a kilobyte, as a network's own SDKs have them. Parsed they hold about as much again.
+  static let limit = 4 << 20
+  /// Bytes of helpers of one leaf: four of RSA-4096. Whoever sends more makes a full handshake each time.
+  static let perLeaf = 8 << 10
+
+  private struct Entry {
+    let intermediates: [Certificate]
+    let bytes: Int
+  }
+
+  private struct State {
+    var entries: [String: Entry] = [:]
+    var order = SourceRanking<String>()
+    var bytes = 0
+
+    mutating func forget(_ fingerprint: String) {
+      guard let entry = entries.removeValue(forKey: fingerprint) else { return }
+      order.remove(fingerprint)
+      bytes -= entry.bytes
+    }
+  }
+
+  private let state = NIOLockedValueBox(State())
+
+  /// Bytes held now.
+  var bytes: Int { state.withLockedValue { $0.bytes } }
+
+  func remember(_ fingerprint: String, _ intermediates: [Certificate], source: String) {
+    guard !intermediates.isEmpty else { return }
+    let bytes = intermediates.reduce(0) { $0 + $1.derBytes.count }
+    guard bytes <= Self.perLeaf else { return }
+    state.withLockedValue { state in
+      state.forget(fingerprint)
+      state.entries[fingerprint] = Entry(intermediates: intermediates, bytes: bytes)
+      state.order.add(fingerprint, source: source)
+      state.bytes += bytes
+      while state.bytes > Self.limit, let oldest = state.order.oldestOfLargest { state.forget(oldest) }
+    }
+  }
+
+  func intermediates(of fingerprint: String) -> [Certificate] { state.withLockedValue { $0.entries[fingerprint]?.intermediates ?? [] } }
+}

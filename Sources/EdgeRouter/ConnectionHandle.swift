@@ -13,7 +13,8 @@ final class ConnectionHandle: Sendable {
   let localAddress: String
   /// What the identity has of this router, this channel among it.
   let share: IdentityShare
-  private let ticket: IdentityShare.Ticket
+  /// The channel's own. Given back when the channel closes: requests that are under way then go on to hold the handle.
+  let ticket: IdentityShare.Ticket
   /// Bytes on their way to this connection before whoever sends them from another loop waits.
   private static let mailboxLimit = 1024 * 1024
 

@@ -140,6 +140,7 @@ final class EdgeConnection: FrameReceiver {
   func closed(_ underlay: Underlay, error: (any Error)?) {
     isEnding = true
     handle.connection = nil
+    handle.ticket.giveBack()
     handle.setBlocked(false)
     dropFarewells()
     release()

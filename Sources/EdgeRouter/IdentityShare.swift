@@ -36,17 +36,23 @@ final class IdentityShare: Sendable {
     case channel, dial, circuit, bind
   }
 
-  /// One of what is counted, for as long as it is referenced.
+  /// One of what is counted, until it is given back, and at most for as long as it is referenced.
   final class Ticket: Sendable {
     private let share: IdentityShare
     private let kind: Kind
+    private let isBack = Atomic<Bool>(false)
 
     fileprivate init(_ share: IdentityShare, _ kind: Kind) {
       self.share = share
       self.kind = kind
     }
 
-    deinit { share.add(-1, to: kind) }
+    deinit { giveBack() }
+
+    func giveBack() {
+      guard !isBack.exchange(true, ordering: .relaxed) else { return }
+      share.add(-1, to: kind)
+    }
   }
 
   /// How long a circuit that was cut for not reading is held against its identity.

@@ -10,7 +10,9 @@ import Wire
 struct SessionDigestTests {
   @Test("asks for digests, lets in who shows the token, and names sessions to the controller as it wants them", arguments: [true, false])
   func names(digests: Bool) async throws {
-    try await withRouter(digests: digests, configure: { $0.sessionHeartbeat = .milliseconds(50) }) { router in
+    try await withRouter(digests: digests) {
+      $0.sessionHeartbeat = .milliseconds(50)
+    } _: { router in
       #expect(router.controller.capabilities.contains(RouterCapability.sessionDigests))
       #expect(router.controller.capabilities.contains(RouterCapability.dataModel))
       let alice = try await router.sdk("alice")

@@ -31,10 +31,12 @@ RATIO_GOAL = 2.0
 # Below this many milliseconds twice of it is noise of a scheduler, not an attack.
 FLOOR = 5.0
 # MB. The first is the issue's; the second a bound of this script on what an attack may hold while it lasts.
-MEMORY_GOAL, PEAK_GOAL, PEAK_GOAL_SHORT = 64.0, 192.0, 256.0
+MEMORY_GOAL, PEAK_GOAL = 64.0, 256.0
 DESCRIPTOR_GOAL, THREAD_GOAL = 32, 8
 # Of the honest tries while attacked; in the short form somebody must come through and everybody afterwards.
 FAILURE_GOAL = 0.001
+# Seconds of rest at least: processes give heap back that they do not need once a minute.
+REST_LEAST = 75.0
 # API sessions of one identity.
 SESSION_GOAL = 1000
 # Longest pause, in seconds, at the host with diallers who never read: the router's grace of 30 s and what it takes.
@@ -93,7 +95,7 @@ class Soak:
         if self.short:
             return 2, 0, 18, 5, 3
         side = max(10.0, min(300.0, minutes * 6))
-        return side, side, minutes * 60, max(10.0, min(300.0, minutes * 6)), max(15.0, min(180.0, minutes * 6))
+        return side, side, minutes * 60, max(10.0, min(300.0, minutes * 6)), max(REST_LEAST, min(180.0, minutes * 6))
 
     def phase(self, name, seconds, crew=None):
         """Measures the honest clients for so long."""
@@ -275,9 +277,9 @@ class Soak:
                 self.goal(f"{kind}: p99 under attack, ms", now is not None and limit is not None and now <= limit, number(now), number(limit))
             pause = attacked.at(CLIENTS[-1].kind, 1.0)
             self.goal("longest pause beside diallers who never read, s", pause is not None and pause <= PAUSE_GOAL * 1000, number(pause and pause / 1000), PAUSE_GOAL)
-        peak_goal = PEAK_GOAL_SHORT if self.short else PEAK_GOAL
+        peak_goal = PEAK_GOAL
         # Three seconds after the attack the allocator has not given much back yet: the short form sees leaks by their size at the peak, the long one by what stays.
-        memory_goal = PEAK_GOAL_SHORT if self.short else MEMORY_GOAL
+        memory_goal = PEAK_GOAL if self.short else MEMORY_GOAL
         for name in Target.WATCHED:
             if name not in after or name not in before:
                 continue

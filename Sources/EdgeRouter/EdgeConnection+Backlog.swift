@@ -9,7 +9,8 @@ import Wire
 /// A channel has no back pressure but to stop reading all of it, which stops everybody who shares it. So bytes for a connection that takes no more wait here, each
 /// circuit's in a queue of its own, while the other circuits of the channel go on. A circuit that leads where all others of its channel lead needs no queue: then the
 /// channel is not read, for as long as it takes. When a queue is full the channel is not read either, but then others wait for a stranger's reader: after a grace without
-/// progress that circuit is cut.
+/// progress that circuit is cut. The next such circuit of the channel has no more grace than the channel was read since then, so that many who do not read are not waited
+/// for one after the other.
 extension EdgeConnection {
   /// Circuits of this connection whose bytes wait for one other connection.
   final class Backlog {
@@ -162,7 +163,7 @@ extension EdgeConnection {
 
   private func beginGrace(_ backlog: Backlog) {
     let (source, target) = (handle, backlog.target)
-    let grace = target.share.grace(core.circuitGrace)
+    let grace = target.share.grace(core.circuitGrace, sinceLastCut: lastCut.map { .now() - $0 })
     backlog.progress = 0
     backlog.grace = handle.loop.scheduleTask(in: grace) { () -> Void in source.connection?.graceEnded(target, grace) }
   }
@@ -179,12 +180,13 @@ extension EdgeConnection {
     let full = backlog.ends.filter(\.isFull)
     guard !full.isEmpty else { return }
     target.share.wasCut()
+    lastCut = .now()
     for end in full {
-      let seconds = Double(grace.nanoseconds) / 1e9
-      let text = seconds == seconds.rounded() ? "\(Int(seconds))" : "\(seconds)"
+      let seconds =
+        grace.nanoseconds % 1_000_000_000 == 0 ? "\(grace.nanoseconds / 1_000_000_000)" : "\((Double(grace.nanoseconds) / 1e8).rounded() / 10)"
       let (reader, writer) = end.isInitiator ? ("host", "dialler") : ("dialler", "host")
       core.cutCircuit(
-        end.circuit, "the \(reader) did not read for \(text) s while others on the \(writer)'s channel waited", isReported: true,
+        end.circuit, "the \(reader) did not read for \(seconds) s while others on the \(writer)'s channel waited", isReported: true,
         metadata: ["reader": "\(target.session.identityID)", "writer": "\(handle.session.identityID)"])
     }
   }

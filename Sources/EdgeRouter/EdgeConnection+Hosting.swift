@@ -16,10 +16,34 @@ extension EdgeConnection {
     guard let place = handle.share.take(.bind) else {
       return refuseBusy(message, "this identity hosts \(handle.share.limits.binds) services at this router already")
     }
+    guard slots.count + hosting.waitingBinds < Self.slotLimit else { return refuseBusy(message, "too many connections on this channel") }
+    guard !handle.share.isFull else { return refuseBusy(message, "too many binds of this identity wait at this router") }
+    let cost = message.body.count + message.headers.encodedLength + HostingQueue.overhead
+    handle.share.addWaiting(cost)
+    hosting.add(HostingQueue.Bind(request: request, sequence: message.sequence, place: place, cost: cost))
+    host()
+  }
+
+  /// Begins with what waits, as much of it as goes at a time.
+  private func host() {
     let (core, handle) = (self.core, self.handle)
-    guard slots.count < Self.slotLimit, start({ await core.bind(request, sequence: message.sequence, on: handle, place) }) else {
-      return refuseBusy(message, "too many connections on this channel")
+    while let work = hosting.next({ handle.share.addWaiting(-$0.cost) }) {
+      if case .bind(let bind) = work { handle.share.addWaiting(-bind.cost) }
+      jobs.yield {
+        switch work {
+        case .bind(let bind): await core.bind(bind.request, sequence: bind.sequence, on: handle, bind.place)
+        case .establish(let id): await core.establish(id)
+        }
+        handle.run {
+          $0.hosting.ended()
+          $0.host()
+        }
+      }
     }
+  }
+
+  func dropBinds() {
+    for bind in hosting.takeAll() { handle.share.addWaiting(-bind.cost) }
   }
 
   /// The session may host: confirm, then make the terminator known.
@@ -50,10 +74,8 @@ extension EdgeConnection {
     }
     occupy(request.connID, .bind(BoundListener(terminatorID: hosted.id, bind: request)))
     answer(confirmation)
-    let (core, id) = (self.core, hosted.id)
-    if !start({ await core.establish(id) }) {
-      core.dropTerminator(id, StructuredError(message: "too many requests on this channel", code: .internal, retryHint: .tooBusy))
-    }
+    hosting.establish(hosted.id)
+    host()
   }
 
   /// Refused binds are answered at once, repeated ones with a delay: some SDKs ask again without waiting (edge-data-plane.md 9.5).
@@ -100,6 +122,7 @@ extension EdgeConnection {
 
   func unbind(_ message: Message) {
     guard let request = try? EdgeMessages.Unbind(parsing: message) else { return }
+    hosting.withdraw(request.connID)
     guard case .bind? = slots[request.connID] else {
       // Gone already; C SDKs still wait for the word.
       return answer(EdgeMessages.StateClosed(replyFor: message.sequence, connID: request.connID, text: EdgeMessages.Unbind.answerText).message())

@@ -131,7 +131,9 @@ extension EdgeConnection {
   }
 
   private func stateClosed(_ message: Message) {
-    guard let connID = message.headers.uint32(.connID), let slot = slots[connID] else { return }
+    guard let connID = message.headers.uint32(.connID) else { return }
+    hosting.withdraw(connID)
+    guard let slot = slots[connID] else { return }
     switch slot {
     case .dialing: vacate(connID)
     case .circuit(let end):

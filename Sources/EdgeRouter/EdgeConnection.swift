@@ -74,7 +74,8 @@ final class EdgeConnection: FrameReceiver {
   /// By the id of the listener.
   var hostNews: [UInt32: HostNews] = [:]
   var isReporting = false
-  private let jobs: AsyncStream<Job>.Continuation
+  var hosting = HostingQueue()
+  let jobs: AsyncStream<Job>.Continuation
   private var openJobs = 0
   private var isEnding = false
 
@@ -89,6 +90,8 @@ final class EdgeConnection: FrameReceiver {
   /// What waits here for connections that do not take more, by connection.
   var backlogs: [UInt64: Backlog] = [:]
   var isPaused = false
+  /// When a circuit was cut last because those of this channel waited for its reader.
+  var lastCut: NIODeadline?
   /// A dial ran out of time while the channel was not read.
   var lostDial = false
   /// Open circuits, and how many of them lead to which connection.
@@ -154,6 +157,7 @@ final class EdgeConnection: FrameReceiver {
       dial.promise.succeed(.failure(DialFailure(text: "channel closed", code: .generic)))
     }
     dropBacklogs()
+    dropBinds()
     hostNews = [:]
     core.unregister(handle)
     jobs.finish()

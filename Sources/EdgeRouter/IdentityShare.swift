@@ -118,10 +118,14 @@ final class IdentityShare: Sendable {
   // MARK: Readers who do not read
 
   /// The grace of the identity's circuits: halved for each that was cut lately, so that whoever dials again and again does not get the whole of it each time.
-  func grace(_ grace: TimeAmount) -> TimeAmount {
-    guard remembersCut else { return grace }
-    let halved = grace.nanoseconds >> min(cuts.load(ordering: .relaxed), 16)
-    return .nanoseconds(max(halved, min(grace.nanoseconds, Self.shortestGrace.nanoseconds)))
+  /// - Parameter sinceLastCut: how long those who wait now have not had to wait for another such circuit; nil when there was none. They wait no longer than that, except
+  ///   for an identity with nothing held against it, which has a moment of its own.
+  func grace(_ grace: TimeAmount, sinceLastCut: TimeAmount?) -> TimeAmount {
+    let left = min(grace, sinceLastCut ?? grace)
+    let shortest = min(grace, Self.shortestGrace)
+    guard remembersCut else { return max(left, shortest) }
+    let halved = max(.nanoseconds(grace.nanoseconds >> min(cuts.load(ordering: .relaxed), 16)), shortest)
+    return min(halved, left)
   }
 
   func wasCut() {

@@ -11,7 +11,9 @@ public struct APILimits: Sendable {
   public var strangerRequestTimeout = TimeAmount.seconds(10)
   /// The same for clients with one: a mebibyte over a slow line.
   public var requestTimeout = TimeAmount.seconds(60)
-  /// Between two requests of one connection.
+  /// Between two requests of one connection, for clients without a session: one that asks now and then connects anew.
+  public var strangerIdleTimeout = TimeAmount.seconds(10)
+  /// The same for clients with one.
   public var idleTimeout = TimeAmount.seconds(60)
   /// For an answer to leave.
   public var answerTimeout = TimeAmount.seconds(60)
@@ -53,16 +55,18 @@ public struct HTTPAcceptor: ConnectionAcceptor {
 
   public func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
     let api = api
+    let limits = api.limits
+    let idleTimeout: @Sendable () -> TimeAmount = { stranger.isStranger ? limits.strangerIdleTimeout : limits.idleTimeout }
     let (jobs, continuation) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
     channel.closeFuture.whenComplete { _ in continuation.finish() }
     return channel.eventLoop.makeCompletedFuture {
       if alpn == ALPN.http2 {
-        try HTTPServerPipeline.configureHTTP2(channel, limits: api.limits.http, heard: stranger.heard) { stream in
+        try HTTPServerPipeline.configureHTTP2(channel, limits: limits.http, idleTimeout: idleTimeout, heard: stranger.heard) { stream in
           try stream.pipeline.syncOperations.addHandler(
             APIExchangeHandler(api, peer: peer, stranger: stranger, deadline: nil, jobs: continuation))
         }
       } else {
-        let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: api.limits.http, heard: stranger.heard)
+        let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: limits.http, idleTimeout: idleTimeout, heard: stranger.heard)
         try channel.pipeline.syncOperations.addHandler(
           APIExchangeHandler(api, peer: peer, stranger: stranger, deadline: deadline, jobs: continuation))
       }

@@ -14,6 +14,7 @@ package struct SourceRanking<Member: Hashable & Sendable>: Sendable {
   /// The oldest member of the source that has most; among several such sources, of the one that has had as many the longest.
   package var oldestOfLargest: Member? { byCount[largest]?.first.flatMap { sources[$0]?.first } }
 
+  package func contains(_ member: Member) -> Bool { sourceOf[member] != nil }
   package func count(of source: String) -> Int { sources[source]?.count ?? 0 }
   package func oldest(of source: String) -> Member? { sources[source]?.first }
 

@@ -108,6 +108,8 @@ package final class StrangerAdmission: Sendable {
     state.channels[number] = nil
   }
 
+  fileprivate func isStranger(_ number: UInt64) -> Bool { state.withLockedValue { $0.strangers.contains(number) } }
+
   fileprivate func heard(_ number: UInt64) { state.withLockedValue { $0.unheard.remove(number) } }
 
   fileprivate func proven(_ number: UInt64, _ identity: String?) {
@@ -141,6 +143,8 @@ public struct Stranger: Sendable {
     self.admission = admission
   }
 
+  /// False once it has proven who it is.
+  public var isStranger: Bool { admission.isStranger(number) }
   /// It said something whole: a hello, or the head of a request.
   public func heard() { admission.heard(number) }
   /// It proved who it is, and is no stranger any more.

@@ -9,12 +9,14 @@ import Transport
 package enum HTTPServerPipeline {
   /// - Parameters:
   ///   - leftOver: what becomes of bytes behind the last request when the decoder is taken out.
+  ///   - idleTimeout: asked each time the connection begins to wait for another request; nil for that of the limits.
   ///   - heard: called once, when the first head has come.
   /// - Returns: the deadline of heads, to be told by the handler behind when one has come, and when the next is awaited.
   package static func configureHTTP1(
-    _ channel: any Channel, limits: HTTPLimits, leftOver: RemoveAfterUpgradeStrategy = .dropBytes, heard: @escaping @Sendable () -> Void = {}
+    _ channel: any Channel, limits: HTTPLimits, leftOver: RemoveAfterUpgradeStrategy = .dropBytes, idleTimeout: (@Sendable () -> TimeAmount)? = nil,
+    heard: @escaping @Sendable () -> Void = {}
   ) throws -> HeadDeadline {
-    let deadline = HeadDeadline(limits, heard: heard)
+    let deadline = HeadDeadline(limits, idleTimeout: idleTimeout, heard: heard)
     let pipeline = channel.pipeline.syncOperations
     var framing = HTTPResponseEncoder.Configuration()
     framing.automaticallySetFramingHeaders = false
@@ -26,10 +28,11 @@ package enum HTTPServerPipeline {
   }
 
   /// - Parameters:
+  ///   - idleTimeout: asked each time the connection is left without a stream; nil for that of the limits.
   ///   - heard: called once, when the first head has come.
   ///   - initialize: adds the handler of one request to its stream.
   package static func configureHTTP2(
-    _ channel: any Channel, limits: HTTPLimits, heard: @escaping @Sendable () -> Void = {},
+    _ channel: any Channel, limits: HTTPLimits, idleTimeout: (@Sendable () -> TimeAmount)? = nil, heard: @escaping @Sendable () -> Void = {},
     initialize: @escaping @Sendable (any Channel) throws -> Void
   ) throws {
     var connection = NIOHTTP2Handler.ConnectionConfiguration()
@@ -40,7 +43,7 @@ package enum HTTPServerPipeline {
     ]
     var stream = NIOHTTP2Handler.StreamConfiguration()
     stream.targetWindowSize = limits.streamWindow
-    let clock = NIOLoopBound(StreamClock(channel, limits, heard: heard), eventLoop: channel.eventLoop)
+    let clock = NIOLoopBound(StreamClock(channel, limits, idleTimeout: idleTimeout, heard: heard), eventLoop: channel.eventLoop)
     try channel.pipeline.syncOperations.addHandler(GoAwayCloser())
     _ = try channel.pipeline.syncOperations.configureHTTP2Pipeline(
       mode: .server, connectionConfiguration: connection, streamConfiguration: stream
@@ -59,15 +62,15 @@ package enum HTTPServerPipeline {
 /// Closes an HTTP/2 connection that asks for nothing: pings and half a head are no request.
 private final class StreamClock {
   private let channel: any Channel
-  private let limits: HTTPLimits
+  private let idleTimeout: @Sendable () -> TimeAmount
   private let heard: @Sendable () -> Void
   private var streams = 0
   private var wasHeard = false
   private var timer: Scheduled<Void>?
 
-  init(_ channel: any Channel, _ limits: HTTPLimits, heard: @escaping @Sendable () -> Void) {
+  init(_ channel: any Channel, _ limits: HTTPLimits, idleTimeout: (@Sendable () -> TimeAmount)?, heard: @escaping @Sendable () -> Void) {
     self.channel = channel
-    self.limits = limits
+    self.idleTimeout = idleTimeout ?? { limits.idleTimeout }
     self.heard = heard
     start(limits.headTimeout)
     channel.closeFuture.assumeIsolated().whenComplete { _ in self.timer?.cancel() }
@@ -82,7 +85,7 @@ private final class StreamClock {
     }
     stream.closeFuture.assumeIsolated().whenComplete { _ in
       self.streams -= 1
-      if self.streams == 0, self.channel.isActive { self.start(self.limits.idleTimeout) }
+      if self.streams == 0, self.channel.isActive { self.start(self.idleTimeout()) }
     }
   }
 

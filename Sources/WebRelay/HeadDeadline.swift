@@ -7,6 +7,7 @@ package final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler
   package typealias InboundOut = ByteBuffer
 
   private let limits: HTTPLimits
+  private let idleTimeout: @Sendable () -> TimeAmount
   private let heard: @Sendable () -> Void
   private var wasHeard = false
   private var context: ChannelHandlerContext?
@@ -16,9 +17,12 @@ package final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler
   /// Counts answers: what the end of an earlier one would start is out of date.
   private var turn = 0
 
-  /// - Parameter heard: called once, when the first head has come.
-  init(_ limits: HTTPLimits, heard: @escaping @Sendable () -> Void = {}) {
+  /// - Parameters:
+  ///   - idleTimeout: asked when the wait for another request begins; nil for that of the limits.
+  ///   - heard: called once, when the first head has come.
+  init(_ limits: HTTPLimits, idleTimeout: (@Sendable () -> TimeAmount)? = nil, heard: @escaping @Sendable () -> Void = {}) {
     self.limits = limits
+    self.idleTimeout = idleTimeout ?? { limits.idleTimeout }
     self.heard = heard
   }
 
@@ -55,7 +59,7 @@ package final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler
     let turn = turn
     written.assumeIsolated().whenComplete { [weak self] _ in
       guard let self, self.turn == turn, self.awaitsHead, !self.hasBytes else { return }
-      self.start(self.limits.idleTimeout)
+      self.start(self.idleTimeout())
     }
   }
 

@@ -150,6 +150,29 @@ struct HostileSDKTests {
     }
   }
 
+  @Test("of many circuits that nobody reads the first one has the grace, and the others what is left of it")
+  func deafInTurn() async throws {
+    try await withRouter {
+      ($0.circuitQueue, $0.circuitGrace) = (256 * 1024, .seconds(2))
+    } _: { router in
+      let bob = try await router.host()
+      let (deaf, alice) = (try await RawSDK(router, "alice", counts: true), try await RawSDK(router, "alice"))
+      var lost: [UInt32] = []
+      for connID in UInt32(1)...5 { lost.append(try await router.circuit(deaf, bob, connID: connID)) }
+      let far = try await router.circuit(alice, bob)
+      deaf.setReading(false)
+      for (number, connID) in lost.enumerated() {
+        for _ in 0..<(number == 0 ? 512 : 16) { bob.data([UInt8](repeating: 7, count: 64 * 1024), connID: connID) }
+      }
+      bob.data([1], connID: far)
+      #expect(try await alice.take(.data).body == [1])
+      for (number, connID) in lost.enumerated() {
+        let closed = try await bob.take("the host hears of the end") { $0.contentType == .stateClosed && $0.headers.uint32(.connID) == connID }
+        #expect(closed.text.contains("did not read for 2 s") == (number == 0))
+      }
+    }
+  }
+
   @Test("a host that does not read holds up only its own diallers' circuits")
   func deafHost() async throws {
     try await withRouter {
@@ -381,6 +404,25 @@ struct HostileSDKTests {
     }
   }
 
+  @Test("binds by the thousand in one burst are all made known, but for those that were taken back meanwhile")
+  func bindBurst() async throws {
+    try await withRouter { router in
+      let bob = try await RawSDK(router, "bob")
+      let token = Array(try await router.network.sessionToken("bob", "Bind").utf8)
+      let binds = UInt32(3000)
+      var burst: [UInt8] = []
+      for connID in 1...binds {
+        burst += EdgeMessages.Bind(connID: connID, token: token, terminatorIdentity: "\(connID)", supportsBindSuccess: true).message().encoded()
+      }
+      burst += EdgeMessages.Unbind(connID: binds, token: token).message().encoded()
+      bob.send(burst)
+      try await eventually("all of them are known") { bob.count(.bindSuccess) >= binds - 1 }
+      try await eventually("and no other") { router.controller.terminators.count == binds - 1 }
+      #expect(bob.count(.stateConnected) == bob.count(.bindSuccess) && bob.count(.stateClosed) == 1)
+      #expect(router.node.core.waitingBytes.now == 0)
+    }
+  }
+
   @Test("whoever is put out does not stay by not reading, and is not heard any more")
   func deafAndOut() async throws {
     try await withRouter { router in
@@ -448,10 +490,22 @@ struct IdentityShareTests {
     let share = IdentityShare(limits: IdentityLimits(), total: WaitingBytes())
     var seen: [Int64] = []
     for _ in 0..<7 {
-      seen.append(share.grace(.seconds(30)).nanoseconds / 1_000_000)
+      seen.append(share.grace(.seconds(30), sinceLastCut: nil).nanoseconds / 1_000_000)
       share.wasCut()
     }
     #expect(seen == [30_000, 15_000, 7_500, 3_750, 1_875, 1_000, 1_000])
-    #expect(share.grace(.milliseconds(400)) == .milliseconds(400) && !share.isIdle)
+    #expect(share.grace(.milliseconds(400), sinceLastCut: .seconds(1)) == .milliseconds(400) && !share.isIdle)
+  }
+
+  @Test("no grace is longer than those who wait were left in peace, but for a second of whoever was never cut")
+  func graceInTurn() {
+    let (guilty, new) = (
+      IdentityShare(limits: IdentityLimits(), total: WaitingBytes()), IdentityShare(limits: IdentityLimits(), total: WaitingBytes())
+    )
+    guilty.wasCut()
+    for (since, graces) in [(0, (0, 1)), (4, (4, 4)), (20, (15, 20)), (100, (15, 30))] as [(Int64, (Int64, Int64))] {
+      #expect(guilty.grace(.seconds(30), sinceLastCut: .seconds(since)) == .seconds(graces.0))
+      #expect(new.grace(.seconds(30), sinceLastCut: .seconds(since)) == .seconds(graces.1))
+    }
   }
 }

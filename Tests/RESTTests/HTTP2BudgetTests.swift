@@ -31,7 +31,7 @@ struct HTTP2BudgetTests {
     var limits = APILimits()
     limits.strangerBodies.perSource = 4 * APIServer.strangerBodyLimit
     limits.strangerRequestTimeout = .seconds(3)
-    limits.idleTimeout = .milliseconds(200)
+    limits.strangerIdleTimeout = .milliseconds(200)
     let acceptor = HTTPAcceptor(TestAPI.server, limits: limits) { "q" }
     let listener = TLSListener(
       host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: ["h2"], acceptor: acceptor)],

@@ -66,15 +66,19 @@ struct StrangerBudgetTests {
     let limits = APILimits()
     #expect(limits.headTimeout == .seconds(10))
     #expect(limits.strangerRequestTimeout == .seconds(10))
+    #expect(limits.strangerIdleTimeout == .seconds(10))
     #expect(StrangerLimits().handshakeTimeout == .seconds(5))
   }
 
-  @Test("silent connections, dribbled heads and dribbled bodies are closed in time")
+  @Test("silent connections, answered ones that say no more, dribbled heads and dribbled bodies are closed in time")
   func slow() async throws {
     var limits = APILimits()
     limits.headTimeout = .milliseconds(400)
     limits.strangerRequestTimeout = .milliseconds(400)
+    limits.strangerIdleTimeout = .milliseconds(400)
     try await withServer(limits) { _, listener, connect in
+      let answered = try await connect()
+      answered.say("GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n")
       let silent = try await connect()
       let head = try await connect()
       let body = try await connect()
@@ -88,9 +92,9 @@ struct StrangerBudgetTests {
           try await Task.sleep(for: .milliseconds(20))
         }
       }
-      for connection in [silent, head, body, pipelined] { try await connection.channel.closeFuture.get() }
+      for connection in [answered, silent, head, body, pipelined] { try await connection.channel.closeFuture.get() }
       dribble.cancel()
-      #expect(pipelined.raw.status == 200)
+      #expect(pipelined.raw.status == 200 && answered.raw.status == 200)
       for _ in 0..<500 where listener.openConnections > 0 { try await Task.sleep(for: .milliseconds(10)) }
       #expect(listener.openConnections == 0)
     }

@@ -7,6 +7,7 @@ Started by `./run bench`; `--check` compares with the goals below and exits 1 wh
 """
 import argparse, json, os, shutil, socket, statistics, subprocess, tempfile, time
 
+import hosting
 from network import Echo, Network, cpu, free_port, percentile, rss, say, set_up
 
 GOALS = [  # (key, comparison, limit, text)
@@ -16,6 +17,9 @@ GOALS = [  # (key, comparison, limit, text)
     ("rss_router", "<=", 40.0, "router resident after load, MB"),
     ("rss_proxy", "<=", 40.0, "proxy tunneler resident after load, MB"),
     ("rss_host", "<=", 40.0, "host tunneler resident after load, MB"),
+    ("hosting", "<=", 60.0, "40,000 terminators, s"),
+    ("hosting_growth", "<=", 2.0, "the last 10,000 : the first 10,000"),
+    ("hosting_dial", "<=", 2.0, "dial p50 beside 40,000 : beside one"),
 ]
 GIB = float(1 << 30)
 
@@ -151,6 +155,9 @@ http {{ access_log off; keepalive_requests 1000000;
                     note(f"{kind}_wrk_{connections}", wrk(ports["web"], connections, 3))
         for name, pid in ours.items():
             note(f"rss_{name}", rss(pid))
+        times, few, many = hosting.measure(network)
+        for name in ("controller", "router"):
+            note(f"hosting_rss_{name}", rss(ours[name]))
     finally:
         network.stop()
         shutil.rmtree(directory, ignore_errors=True)
@@ -158,6 +165,7 @@ http {{ access_log off; keepalive_requests 1000000;
     m = {key: statistics.median(values) for key, values in samples.items()}
     m["router_cpu"] = m["swiftlet_cpu_1_router"]
     m["path_cpu"] = sum(m[f"swiftlet_cpu_1_{name}"] for name in ("proxy", "router", "host"))
+    m["hosting"], m["hosting_growth"], m["hosting_dial"] = sum(times), times[-1] / times[0], many[0] / few[0]
     lines = ["| | loopback | stunnel pair | Swiftlet |", "| --- | --- | --- | --- |"]
     for text, key, form in [
         ("one stream, Gbit/s", "rate_1", "{:.2f}"), ("eight streams, Gbit/s", "rate_8", "{:.2f}"), ("64 B round trip p50, us", "rtt_p50", "{:.0f}"),
@@ -171,6 +179,8 @@ http {{ access_log off; keepalive_requests 1000000;
     lines.append(f"| controller | | | {m['idle_controller']:.0f} | {m['rss_controller']:.0f} |")
     for name in ("stunnel-client", "stunnel-server"):
         lines.append(f"| {name} | {m[f'stunnel_cpu_1_{name}']:.2f} | {m[f'stunnel_cpu_8_{name}']:.2f} | | |")
+    lines += ["", "| 40,000 binds over one channel, s for each 10,000 | dial p50 / p99 beside 1 terminator, ms | beside 40,000 | controller, router resident then, MB |", "| --- | --- | --- | --- |"]
+    lines.append(f"| {', '.join(f'{seconds:.2f}' for seconds in times)} | {few[0]:.2f} / {few[1]:.2f} | {many[0]:.2f} / {many[1]:.2f} | {m['hosting_rss_controller']:.0f}, {m['hosting_rss_router']:.0f} |")
     lines += ["", "| goal | limit | measured | |", "| --- | --- | --- | --- |"]
     missed = 0
     share = m["swiftlet_rate_1"] / m["loopback_rate_1"]

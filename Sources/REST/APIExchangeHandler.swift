@@ -11,6 +11,8 @@ struct APIContext: Sendable {
   /// Bodies of strangers, by source; and of callers with a session, by identity.
   let strangers: BodyBudget
   let callers: BodyBudget
+  /// Bodies of answers that nobody has read yet, by whoever asked.
+  let answers: BodyBudget
 }
 
 /// The server's end of one HTTP/1.1 connection, or of one HTTP/2 stream: takes requests one after the other, has each judged by its head, then takes its body, within the budgets of whoever sent it.
@@ -35,6 +37,9 @@ final class APIExchangeHandler: ChannelDuplexHandler {
 
   /// Bytes that are taken for a body of unknown length before it begins.
   private static let bodyStep = 4096
+  /// Bytes of an answer that is not counted; a refusal is as long.
+  private static let smallAnswer = 512
+  private static let unread = APIError(.rateLimited, "Answers to earlier requests have not been read; read them first, or ask for less at a time")
   private static let noRoom = APIError(.rateLimited, "Too many requests with bodies are under way from here; try again in a moment")
 
   private let api: APIContext
@@ -49,6 +54,9 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   private var id = ""
   private var body = ByteBuffer()
   private var share: BodyBudget.Share?
+  private var answerShare: BodyBudget.Share?
+  /// Who the answer counts for.
+  private var asker = ""
   private var hasEnded = false
   /// The answer is out, or on its way: what else the request brings is nobody's.
   private var discards = false
@@ -79,6 +87,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   func handlerRemoved(context: ChannelHandlerContext) {
     timer?.cancel()
     share = nil
+    answerShare = nil
     self.context = nil
   }
 
@@ -117,6 +126,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     guard case .idle = state else { return }
     deadline?.headArrived()
     self.head = head
+    asker = stranger.source
     id = api.requestID()
     hasEnded = false
     discards = false
@@ -159,6 +169,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     case .admitted(let admitted):
       if let caller = admitted.caller {
         stranger.proven(as: caller.identityID)
+        asker = caller.identityID
         if !hasEnded { start(api.limits.requestTimeout) }
       }
       let limit = admitted.bodyLimit
@@ -221,6 +232,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
 
   private func answer(_ response: APIResponse) {
     guard let context, !discards else { return }
+    let response = counted(response)
     state = .answering
     discards = true
     body = ByteBuffer()
@@ -250,7 +262,38 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     resumeReading()
   }
 
+  /// Takes room for an answer until it has left. What was written is never told as a failure, and its answer is short.
+  /// - Returns: a refusal where there is no room.
+  private func counted(_ response: APIResponse) -> APIResponse {
+    guard response.body.count > Self.smallAnswer, head.method == .GET else { return response }
+    // One answer always has room, however long it is.
+    let size = min(response.body.count, api.limits.answers.perAsker)
+    answerShare = api.answers.take(size, for: asker, giveWay: breakOff())
+    guard answerShare == nil else { return response }
+    let request = request
+    return api.server.finished(api.server.answer(to: Self.unread, request: request), request)
+  }
+
+  /// Called from another connection that needs the room more.
+  private func breakOff() -> @Sendable () -> Void {
+    guard let loop = context?.eventLoop else { return {} }
+    let bound = NIOLoopBound(self, eventLoop: loop)
+    let request = id
+    return {
+      loop.execute {
+        guard bound.value.id == request, bound.value.answerShare != nil else { return }
+        bound.value.end()
+      }
+    }
+  }
+
+  private func end() {
+    guard let context else { return }
+    if isHTTP2 { context.close(promise: nil) } else { context.channel.abort() }
+  }
+
   private func answered() {
+    answerShare = nil
     guard let context else { return }
     timer?.cancel()
     hasLeft = true
@@ -278,10 +321,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
 
   private func start(_ time: TimeAmount) {
     timer?.cancel()
-    timer = context?.eventLoop.assumeIsolated().scheduleTask(in: time) { [weak self] in
-      guard let self, let context = self.context else { return }
-      if self.isHTTP2 { context.close(promise: nil) } else { context.channel.abort() }
-    }
+    timer = context?.eventLoop.assumeIsolated().scheduleTask(in: time) { [weak self] in self?.end() }
   }
 
   func read(context: ChannelHandlerContext) {
@@ -317,6 +357,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   func channelInactive(context: ChannelHandlerContext) {
     timer?.cancel()
     share = nil
+    answerShare = nil
     body = ByteBuffer()
     queue.removeAll()
     discards = true

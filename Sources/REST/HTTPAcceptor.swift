@@ -23,6 +23,8 @@ public struct APILimits: Sendable {
   public var strangerBodies = (total: 16 << 20, perSource: 512 << 10)
   /// The same for clients with one: of the listener, and of one identity.
   public var callerBodies = (total: 64 << 20, perIdentity: 4 << 20)
+  /// Bytes of answers that have not left, in memory at the same time: of the listener, and of one identity, or one source without a session. One answer may have more.
+  public var answers = (total: 256 << 20, perAsker: 16 << 20)
 
   public init() {}
 
@@ -47,11 +49,15 @@ public struct HTTPAcceptor: ConnectionAcceptor {
     api = APIContext(
       server: server, limits: limits, requestID: requestID,
       strangers: BodyBudget(total: limits.strangerBodies.total, perKey: limits.strangerBodies.perSource),
-      callers: BodyBudget(total: limits.callerBodies.total, perKey: limits.callerBodies.perIdentity))
+      callers: BodyBudget(total: limits.callerBodies.total, perKey: limits.callerBodies.perIdentity),
+      answers: BodyBudget(total: limits.answers.total, perKey: limits.answers.perAsker))
   }
 
   /// Bytes of bodies in memory now, of clients without a session and of those with one.
   public var bodiesHeld: (strangers: Int, callers: Int) { (api.strangers.used, api.callers.used) }
+
+  /// Bytes of answers that have not left.
+  public var answersHeld: Int { api.answers.used }
 
   public func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
     let api = api

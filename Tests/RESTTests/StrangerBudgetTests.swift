@@ -168,6 +168,40 @@ struct StrangerBudgetTests {
     }
   }
 
+  @Test("answers that nobody reads are held up to a limit, beyond it the next ones are refused; they are forgotten with their client")
+  func unreadAnswers() async throws {
+    var limits = APILimits()
+    limits.answers = (total: 64 << 20, perAsker: 8 << 20)
+    try await withServer(limits) { acceptor, _, connect in
+      // What the sockets between hold is not counted: each client asks for far more.
+      var deaf: [Connection] = []
+      for _ in 0..<4 {
+        let connection = try await connect()
+        try await connection.channel.setOption(.autoRead, value: false).get()
+        connection.say(String(repeating: "GET /long HTTP/1.1\r\nhost: x\r\n\r\n", count: 40))
+        deaf.append(connection)
+      }
+      var refused = 0
+      for _ in 0..<300 where refused == 0 {
+        // One that asks and reads finds no room, once the others have theirs.
+        let client = try await connect()
+        try await client.channel.setOption(.autoRead, value: false).get()
+        client.say("GET /long HTTP/1.1\r\nhost: x\r\n\r\n")
+        deaf.append(client)
+        try await Task.sleep(for: .milliseconds(10))
+        let asking = try await connect()
+        asking.say("GET /long HTTP/1.1\r\nhost: x\r\n\r\n")
+        if try await asking.status() == 429 { refused += 1 }
+        asking.channel.close(promise: nil)
+        #expect(acceptor.answersHeld <= 8 << 20)
+      }
+      #expect(refused == 1)
+      for connection in deaf { connection.channel.close(promise: nil) }
+      for _ in 0..<500 where acceptor.answersHeld > 0 { try await Task.sleep(for: .milliseconds(10)) }
+      #expect(acceptor.answersHeld == 0)
+    }
+  }
+
   @Test("what is no request is answered with 400 and the end of the connection, behind a good one too")
   func garbage() async throws {
     try await withServer(APILimits()) { _, _, connect in

@@ -41,6 +41,7 @@ enum TestAPI {
       .open("GET", "/query", "shows the query") { request in
         .data([JSONValue(request.query("q")), JSONValue(request.queryList("list")), JSONValue(request.query("missing"))])
       },
+      .open("GET", "/long", "answers with a mebibyte") { _ in .text(String(repeating: "a", count: 1 << 20), contentType: "text/plain") },
       .open("GET", "/unexpected", "fails unexpectedly") { _ in throw Unexpected() },
       .open("GET", "/translated", "fails as lower floors fail") { _ in throw Translated() },
       .open("GET", "/model", "fails in the model") { _ in throw ModelError(field: "name", reason: "name is required", value: "") },

@@ -109,7 +109,7 @@ let package = Package(
         "Transport", "Fabric", "Access", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix, nioSSL, protobuf, x509, logging,
         lifecycle, yams,
       ]),
-    floor("WebRelay", ["Transport", crypto, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging]),
+    floor("WebRelay", ["CLinuxShims", "Transport", crypto, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging]),
     floor("REST", ["Transport", "WebRelay", "Model", nioCore, nioHTTP1, nioConcurrency, logging]),
     floor("Authentication", ["Transport", "PKI", "Model", "Store", "CSodium", nioCore, nioPosix, x509, logging]),
     // Floor 5

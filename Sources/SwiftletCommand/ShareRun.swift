@@ -30,6 +30,9 @@ struct ShareTargetOptions: ParsableArguments {
   @Flag(help: "Accept any certificate of the server.")
   var insecure = false
 
+  @Flag(help: "Of a directory as a web site, serve names that begin with a dot too; .well-known always is served, and a drive has them all.")
+  var showHidden = false
+
   @Option(help: ArgumentHelp("This account may access the share; the others may not.", valueName: "e-mail"))
   var accessGrant: [String] = []
 
@@ -45,6 +48,7 @@ struct ShareTargetOptions: ParsableArguments {
     var options = BackendOptions()
     options.observer = observer
     options.insecure = insecure
+    options.showsHidden = showHidden
     if let hostHeader { options.hostHeader = hostHeader == "rewrite" ? .target : .value(hostHeader) }
     options.requestHeaders = requestHeader.compactMap { header in
       guard let colon = header.firstIndex(of: ":") else { return nil }
@@ -122,12 +126,13 @@ struct SharePublicCommand: AsyncParsableCommand {
       Examples:
         swiftlet share public 8000
         swiftlet share public ./photos --name photos
+        swiftlet share public ./report.pdf
         swiftlet share public https://10.0.0.7 --insecure --host-header rewrite
         swiftlet share public 8000 --basic-auth alice:secret
         swiftlet share public 8000 --oauth-provider google --oauth-email-pattern '*@example.com'
       """)
 
-  @Argument(help: ArgumentHelp("A port, host:port, a URL, or a directory.", valueName: "target"))
+  @Argument(help: ArgumentHelp("A port, host:port, a URL, a directory, or a file.", valueName: "target"))
   var target: String
 
   @Option(name: .shortAndLong, help: ArgumentHelp("Reach it at this name; namespace:name for another namespace.", valueName: "name"))
@@ -191,7 +196,7 @@ struct SharePrivateCommand: AsyncParsableCommand {
         swiftlet share private --backend-mode socks --access-grant bob@example.com
       """)
 
-  @Argument(help: ArgumentHelp("A port, host:port, a URL, or a directory; none for socks.", valueName: "target"))
+  @Argument(help: ArgumentHelp("A port, host:port, a URL, a directory, or a file; none for socks.", valueName: "target"))
   var target: String?
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The wanted token: 3 to 32 characters of a-z, 0-9 and -.", valueName: "token"))
@@ -210,7 +215,7 @@ struct SharePrivateCommand: AsyncParsableCommand {
       throw CommandFailure("cannot share \(target ?? "")", error)
     }
     guard recognised != nil || options.backendMode == .socks else {
-      throw CommandFailure("what is to be shared?", next: "give a port, host:port, a URL or a directory")
+      throw CommandFailure("what is to be shared?", next: "give a port, host:port, a URL, a directory or a file")
     }
     var share = ShareOptions(.private, backend: options.backendMode ?? recognised?.defaultMode ?? .socks, target: recognised?.description ?? "")
     share.token = shareToken

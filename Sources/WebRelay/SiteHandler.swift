@@ -3,20 +3,6 @@ public import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
-/// What a request to files gets.
-enum SiteAnswer: Sendable {
-  case page(WebPage)
-  case file(ConfinedRoot.Entry, name: String)
-}
-
 struct SiteRefusal: Error {
   let page: WebPage
 }
@@ -28,15 +14,25 @@ protocol SiteUpload: Sendable {
   func commit() -> Result<WebPage, SiteRefusal>
 }
 
-/// Files behind HTTP. All calls come on a thread that may wait for the disk, but `acceptsUpload`.
+/// What a request's body is for.
+enum BodyUse: Sendable {
+  /// For nothing: the head alone decides.
+  case nothing
+  /// It is short, and comes before the answer.
+  case document
+  /// It is stored as it comes.
+  case upload
+}
+
+/// Files behind HTTP. All calls come on a thread that may wait for the disk, but `bodyUse`.
 protocol Site: Sendable {
+  func bodyUse(_ head: HTTPRequestHead) -> BodyUse
   func answer(_ head: HTTPRequestHead, _ body: ByteBuffer) -> SiteAnswer
-  func acceptsUpload(_ head: HTTPRequestHead) -> Bool
   func beginUpload(_ head: HTTPRequestHead) -> Result<any SiteUpload, SiteRefusal>
 }
 
 extension Site {
-  func acceptsUpload(_ head: HTTPRequestHead) -> Bool { false }
+  func bodyUse(_ head: HTTPRequestHead) -> BodyUse { .nothing }
   func beginUpload(_ head: HTTPRequestHead) -> Result<any SiteUpload, SiteRefusal> {
     .failure(SiteRefusal(page: .text(status: .methodNotAllowed, "Nothing can be stored here.\n")))
   }
@@ -57,6 +53,14 @@ extension FileSite {
   }
 }
 
+extension SingleFileSite {
+  /// Makes a byte channel a server of this file. Call in the channel's initializer.
+  /// - Parameter observer: told about each finished request, on the event loop.
+  public func configure(_ channel: any Channel, remoteAddress: String, limits: HTTPLimits = HTTPLimits(), observer: RequestObserver? = nil) throws {
+    try serve(channel, remoteAddress, limits, observer)
+  }
+}
+
 extension WebDAVSite {
   /// Makes a byte channel a server of this drive. Call in the channel's initializer.
   /// - Parameter observer: told about each finished request, on the event loop.
@@ -71,14 +75,21 @@ final class SiteHandler: ChannelDuplexHandler {
   typealias OutboundIn = HTTPServerResponsePart
   typealias OutboundOut = HTTPServerResponsePart
 
+  /// Bytes that are read from the disk at once.
   private static let pieceSize = 256 * 1024
+  /// Bytes of an upload that may wait for the disk.
+  private static let uploadBuffer = 1 << 20
+  /// Bytes of a body which nobody needs that are read, so that the connection can go on after the answer.
+  private static let discardLimit = 256 * 1024
+  /// How long a client may go on sending what nobody reads, after an answer that did not wait for it.
+  private static let lingering = TimeAmount.seconds(1)
 
-  /// A file on its way out.
-  private struct Sending {
-    let entry: ConfinedRoot.Entry
-    var offset: Int64
-    let end: Int64
-    var isReading = false
+  /// What comes in behind a head.
+  private enum Intake {
+    case document(ByteBuffer)
+    case upload(Receiving)
+    /// A body for nothing, and the answer that waits for its end; nil asks the site then.
+    case discarding(WebPage?, bytes: Int)
   }
 
   /// A file on its way in.
@@ -86,13 +97,10 @@ final class SiteHandler: ChannelDuplexHandler {
     var upload: (any SiteUpload)?
     var waiting: [ByteBuffer] = []
     var bytes = 0
-    var isWriting = true
+    /// A call to the site is under way.
+    var isBusy = true
     var hasEnded = false
-    var failed = false
   }
-
-  /// Bytes of an upload that may wait for the disk.
-  private static let uploadBuffer = 1 << 20
 
   private let site: any Site
   private let remoteAddress: String
@@ -100,14 +108,20 @@ final class SiteHandler: ChannelDuplexHandler {
   private let deadline: HeadDeadline
   private var head: HTTPRequestHead?
   private var started = NIODeadline.now()
-  private var sending: Sending?
-  private var receiving: Receiving?
-  /// Of a request that is no upload.
-  private var body = ByteBuffer()
+  private var intake: Intake?
+  private var sending: (any SiteContent)?
+  private var isReadingPiece = false
+  /// The client sends its body when it has been told to go on, and has not been told.
+  private var expectsContinue = false
   private var heldRead = false
+  /// Everything of the request has come.
+  private var hasEnded = false
   private var status = 0
   private var bytesIn = 0
   private var bytesOut = 0
+  /// Whether the answer under way is the connection's last.
+  private var isLast = false
+  private var isLingering = false
   private var isClosed = false
 
   init(_ site: any Site, remoteAddress: String, observer: RequestObserver?, deadline: HeadDeadline) {
@@ -117,46 +131,101 @@ final class SiteHandler: ChannelDuplexHandler {
     self.deadline = deadline
   }
 
+  // MARK: Requests
+
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard !isClosed, !isLingering else { return }
     switch unwrapInboundIn(data) {
-    case .head(let head):
-      deadline.headArrived()
-      self.head = head
-      started = .now()
-      guard RequestCheck.framing(head) != nil else {
-        return answer(
-          .html(status: .badRequest, title: "This request was refused", message: "It is malformed.", hint: "Check the address."), closes: true,
-          context)
-      }
-      if site.acceptsUpload(head) { beginUpload(head, context) }
-    case .body(var bytes):
-      guard !isClosed, head != nil else { return }
+    case .head(let head): begin(head, context)
+    case .body(let bytes):
+      guard head != nil else { return }
       bytesIn += bytes.readableBytes
-      if receiving != nil {
-        receiving?.waiting.append(bytes)
-        receiving?.bytes += bytes.readableBytes
-        store(context)
-      } else {
-        guard body.readableBytes + bytes.readableBytes <= XMLElement.sizeLimit else {
-          return answer(.text(status: .payloadTooLarge, "The body is too long.\n"), closes: true, context)
-        }
-        body.writeBuffer(&bytes)
+      take(bytes, context)
+    case .end: end(context)
+    }
+  }
+
+  private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+    deadline.headArrived()
+    self.head = head
+    hasEnded = false
+    started = .now()
+    guard let framing = RequestCheck.framing(head) else {
+      return answer(
+        .html(status: .badRequest, title: "This request was refused", message: "It is malformed.", hint: "Check the address."), closes: true, context)
+    }
+    // HTTP/1.0 knows no such answer (RFC 9110, 10.1.1).
+    expectsContinue = framing != .none && head.version.minor >= 1 && head.headers.first(name: "expect")?.lowercased() == "100-continue"
+    switch site.bodyUse(head) {
+    case .upload:
+      intake = .upload(Receiving())
+      beginUpload(head, context)
+    case .document:
+      intake = .document(ByteBuffer())
+      goOn(context)
+    case .nothing:
+      intake = .discarding(nil, bytes: 0)
+      if expectsContinue { ask(closes: true, context) }
+    }
+  }
+
+  private func goOn(_ context: ChannelHandlerContext) {
+    guard expectsContinue else { return }
+    expectsContinue = false
+    context.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
+  }
+
+  private func take(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+    switch intake {
+    case .document(var body):
+      guard body.readableBytes + bytes.readableBytes <= XMLElement.sizeLimit else {
+        return answer(.text(status: .payloadTooLarge, "The body is too long.\n"), closes: true, context)
       }
-    case .end:
-      guard let head, !isClosed else { return }
-      if receiving != nil {
-        receiving?.hasEnded = true
-        return store(context)
-      }
-      let (site, body) = (site, body)
-      self.body = ByteBuffer()
-      NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { site.answer(head, body) }.assumeIsolated().whenComplete { result in
-        guard !self.isClosed else { return }
-        switch result {
-        case .success(.page(let page)): self.answer(page, closes: false, context)
-        case .success(.file(let entry, let name)): self.send(entry, name, head, context)
-        case .failure: context.close(promise: nil)
-        }
+      // The only one who has it writes into it.
+      intake = nil
+      body.writeImmutableBuffer(bytes)
+      intake = .document(body)
+    case .upload(var receiving):
+      intake = nil
+      receiving.waiting.append(bytes)
+      receiving.bytes += bytes.readableBytes
+      intake = .upload(receiving)
+      store(context)
+    case .discarding(let page, let count):
+      intake = .discarding(page, bytes: count + bytes.readableBytes)
+      guard count + bytes.readableBytes > Self.discardLimit else { return }
+      if let page { answer(page, closes: true, context) } else { ask(closes: true, context) }
+    case nil: return
+    }
+  }
+
+  private func end(_ context: ChannelHandlerContext) {
+    hasEnded = true
+    guard head != nil else { return }
+    switch intake {
+    case .upload(var receiving):
+      receiving.hasEnded = true
+      intake = .upload(receiving)
+      store(context)
+    case .discarding(let page?, _): answer(page, closes: false, context)
+    case .document, .discarding(nil, _): ask(closes: false, context)
+    case nil: return
+    }
+  }
+
+  /// Has the site answer.
+  private func ask(closes: Bool, _ context: ChannelHandlerContext) {
+    guard let head else { return }
+    var body = ByteBuffer()
+    if case .document(let read) = intake { body = read }
+    intake = nil
+    let (site, document) = (site, body)
+    NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { site.answer(head, document) }.assumeIsolated().whenComplete { result in
+      guard !self.isClosed else { return }
+      switch result {
+      case .success(.page(let page)): self.answer(page, closes: closes, context)
+      case .success(.content(let status, let headers, let content)): self.send(status, headers, content, closes: closes, context)
+      case .failure: context.close(promise: nil)
       }
     }
   }
@@ -164,21 +233,17 @@ final class SiteHandler: ChannelDuplexHandler {
   // MARK: Uploads
 
   private func beginUpload(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-    receiving = Receiving()
     let site = self.site
-    if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
-      context.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
-    }
     NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { site.beginUpload(head) }.assumeIsolated().whenComplete { result in
-      guard self.receiving != nil, !self.isClosed else { return }
-      self.receiving?.isWriting = false
+      guard case .upload(var receiving) = self.intake, !self.isClosed else { return }
       switch result {
       case .success(.success(let upload)):
-        self.receiving?.upload = upload
+        receiving.upload = upload
+        receiving.isBusy = false
+        self.intake = .upload(receiving)
+        self.goOn(context)
         self.store(context)
-      case .success(.failure(let refusal)):
-        self.receiving = nil
-        self.answer(refusal.page, closes: true, context)
+      case .success(.failure(let refusal)): self.refuse(refusal.page, receiving, context)
       case .failure: context.close(promise: nil)
       }
     }
@@ -186,140 +251,108 @@ final class SiteHandler: ChannelDuplexHandler {
 
   /// Hands what came to the disk, one write after the other, and the end behind them.
   private func store(_ context: ChannelHandlerContext) {
-    guard let receiving, let upload = receiving.upload, !receiving.isWriting else { return }
+    guard case .upload(var receiving) = intake, let upload = receiving.upload, !receiving.isBusy else { return }
     guard !receiving.waiting.isEmpty || receiving.hasEnded else { return }
-    let pieces = receiving.waiting
-    let isLast = receiving.hasEnded
-    self.receiving?.waiting = []
-    self.receiving?.bytes = 0
-    self.receiving?.isWriting = true
+    let (pieces, isLast) = (receiving.waiting, receiving.hasEnded)
+    receiving.waiting = []
+    receiving.bytes = 0
+    receiving.isBusy = true
+    intake = .upload(receiving)
     NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { () -> Result<WebPage?, SiteRefusal> in
       for piece in pieces {
         if let refusal = piece.withUnsafeReadableBytes({ upload.write($0) }) { return .failure(refusal) }
       }
       return isLast ? upload.commit().map { $0 } : .success(nil)
     }.assumeIsolated().whenComplete { result in
-      guard self.receiving != nil, !self.isClosed else { return }
+      guard case .upload(var receiving) = self.intake, !self.isClosed else { return }
       switch result {
-      case .success(.success(let page)):
-        if let page {
-          self.receiving = nil
-          return self.answer(page, closes: false, context)
-        }
-        self.receiving?.isWriting = false
-        if self.heldRead {
-          self.heldRead = false
-          context.read()
-        }
+      case .success(.success(let page?)):
+        self.intake = nil
+        self.answer(page, closes: false, context)
+      case .success(.success(nil)):
+        receiving.isBusy = false
+        self.intake = .upload(receiving)
+        self.resume(context)
         self.store(context)
-      case .success(.failure(let refusal)):
-        self.receiving = nil
-        self.answer(refusal.page, closes: true, context)
+      case .success(.failure(let refusal)): self.refuse(refusal.page, receiving, context)
       case .failure: context.close(promise: nil)
       }
     }
   }
 
-  func read(context: ChannelHandlerContext) {
-    if receiving?.bytes ?? 0 < Self.uploadBuffer { context.read() } else { heldRead = true }
+  /// Refuses an upload: at once where the client waits for that, else behind a body that is nearly here.
+  private func refuse(_ page: WebPage, _ receiving: Receiving, _ context: ChannelHandlerContext) {
+    if receiving.hasEnded { return answer(page, closes: false, context) }
+    guard !expectsContinue, receiving.bytes <= Self.discardLimit else { return answer(page, closes: true, context) }
+    intake = .discarding(page, bytes: receiving.bytes)
+    resume(context)
   }
 
-  private func write(_ response: HTTPResponseHead, closes: Bool, _ context: ChannelHandlerContext) {
-    var response = response
-    status = Int(response.status.code)
-    if closes || !(head?.isKeepAlive ?? false) { response.headers.replaceOrAdd(name: "connection", value: "close") }
-    context.write(wrapOutboundOut(.head(response)), promise: nil)
+  func read(context: ChannelHandlerContext) {
+    if case .upload(let receiving) = intake, receiving.bytes >= Self.uploadBuffer { heldRead = true } else { context.read() }
+  }
+
+  private func resume(_ context: ChannelHandlerContext) {
+    guard heldRead else { return }
+    heldRead = false
+    context.read()
+  }
+
+  // MARK: Answers
+
+  private func write(_ status: HTTPResponseStatus, _ headers: HTTPHeaders, closes: Bool, _ context: ChannelHandlerContext) {
+    intake = nil
+    self.status = Int(status.code)
+    isLast = closes || !(head?.isKeepAlive ?? false)
+    var headers = headers
+    if isLast { headers.replaceOrAdd(name: "connection", value: "close") }
+    context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
   }
 
   private func answer(_ page: WebPage, closes: Bool, _ context: ChannelHandlerContext) {
-    var response = HTTPResponseHead(version: .http1_1, status: page.status, headers: page.headers)
-    response.headers.replaceOrAdd(name: "content-length", value: "\(page.body.readableBytes)")
-    write(response, closes: closes, context)
-    if head?.method != .HEAD {
+    var headers = page.headers
+    // Neither has content, nor tells how long it would be (RFC 9110, 8.6).
+    let isBare = page.status == .noContent || page.status == .notModified
+    if !isBare { headers.replaceOrAdd(name: "content-length", value: "\(page.body.readableBytes)") }
+    write(page.status, headers, closes: closes, context)
+    if head?.method != .HEAD, !isBare, page.body.readableBytes > 0 {
       bytesOut = page.body.readableBytes
       context.write(wrapOutboundOut(.body(.byteBuffer(page.body))), promise: nil)
     }
-    finish(closes: closes, context)
+    finish(context)
   }
 
-  private func send(_ entry: ConfinedRoot.Entry, _ name: String, _ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
-    let tag = Self.tag(size: entry.size, modified: entry.modified)
-    let modified = HTTPDate.text(entry.modified)
-    var headers: HTTPHeaders = [
-      "content-type": ContentTypes.of(name), "last-modified": modified, "etag": tag, "accept-ranges": "bytes", "x-content-type-options": "nosniff",
-      "cache-control": "no-cache",
-    ]
-    let known = request.headers[canonicalForm: "if-none-match"]
-    let isKnown =
-      known.isEmpty
-      ? request.headers.first(name: "if-modified-since") == modified : known.contains(where: { $0 == tag || $0 == "W/" + tag || $0 == "*" })
-    if isKnown {
-      write(HTTPResponseHead(version: .http1_1, status: .notModified, headers: headers), closes: false, context)
-      return finish(closes: false, context)
+  private func send(_ status: HTTPResponseStatus, _ headers: HTTPHeaders, _ content: any SiteContent, closes: Bool, _ context: ChannelHandlerContext)
+  {
+    var headers = headers
+    var closes = closes
+    if let length = content.length {
+      headers.replaceOrAdd(name: "content-length", value: "\(length)")
+    } else if head?.version.minor ?? 0 >= 1 {
+      headers.replaceOrAdd(name: "transfer-encoding", value: "chunked")
+    } else {
+      closes = true
     }
-    var range: Range<Int64>?
-    let guardian = request.headers.first(name: "if-range")
-    if let text = request.headers.first(name: "range"), guardian == nil || guardian == tag || guardian == modified {
-      switch Self.range(text, size: entry.size) {
-      case .none: break
-      case .some(.none):
-        headers.add(name: "content-range", value: "bytes */\(entry.size)")
-        headers.add(name: "content-length", value: "0")
-        write(HTTPResponseHead(version: .http1_1, status: .rangeNotSatisfiable, headers: headers), closes: false, context)
-        return finish(closes: false, context)
-      case .some(.some(let wanted)):
-        range = wanted
-        headers.add(name: "content-range", value: "bytes \(wanted.lowerBound)-\(wanted.upperBound - 1)/\(entry.size)")
-      }
-    }
-    let span = range ?? 0..<entry.size
-    headers.add(name: "content-length", value: "\(span.count)")
-    write(HTTPResponseHead(version: .http1_1, status: range == nil ? .ok : .partialContent, headers: headers), closes: false, context)
-    guard request.method != .HEAD, !span.isEmpty else { return finish(closes: false, context) }
-    sending = Sending(entry: entry, offset: span.lowerBound, end: span.upperBound)
+    write(status, headers, closes: closes, context)
+    guard head?.method != .HEAD, content.length != 0 else { return finish(context) }
+    sending = content
     pump(context)
   }
 
-  static func tag(size: Int64, modified: Int64) -> String { "\"\(String(size, radix: 36))-\(String(modified, radix: 36))\"" }
-
-  /// nil for what is no single range, which is ignored; an empty optional inside for one that the file has no byte of.
-  private static func range(_ text: String, size: Int64) -> Range<Int64>?? {
-    guard text.hasPrefix("bytes="), !text.contains(",") else { return nil }
-    let parts = text.dropFirst(6).split(separator: "-", omittingEmptySubsequences: false)
-    guard parts.count == 2, parts.allSatisfy({ $0.utf8.allSatisfy { (48...57).contains($0) } }) else { return nil }
-    switch (Int64(parts[0]), Int64(parts[1])) {
-    case (let first?, let last?):
-      guard last >= first else { return nil }
-      return first < size ? .some(first..<min(last + 1, size)) : .some(nil)
-    case (let first?, nil): return parts[1].isEmpty ? (first < size ? .some(first..<size) : .some(nil)) : nil
-    case (nil, let suffix?): return parts[0].isEmpty ? (suffix > 0 && size > 0 ? .some(max(0, size - suffix)..<size) : .some(nil)) : nil
-    default: return nil
-    }
-  }
-
   private func pump(_ context: ChannelHandlerContext) {
-    guard var sending, !sending.isReading, context.channel.isWritable, !isClosed else { return }
-    sending.isReading = true
-    self.sending = sending
-    let (entry, offset) = (sending.entry, sending.offset)
-    let count = Int(min(Int64(Self.pieceSize), sending.end - offset))
-    NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { () -> ByteBuffer in
-      var buffer = ByteBufferAllocator().buffer(capacity: count)
-      withExtendedLifetime(entry) {
-        _ = buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { max(0, pread(entry.descriptor, $0.baseAddress, count, off_t(offset))) }
-      }
-      return buffer
-    }.assumeIsolated().whenComplete { result in
+    guard let content = sending, !isReadingPiece, context.channel.isWritable, !isClosed else { return }
+    isReadingPiece = true
+    let left = content.length.map { $0 - Int64(bytesOut) }
+    NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { try content.next(Self.pieceSize) }.assumeIsolated().whenComplete { result in
+      self.isReadingPiece = false
       guard self.sending != nil, !self.isClosed else { return }
-      // A file that became shorter, or a disk that failed: the client must see that something is missing.
-      guard case .success(let piece) = result, piece.readableBytes > 0 else { return context.close(promise: nil) }
-      self.sending?.isReading = false
-      self.sending?.offset += Int64(piece.readableBytes)
+      // The client must see that something is missing.
+      guard case .success(let piece) = result else { return context.close(promise: nil) }
       self.bytesOut += piece.readableBytes
-      context.writeAndFlush(self.wrapOutboundOut(.body(.byteBuffer(piece))), promise: nil)
-      if offset + Int64(piece.readableBytes) >= self.sending?.end ?? 0 {
+      if piece.readableBytes > 0 { context.writeAndFlush(self.wrapOutboundOut(.body(.byteBuffer(piece))), promise: nil) }
+      if piece.readableBytes == 0 || left == Int64(piece.readableBytes) {
         self.sending = nil
-        self.finish(closes: false, context)
+        self.finish(context)
       } else {
         self.pump(context)
       }
@@ -331,21 +364,26 @@ final class SiteHandler: ChannelDuplexHandler {
     context.fireChannelWritabilityChanged()
   }
 
-  private func finish(closes: Bool, _ context: ChannelHandlerContext) {
-    if heldRead {
-      heldRead = false
-      context.read()
-    }
-    let last = closes || !(head?.isKeepAlive ?? false)
+  private func finish(_ context: ChannelHandlerContext) {
     report()
     head = nil
-    body = ByteBuffer()
+    expectsContinue = false
     bytesIn = 0
     bytesOut = 0
     let channel = context.channel
     let written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
     deadline.awaitHead(after: written)
-    if last { written.assumeIsolated().whenComplete { _ in channel.close(promise: nil) } }
+    if isLast {
+      isLingering = true
+      let hasEnded = hasEnded
+      written.assumeIsolated().whenComplete { _ in
+        guard !hasEnded else { return channel.close(promise: nil) }
+        // Bytes that nobody reads would be answered with a reset, which takes the answer with it: they are read for a while.
+        channel.close(mode: .output, promise: nil)
+        channel.eventLoop.scheduleTask(in: Self.lingering) { channel.close(promise: nil) }
+      }
+    }
+    resume(context)
   }
 
   private func report() {
@@ -366,7 +404,7 @@ final class SiteHandler: ChannelDuplexHandler {
     isClosed = true
     sending = nil
     // Its temporary file goes with it.
-    receiving = nil
+    intake = nil
     context.fireChannelInactive()
   }
 

@@ -1,52 +1,122 @@
 import Foundation
 import NIOCore
 import NIOHTTP1
+import Synchronization
 
-/// A directory as a drive: WebDAV class 1 (RFC 4918), confined to the directory, without symlinks (zrok.md 1.14).
+/// A directory as a drive: WebDAV class 2 (RFC 4918), confined to the directory, without symlinks (zrok.md 1.14).
 ///
-/// A file takes its place only when it is whole and on disk. Locks are not offered, so clients that insist on them mount it for reading.
+/// A file takes its place only when it is whole and on disk. What a request demands of locks and states is judged in the moment in which its change takes effect: each change
+/// is prepared beside its place, and takes it in one step while `locks` is held. Browsers get listings.
 public final class WebDAVSite: Site {
-  /// The namespace and name of zrok's own property, and the header that says the same with an upload: seconds since 1970.
-  private static let zrokNamespace = "zrok:"
-  private static let zrokModified = "lastmodified"
+  /// zrok's header of an upload that tells when the file was written: seconds since 1970.
   private static let zrokHeader = "zrok-modtime"
 
   private static let reading = "OPTIONS, GET, HEAD, PROPFIND"
-  private static let writing = reading + ", PROPPATCH, PUT, DELETE, MKCOL, COPY, MOVE"
+  private static let writing = reading + ", PROPPATCH, PUT, DELETE, MKCOL, COPY, MOVE, LOCK, UNLOCK"
 
-  private let root: ConfinedRoot
+  private let path: String
   private let isReadOnly: Bool
+  let locks = Mutex(LockTable())
 
-  /// - Parameter root: the directory; nothing outside it is read or written.
+  /// - Parameter root: the directory; nothing outside what this path leads to at the time of a request is read or written.
   /// - Throws: when there is no such directory.
   public init(root: String, isReadOnly: Bool = false) throws {
-    self.root = try ConfinedRoot(root)
+    _ = try ConfinedRoot(root)
+    path = root
     self.isReadOnly = isReadOnly
+  }
+
+  // MARK: A request
+
+  /// What a request names, on the directory as it is now.
+  struct Request {
+    let head: HTTPRequestHead
+    let path: FilePath
+    let endsWithSlash: Bool
+    let root: ConfinedRoot
+    let condition: IfHeader?
+    /// Lock tokens that it shows.
+    let tokens: Set<String>
+
+    /// - Throws: what is wrong with its address or fields.
+    init(_ head: HTTPRequestHead, rootPath: String) throws {
+      self.head = head
+      path = try Self.path(head.uri)
+      endsWithSlash = head.uri.prefix { $0 != "?" }.hasSuffix("/")
+      condition = try head.headers["if"].isEmpty ? nil : Self.condition(head.headers["if"].joined(separator: " "))
+      tokens = condition?.tokens ?? []
+      root = try ConfinedRoot(rootPath)
+    }
+
+    private static func condition(_ text: String) throws -> IfHeader {
+      guard let condition = IfHeader(text) else { throw refuse(.badRequest, "The If field cannot be understood.") }
+      return condition
+    }
+
+    /// - Throws: `forbidden` for what this program keeps there for itself.
+    static func path(_ uri: some StringProtocol) throws -> FilePath {
+      // Whoever sends the part behind # does not mean the file whose name is before it.
+      guard !uri.contains("#") else { throw ConfinedRoot.Failure.badPath }
+      let path = try FilePath(url: uri.prefix { $0 != "?" })
+      guard !path.contains(where: \.isTemporary) else { throw ConfinedRoot.Failure.forbidden }
+      return path
+    }
+
+    /// Where a URL leads on this drive; nil for another server's.
+    func local(_ url: String) throws -> FilePath? {
+      if url.hasPrefix("/") {
+        let path = try Self.path(url)
+        // Behind two slashes stands a server.
+        return url.hasPrefix("//") ? nil : path
+      }
+      guard let scheme = ["http://", "https://"].first(where: { url.lowercased().hasPrefix($0) }) else { return nil }
+      let rest = url.dropFirst(scheme.count)
+      guard let slash = rest.firstIndex(of: "/") else { return nil }
+      // The visitor may have another name for this server than the proxy before it, and say the scheme's port or not.
+      func plain(_ host: some StringProtocol) -> String {
+        let port = scheme == "https://" ? ":443" : ":80"
+        let host = host.trimmed.lowercased()
+        return host.hasSuffix(port) ? String(host.dropLast(port.count)) : host
+      }
+      let own = head.headers["host"] + head.headers["x-forwarded-host"].flatMap { $0.split(separator: ",").map(String.init) }
+      guard own.contains(where: { plain($0) == plain(rest[..<slash]) }) else { return nil }
+      return try Self.path(rest[slash...])
+    }
+
+    var depth: String? { head.headers.first(name: "depth")?.trimmed.lowercased() }
+  }
+
+  static func refuse(_ status: HTTPResponseStatus, _ text: String) -> SiteRefusal { SiteRefusal(page: .text(status: status, text + "\n")) }
+
+  func bodyUse(_ head: HTTPRequestHead) -> BodyUse {
+    switch head.method {
+    case .PUT: .upload
+    case .PROPFIND, .PROPPATCH, .LOCK, .MKCOL: .document
+    default: .nothing
+    }
   }
 
   func answer(_ head: HTTPRequestHead, _ body: ByteBuffer) -> SiteAnswer {
     do {
-      let segments = try Self.segments(head.uri)
+      if head.method == .OPTIONS {
+        return .page(WebPage(status: .ok, headers: ["allow": allowed, "dav": isReadOnly ? "1" : "1, 2", "ms-author-via": "DAV"]))
+      }
+      let request = try Request(head, rootPath: path)
       switch head.method {
-      case .OPTIONS: return .page(WebPage(status: .ok, headers: ["allow": allowed, "dav": "1", "ms-author-via": "DAV"]))
-      case .GET, .HEAD:
-        let entry = try root.openPlain(segments)
-        // zrok's client tells files from directories by this (zrok.md 1.14).
-        guard !entry.isDirectory else { return .page(.text(status: .methodNotAllowed, "This is a directory.\n", headers: [("allow", allowed)])) }
-        return .file(entry, name: segments.last ?? "")
-      case .PROPFIND: return .page(try properties(head, segments, body))
-      case _ where isReadOnly: return .page(.text(status: .forbidden, "This drive is for reading.\n"))
-      case .PROPPATCH: return .page(try change(head, segments, body))
-      case .DELETE:
-        guard !segments.isEmpty else { return .page(.text(status: .forbidden, "The drive itself cannot be deleted.\n")) }
-        try root.remove(segments)
-        return .page(WebPage(status: .noContent))
-      case .MKCOL: return .page(try makeCollection(segments, body))
-      case .COPY, .MOVE: return .page(try transfer(head, segments))
+      case .GET, .HEAD: return try read(request)
+      case .PROPFIND: return try properties(request, body)
+      case .PROPPATCH, .DELETE, .MKCOL, .COPY, .MOVE, .LOCK, .UNLOCK: break
       default: return .page(.text(status: .methodNotAllowed, "\(head.method.rawValue) is not possible here.\n", headers: [("allow", allowed)]))
       }
-    } catch let refusal as SiteRefusal {
-      return .page(refusal.page)
+      guard !isReadOnly else { throw Self.refuse(.forbidden, "This drive is for reading.") }
+      switch head.method {
+      case .PROPPATCH: return .page(try changeProperties(request, body))
+      case .DELETE: return .page(try delete(request))
+      case .MKCOL: return .page(try makeCollection(request, body))
+      case .LOCK: return .page(try lock(request, body))
+      case .UNLOCK: return .page(try unlock(request))
+      default: return .page(try transfer(request))
+      }
     } catch {
       return .page(Self.page(error))
     }
@@ -54,32 +124,88 @@ public final class WebDAVSite: Site {
 
   private var allowed: String { isReadOnly ? Self.reading : Self.writing }
 
-  private static func segments(_ uri: String) throws -> [String] { try ConfinedRoot.segments(uri.prefix { $0 != "?" && $0 != "#" }) }
-
-  private static func page(_ error: any Error) -> WebPage {
-    switch error as? ConfinedRoot.Failure {
-    case .badPath?: .text(status: .badRequest, "The path is not one of this drive.\n")
-    case .notFound?: .text(status: .notFound, "There is nothing of this name.\n")
-    case .forbidden?: .text(status: .forbidden, "This is not part of the drive, or may not be changed.\n")
-    case .failed(ENOSPC)?, .failed(EDQUOT)?: .text(status: .insufficientStorage, "The disk is full.\n")
-    case .failed(let code)?: .text(status: .internalServerError, String(cString: strerror(code)) + "\n")
-    case nil: .text(status: .internalServerError, "\(error)\n")
+  static func page(_ error: any Error) -> WebPage {
+    switch error {
+    case let refusal as SiteRefusal: refusal.page
+    case LockTable.Refusal.locked(let paths): multistatus(Self.error("lock-token-submitted", paths), status: .locked)
+    case LockTable.Refusal.full: .text(status: .insufficientStorage, "There are as many locks as this drive keeps; try again when some have ended.\n")
+    case ConfinedRoot.Failure.badPath: .text(status: .badRequest, "The path is not one of this drive.\n")
+    case ConfinedRoot.Failure.notFound: .text(status: .notFound, "There is nothing of this name.\n")
+    case ConfinedRoot.Failure.forbidden: .text(status: .forbidden, "This is not part of the drive, or may not be changed.\n")
+    case ConfinedRoot.Failure.failed(ENOSPC), ConfinedRoot.Failure.failed(EDQUOT): .text(status: .insufficientStorage, "The disk is full.\n")
+    case ConfinedRoot.Failure.failed(let code): .text(status: .internalServerError, String(cString: strerror(code)) + "\n")
+    default: .text(status: .internalServerError, "\(error)\n")
     }
   }
 
-  private static func refuse(_ status: HTTPResponseStatus, _ text: String) -> SiteRefusal { SiteRefusal(page: .text(status: status, text + "\n")) }
+  // MARK: Conditions
+
+  /// What holds of a request while `body` runs, and until its change has taken effect. Nothing in it may take long.
+  func deciding<Value: Sendable>(_ request: Request, _ body: (inout LockTable) throws -> Value) throws -> Value {
+    try locks.withLock { table throws(any Error) -> Value in
+      table.expire(now: Self.now)
+      try judge(request, table)
+      return try body(&table)
+    }
+  }
+
+  /// Seconds of a clock that only goes forward.
+  static var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000_000) }
+
+  private func judge(_ request: Request, _ table: LockTable) throws {
+    let state = try request.root.status(request.path).map(Preconditions.State.init)
+    if let condition = request.condition, !condition.lists.contains(where: { holds($0, request, table) }) {
+      throw SiteRefusal(page: .preconditionFailed)
+    }
+    if Preconditions.judge(request.head.method, request.head.headers, state) == .failed { throw SiteRefusal(page: .preconditionFailed) }
+  }
+
+  private func holds(_ list: IfHeader.List, _ request: Request, _ table: LockTable) -> Bool {
+    let path: FilePath? =
+      if let resource = list.resource { try? request.local(resource) } else { request.path }
+    let status = path.flatMap { try? request.root.status($0) }
+    let tokens = path.map { table.covering($0).map(\.token) } ?? []
+    return list.conditions.allSatisfy { condition in
+      switch condition.subject {
+      case .token(let token): tokens.contains(token) != condition.isNegated
+      case .tag(let tag): (status.map { !$0.isDirectory && $0.tag.matchesStrongly(tag) } ?? false) != condition.isNegated
+      }
+    }
+  }
+
+  // MARK: GET
+
+  private func read(_ request: Request) throws -> SiteAnswer {
+    if request.condition != nil { try deciding(request) { _ in } }
+    let entry = try request.root.openPlain(request.path)
+    if !entry.isDirectory, let name = request.path.last { return .file(entry, name: name, request.head) }
+    // Browsers say that they want a page. To the others it is no file: zrok's clients rely on that (zrok.md 1.14).
+    let wantsPage = request.head.headers["accept"].contains { $0.lowercased().contains("text/html") }
+    guard wantsPage else {
+      return .page(.text(status: .methodNotAllowed, "This is a directory.\n", headers: [("allow", allowed), ("vary", "accept")]))
+    }
+    guard request.endsWithSlash else { return .page(DirectoryPage.slash(request.path, request.head.uri)) }
+    if Preconditions.judge(request.head.method, request.head.headers, .init(entry.status)) == .failed { return .page(.preconditionFailed) }
+    let listed = ConfinedRoot.list(entry)
+    var page = DirectoryPage.page(
+      request.path, listed.filter { ((try? ConfinedRoot.status(entry, $0.name)) ?? nil) != nil }, isCut: listed.count >= ConfinedRoot.listingLimit)
+    page.headers.add(name: "vary", value: "accept")
+    return .page(page)
+  }
 
   // MARK: PUT
 
   private final class Upload: SiteUpload {
+    private let site: WebDAVSite
+    private let request: Request
+    private let place: ConfinedRoot.Place
     private let file: ConfinedRoot.Upload
-    private let modified: Int64?
-    private let isNew: Bool
 
-    init(_ file: ConfinedRoot.Upload, modified: Int64?, isNew: Bool) {
+    init(_ site: WebDAVSite, _ request: Request, _ place: ConfinedRoot.Place, _ file: ConfinedRoot.Upload) {
+      self.site = site
+      self.request = request
+      self.place = place
       self.file = file
-      self.modified = modified
-      self.isNew = isNew
     }
 
     func write(_ bytes: UnsafeRawBufferPointer) -> SiteRefusal? {
@@ -88,200 +214,49 @@ public final class WebDAVSite: Site {
     }
 
     func commit() -> Result<WebPage, SiteRefusal> {
-      do throws(ConfinedRoot.Failure) { try file.commit(modified: modified) } catch { return .failure(SiteRefusal(page: WebDAVSite.page(error))) }
-      return .success(WebPage(status: isNew ? .created : .noContent))
+      do {
+        let before = try? ConfinedRoot.open(place.directory, place.name)
+        try file.finish(modified: request.head.headers.first(name: WebDAVSite.zrokHeader).flatMap { Int64($0) }, properties: before)
+        // What held when the upload began may not hold any more.
+        let (isNew, tag) = try site.deciding(request) { table in
+          let isNew = try site.judgePut(request, place, table)
+          try file.commit(to: place.name)
+          return (isNew, try place.status()?.tag)
+        }
+        file.settle()
+        return .success(WebPage(status: isNew ? .created : .noContent, headers: tag.map { ["etag": $0.text] } ?? [:]))
+      } catch {
+        file.abandon()
+        return .failure(SiteRefusal(page: WebDAVSite.page(error)))
+      }
     }
   }
-
-  func acceptsUpload(_ head: HTTPRequestHead) -> Bool { head.method == .PUT }
 
   func beginUpload(_ head: HTTPRequestHead) -> Result<any SiteUpload, SiteRefusal> {
     do {
       if isReadOnly { throw Self.refuse(.forbidden, "This drive is for reading.") }
       guard !head.headers.contains(name: "content-range") else { throw Self.refuse(.badRequest, "A file is stored as a whole.") }
-      let segments = try Self.segments(head.uri)
-      guard !head.uri.prefix(while: { $0 != "?" }).hasSuffix("/") else { throw Self.refuse(.methodNotAllowed, "A directory is made with MKCOL.") }
-      let place: (directory: ConfinedRoot.Entry, name: String)
-      do { place = try root.parent(segments) } catch ConfinedRoot.Failure.notFound { throw Self.refuse(.conflict, "The directory does not exist.") }
-      let there = try root.kind(place.directory, place.name)
-      guard there?.isDirectory != true else { throw Self.refuse(.methodNotAllowed, "There is a directory of this name.") }
-      let modified = head.headers.first(name: Self.zrokHeader).flatMap { Int64($0) }
-      return .success(Upload(try root.beginFile(segments), modified: modified, isNew: there == nil))
-    } catch let refusal as SiteRefusal {
-      return .failure(refusal)
+      let request = try Request(head, rootPath: path)
+      guard !request.endsWithSlash else { throw Self.refuse(.methodNotAllowed, "A directory is made with MKCOL.") }
+      let place = try newPlace(request.path, on: request.root)
+      _ = try deciding(request) { try judgePut(request, place, $0) }
+      return .success(Upload(self, request, place, try ConfinedRoot.beginFile(place)))
     } catch {
       return .failure(SiteRefusal(page: Self.page(error)))
     }
   }
 
-  // MARK: MKCOL, COPY, MOVE
-
-  private func makeCollection(_ segments: [String], _ body: ByteBuffer) throws -> WebPage {
-    guard body.readableBytes == 0 else { throw Self.refuse(.unsupportedMediaType, "A directory is made without a body.") }
-    guard !segments.isEmpty else { throw Self.refuse(.methodNotAllowed, "It exists.") }
-    let place: (directory: ConfinedRoot.Entry, name: String)
-    do { place = try root.parent(segments) } catch ConfinedRoot.Failure.notFound {
-      throw Self.refuse(.conflict, "The directory above does not exist.")
-    }
-    guard try root.kind(place.directory, place.name) == nil else { throw Self.refuse(.methodNotAllowed, "It exists.") }
-    try root.makeDirectory(segments)
-    return WebPage(status: .created)
+  /// - Returns: whether there is no such file yet.
+  private func judgePut(_ request: Request, _ place: ConfinedRoot.Place, _ table: LockTable) throws -> Bool {
+    let there = try place.status()
+    guard there?.isDirectory != true else { throw Self.refuse(.methodNotAllowed, "There is a directory of this name.") }
+    if there == nil, place.name.isTrap { throw Self.refuse(.forbidden, "On some systems this name would lead out of the drive.") }
+    try table.check(request.path, there == nil ? .addition : .itself, request.tokens)
+    return there == nil
   }
 
-  private func transfer(_ head: HTTPRequestHead, _ source: [String]) throws -> WebPage {
-    let target = try destination(head)
-    guard !source.isEmpty, !target.isEmpty else { throw Self.refuse(.forbidden, "The drive itself stays where it is.") }
-    guard !target.starts(with: source) else { throw Self.refuse(.forbidden, "A directory cannot go into itself.") }
-    guard !source.starts(with: target) else { throw Self.refuse(.forbidden, "It would replace the directory it is in.") }
-    let from = try root.parent(source)
-    guard try root.kind(from.directory, from.name) != nil else { throw ConfinedRoot.Failure.notFound }
-    let place: (directory: ConfinedRoot.Entry, name: String)
-    do { place = try root.parent(target) } catch ConfinedRoot.Failure.notFound {
-      throw Self.refuse(.conflict, "The directory of the destination does not exist.")
-    }
-    let there = try root.kind(place.directory, place.name)
-    if there != nil, head.headers.first(name: "overwrite")?.uppercased() == "F" { throw Self.refuse(.preconditionFailed, "The destination exists.") }
-    if head.method == .MOVE {
-      try root.move(source, to: target)
-    } else {
-      if there != nil { try root.remove(target) }
-      try root.copy(source, to: target, deep: head.headers.first(name: "depth") != "0")
-    }
-    return WebPage(status: there == nil ? .created : .noContent)
-  }
-
-  /// Only a place on this drive.
-  private func destination(_ head: HTTPRequestHead) throws -> [String] {
-    guard let text = head.headers.first(name: "destination") else { throw Self.refuse(.badRequest, "The destination is missing.") }
-    if text.hasPrefix("/") { return try Self.segments(text) }
-    guard let scheme = ["http://", "https://"].first(where: { text.lowercased().hasPrefix($0) }) else {
-      throw Self.refuse(.badRequest, "The destination is no address.")
-    }
-    let rest = text.dropFirst(scheme.count)
-    guard let slash = rest.firstIndex(of: "/"), rest[..<slash].lowercased() == head.headers.first(name: "host")?.lowercased() else {
-      throw Self.refuse(.badGateway, "The destination is on another server.")
-    }
-    return try Self.segments(String(rest[slash...]))
-  }
-
-  // MARK: PROPFIND, PROPPATCH
-
-  private struct Name: Hashable {
-    let namespace: String
-    let name: String
-  }
-
-  private static let properties: [Name] =
-    ["resourcetype", "displayname", "getcontentlength", "getcontenttype", "getetag", "getlastmodified", "creationdate"]
-    .map { Name(namespace: "DAV:", name: $0) } + [Name(namespace: zrokNamespace, name: zrokModified)]
-
-  private static func parse(_ body: ByteBuffer) throws -> XMLElement {
-    do throws(XMLElement.Failure) { return try XMLElement(parsing: body.readableBytesView) } catch {
-      throw refuse(.badRequest, "The body cannot be read: \(error.reason).")
-    }
-  }
-
-  private func properties(_ head: HTTPRequestHead, _ segments: [String], _ body: ByteBuffer) throws -> WebPage {
-    let depth = head.headers.first(name: "depth")?.lowercased() ?? "infinity"
-    guard depth == "0" || depth == "1" else {
-      return Self.multistatus(
-        "<D:error xmlns:D=\"DAV:\"><D:propfind-finite-depth/></D:error>\n", status: .forbidden)
-    }
-    var wanted: [Name]?
-    var onlyNames = false
-    if body.readableBytes > 0 {
-      let request = try Self.parse(body)
-      guard request.name == "propfind", request.namespace == "DAV:" else { throw Self.refuse(.badRequest, "The body is no propfind.") }
-      wanted = request.child("prop")?.children.map { Name(namespace: $0.namespace, name: $0.name) }
-      onlyNames = request.child("propname") != nil
-    }
-    let entry = try root.openPlain(segments)
-    var text = Self.response(
-      segments, entry.isDirectory, name: segments.last ?? "/", size: entry.size, modified: entry.modified, wanted: wanted, onlyNames: onlyNames)
-    if depth == "1", entry.isDirectory {
-      for listed in ConfinedRoot.list(entry) {
-        // A symlink is not part of the drive.
-        guard (try? root.kind(entry, listed.name)) ?? nil != nil else { continue }
-        text += Self.response(
-          segments + [listed.name], listed.isDirectory, name: listed.name, size: listed.size, modified: listed.modified, wanted: wanted,
-          onlyNames: onlyNames)
-      }
-    }
-    return Self.multistatus("<D:multistatus xmlns:D=\"DAV:\" xmlns:Z=\"\(Self.zrokNamespace)\">\n\(text)</D:multistatus>\n")
-  }
-
-  private static func multistatus(_ text: String, status: HTTPResponseStatus = .multiStatus) -> WebPage {
-    WebPage(
-      status: status, headers: ["content-type": "application/xml; charset=utf-8", "cache-control": "no-store", "x-content-type-options": "nosniff"],
-      body: ByteBuffer(string: "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n" + text))
-  }
-
-  private static func href(_ segments: [String], _ isDirectory: Bool) -> String {
-    segments.isEmpty ? "/" : "/" + segments.map(FileSite.encoded).joined(separator: "/") + (isDirectory ? "/" : "")
-  }
-
-  private static func response(
-    _ segments: [String], _ isDirectory: Bool, name: String, size: Int64, modified: Int64, wanted: [Name]?, onlyNames: Bool
-  ) -> String {
-    var found = ""
-    var missing = ""
-    for property in wanted ?? properties {
-      let value: String?
-      switch (property.namespace, property.name) {
-      case ("DAV:", "resourcetype"): value = isDirectory ? "<D:collection/>" : ""
-      case ("DAV:", "displayname"): value = WebPage.escaped(name)
-      case ("DAV:", "getcontentlength"): value = isDirectory ? nil : "\(size)"
-      case ("DAV:", "getcontenttype"): value = isDirectory ? nil : ContentTypes.of(name)
-      case ("DAV:", "getetag"): value = isDirectory ? nil : WebPage.escaped(SiteHandler.tag(size: size, modified: modified))
-      case ("DAV:", "getlastmodified"): value = HTTPDate.text(modified)
-      case ("DAV:", "creationdate"): value = Date(timeIntervalSince1970: Double(modified)).formatted(.iso8601)
-      case (zrokNamespace, zrokModified): value = "\(modified)"
-      default: value = nil
-      }
-      let (open, close) = tags(property)
-      if let value { found += onlyNames ? open.dropLast() + "/>" : open + value + close } else if wanted != nil { missing += open.dropLast() + "/>" }
-    }
-    var text = "<D:response><D:href>\(WebPage.escaped(href(segments, isDirectory)))</D:href>"
-    if !found.isEmpty || missing.isEmpty { text += "<D:propstat><D:prop>\(found)</D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat>" }
-    if !missing.isEmpty { text += "<D:propstat><D:prop>\(missing)</D:prop><D:status>HTTP/1.1 404 Not Found</D:status></D:propstat>" }
-    return text + "</D:response>\n"
-  }
-
-  private static func tags(_ property: Name) -> (open: String, close: String) {
-    let name = WebPage.escaped(property.name)
-    switch property.namespace {
-    case "DAV:": return ("<D:\(name)>", "</D:\(name)>")
-    case zrokNamespace: return ("<Z:\(name)>", "</Z:\(name)>")
-    default: return ("<X:\(name) xmlns:X=\"\(WebPage.escaped(property.namespace))\">", "</X:\(name)>")
-    }
-  }
-
-  private func change(_ head: HTTPRequestHead, _ segments: [String], _ body: ByteBuffer) throws -> WebPage {
-    let request = try Self.parse(body)
-    guard request.name == "propertyupdate", request.namespace == "DAV:" else { throw Self.refuse(.badRequest, "The body is no propertyupdate.") }
-    let entry = try root.openPlain(segments)
-    var wanted: [(Name, String?)] = []
-    for action in request.children where action.namespace == "DAV:" && (action.name == "set" || action.name == "remove") {
-      for property in action.child("prop")?.children ?? [] {
-        wanted.append((Name(namespace: property.namespace, name: property.name), action.name == "set" ? property.text : nil))
-      }
-    }
-    let time = Name(namespace: Self.zrokNamespace, name: Self.zrokModified)
-    // All or nothing (RFC 4918, 9.2).
-    let isPossible =
-      !wanted.isEmpty && wanted.allSatisfy { $0.0 == time && $0.1.flatMap { Int64($0.trimmingCharacters(in: .whitespacesAndNewlines)) } != nil }
-    var text = ""
-    for (property, value) in wanted {
-      let (open, _) = Self.tags(property)
-      let isTime = property == time
-      if isPossible, let seconds = value.flatMap({ Int64($0.trimmingCharacters(in: .whitespacesAndNewlines)) }) {
-        try root.setTime(segments, seconds)
-      }
-      let status = isPossible ? "200 OK" : isTime ? "424 Failed Dependency" : "403 Forbidden"
-      text += "<D:propstat><D:prop>\(open.dropLast())/></D:prop><D:status>HTTP/1.1 \(status)</D:status></D:propstat>"
-    }
-    return Self.multistatus(
-      "<D:multistatus xmlns:D=\"DAV:\" xmlns:Z=\"\(Self.zrokNamespace)\"><D:response><D:href>\(WebPage.escaped(Self.href(segments, entry.isDirectory)))</D:href>"
-        + "\(text)</D:response></D:multistatus>\n")
+  /// Where something can be stored. - Throws: 409 where the directory above is missing.
+  func newPlace(_ path: FilePath, on root: ConfinedRoot) throws -> ConfinedRoot.Place {
+    do { return try root.place(path) } catch ConfinedRoot.Failure.notFound { throw Self.refuse(.conflict, "The directory above does not exist.") }
   }
 }

@@ -4,7 +4,7 @@ import re
 
 import place
 
-DEBIAN = ["litmus", "rclone", "cadaver", "curl"]
+DEBIAN = ["litmus", "rclone", "cadaver", "davfs2", "curl"]
 
 
 def drive():
@@ -80,3 +80,60 @@ def test_cadaver_locks_edits_and_unlocks():
     said = place.run("cadaver", url, cwd=here, input=script).stdout
     assert "failed" not in said.lower(), said
     assert tree(os.path.join(root, "notes")) == {"note.txt": b"first", "moved.txt": b"first"}
+
+
+def test_davfs2_makes_it_a_directory_of_this_machine():
+    if os.getuid() != 0 or not os.path.exists("/dev/fuse"):
+        place.skip("mounting needs root and /dev/fuse")
+    root, url = drive()
+    point, settings = place.directory(), os.path.join(place.directory(), "davfs2.conf")
+    with open(settings, "w") as file:
+        file.write("ask_auth 0\nuse_locks 1\ndelay_upload 0\n")
+    os.chmod(settings, 0o600)
+    mounted = place.run("mount.davfs", "-o", f"conf={settings}", url, point, check=False)
+    if "not permitted" in mounted.stderr.lower():
+        place.skip("this machine lets nobody mount: " + mounted.stderr.strip()[-200:])
+    assert mounted.returncode == 0, mounted.stdout + mounted.stderr
+    try:
+        os.mkdir(os.path.join(point, "made"))
+        with open(os.path.join(point, "made", "a.txt"), "w") as file:
+            file.write("through the mount")
+        os.rename(os.path.join(point, "made", "a.txt"), os.path.join(point, "made", "b.txt"))
+        with open(os.path.join(point, "made", "b.txt"), "a") as file:
+            file.write(", twice")
+        with open(os.path.join(point, "gone"), "w") as file:
+            file.write("x")
+        os.remove(os.path.join(point, "gone"))
+    finally:
+        place.run("umount", point, timeout=120)
+    assert tree(root) == {"made": None, "made/b.txt": b"through the mount, twice"}, tree(root)
+
+
+def test_zrok2_copies_syncs_lists_moves_and_removes():
+    zrok, service = place.zrok2(), place.service()
+    root, here, back = place.directory(), place.directory(), place.directory()
+    sown = sow(here)
+    share = service.private(root, "--backend-mode", "drive")
+    environment = {"HOME": place.directory(), "ZROK2_API_ENDPOINT": service.endpoint}
+    place.run(zrok, "enable", service.account, "--headless", environment=environment)
+    drive = f"zrok://{share.token}"
+    place.run(zrok, "md", f"{drive}/made", environment=environment)
+    place.run(zrok, "copy", f"file://{here}", f"{drive}/made", environment=environment)
+    assert tree(os.path.join(root, "made")) == sown
+    listing = place.run(zrok, "ls", f"{drive}/made", environment=environment).stdout
+    assert "plain.txt" in listing and "large.bin" in listing, listing
+    place.run(zrok, "copy", f"{drive}/made", f"file://{back}", environment=environment)
+    assert tree(back) == sown
+    times = {name: os.stat(os.path.join(root, "made", name)).st_mtime_ns for name, content in sown.items() if content is not None}
+    with open(os.path.join(here, "plain.txt"), "w") as file:
+        file.write("other and longer")
+    place.run(zrok, "copy", "--sync", f"file://{here}", f"{drive}/made", environment=environment)
+    assert tree(os.path.join(root, "made")) == tree(here)
+    same = [name for name, time in times.items() if os.stat(os.path.join(root, "made", name)).st_mtime_ns == time]
+    assert set(same) == set(times) - {"plain.txt"}, same
+    place.run(zrok, "mv", f"{drive}/made/plain.txt", "/moved.txt", environment=environment)
+    assert tree(root)["moved.txt"] == b"other and longer"
+    place.run(zrok, "rm", f"{drive}/made", environment=environment)
+    assert set(tree(root)) == {"moved.txt"}
+    place.run(zrok, "disable", environment=environment)
+    return f"{len(sown)} entries"

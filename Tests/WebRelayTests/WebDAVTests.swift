@@ -1,15 +1,17 @@
 import Foundation
 import NIOCore
 import NIOPosix
+import Synchronization
 import Testing
 
 @testable import WebRelay
 
 @Suite("A directory as a drive", .timeLimit(.minutes(5)))
 struct WebDAVTests {
-  private struct Bench {
+  struct Bench {
     let base: String
     let channel: any Channel
+    let site: WebDAVSite
     var root: String { base + "/root" }
 
     static func start(isReadOnly: Bool = false) async throws -> Bench {
@@ -27,7 +29,7 @@ struct WebDAVTests {
       let channel = try await ServerBootstrap(group: RelayBench.group)
         .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try site.configure(channel, remoteAddress: "") } }
         .bind(host: "127.0.0.1", port: 0).get()
-      return Bench(base: base, channel: channel)
+      return Bench(base: base, channel: channel, site: site)
     }
 
     func stop() async throws {
@@ -46,6 +48,8 @@ struct WebDAVTests {
       return (Int(text.dropFirst(9).prefix(3)) ?? 0, text)
     }
 
+    var lockCount: Int { site.locks.withLock { $0.count } }
+
     func content(_ path: String) -> String? { (try? String(contentsOfFile: base + "/" + path, encoding: .utf8)) }
     func exists(_ path: String) -> Bool { (try? FileManager.default.attributesOfItem(atPath: base + "/" + path)) != nil }
   }
@@ -54,7 +58,7 @@ struct WebDAVTests {
   func walk() async throws {
     let bench = try await Bench.start()
     let options = try await bench.ask("OPTIONS", "/")
-    #expect(options.status == 200 && options.text.contains("dav: 1") && options.text.contains("PROPFIND"))
+    #expect(options.status == 200 && options.text.contains("dav: 1, 2\r\n") && options.text.contains("PROPFIND"))
     #expect(try await bench.ask("MKCOL", "/new").status == 201)
     #expect(try await bench.ask("MKCOL", "/new").status == 405)
     #expect(try await bench.ask("MKCOL", "/no/where").status == 409)
@@ -82,7 +86,7 @@ struct WebDAVTests {
     try await bench.stop()
   }
 
-  @Test("properties: all, chosen, of a directory's entries; zrok's own time is read and set, others are not kept")
+  @Test("properties: all, chosen, of a directory's entries and of all below; zrok's own time is read and set")
   func properties() async throws {
     let bench = try await Bench.start()
     let all = try await bench.ask("PROPFIND", "/", "Depth: 1\r\n")
@@ -93,7 +97,14 @@ struct WebDAVTests {
     let body = "<?xml version=\"1.0\"?><d:propfind xmlns:d=\"DAV:\" xmlns:q=\"urn:q&amp;\"><d:prop><d:getetag/><q:color/></d:prop></d:propfind>"
     let some = try await bench.ask("PROPFIND", "/a.txt", "Depth: 0\r\n", body)
     #expect(some.text.contains("<D:getetag>") && some.text.contains("404 Not Found") && some.text.contains("xmlns:X=\"urn:q&amp;\""))
-    #expect(try await bench.ask("PROPFIND", "/", "Depth: infinity\r\n").status == 403)
+    for depth in ["Depth: infinity\r\n", ""] {
+      let deep = try await bench.ask("PROPFIND", "/", depth)
+      let places = deep.text.components(separatedBy: "<D:href>").dropFirst().map { String($0.prefix { $0 != "<" }) }
+      #expect(deep.status == 207 && places.first == "/" && Set(places) == ["/", "/a.txt", "/sub/", "/sub/b.txt"] && places.count == 4)
+      #expect((places.firstIndex(of: "/sub/") ?? 9) < (places.firstIndex(of: "/sub/b.txt") ?? 0))
+    }
+    #expect(try await bench.ask("PROPFIND", "/", "Depth: 2\r\n").status == 400)
+    #expect(try await bench.ask("OPTIONS", "*").status == 200)
     #expect(try await bench.ask("PROPFIND", "/none", "Depth: 0\r\n").status == 404)
     let set = { (property: String) in "<propertyupdate xmlns=\"DAV:\" xmlns:z=\"zrok:\"><set><prop>\(property)</prop></set></propertyupdate>" }
     #expect(try await bench.ask("PROPPATCH", "/a.txt", "", set("<z:lastmodified>1234567890</z:lastmodified>")).text.contains("200 OK"))
@@ -192,7 +203,8 @@ struct WebDAVTests {
     arguments: [
       "<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><x>&e;</x>", "<x>&e;</x>", "<x>&#0;</x>", "<x>&#xD800;</x>", "<x", "<x>", "<x></y>",
       "<x/><y/>",
-      "<a:x/>", "<x y=z/>", "<x y='<'/>", "", "text", "<x>&amp</x>", "<?php ?><x/>", "<x><![CDATA[</x>", "<x><!--</x>", "<:x/>", "<x:/>",
+      "<a:x/>", "<x xmlns:a=''/>", "<x>\u{1}</x>", "<x>&#xFFFE;</x>", "<x y=z/>", "<x y='<'/>", "", "text", "<x>&amp</x>", "<?php ?><x/>",
+      "<x><![CDATA[</x>", "<x><!--</x>", "<:x/>", "<x:/>",
       String(repeating: "<x>", count: 100), "<x>" + String(repeating: "<y/>", count: 5000) + "</x>", String(repeating: " ", count: 70_000) + "<x/>",
     ])
   func badXML(_ text: String) {
@@ -204,7 +216,9 @@ struct WebDAVTests {
     let root = try XMLElement(
       parsing: Array("\u{FEFF}<?xml version='1.0'?><!-- c --><a xmlns='u' xmlns:p='v'> t&lt;<p:b q='1'/><![CDATA[<&]]></a> ".utf8))
     #expect(root.namespace == "u" && root.name == "a" && root.text == " t<<&")
-    #expect(root.children == [try XMLElement(parsing: Array("<b xmlns='v'/>".utf8))])
+    #expect(root.children == [try XMLElement(parsing: Array("<b xmlns='v' q='1'/>".utf8))])
+    #expect(root.xml == "<a xmlns=\"u\"> t&lt;<b xmlns=\"v\" q=\"1\"/>&lt;&amp;</a>")
+    #expect(try XMLElement(parsing: Array(root.xml.utf8)) == root)
     var generator = SystemRandomNumberGenerator()
     let seed = Array("<a xmlns='u' xmlns:p='v'>t&lt;<p:b q='1'/><![CDATA[x]]></a>".utf8)
     for _ in 0..<5000 {

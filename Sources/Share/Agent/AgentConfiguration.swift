@@ -99,6 +99,7 @@ public struct AgentConfiguration: Sendable {
     }
     var settings = BackendOptions()
     settings.insecure = try section.bool("insecure") ?? false
+    settings.showsHidden = try section.bool("showHidden") ?? false
     if let host = try section.string("hostHeader") { settings.hostHeader = host == "rewrite" ? .target : .value(host) }
     return ShareEntry(options: options, target: target, backend: settings)
   }

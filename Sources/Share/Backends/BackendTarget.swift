@@ -2,11 +2,12 @@ import Foundation
 public import SwiftletShare
 import Transport
 
-/// What is to be shared, as people write it: a directory, a port, an address, a URL.
+/// What is to be shared, as people write it: a directory, a file, a port, an address, a URL.
 public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
   public enum Scheme: String, Sendable { case http, https, tcp, udp }
 
   case directory(String)
+  case file(String)
   case caddyfile(String)
   case server(Scheme, host: String, port: Int)
 
@@ -30,12 +31,12 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
     var isDirectory: ObjCBool = false
     let path = NSString(string: text).expandingTildeInPath
     if scheme == nil, FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) {
-      let url = URL(fileURLWithPath: path).standardizedFileURL
-      if isDirectory.boolValue { return .directory(url.path) }
-      if mode == .caddy || url.lastPathComponent == "Caddyfile" { return .caddyfile(url.path) }
-      throw Unclear(description: "\(text) is a file; share the directory it is in")
+      let whole = absolute(path)
+      if isDirectory.boolValue { return .directory(whole) }
+      if mode == .caddy || (mode == nil && (whole as NSString).lastPathComponent == "Caddyfile") { return .caddyfile(whole) }
+      return .file(whole)
     }
-    if text.hasPrefix("/") || text.hasPrefix(".") || text.hasPrefix("~") { throw Unclear(description: "there is no directory \(text)") }
+    if text.hasPrefix("/") || text.hasPrefix(".") || text.hasPrefix("~") { throw Unclear(description: "there is no file or directory \(text)") }
     if let slash = rest.firstIndex(of: "/") {
       guard rest[slash...] == "/" else { throw Unclear(description: "a path below a server cannot be shared; give \(text.prefix(upTo: slash))") }
       rest = rest[..<slash]
@@ -46,10 +47,19 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
     return .server(scheme ?? (parts.port == 443 ? .https : .http), host: parts.host, port: parts.port)
   }
 
+  /// The path from the root on, as it was given: its symlinks may lead elsewhere tomorrow, and what is behind them then is what is shared.
+  private static func absolute(_ path: String) -> String {
+    var base = path.hasPrefix("/") ? [] : FileManager.default.currentDirectoryPath.split(separator: "/")
+    var names = path.split(separator: "/").filter { $0 != "." }[...]
+    // The working directory has no symlink in it: what is above it is what is written before it.
+    while names.first == "..", base.popLast() != nil { names.removeFirst() }
+    return "/" + (base + names).joined(separator: "/")
+  }
+
   /// What serves it where nobody says.
   public var defaultMode: ShareOptions.Backend {
     switch self {
-    case .directory: .web
+    case .directory, .file: .web
     case .caddyfile: .caddy
     case .server(.tcp, _, _): .tcpTunnel
     case .server(.udp, _, _): .udpTunnel
@@ -59,7 +69,7 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .directory(let path), .caddyfile(let path): path
+    case .directory(let path), .file(let path), .caddyfile(let path): path
     case .server(let scheme, let host, let port): "\(scheme.rawValue)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
     }
   }

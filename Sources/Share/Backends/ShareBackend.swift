@@ -24,6 +24,8 @@ public struct BackendOptions: Sendable {
   public var hostHeader = HostHeader.keep
   /// Set on every request.
   public var requestHeaders: [(name: String, value: String)] = []
+  /// Whether a directory as a web site serves names that begin with a dot. `.well-known` always is served, and a drive has them all.
+  public var showsHidden = false
   /// Told about each finished request of an HTTP share, on its event loop.
   public var observer: RequestObserver?
 
@@ -71,7 +73,12 @@ public final class ShareBackend: Sendable {
         try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: false, pool: pool, judge: judge, observer: options.observer)
       }
     case (.web, .directory(let path)?):
-      let site = try FileSite(root: path)
+      let site = try FileSite(root: path, showsHidden: options.showsHidden)
+      return try await channels(share, overlay) { channel, remote in
+        try site.configure(channel, remoteAddress: remote, observer: options.observer)
+      }
+    case (.web, .file(let path)?):
+      let site = try SingleFileSite(path: path)
       return try await channels(share, overlay) { channel, remote in
         try site.configure(channel, remoteAddress: remote, observer: options.observer)
       }
@@ -97,7 +104,7 @@ public final class ShareBackend: Sendable {
     case (.socks, _):
       return try await channels(share, overlay) { channel, _ in try channel.pipeline.syncOperations.addHandler(SocksServerHandler()) }
     case (.proxy, _): throw Mismatch(description: "the mode proxy needs a server: a port, host:port, or a URL")
-    case (.web, _): throw Mismatch(description: "the mode web needs a directory")
+    case (.web, _): throw Mismatch(description: "the mode web needs a directory or a file")
     case (.drive, _): throw Mismatch(description: "the mode drive needs a directory")
     case (.tcpTunnel, _), (.udpTunnel, _): throw Mismatch(description: "the mode \(mode.rawValue) needs a server: host:port")
     case (.caddy, .caddyfile(let path)?):

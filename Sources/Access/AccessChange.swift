@@ -82,12 +82,16 @@ public struct AccessDelta: Sendable, Equatable {
 
   public var isEmpty: Bool { memberships.isEmpty && access.isEmpty && routerAccessIdentities.isEmpty && routerAccessServices.isEmpty }
 
-  /// Appends the delta of a later change of the same transaction; access that was lost and regained (or the reverse) cancels out.
-  public mutating func merge(_ later: AccessDelta) {
-    memberships += later.memberships
-    access = Self.net(access + later.access)
-    routerAccessIdentities.formUnion(later.routerAccessIdentities)
-    routerAccessServices.formUnion(later.routerAccessServices)
+  /// The delta of one transaction from those of its changes, in their order; access that was lost and regained (or the reverse) cancels out.
+  public init(merging deltas: [AccessDelta]) {
+    self.init()
+    for delta in deltas {
+      memberships += delta.memberships
+      access += delta.access
+      routerAccessIdentities.formUnion(delta.routerAccessIdentities)
+      routerAccessServices.formUnion(delta.routerAccessServices)
+    }
+    access = Self.net(access)
   }
 
   static func net(_ changes: [AccessChange]) -> [AccessChange] {

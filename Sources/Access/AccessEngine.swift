@@ -89,6 +89,9 @@ public struct AccessEngine: Sendable {
     let knownChecks = grants.postureChecks(of: id)
     changes += knownChecks.subtracting(checks).sorted().map { (.postureCheck($0), false) }
     changes += checks.subtracting(knownChecks).sorted().map { (.postureCheck($0), true) }
+    // Who leaves, leaves first: between old and new members no pair is granted that neither the old nor the new policy grants, so that the work is that of
+    // what changes.
+    changes = changes.filter { !$0.1 } + changes.filter { $0.1 }
     for (member, added) in changes { delta.memberships.append(MembershipChange(policyID: id, member: member, added: added)) }
     if new == nil {
       delta.access += grants.removePolicy(id: id)
@@ -150,6 +153,15 @@ public struct AccessEngine: Sendable {
   public func edgeRouterPolicies(router: String) -> Set<String> { routersOfRouterPolicies.policies(of: router) }
   public func serviceEdgeRouterPolicies(service: String) -> Set<String> { servicesOfServiceRouterPolicies.policies(of: service) }
   public func serviceEdgeRouterPolicies(router: String) -> Set<String> { routersOfServiceRouterPolicies.policies(of: router) }
+
+  /// The policies of a family.
+  public func policyIDs(_ family: PolicyFamily) -> [String] {
+    switch family {
+    case .service: Array(identitiesOfServicePolicies.policyIDs)
+    case .edgeRouter: Array(identitiesOfRouterPolicies.policyIDs)
+    case .serviceEdgeRouter: Array(servicesOfServiceRouterPolicies.policyIDs)
+    }
+  }
 
   /// What a policy of any family matches at present.
   public func members(_ policyID: String) -> PolicyMembers {
@@ -215,6 +227,11 @@ public struct AccessEngine: Sendable {
     }
     return lines
   }
+}
+
+/// The three kinds of policies: who may use which service, who which router, and which service is offered over which router.
+public enum PolicyFamily: Sendable {
+  case service, edgeRouter, serviceEdgeRouter
 }
 
 /// What a policy matches.

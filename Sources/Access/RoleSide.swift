@@ -67,6 +67,7 @@ struct RoleSide: Sendable {
   private var members: [String: Set<String>] = [:]
   private var policiesByMember: [String: Set<String>] = [:]
 
+  var policyIDs: some Collection<String> { roles.keys }
   func members(of policy: String) -> Set<String> { members[policy] ?? [] }
   func policies(of entity: String) -> Set<String> { policiesByMember[entity] ?? [] }
 

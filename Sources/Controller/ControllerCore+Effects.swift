@@ -9,7 +9,8 @@ import WireSchemas
 /// What follows from a committed change: routers learn of it, and whatever lost its right ends, before the change is acknowledged.
 extension ControllerCore {
   func publish(_ update: ModelUpdate) async throws {
-    let changes = try model { try DataModel.delta(update, $0, now: now) }
+    // Of a copy: a policy's change may be long.
+    let changes = try DataModel.delta(update, model { $0 }, now: now)
     fleet.publish(changes)
     try endWhatLostItsRight(update)
     applyToFabric(update.changeSet)

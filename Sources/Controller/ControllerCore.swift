@@ -129,10 +129,26 @@ actor ControllerCore {
   private func perform<R: Sendable>(_ context: ChangeContext, _ body: @escaping @Sendable (StoreTransaction) throws -> R) async throws -> R {
     let committed = try await store.write(context, now: now, body)
     if let changeSet = committed.changeSet {
-      let delta = try state.withLockedValue { try $0.apply(changeSet) }
+      let delta = try apply(changeSet)
       try await publish(ModelUpdate(changeSet: changeSet, delta: delta))
     }
     return committed.value
+  }
+
+  /// Changes that touch more than this are applied to a copy: longer than it takes to copy the tables, nobody waits for them.
+  private static let changesInPlace = 64
+
+  /// Policies bring together as many pairs as they have members: their work is done on a copy, while readers go on with what was.
+  private func apply(_ changeSet: ChangeSet) throws -> AccessDelta {
+    let policies: Set<EntityKind> = [.servicePolicies, .edgeRouterPolicies, .serviceEdgeRouterPolicies]
+    guard changeSet.changes.count > Self.changesInPlace || changeSet.changes.contains(where: { policies.contains($0.kind) }) else {
+      return try state.withLockedValue { try $0.apply(changeSet) }
+    }
+    var next = state.withLockedValue { $0 }
+    let delta = try next.apply(changeSet)
+    // What was is freed outside the lock as well.
+    state.withLockedValue { swap(&$0, &next) }
+    return delta
   }
 
   /// Renews the server certificate when it is due; the old one stays published while tokens signed under it live.

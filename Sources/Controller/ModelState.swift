@@ -57,8 +57,7 @@ struct ModelState: Sendable {
 
   /// Applies a committed change-set. The typed values come from the documents, which lack secrets; none of these kinds has any.
   mutating func apply(_ changeSet: ChangeSet) throws -> AccessDelta {
-    var delta = AccessDelta()
-    for change in changeSet.changes { delta.merge(try apply(change, at: changeSet.at)) }
+    let delta = AccessDelta(merging: try changeSet.changes.map { try apply($0, at: changeSet.at) })
     index = changeSet.index
     for changed in delta.access { touch(changed.identity, at: changeSet.at) }
     return delta

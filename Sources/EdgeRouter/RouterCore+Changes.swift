@@ -16,18 +16,25 @@ extension RouterCore {
   // MARK: Data model
 
   /// - Returns: false when changes are missing and a new subscription is needed.
-  func apply(_ whole: EdgeCtrlDataState) -> Bool { carryOut { $0.apply(whole) } }
-  func apply(_ change: EdgeCtrlChangeSet) -> Bool { carryOut { $0.apply(change) } }
+  func apply(_ whole: EdgeCtrlDataState) -> Bool { carryOut(isLong: true) { $0.apply(whole) } }
+  func apply(_ change: EdgeCtrlChangeSet) -> Bool { carryOut(isLong: RouterModel.isLong(change)) { $0.apply(change) } }
 
-  private func carryOut(_ change: (inout RouterModel) -> RouterModel.Outcome) -> Bool {
-    let (outcome, waiting) = state.withLockedValue { state -> (RouterModel.Outcome, [EventLoopPromise<Void>]) in
-      let outcome = change(&state.model)
-      guard case .applied(let effects) = outcome else { return (outcome, []) }
-      if effects.keysChanged {
-        state.verifier = nil
-        state.keyGeneration += 1
+  /// - Parameter isLong: the work is done on a copy, while circuits and hosts are judged by what was.
+  private func carryOut(isLong: Bool, _ change: (inout RouterModel) -> RouterModel.Outcome) -> Bool {
+    let (outcome, waiting) = modelChange.withLock { () -> (RouterModel.Outcome, [EventLoopPromise<Void>]) in
+      // What was is freed outside the lock.
+      var model = isLong ? state.withLockedValue { $0.model } : RouterModel()
+      let done = isLong ? change(&model) : nil
+      return state.withLockedValue { state in
+        if done != nil { swap(&state.model, &model) }
+        let outcome = done ?? change(&state.model)
+        guard case .applied(let effects) = outcome else { return (outcome, []) }
+        if effects.keysChanged {
+          state.verifier = nil
+          state.keyGeneration += 1
+        }
+        return (outcome, effects.isReplaced ? Self.ready(Array(state.waiting.keys), &state) : [])
       }
-      return (outcome, effects.isReplaced ? Self.ready(Array(state.waiting.keys), &state) : [])
     }
     for promise in waiting { promise.succeed(()) }
     switch outcome {

@@ -61,6 +61,8 @@ final class RouterCore: Sendable {
   let anchors: TrustAnchors
   let logger: Logger
   let state = NIOLockedValueBox(State())
+  /// Held by whoever changes the model, so that one change follows the other; never taken inside `state`.
+  let modelChange = NIOLock()
   /// Bytes of one circuit that wait for a reader before its channel is not read.
   let circuitQueue: Int
   /// How long others wait for that reader.

@@ -5,6 +5,9 @@ public enum FilterValue: Sendable, Equatable {
 
   public static func string(_ value: String?) -> FilterValue { .scalar(value.map(FilterLiteral.string) ?? .null) }
   public static func strings(_ values: some Sequence<String>) -> FilterValue { .set(values.map(FilterLiteral.string)) }
+
+  fileprivate var literal: FilterLiteral { if case .scalar(let value) = self { value } else { .null } }
+  fileprivate var elements: [FilterLiteral] { if case .set(let values) = self { values } else { [] } }
 }
 
 extension FilterLiteral {
@@ -20,18 +23,15 @@ extension FilterLiteral {
     }
   }
 
-  /// Order within numbers, strings and datetimes; nil when the two cannot be ordered. A datetime and a text are compared as datetimes.
+  /// Order within numbers, texts, truth values and datetimes; nil between them. Texts are ordered by their bytes.
   func order(to other: FilterLiteral) -> Int? {
     switch (self, other) {
     case (.int(let left), .int(let right)): left < right ? -1 : left == right ? 0 : 1
     case (.int, .double), (.double, .int), (.double, .double): number.flatMap { left in other.number.map { left < $0 ? -1 : left == $0 ? 0 : 1 } }
-    case (.string(let left), .string(let right)): left == right ? 0 : left.utf8.lexicographicallyPrecedes(right.utf8) ? -1 : 1
+    case (.string(let left), .string(let right)):
+      left.utf8.elementsEqual(right.utf8) ? 0 : left.utf8.lexicographicallyPrecedes(right.utf8) ? -1 : 1
     case (.datetime(let left), .datetime(let right)): left < right ? -1 : left == right ? 0 : 1
-    case (.string(let left), .datetime): Timestamp(left).flatMap { FilterLiteral.datetime($0).order(to: other) }
-    case (.datetime, .string(let right)): Timestamp(right).flatMap { order(to: .datetime($0)) }
     case (.bool(let left), .bool(let right)): left == right ? 0 : left ? 1 : -1
-    // Upstream compares a string symbol with a number by the number's text (capture rest/258).
-    case (.string(let left), .int), (.string(let left), .double): FilterLiteral.string(left).order(to: .string(other.text))
     default: nil
     }
   }
@@ -39,7 +39,7 @@ extension FilterLiteral {
   /// A total order for sorting, SQLite's: absent values, then numbers and truth values, then texts.
   func sortOrder(to other: FilterLiteral) -> Int {
     guard sortRank == other.sortRank else { return sortRank < other.sortRank ? -1 : 1 }
-    return order(to: other) ?? 0
+    return sortKey.order(to: other.sortKey) ?? 0
   }
 
   private var sortRank: Int {
@@ -50,6 +50,14 @@ extension FilterLiteral {
     }
   }
 
+  private var sortKey: FilterLiteral {
+    switch self {
+    case .bool(let value): .int(value ? 1 : 0)
+    case .datetime(let value): .string(value.text)
+    default: self
+    }
+  }
+
   private var number: Double? {
     switch self {
     case .int(let value): Double(value)
@@ -57,126 +65,118 @@ extension FilterLiteral {
     default: nil
     }
   }
+}
 
-  /// The value as `contains` sees it.
-  var text: String {
+/// A filter whose names and types are checked, to judge entities in memory.
+private indirect enum CheckedFilter {
+  case constant(Bool)
+  case truth(String)
+  case not(CheckedFilter)
+  case all([CheckedFilter])
+  case any([CheckedFilter])
+  case isEmpty(String)
+  case value(String, FilterTest)
+  case anyOf(String, FilterTest)
+  case allOf(String, FilterTest)
+  case count(String, FilterTest)
+
+  init(_ filter: Filter, _ symbols: some FilterSymbols) throws(FilterError) {
+    switch filter {
+    case .constant(let value): self = .constant(value)
+    case .symbol(let name):
+      try symbols.requireCondition(name)
+      self = .truth(name)
+    case .not(let inner): self = .not(try CheckedFilter(inner, symbols))
+    case .and(let terms): self = .all(try Self.checked(terms, symbols))
+    case .or(let terms): self = .any(try Self.checked(terms, symbols))
+    case .isEmpty(let set): self = .isEmpty(try Self.name(of: set, symbols))
+    case .comparison(let operand, let condition):
+      switch operand {
+      case .symbol(let name): self = .value(name, try FilterTest(condition, of: symbols.type(of: name), symbol: name))
+      case .anyOf(let name):
+        _ = try symbols.members(of: name)
+        self = .anyOf(name, try FilterTest(condition, of: .text, symbol: name))
+      case .allOf(let name):
+        _ = try symbols.members(of: name)
+        self = .allOf(name, try FilterTest(condition, of: .text, symbol: name))
+      case .count(let set): self = .count(try Self.name(of: set, symbols), try FilterTest(condition, of: .number, symbol: set.name))
+      }
+    }
+  }
+
+  private static func checked(_ terms: [Filter], _ symbols: some FilterSymbols) throws(FilterError) -> [CheckedFilter] {
+    var checked: [CheckedFilter] = []
+    for term in terms { checked.append(try CheckedFilter(term, symbols)) }
+    return checked
+  }
+
+  private static func name(of set: FilterSet, _ symbols: some FilterSymbols) throws(FilterError) -> String {
+    _ = try symbols.members(of: set.name)
+    // What lives in memory has no sets of entities.
+    guard case .symbol(let name) = set else { throw .wrongUse(symbol: set.name, reason: "has no sub-queries here") }
+    return name
+  }
+
+  func matches(_ lookup: (String) -> FilterValue) -> Bool {
     switch self {
-    case .string(let value): value
-    case .int(let value): String(value)
-    case .double(let value): String(value)
-    case .bool(let value): String(value)
-    case .null: ""
-    case .datetime(let value): value.text
+    case .constant(let value): value
+    case .truth(let name): lookup(name).literal == .bool(true)
+    case .not(let inner): !inner.matches(lookup)
+    case .all(let terms): terms.allSatisfy { $0.matches(lookup) }
+    case .any(let terms): terms.contains { $0.matches(lookup) }
+    case .isEmpty(let name): lookup(name).elements.isEmpty
+    case .value(let name, let test): test.holds(for: lookup(name).literal)
+    case .anyOf(let name, let test): lookup(name).elements.contains { test.holds(for: $0) }
+    case .allOf(let name, let test): lookup(name).elements.allSatisfy { test.holds(for: $0) }
+    case .count(let name, let test): test.holds(for: .int(Int64(lookup(name).elements.count)))
     }
   }
 }
 
-extension Filter {
-  /// Judges one in-memory entity. `lookup` gives the value of a symbol, nil for symbols the collection does not have.
-  public func matches(filterable: [String] = [], _ lookup: (String) -> FilterValue?) throws(FilterError) -> Bool {
-    switch self {
-    case .constant(let value): return value
-    case .symbol(let name): return try Self.scalar(name, filterable, lookup) == .bool(true)
-    case .not(let inner): return try !inner.matches(filterable: filterable, lookup)
-    case .and(let terms):
-      for term in terms { guard try term.matches(filterable: filterable, lookup) else { return false } }
-      return true
-    case .or(let terms):
-      for term in terms where try term.matches(filterable: filterable, lookup) { return true }
-      return false
-    case .isEmpty(let set): return try Self.elements(set, filterable, lookup).isEmpty
-    case .compare(let operand, let comparison, let literal):
-      return try Self.judge(operand, filterable, lookup) { Self.compare($0, comparison, literal) }
-    case .oneOf(let operand, let literals, let negated):
-      return try Self.judge(operand, filterable, lookup) { value in
-        value != .null && literals.contains { Self.compare(value, .equal, $0) } != negated
-      }
-    case .between(let operand, let low, let high, let negated):
-      return try Self.judge(operand, filterable, lookup) { value in
-        value != .null && (Self.compare(value, .greaterOrEqual, low) && Self.compare(value, .less, high)) != negated
-      }
-    case .contains(let operand, let literal, let ignoringCase, let negated):
-      let part = ignoringCase ? literal.text.lowercased() : literal.text
-      return try Self.judge(operand, filterable, lookup) { value in
-        guard value != .null else { return false }
-        return (ignoringCase ? value.text.lowercased() : value.text).contains(part) != negated
-      }
+extension FilterSymbols {
+  /// The type of a name that is no set.
+  public func type(of name: String) throws(FilterError) -> FilterType {
+    guard case .scalar(let type) = try symbol(name) else {
+      throw .wrongUse(symbol: name, reason: "is a set: use anyOf, allOf, count or isEmpty")
     }
+    return type
   }
 
-  private static func compare(_ value: FilterLiteral, _ comparison: FilterComparison, _ literal: FilterLiteral) -> Bool {
-    if value == .null || literal == .null {
-      switch comparison {
-      case .equal: return value == literal
-      case .notEqual: return value != literal
-      default: return false
-      }
-    }
-    guard let order = value.order(to: literal) else { return comparison == .notEqual }
-    switch comparison {
-    case .equal: return order == 0
-    case .notEqual: return order != 0
-    case .less: return order < 0
-    case .lessOrEqual: return order <= 0
-    case .greater: return order > 0
-    case .greaterOrEqual: return order >= 0
-    }
+  /// The names of a set's elements, nil where they are no entities.
+  public func members(of name: String) throws(FilterError) -> (any FilterSymbols)? {
+    guard case .set(let members) = try symbol(name) else { throw .wrongUse(symbol: name, reason: "is not a set") }
+    return members
   }
 
-  private static func judge(
-    _ operand: FilterOperand, _ filterable: [String], _ lookup: (String) -> FilterValue?, _ test: (FilterLiteral) -> Bool
-  ) throws(FilterError) -> Bool {
-    switch operand {
-    case .symbol(let name): test(try scalar(name, filterable, lookup))
-    case .anyOf(let name): try elements(.symbol(name), filterable, lookup).contains(where: test)
-    case .allOf(let name): try elements(.symbol(name), filterable, lookup).allSatisfy(test)
-    case .count(let set): test(.int(Int64(try elements(set, filterable, lookup).count)))
-    }
-  }
-
-  private static func scalar(_ name: String, _ filterable: [String], _ lookup: (String) -> FilterValue?) throws(FilterError) -> FilterLiteral {
-    switch lookup(name) {
-    case .scalar(let value): return value
-    case .set: throw .wrongUse(symbol: name, reason: "is a set: use anyOf, allOf, count or isEmpty")
-    case nil: throw .unknownSymbol(name, filterable: filterable)
-    }
-  }
-
-  private static func elements(_ set: FilterSet, _ filterable: [String], _ lookup: (String) -> FilterValue?) throws(FilterError) -> [FilterLiteral] {
-    guard case .symbol(let name) = set else { throw .wrongUse(symbol: set.name, reason: "has no sub-queries here") }
-    switch lookup(name) {
-    case .set(let values): return values
-    case .scalar: throw .wrongUse(symbol: name, reason: "is not a set")
-    case nil: throw .unknownSymbol(name, filterable: filterable)
+  /// That a name can stand alone as a condition.
+  public func requireCondition(_ name: String) throws(FilterError) {
+    let type = try type(of: name)
+    guard type == .bool || type == .any else {
+      throw .wrongUse(symbol: name, reason: "is \(type.rawValue) and no condition: compare it with something")
     }
   }
 }
 
 extension FilterQuery {
   /// Filters, orders and cuts an in-memory collection. Default order is by `id`; `total` counts the matches before the cut.
+  /// - Parameter lookup: the value of a symbol that `symbols` knows.
   public func apply<Element>(
-    to elements: some Sequence<Element>, filterable: [String] = [], page: PageRequest = PageRequest(),
-    lookup: (Element, String) -> FilterValue?
+    to elements: some Sequence<Element>, symbols: some FilterSymbols, page: PageRequest = PageRequest(), lookup: (Element, String) -> FilterValue
   ) throws(FilterError) -> Page<Element> {
+    let filter = try CheckedFilter(predicate ?? .constant(true), symbols)
+    let keys = (sort.isEmpty ? page.sort : sort) + [SortField(name: "id")]
+    for field in keys.dropLast() { _ = try symbols.type(of: field.name) }
     var matches: [Element] = []
-    for element in elements {
-      if try predicate?.matches(filterable: filterable, { lookup(element, $0) }) ?? true { matches.append(element) }
-    }
-    let fields = sort.isEmpty ? page.sort : sort
-    if let first = matches.first {
-      for field in fields where lookup(first, field.name) == nil { throw .unknownSymbol(field.name, filterable: filterable) }
-    }
-    let keys = (fields + [SortField(name: "id")])
+    for element in elements where filter.matches({ lookup(element, $0) }) { matches.append(element) }
     matches.sort { left, right in
       for field in keys {
-        guard case .scalar(let leftValue) = lookup(left, field.name), case .scalar(let rightValue) = lookup(right, field.name) else { continue }
-        let order = leftValue.sortOrder(to: rightValue)
+        let order = lookup(left, field.name).literal.sortOrder(to: lookup(right, field.name).literal)
         if order != 0 { return field.ascending ? order < 0 : order > 0 }
       }
       return false
     }
     let (limit, offset) = page.resolved(with: self)
     return Page(
-      items: Array(matches.dropFirst(offset).prefix(limit.count)), totalCount: matches.count, limit: limit.echoed, offset: offset)
+      items: Array(matches.dropFirst(offset).prefix(limit.count)), totalCount: matches.count, limit: limit.count, offset: offset)
   }
 }

@@ -1,5 +1,5 @@
 /// A condition of the filter language as a syntax tree (client spec 1.8, management spec 4.3). Symbols are names only; what they
-/// mean is decided where the filter is applied: in SQL by `Store`, in memory by `matches(_:)`.
+/// mean is decided where the filter is applied: in SQL by `Store`, in memory by `FilterQuery.apply`, in both by the rules of `FilterTest`.
 public indirect enum Filter: Sendable, Equatable {
   case constant(Bool)
   /// A boolean symbol used as a condition.
@@ -8,11 +8,7 @@ public indirect enum Filter: Sendable, Equatable {
   case and([Filter])
   case or([Filter])
   case isEmpty(FilterSet)
-  case compare(FilterOperand, FilterComparison, FilterLiteral)
-  case oneOf(FilterOperand, [FilterLiteral], negated: Bool)
-  /// Lower bound included, upper bound excluded.
-  case between(FilterOperand, FilterLiteral, FilterLiteral, negated: Bool)
-  case contains(FilterOperand, FilterLiteral, ignoringCase: Bool, negated: Bool)
+  case comparison(FilterOperand, FilterCondition)
 }
 
 /// The left side of a comparison.
@@ -23,6 +19,15 @@ public enum FilterOperand: Sendable, Equatable {
   case count(FilterSet)
 }
 
+/// What a comparison asks of its left side.
+public enum FilterCondition: Sendable, Equatable {
+  case compare(FilterComparison, FilterLiteral)
+  case oneOf([FilterLiteral], negated: Bool)
+  /// Lower bound included, upper bound excluded.
+  case between(FilterLiteral, FilterLiteral, negated: Bool)
+  case contains(FilterLiteral, ignoringCase: Bool, negated: Bool)
+}
+
 /// A set symbol, or those of its members that a sub-query selects.
 public indirect enum FilterSet: Sendable, Equatable {
   case symbol(String)
@@ -31,6 +36,13 @@ public indirect enum FilterSet: Sendable, Equatable {
   public var name: String {
     switch self {
     case .symbol(let name), .subquery(let name, _): name
+    }
+  }
+
+  public var query: FilterQuery? {
+    switch self {
+    case .symbol: nil
+    case .subquery(_, let query): query
     }
   }
 }
@@ -84,6 +96,15 @@ public struct FilterQuery: Sendable, Equatable {
 
   /// Everything, first page.
   public static let all = FilterQuery()
+
+  /// How many of a sub-query's matches its `skip` and `limit` leave.
+  public func left(of matches: Int) -> Int { min(max(matches - max(skip ?? 0, 0), 0), subqueryLimit) }
+
+  /// A sub-query has no limit but its own.
+  public var subqueryLimit: Int {
+    guard case .count(let count)? = limit, count >= 0 else { return .max }
+    return count
+  }
 
   /// Reads a `filter` parameter; the empty text is `all`.
   public init(parsing text: String) throws(FilterError) {

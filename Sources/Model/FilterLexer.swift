@@ -46,7 +46,7 @@ struct FilterLexer {
       return make(.mark(String(String.UnicodeScalarView(scalars[start..<position]))), from: start)
     case "\"": return make(.string(try quoted(by: "\"")), from: start)
     case "'": return make(.word(try quoted(by: "'"), isQuoted: true), from: start)
-    case "0"..."9", "-", "+": return try number(from: start)
+    case "0"..."9", "-": return try number(from: start)
     default: break
     }
     guard Self.isLetter(scalar) else { throw .syntax(column: start, found: String(scalar), expected: "a name, a value or an operator") }
@@ -79,8 +79,11 @@ struct FilterLexer {
     while let scalar = next {
       position += 1
       if scalar == quote { return String(result) }
-      // SQLite would end the text there.
-      guard scalar != "\0" else { throw .syntax(column: position - 1, found: "NUL", expected: "a text without it") }
+      // No control characters, by the grammar; at a NUL, SQLite would end the text.
+      guard scalar.value >= 0x20 else {
+        throw .syntax(
+          column: position - 1, found: "U+\(String(scalar.value, radix: 16))", expected: "an escape such as \\n in place of a control character")
+      }
       guard scalar == "\\" else {
         result.append(scalar)
         continue
@@ -88,7 +91,7 @@ struct FilterLexer {
       guard let escaped = next else { break }
       position += 1
       switch escaped {
-      case "\"", "\\", "'": result.append(escaped)
+      case quote, "\"", "\\": result.append(escaped)
       case "f": result.append("\u{0C}")
       case "n": result.append("\n")
       case "r": result.append("\r")
@@ -99,20 +102,44 @@ struct FilterLexer {
     throw .syntax(column: start, found: "<EOF>", expected: "a closing \(quote)")
   }
 
+  /// `-?` whole `.` fraction `e` exponent, without leading zeros. Whole numbers that fit 64 bits are integers.
   private mutating func number(from start: Int) throws(FilterError) -> FilterToken {
-    position += 1
-    while let scalar = next, Self.isDigit(scalar) || Self.isLetter(scalar) || scalar == "." || ((scalar == "-" || scalar == "+") && isAfterExponent) {
+    var isWhole = true
+    if next == "-" { position += 1 }
+    var isNumber = takeWhole()
+    if isNumber, next == "." {
       position += 1
+      isWhole = false
+      isNumber = takeDigits()
     }
-    let token = make(.end, from: start)
-    let isWhole = token.text.unicodeScalars.allSatisfy { Self.isDigit($0) || $0 == "-" || $0 == "+" }
-    if isWhole, let value = Int64(token.text) { return make(.int(value), from: start) }
-    let isDecimal = token.text.unicodeScalars.allSatisfy { Self.isDigit($0) || ".-+eE".unicodeScalars.contains($0) }
-    if isDecimal, token.text.utf8.count <= 400, let value = Double(token.text), value.isFinite { return make(.double(value), from: start) }
-    throw .syntax(column: start, found: token.text, expected: "a number")
+    if isNumber, next == "e" || next == "E" {
+      position += 1
+      isWhole = false
+      if next == "-" || next == "+" { position += 1 }
+      isNumber = takeWhole()
+    }
+    // What goes on like a word or another number is one wrong token, not two right ones.
+    while let scalar = next, Self.isDigit(scalar) || Self.isLetter(scalar) || scalar == "." || scalar == "_" {
+      position += 1
+      isNumber = false
+    }
+    let text = make(.end, from: start).text
+    if isNumber, isWhole, let value = Int64(text) { return make(.int(value), from: start) }
+    if isNumber, text.utf8.count <= 400, let value = Double(text), value.isFinite { return make(.double(value), from: start) }
+    throw .syntax(column: start, found: text, expected: "a number")
   }
 
-  private var isAfterExponent: Bool { position > 0 && (scalars[position - 1] == "e" || scalars[position - 1] == "E") }
+  private mutating func takeDigits() -> Bool {
+    let start = position
+    while let scalar = next, Self.isDigit(scalar) { position += 1 }
+    return position > start
+  }
+
+  private mutating func takeWhole() -> Bool {
+    guard next == "0" else { return takeDigits() }
+    position += 1
+    return true
+  }
 
   /// `datetime(2020-01-01T00:00:00Z)`; nil when no parenthesis follows, so that the word can still be a symbol.
   private mutating func datetime(from start: Int) throws(FilterError) -> FilterToken? {

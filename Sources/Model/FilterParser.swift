@@ -1,13 +1,21 @@
-/// Recursive descent over the tokens of a filter. `and` binds tighter than `or`, `not` tighter than both.
+/// Recursive descent over the tokens of a filter, by upstream's grammar: `and` and `or` bind alike and to the right, `not` takes all that follows
+/// (management spec 4.3, seen live: `a and b or c` is `a and (b or c)`, `not a and b` is `not (a and b)`).
 struct FilterParser {
   /// Filters come in a query parameter; upstream's console writes some hundred bytes.
   static let lengthLimit = 16 * 1024
+  /// Parentheses, `not` and sub-queries inside one another.
   static let depthLimit = 32
+  /// Changes between `and` and `or` in all of a filter: each is a level of the tree.
+  static let alternationLimit = 100
+  /// Sub-queries inside one another.
+  static let subqueryLimit = 4
   static let elementLimit = 1000
 
   private var lexer: FilterLexer
   private var token: FilterToken
   private var depth = 0
+  private var alternations = 0
+  private var subqueries = 0
   private var elements = 0
 
   init(_ text: String) throws(FilterError) {
@@ -17,8 +25,8 @@ struct FilterParser {
   }
 
   mutating func query() throws(FilterError) -> FilterQuery {
-    let query = try queryBody()
-    guard token.kind == .end else { throw unexpected(query.predicate == nil ? "a condition" : "'and', 'or', 'sort by', 'skip', 'limit' or the end") }
+    let query = token.kind == .end ? .all : try queryBody()
+    guard token.kind == .end else { throw unexpected("'and', 'or', 'sort by', 'skip', 'limit' or the end") }
     return query
   }
 
@@ -33,7 +41,7 @@ struct FilterParser {
     try enter()
     defer { depth -= 1 }
     var query = FilterQuery()
-    if token.kind != .end, token.kind != .mark(")"), !isKeyword("sort"), !isKeyword("skip"), !isKeyword("limit") { query.predicate = try or() }
+    if !isKeyword("sort"), !isKeyword("skip"), !isKeyword("limit") { query.predicate = try condition() }
     if try accept("sort") {
       guard try accept("by") else { throw unexpected("'by'") }
       query.sort = try sortFields()
@@ -58,31 +66,59 @@ struct FilterParser {
     return fields
   }
 
+  /// Any whole number: what is out of range means the default or the maximum (`PageRequest.resolved`).
   private mutating func count(_ expected: String) throws(FilterError) -> Int {
-    guard case .int(let value) = token.kind, let count = Int(exactly: value), count >= -1 else { throw unexpected(expected) }
+    guard case .int(let value) = token.kind, let count = Int(exactly: value) else { throw unexpected(expected) }
     try advance()
     return count
   }
 
-  private mutating func or() throws(FilterError) -> Filter {
-    var terms = [try and()]
-    while try accept("or") { terms.append(try and()) }
-    return terms.count == 1 ? terms[0] : .or(terms)
-  }
-
-  private mutating func and() throws(FilterError) -> Filter {
-    var terms = [try unary()]
-    while try accept("and") { terms.append(try unary()) }
-    return terms.count == 1 ? terms[0] : .and(terms)
-  }
-
-  private mutating func unary() throws(FilterError) -> Filter {
+  private mutating func condition() throws(FilterError) -> Filter {
     try enter()
     defer { depth -= 1 }
+    var terms: [Filter] = []
+    var joinedByOr: [Bool] = []
+    while true {
+      if try accept("not") {
+        terms.append(.not(try condition()))
+        break
+      }
+      terms.append(try primary())
+      if try accept("and") {
+        joinedByOr.append(false)
+      } else if try accept("or") {
+        joinedByOr.append(true)
+      } else {
+        break
+      }
+    }
+    return try joined(terms, joinedByOr)
+  }
+
+  /// To the right: `a and b or c` is `a and (b or c)`. Terms joined by the same word are one list.
+  private mutating func joined(_ terms: [Filter], _ joinedByOr: [Bool]) throws(FilterError) -> Filter {
+    func list(_ reversed: [Filter], isOr: Bool) -> Filter {
+      let terms = Array(reversed.reversed())
+      return terms.count == 1 ? terms[0] : isOr ? .or(terms) : .and(terms)
+    }
+    var run = Array(terms.suffix(1))
+    var isOr = joinedByOr.last ?? false
+    for (term, word) in zip(terms.dropLast(), joinedByOr).reversed() {
+      if word != isOr {
+        alternations += 1
+        guard alternations <= Self.alternationLimit else { throw .tooDeep(column: token.column, limit: Self.alternationLimit) }
+        run = [list(run, isOr: isOr)]
+        isOr = word
+      }
+      run.append(term)
+    }
+    return list(run, isOr: isOr)
+  }
+
+  private mutating func primary() throws(FilterError) -> Filter {
     try countElement()
-    if try accept("not") { return .not(try unary()) }
     if try accept(mark: "(") {
-      let inner = try or()
+      let inner = try condition()
       try require(mark: ")")
       return inner
     }
@@ -131,47 +167,62 @@ struct FilterParser {
         }
       default: break
       }
-      return .compare(operand, comparison, literal)
+      return .comparison(operand, .compare(comparison, literal))
     }
     let negated = try accept("not")
-    if try accept("in") {
-      try require(mark: "[")
-      var values: [FilterLiteral] = []
-      repeat {
-        try countElement()
-        let column = token.column
-        let value = try literal()
-        if case .bool = value { throw .syntax(column: column, found: "\(value)", expected: "a string, number or datetime") }
-        if case .null = value { throw .syntax(column: column, found: "null", expected: "a string, number or datetime") }
-        values.append(value)
-      } while try accept(mark: ",")
-      try require(mark: "]")
-      return .oneOf(operand, values, negated: negated)
-    }
+    if try accept("in") { return .comparison(operand, .oneOf(try list(), negated: negated)) }
     if try accept("between") {
-      let low = try bound()
+      let low = try bound(like: nil)
       guard try accept("and") else { throw unexpected("'and' and the upper bound") }
-      return .between(operand, low, try bound(), negated: negated)
+      return .comparison(operand, .between(low, try bound(like: low), negated: negated))
     }
     let ignoringCase = isKeyword("icontains")
     if try accept(ignoringCase ? "icontains" : "contains") {
       let column = token.column
       let literal = try literal()
-      switch literal {
-      case .string, .int, .double: return .contains(operand, literal, ignoringCase: ignoringCase, negated: negated)
-      default: throw .syntax(column: column, found: "\(literal)", expected: "a string or number")
-      }
+      let isAccepted =
+        switch literal {
+        case .string: true
+        case .int, .double: !ignoringCase
+        default: false
+        }
+      guard isAccepted else { throw .syntax(column: column, found: literal.text, expected: ignoringCase ? "a string" : "a string or number") }
+      return .comparison(operand, .contains(literal, ignoringCase: ignoringCase, negated: negated))
     }
     throw unexpected(negated ? "'in', 'between', 'contains' or 'icontains'" : "a comparison such as '=' or 'contains'")
   }
 
-  private mutating func bound() throws(FilterError) -> FilterLiteral {
+  private mutating func list() throws(FilterError) -> [FilterLiteral] {
+    try require(mark: "[")
+    var values: [FilterLiteral] = []
+    repeat {
+      try countElement()
+      let column = token.column
+      let value = try literal()
+      switch value {
+      case .bool, .null: throw .syntax(column: column, found: "\(value)", expected: "a string, number or datetime")
+      default: break
+      }
+      if let first = values.first, !first.isSameKind(as: value) {
+        throw .syntax(column: column, found: value.text, expected: "strings only, numbers only or datetimes only in one list")
+      }
+      values.append(value)
+    } while try accept(mark: ",")
+    try require(mark: "]")
+    return values
+  }
+
+  private mutating func bound(like low: FilterLiteral?) throws(FilterError) -> FilterLiteral {
     let column = token.column
     let literal = try literal()
     switch literal {
-    case .int, .double, .datetime: return literal
+    case .int, .double, .datetime: break
     default: throw .syntax(column: column, found: "\(literal)", expected: "a number or datetime")
     }
+    if let low, !low.isSameKind(as: literal) {
+      throw .syntax(column: column, found: literal.text, expected: "two numbers or two datetimes")
+    }
+    return literal
   }
 
   private mutating func literal() throws(FilterError) -> FilterLiteral {
@@ -203,7 +254,10 @@ struct FilterParser {
     if try accept("from") {
       let name = try identifier("the name of a set")
       guard try accept("where") else { throw unexpected("'where'") }
+      subqueries += 1
+      guard subqueries <= Self.subqueryLimit else { throw .tooDeep(column: token.column, limit: Self.subqueryLimit) }
       set = .subquery(name, try queryBody())
+      subqueries -= 1
     } else {
       set = .symbol(try identifier("the name of a set or 'from'"))
     }

@@ -1,6 +1,7 @@
 /// The paging parameters of a list request as they arrived (client spec 1.8); `skip`, `limit` and `sort by` inside a filter win.
 public struct PageRequest: Sendable, Equatable {
   public static let defaultLimit = 10
+  /// Of a request that names a number. Whoever wants everything says so.
   public static let maximumLimit = 500
   public static let maximumOffset = 100_000
 
@@ -14,14 +15,16 @@ public struct PageRequest: Sendable, Equatable {
     self.sort = sort
   }
 
-  /// `count` is how many entries are returned, `echoed` what the answer's `pagination.limit` says: the two differ for
-  /// "everything", which is cut at 500 but echoed as the largest integer, as deployed clients have seen it (capture rest/259).
+  /// How many entries are returned at most, and what the answer's `pagination.limit` says: the largest integer for everything.
   public struct Limit: Sendable, Equatable {
     public var count: Int
-    public var echoed: Int
+
+    /// All entries are wanted, however many there are.
+    public var isUnlimited: Bool { count == .max }
   }
 
-  /// The rules of client spec 1.8: 0 and below -1 mean 10, -1 and `none` everything, above 500 means 500; offsets end at 100000.
+  /// The rules of client spec 1.8 and management spec 4.3: 0 and below -1 mean 10, -1 and `none` everything, above 500 means 500; offsets end at
+  /// 100000.
   public func resolved(with query: FilterQuery? = nil) -> (limit: Limit, offset: Int) {
     let wanted: Int? =
       switch query?.limit {
@@ -29,14 +32,14 @@ public struct PageRequest: Sendable, Equatable {
       case FilterLimit.none?: -1
       case nil: limit
       }
-    let resolved: Limit =
+    let count =
       switch wanted ?? 0 {
-      case -1: Limit(count: Self.maximumLimit, echoed: .max)
-      case ...0: Limit(count: Self.defaultLimit, echoed: Self.defaultLimit)
-      case let count: Limit(count: min(count, Self.maximumLimit), echoed: min(count, Self.maximumLimit))
+      case -1: Int.max
+      case ...0: Self.defaultLimit
+      case let count: min(count, Self.maximumLimit)
       }
     let start = min(max(query?.skip ?? offset ?? 0, 0), Self.maximumOffset)
-    return (resolved, start)
+    return (Limit(count: count), start)
   }
 }
 

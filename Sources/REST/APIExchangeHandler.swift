@@ -242,7 +242,14 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     if inputClosed, queue.isEmpty { closes = true }
     var fields = HTTPHeaders()
     for (name, value) in response.headers where !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) { fields.add(name: name, value: value) }
-    fields.replaceOrAdd(name: "content-length", value: "\(response.body.count)")
+    // HTTP/1.0 knows no chunks: there the end of the connection is the end of the answer.
+    let isEndedByClose = response.rest != nil && !isHTTP2 && head.version.minor == 0
+    if isEndedByClose { closes = true }
+    if response.rest == nil {
+      fields.replaceOrAdd(name: "content-length", value: "\(response.body.count)")
+    } else if !isHTTP2, !isEndedByClose, head.method != .HEAD {
+      fields.add(name: "transfer-encoding", value: "chunked")
+    }
     if !isHTTP2 {
       if closes {
         fields.add(name: "connection", value: "close")
@@ -250,16 +257,45 @@ final class APIExchangeHandler: ChannelDuplexHandler {
         fields.add(name: "connection", value: "keep-alive")
       }
     }
+    let version = isEndedByClose ? HTTPVersion.http1_0 : .http1_1
     context.write(
-      wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status), headers: fields))), promise: nil)
+      wrapOutboundOut(.head(HTTPResponseHead(version: version, status: .init(statusCode: response.status), headers: fields))), promise: nil)
     if head.method != .HEAD, !response.body.isEmpty {
       context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.body)))), promise: nil)
     }
+    if let rest = response.rest, head.method != .HEAD { send(rest, from: 0) } else { endAnswer() }
+    resumeReading()
+  }
+
+  private func endAnswer() {
+    guard let context else { return }
     let written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
     // A client that does not take its answer is not waited for without end.
     start(api.limits.answerTimeout)
     written.assumeIsolated().whenComplete { [weak self] _ in self?.answered() }
-    resumeReading()
+  }
+
+  /// Sends what follows part by part, each when the one before has left.
+  private func send(_ rest: @escaping APIResponse.Rest, from number: Int) {
+    let (server, id) = (api.server, id)
+    timer?.cancel()
+    context?.flush()
+    run({ await server.part(number, of: rest, id) }, then: { $0.send($1, rest, number) })
+  }
+
+  private func send(_ part: APIServer.Part, _ rest: @escaping APIResponse.Rest, _ number: Int) {
+    guard let context else { return }
+    switch part {
+    // An empty chunk would be the last one.
+    case .bytes(let bytes) where bytes.isEmpty: send(rest, from: number + 1)
+    case .bytes(let bytes):
+      start(api.limits.answerTimeout)
+      let written = context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: bytes)))))
+      written.assumeIsolated().whenSuccess { [weak self] in self?.send(rest, from: number + 1) }
+    case .end: endAnswer()
+    // Without its last chunk, or with a reset, nobody takes it for whole.
+    case .failed: if isHTTP2 { context.close(promise: nil) } else { context.channel.abort() }
+    }
   }
 
   /// Takes room for an answer until it has left. What was written is never told as a failure, and its answer is short.

@@ -56,10 +56,37 @@ public struct APIServer: Sendable {
     case refused(APIResponse)
   }
 
+  /// The whole answer, however long.
   public func respond(to request: APIRequest) async -> APIResponse {
     switch await admit(request) {
-    case .admitted(let admitted): await respond(to: admitted, body: request.body)
-    case .refused(let response): response
+    case .admitted(let admitted):
+      var response = await respond(to: admitted, body: request.body)
+      guard let rest = response.rest else { return response }
+      response.rest = nil
+      var number = 0
+      while case .bytes(let bytes) = await part(number, of: rest, request.requestID) {
+        response.body += bytes
+        number += 1
+      }
+      return response
+    case .refused(let response): return response
+    }
+  }
+
+  enum Part: Sendable {
+    case bytes([UInt8])
+    case end
+    /// Cannot be made: the list ends where it does not look like an end.
+    case failed
+  }
+
+  /// A part of an answer that is too long to be held whole.
+  func part(_ number: Int, of rest: @escaping APIResponse.Rest, _ requestID: String) async -> Part {
+    do {
+      return try await withTimeout(Self.requestTimeout) { try await rest(number).map(Part.bytes) ?? .end }
+    } catch {
+      logger.error("an answer breaks off", metadata: ["request": "\(requestID)", "part": "\(number)", "error": "\(error)"])
+      return .failed
     }
   }
 

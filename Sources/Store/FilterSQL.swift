@@ -1,22 +1,18 @@
 internal import GRDB
 internal import Model
 
-/// Turns a filter into an SQL condition. Every value and every JSON path is a bound argument; the text consists of our own words.
+/// Turns a filter into an SQL condition, with the meaning that `FilterTest` gives it in memory. Every value and every JSON path is a bound argument; the text
+/// consists of our own words.
 ///
-/// Conditions are never NULL: absent members compare like null in the in-memory evaluator, so that `not` means the same in both.
+/// Conditions are 1 or 0, never NULL. What only the running controller knows is asked for once, as a set of ids.
 struct FilterSQL {
-  private(set) var arguments = StatementArguments()
+  private let reader: StoreReader
+  private let runtime: (any RuntimeSymbols)?
   private var aliases = 0
 
-  /// A value in SQL and how literals must be bound to be compared with it.
-  private struct Expression {
-    var sql: String
-    var arguments: StatementArguments
-    var type: SymbolTable.ValueType
-    /// Whether datetimes are stored as milliseconds (columns) instead of text (documents).
-    var isMilliseconds = false
-    /// For `.any`: the JSON type beside the value, to tell `true` from 1.
-    var jsonType: String?
+  init(_ reader: StoreReader, _ runtime: (any RuntimeSymbols)?) {
+    self.reader = reader
+    self.runtime = runtime
   }
 
   mutating func nextAlias() -> String {
@@ -24,250 +20,317 @@ struct FilterSQL {
     return "t\(aliases)"
   }
 
-  mutating func condition(_ filter: Filter, _ table: SymbolTable, alias: String) throws(FilterError) -> String {
+  // MARK: logic
+
+  /// One flat CASE, whatever is nested at the end of lists: SQLite's expressions may be 1,000 deep, and its parser's stack holds 100 words.
+  mutating func condition(_ filter: Filter, _ table: SymbolTable, alias: String) throws -> SQLText {
+    var branches: SQLText = ""
+    var rest = filter
+    var isPositive = true
+    walk: while true {
+      switch rest {
+      case .not(let inner):
+        isPositive.toggle()
+        rest = inner
+      case .and(let terms), .or(let terms):
+        let isAnd = if case .and = rest { true } else { false }
+        let deepest = terms.indices.max { terms[$0].height < terms[$1].height } ?? 0
+        let outcome = isAnd == isPositive ? "0" : "1"
+        for index in terms.indices where index != deepest {
+          let term = try condition(terms[index], table, alias: alias)
+          branches += isAnd ? "WHEN NOT (\(term)) THEN \(own: outcome) " : "WHEN \(term) THEN \(own: outcome) "
+        }
+        rest = terms.isEmpty ? .constant(isAnd) : terms[deepest]
+      default: break walk
+      }
+    }
+    let last = try leaf(rest, table, alias)
+    let outcome: SQLText = isPositive ? last : "NOT (\(last))"
+    return branches.text.isEmpty ? outcome : "CASE \(branches)ELSE \(outcome) END"
+  }
+
+  private mutating func leaf(_ filter: Filter, _ table: SymbolTable, _ alias: String) throws -> SQLText {
     switch filter {
     case .constant(let value): return value ? "1" : "0"
     case .symbol(let name):
-      let expression = try scalar(name, table, alias)
-      return use(expression, "coalesce(\(expression.sql), 0) = 1")
-    case .not(let inner): return "NOT (\(try condition(inner, table, alias: alias)))"
-    case .and(let terms): return try joined(terms, "AND", table, alias)
-    case .or(let terms): return try joined(terms, "OR", table, alias)
-    case .isEmpty(let set): return "NOT EXISTS (\(try elements(of: set, table, alias, selecting: "1")))"
-    default: return try comparison(filter, table, alias)
+      try table.requireCondition(name)
+      return Self.taken(try scalar(name, table, alias), as: .truth)
+    case .isEmpty(let set):
+      if let query = set.query, query.skip ?? 0 > 0 || query.limit != nil {
+        return try comparison(.count(set), .compare(.equal, .int(0)), table, alias)
+      }
+      if let members = try relation(set, table) { return "NOT \(Self.isOne(of: members.groups.holders(among: members.selected), alias))" }
+      return "NOT EXISTS (\(try elements(of: set, table, alias, selecting: "1") { _ in nil }))"
+    case .comparison(let operand, let condition): return try comparison(operand, condition, table, alias)
+    case .not, .and, .or: return try self.condition(filter, table, alias: alias)
     }
-  }
-
-  private mutating func joined(_ terms: [Filter], _ word: String, _ table: SymbolTable, _ alias: String) throws(FilterError) -> String {
-    var parts: [String] = []
-    for term in terms { parts.append("(\(try condition(term, table, alias: alias)))") }
-    return parts.joined(separator: " \(word) ")
-  }
-
-  mutating func order(by name: String, _ table: SymbolTable, alias: String) throws(FilterError) -> String {
-    let expression = try scalar(name, table, alias)
-    return use(expression, expression.sql)
-  }
-
-  /// Adds the expression's arguments at this place of the text and returns it.
-  private mutating func use(_ expression: Expression, _ sql: String) -> String {
-    arguments += expression.arguments
-    return sql
   }
 
   // MARK: symbols
 
-  private func path(_ members: [String], symbol: String) throws(FilterError) -> String {
+  /// A value in SQL, NULL where there is none.
+  private enum Value {
+    case text(SQLText)
+    case number(SQLText)
+    case bool(SQLText)
+    /// Milliseconds in columns, RFC 3339 of one length in documents.
+    case datetime(SQLText, isMilliseconds: Bool)
+    /// A member of a document with its JSON type.
+    case any(SQLText, type: SQLText)
+  }
+
+  private static func path(_ members: [String], symbol: String) throws(FilterError) -> String {
     guard members.allSatisfy({ !$0.isEmpty && !$0.contains("\"") }) else { throw .wrongUse(symbol: symbol, reason: "is no valid member name") }
     return "$" + members.map { ".\"\($0)\"" }.joined()
   }
 
-  private func member(_ members: [String], _ type: SymbolTable.ValueType, _ alias: String, symbol: String) throws(FilterError) -> Expression {
-    let path = try path(members, symbol: symbol)
-    return Expression(
-      sql: "json_extract(\(alias).document, ?)", arguments: [path], type: type, jsonType: "json_type(\(alias).document, ?)")
-  }
-
-  private mutating func scalar(_ name: String, _ table: SymbolTable, _ alias: String) throws(FilterError) -> Expression {
+  private mutating func scalar(_ name: String, _ table: SymbolTable, _ alias: String) throws -> Value {
     switch try table.source(of: name) {
-    case .id: return Expression(sql: "\(alias).id", arguments: [], type: .text)
-    case .name: return Expression(sql: "\(alias).name", arguments: [], type: .text)
-    case .createdAt: return Expression(sql: "\(alias).created_at", arguments: [], type: .datetime, isMilliseconds: true)
-    case .updatedAt: return Expression(sql: "\(alias).updated_at", arguments: [], type: .datetime, isMilliseconds: true)
-    case .isSystem: return Expression(sql: "\(alias).is_system", arguments: [], type: .bool)
-    case .member(let members, let type): return try member(members, type, alias, symbol: name)
-    case .linked(let members, let kind, let target, let type):
-      let inner = nextAlias()
-      return Expression(
-        sql: "(SELECT json_extract(\(inner).document, ?) FROM documents \(inner) WHERE \(inner).kind = ? AND \(inner).id = "
-          + "json_extract(\(alias).document, ?))",
-        arguments: [try path(target, symbol: name), kind.rawValue, try path(members, symbol: name)], type: type)
-    case .set, .reverse: throw .wrongUse(symbol: name, reason: "is a set: use anyOf, allOf, count or isEmpty")
-    case .object: throw .wrongUse(symbol: name, reason: "is an object: name one of its members, such as \(name).key")
-    case .runtime: throw .wrongUse(symbol: name, reason: "cannot be used here")
+    case .id: return .text("\(own: alias).id")
+    case .name: return .text("\(own: alias).name")
+    case .createdAt: return .datetime("\(own: alias).created_at", isMilliseconds: true)
+    case .updatedAt: return .datetime("\(own: alias).updated_at", isMilliseconds: true)
+    case .isSystem: return .bool("\(own: alias).is_system")
+    case .member(let members, let type):
+      let path = try Self.path(members, symbol: name)
+      let value: SQLText = "json_extract(\(own: alias).document, \(bind: path))"
+      switch type {
+      case .text: return .text(value)
+      case .number: return .number(value)
+      case .bool: return .bool(value)
+      case .datetime: return .datetime(value, isMilliseconds: false)
+      case .any: return .any(value, type: "json_type(\(own: alias).document, \(bind: path))")
+      }
+    case .linked(let members, let kind, let target, _):
+      let (inner, path, link) = (nextAlias(), try Self.path(target, symbol: name), try Self.path(members, symbol: name))
+      let found: SQLText = "SELECT json_extract(\(own: inner).document, \(bind: path)) FROM documents \(own: inner)"
+      return .text(
+        "(\(found) WHERE \(own: inner).kind = \(bind: kind.rawValue) AND \(own: inner).id = json_extract(\(own: alias).document, \(bind: link)))")
+    case .live:
+      guard let runtime else { throw FilterError.wrongUse(symbol: name, reason: "cannot be used here") }
+      return .bool(Self.isOne(of: runtime.entities(table.kind, where: name), alias))
+    case .set, .reverse, .relation, .object:
+      _ = try table.type(of: name)
+      throw FilterError.wrongUse(symbol: name, reason: "has no value")
     }
   }
 
-  /// A SELECT of the elements of a set, with `value` as the column `columns` may use.
+  mutating func order(by name: String, _ table: SymbolTable, alias: String) throws -> SQLText {
+    switch try scalar(name, table, alias) {
+    case .text(let sql), .number(let sql), .datetime(let sql, _): return sql
+    case .bool(let sql): return "coalesce(\(sql), 0)"
+    case .any(let sql, let type): return "iif(\(type) IN ('array', 'object'), NULL, \(sql))"
+    }
+  }
+
+  // MARK: sets
+
+  /// The groups of a relation, and the members that a sub-query selects.
+  private struct Members {
+    var groups: [RelationGroup]
+    var selected: Set<String>?
+  }
+
+  /// nil for the sets of the store.
+  private func relation(_ set: FilterSet, _ table: SymbolTable) throws -> Members? {
+    guard case .relation(let elements) = try table.source(of: set.name) else { return nil }
+    guard let runtime else { throw FilterError.wrongUse(symbol: set.name, reason: "cannot be used here") }
+    let groups = runtime.relation(table.kind, set.name)
+    guard let query = set.query else { return Members(groups: groups) }
+    guard let elements else { throw FilterError.wrongUse(symbol: set.name, reason: "has no sub-queries here") }
+    try Self.checkSort(query, .of(elements))
+    guard let predicate = query.predicate else { return Members(groups: groups) }
+    let selected = try runtime.members(elements, matching: predicate, reader) ?? reader.ids(elements, matching: predicate, runtime)
+    return Members(groups: groups, selected: selected)
+  }
+
+  private static func isOne(of ids: Set<String>, _ alias: String) -> SQLText {
+    "(\(own: alias).id IN (SELECT value FROM json_each(\(bind: JSONValue(ids.sorted()).text))))"
+  }
+
+  /// The order of a sub-query decides nothing, but its names must be right.
+  private static func checkSort(_ query: FilterQuery, _ symbols: SymbolTable) throws(FilterError) {
+    for field in query.sort { _ = try symbols.type(of: field.name) }
+  }
+
+  /// A SELECT of `columns` of the elements of a set of the store.
+  /// - Parameter test: a condition on the element's value.
   private mutating func elements(
-    of set: FilterSet, _ table: SymbolTable, _ alias: String, selecting columns: String, where test: ((inout FilterSQL, String) -> String)? = nil
-  ) throws(FilterError) -> String {
-    let source = try table.source(of: set.name)
+    of set: FilterSet, _ table: SymbolTable, _ alias: String, selecting columns: String, where test: (Value) -> SQLText?
+  ) throws -> SQLText {
     let inner = nextAlias()
-    let value: String
-    var sql: String
-    let elementKind: EntityKind
-    let elementAlias: String
-    switch source {
+    var sql: SQLText
+    let value: Value
+    let element: (EntityKind, String)?
+    switch try table.source(of: set.name) {
     case .set(let members, let kind):
-      arguments += [try path(members, symbol: set.name)]
-      value = "\(inner).value"
-      sql = "SELECT \(columns) FROM json_each(\(alias).document, ?) \(inner)"
-      guard case .subquery(let name, _) = set else {
-        if let test { sql += " WHERE \(test(&self, value))" }
-        return sql
+      let path = try Self.path(members, symbol: set.name)
+      sql = "SELECT \(own: columns) FROM json_each(\(own: alias).document, \(bind: path)) \(own: inner)"
+      value = .text("\(own: inner).value")
+      element = set.query == nil ? nil : kind.map { ($0, "\(inner)e") }
+      if let (kind, joined) = element {
+        sql += " JOIN documents \(own: joined) ON \(own: joined).kind = \(bind: kind.rawValue) AND \(own: joined).id = \(own: inner).value"
       }
-      guard let kind else { throw .wrongUse(symbol: name, reason: "is a set of strings and has no sub-queries") }
-      elementKind = kind
-      elementAlias = nextAlias()
-      sql += " JOIN documents \(elementAlias) ON \(elementAlias).kind = ? AND \(elementAlias).id = \(inner).value WHERE 1"
-      arguments += [kind.rawValue]
+      sql += " WHERE 1"
     case .reverse(let kind, let members):
-      value = "\(inner).id"
-      elementKind = kind
-      elementAlias = inner
-      if let field = members.first, members.count == 1, StoreSchema.lookups[kind]?.contains(where: { $0.field == field }) ?? false {
+      value = .text("\(own: inner).id")
+      element = (kind, inner)
+      if let field = members.first, members.count == 1, StoreSchema.isIndexed(field, of: kind) {
         let lookup = nextAlias()
-        arguments += [kind.rawValue, field]
-        sql =
-          "SELECT \(columns) FROM lookups \(lookup) JOIN documents \(inner) ON \(inner).kind = \(lookup).kind AND \(inner).id = \(lookup).id "
-          + "WHERE \(lookup).kind = ? AND \(lookup).field = ? AND \(lookup).value = \(alias).id"
+        sql = "SELECT \(own: columns) FROM lookups \(own: lookup) JOIN documents \(own: inner)"
+        sql += " ON \(own: inner).kind = \(own: lookup).kind AND \(own: inner).id = \(own: lookup).id"
+        sql +=
+          " WHERE \(own: lookup).kind = \(bind: kind.rawValue) AND \(own: lookup).field = \(bind: field) AND \(own: lookup).value = \(own: alias).id"
       } else {
-        arguments += [kind.rawValue, try path(members, symbol: set.name)]
-        sql = "SELECT \(columns) FROM documents \(inner) WHERE \(inner).kind = ? AND json_extract(\(inner).document, ?) = \(alias).id"
+        let path = try Self.path(members, symbol: set.name)
+        sql = "SELECT \(own: columns) FROM documents \(own: inner) WHERE \(own: inner).kind = \(bind: kind.rawValue)"
+        sql += " AND json_extract(\(own: inner).document, \(bind: path)) = \(own: alias).id"
       }
-    default: throw .wrongUse(symbol: set.name, reason: "is not a set")
+    default:
+      _ = try table.members(of: set.name)
+      throw FilterError.wrongUse(symbol: set.name, reason: "is not a set")
     }
-    if case .subquery(let name, let query) = set {
-      guard query.sort.isEmpty, query.skip == nil, query.limit == nil else {
-        throw .wrongUse(symbol: name, reason: "takes no sort, skip or limit in a sub-query")
+    if let query = set.query {
+      guard let (kind, joined) = element else {
+        throw FilterError.wrongUse(symbol: set.name, reason: "is a set of strings and has no sub-queries")
       }
-      if let predicate = query.predicate { sql += " AND (\(try condition(predicate, .of(elementKind), alias: elementAlias)))" }
+      try Self.checkSort(query, .of(kind))
+      if let predicate = query.predicate { sql += " AND (\(try condition(predicate, .of(kind), alias: joined)))" }
     }
-    if let test { sql += " AND (\(test(&self, value)))" }
+    if let test = test(value) { sql += " AND (\(test))" }
     return sql
   }
 
   // MARK: comparisons
 
-  private mutating func comparison(_ filter: Filter, _ table: SymbolTable, _ alias: String) throws(FilterError) -> String {
-    guard let (operand, test) = Self.split(filter) else { return "0" }
+  private mutating func comparison(_ operand: FilterOperand, _ condition: FilterCondition, _ table: SymbolTable, _ alias: String) throws -> SQLText {
     switch operand {
-    case .symbol(let name): return apply(test, to: try scalar(name, table, alias))
+    case .symbol(let name):
+      let test = try FilterTest(condition, of: table.type(of: name), symbol: name)
+      return Self.meets(test, try scalar(name, table, alias))
     case .anyOf(let name):
-      let inner = try elements(of: .symbol(name), table, alias, selecting: "1") { sql, value in
-        sql.apply(test, to: Expression(sql: value, arguments: [], type: .text))
-      }
-      return "EXISTS (\(inner))"
+      let test = try FilterTest(condition, of: .text, symbol: name)
+      if let members = try relation(.symbol(name), table) { return Self.isOne(of: members.groups.holders { test.holds(for: .string($0)) }, alias) }
+      return "EXISTS (\(try elements(of: .symbol(name), table, alias, selecting: "1") { Self.meets(test, $0) }))"
     case .allOf(let name):
-      let inner = try elements(of: .symbol(name), table, alias, selecting: "1") { sql, value in
-        "NOT (\(sql.apply(test, to: Expression(sql: value, arguments: [], type: .text))))"
+      let test = try FilterTest(condition, of: .text, symbol: name)
+      if let members = try relation(.symbol(name), table) {
+        return "NOT \(Self.isOne(of: members.groups.holders { !test.holds(for: .string($0)) }, alias))"
       }
-      return "NOT EXISTS (\(inner))"
+      return "NOT EXISTS (\(try elements(of: .symbol(name), table, alias, selecting: "1") { "NOT (\(Self.meets(test, $0)))" }))"
     case .count(let set):
-      let inner = try elements(of: set, table, alias, selecting: "count(*)")
-      return apply(test, to: Expression(sql: "(\(inner))", arguments: [], type: .number))
+      let test = try FilterTest(condition, of: .number, symbol: set.name)
+      guard let members = try relation(set, table) else { return Self.meets(test, .number(try count(set, table, alias))) }
+      // Those who have none are not among the counts: where none passes, the others are named.
+      let counts = members.groups.counts(among: members.selected).mapValues { set.query?.left(of: $0) ?? $0 }
+      let nonePasses = test.holds(for: .int(0))
+      let named = Self.isOne(of: Set(counts.filter { test.holds(for: .int(Int64($0.value))) != nonePasses }.keys), alias)
+      return nonePasses ? "NOT \(named)" : named
     }
   }
 
-  private enum Test {
-    case compare(FilterComparison, FilterLiteral)
-    case oneOf([FilterLiteral], negated: Bool)
-    case between(FilterLiteral, FilterLiteral, negated: Bool)
-    case contains(FilterLiteral, ignoringCase: Bool, negated: Bool)
+  private mutating func count(_ set: FilterSet, _ table: SymbolTable, _ alias: String) throws -> SQLText {
+    let count = try elements(of: set, table, alias, selecting: "count(*)") { _ in nil }
+    guard let query = set.query else { return "(\(count))" }
+    return "min(max((\(count)) - \(bind: max(query.skip ?? 0, 0)), 0), \(bind: query.subqueryLimit))"
   }
 
-  private static func split(_ filter: Filter) -> (FilterOperand, Test)? {
-    switch filter {
-    case .compare(let operand, let comparison, let literal): (operand, .compare(comparison, literal))
-    case .oneOf(let operand, let literals, let negated): (operand, .oneOf(literals, negated: negated))
-    case .between(let operand, let low, let high, let negated): (operand, .between(low, high, negated: negated))
-    case .contains(let operand, let literal, let ignoringCase, let negated):
-      (operand, .contains(literal, ignoringCase: ignoringCase, negated: negated))
-    default: nil
+  private static func meets(_ test: FilterTest, _ value: Value) -> SQLText {
+    let sql = meetsPositive(test, value)
+    return test.isNegated ? "NOT (\(sql))" : sql
+  }
+
+  private static func meetsPositive(_ test: FilterTest, _ value: Value) -> SQLText {
+    let taken = taken(value, as: test.basis)
+    func argument(_ literal: FilterLiteral) -> (any DatabaseValueConvertible)? { Self.argument(literal, for: value) }
+    switch test.operation {
+    case .isAbsent: return isAbsent(value)
+    case .compare(.equal, let literal): return "\(taken) IS \(bind: argument(literal))"
+    case .compare(let comparison, let literal): return "coalesce(\(taken) \(own: comparison.rawValue) \(bind: argument(literal)), 0)"
+    case .oneOf(let literals): return "coalesce(\(taken) IN (\(list: literals.map(argument))), 0)"
+    case .between(let low, let high): return "coalesce(\(taken) >= \(bind: argument(low)) AND \(taken) < \(bind: argument(high)), 0)"
+    case .contains(let part, ignoringCase: true): return "coalesce(instr(fold(\(taken)), \(bind: part.lowercased())) > 0, 0)"
+    case .contains(let part, ignoringCase: false): return "coalesce(instr(\(taken), \(bind: part)) > 0, 0)"
     }
   }
 
-  /// The arguments of the expression come where its text stands, so tests that repeat it repeat them.
-  private mutating func apply(_ test: Test, to expression: Expression) -> String {
-    let sql = use(expression, expression.sql)
-    switch test {
-    case .compare(let comparison, .null):
-      switch comparison {
-      case .equal: return "\(sql) IS NULL"
-      case .notEqual: return "\(sql) IS NOT NULL"
-      default: return "(\(sql) IS NULL AND 0)"
-      }
-    case .compare(let comparison, .bool(let value)) where expression.type == .any:
-      // `use` has bound the path already; json_type takes the same one.
-      let word = value ? "true" : "false"
-      let type = expression.jsonType ?? "typeof(\(sql))"
-      arguments += [word]
-      return "\(type) \(comparison == .equal ? "IS" : "IS NOT") ?"
-    case .compare(let comparison, let literal):
-      let value = expression.type == .bool ? "coalesce(\(sql), 0)" : sql
-      arguments += [argument(literal, for: expression)]
-      switch comparison {
-      case .equal: return "\(value) IS ?"
-      case .notEqual: return "\(value) IS NOT ?"
-      default: return "coalesce(\(value) \(comparison.rawValue) ?, 0)"
-      }
-    case .oneOf(let literals, let negated):
-      for literal in literals { arguments += [argument(literal, for: expression)] }
-      let marks = Array(repeating: "?", count: literals.count).joined(separator: ", ")
-      return "coalesce(\(sql) \(negated ? "NOT IN" : "IN") (\(marks)), 0)"
-    case .between(let low, let high, let negated):
-      arguments += [argument(low, for: expression)]
-      let upper = use(expression, expression.sql)
-      arguments += [argument(high, for: expression)]
-      return "coalesce(\(negated ? "NOT " : "")(\(sql) >= ? AND \(upper) < ?), 0)"
-    case .contains(let literal, let ignoringCase, let negated):
-      let text = Self.text(literal)
-      arguments += [ignoringCase ? text.lowercased() : text]
-      let value = ignoringCase ? "fold(\(sql))" : "CAST(\(sql) AS TEXT)"
-      return "coalesce(instr(\(value), ?) \(negated ? "= 0" : "> 0"), 0)"
+  /// The value as one of the kind, NULL when it is none; a truth value is never NULL.
+  private static func taken(_ value: Value, as basis: FilterTest.Basis) -> SQLText {
+    switch (basis, value) {
+    case (.text, .text(let sql)), (.number, .number(let sql)), (.moment, .datetime(let sql, _)): sql
+    case (.text, .number(let sql)): "plain(\(sql))"
+    case (.text, .any(let sql, let type)): "plain(\(sql), \(type))"
+    case (.number, .any(let sql, let type)): "iif(\(type) IN ('integer', 'real'), \(sql), NULL)"
+    case (.truth, .bool(let sql)): "coalesce(\(sql), 0)"
+    case (.truth, .any(_, let type)): "coalesce(\(type) = 'true', 0)"
+    default: "NULL"
     }
   }
 
-  private func argument(_ literal: FilterLiteral, for expression: Expression) -> (any DatabaseValueConvertible)? {
-    switch (literal, expression.type) {
-    case (.datetime(let value), _): return expression.isMilliseconds ? value.millisecondsSinceEpoch : value.text
-    case (.string(let value), .datetime):
-      guard let moment = Timestamp(value) else { return value }
-      return expression.isMilliseconds ? moment.millisecondsSinceEpoch : moment.text
-    // Upstream compares a text with a number by the number's text (capture rest/258).
-    case (.int, .text), (.double, .text): return Self.text(literal)
-    case (.string(let value), _): return value
-    case (.int(let value), _): return value
-    case (.double(let value), _): return value
-    case (.bool(let value), .text): return value ? "true" : "false"
-    case (.bool(let value), _): return value
-    case (.null, _): return nil
+  private static func isAbsent(_ value: Value) -> SQLText {
+    switch value {
+    case .text(let sql), .number(let sql), .datetime(let sql, _): "\(sql) IS NULL"
+    case .bool: "0"
+    case .any(_, let type): "coalesce(\(type) IN ('null', 'array', 'object'), 1)"
     }
   }
 
-  private static func text(_ literal: FilterLiteral) -> String {
+  private static func argument(_ literal: FilterLiteral, for value: Value) -> (any DatabaseValueConvertible)? {
     switch literal {
-    case .string(let value): value
-    case .int(let value): String(value)
-    case .double(let value): String(value)
-    case .bool(let value): String(value)
-    case .datetime(let value): value.text
-    case .null: ""
+    case .string(let text): text
+    case .int(let number): number
+    case .double(let number): number
+    case .bool(let truth): truth
+    case .datetime(let moment): if case .datetime(_, isMilliseconds: true) = value { moment.millisecondsSinceEpoch } else { moment.text }
+    case .null: nil
+    }
+  }
+
+  // MARK: indexes
+
+  /// A condition that an index answers, and that whatever meets the filter meets; nil when everything has to be looked at.
+  static func seek(_ filter: Filter, _ table: SymbolTable, alias: String) -> SQLText? {
+    switch filter {
+    case .and(let terms): return terms.lazy.compactMap { seek($0, table, alias: alias) }.first
+    case .or(let terms):
+      var seeks: SQLText = ""
+      for term in terms {
+        guard let found = seek(term, table, alias: alias) else { return nil }
+        seeks += seeks.text.isEmpty ? found : " OR \(found)"
+      }
+      return seeks.text.isEmpty ? nil : "(\(seeks))"
+    case .comparison(.symbol(let name), .compare(.equal, let literal)): return seek(name, [literal], table, alias)
+    case .comparison(.symbol(let name), .oneOf(let literals, negated: false)): return seek(name, literals, table, alias)
+    default: return nil
+    }
+  }
+
+  private static func seek(_ name: String, _ literals: [FilterLiteral], _ table: SymbolTable, _ alias: String) -> SQLText? {
+    var texts: [(any DatabaseValueConvertible)?] = []
+    for literal in literals {
+      // Empty values are not indexed.
+      guard case .string(let text) = literal, !text.isEmpty else { return nil }
+      texts.append(text)
+    }
+    switch try? table.source(of: name) {
+    case .id?: return "\(own: alias).id IN (\(list: texts))"
+    case .name?: return "\(own: alias).name IN (\(list: texts))"
+    case .member(let members, .text)?:
+      guard let field = members.first, members.count == 1, StoreSchema.isIndexed(field, of: table.kind) else { return nil }
+      let found: SQLText = "SELECT id FROM lookups WHERE kind = \(bind: table.kind.rawValue) AND field = \(bind: field) AND value IN (\(list: texts))"
+      return "\(own: alias).id IN (\(found))"
+    default: return nil
     }
   }
 }
 
 extension Filter {
-  /// Whether a symbol only the running controller knows occurs; such filters are judged in memory.
-  func usesRuntime(_ table: SymbolTable) throws(FilterError) -> Bool {
+  /// Levels below this one.
+  fileprivate var height: Int {
     switch self {
-    case .constant: return false
-    case .symbol(let name): return try Self.isRuntime(name, table)
-    case .not(let inner): return try inner.usesRuntime(table)
-    case .and(let terms), .or(let terms):
-      for term in terms where try term.usesRuntime(table) { return true }
-      return false
-    case .isEmpty(let set): return try Self.isRuntime(set.name, table)
-    case .compare(let operand, _, _), .oneOf(let operand, _, _), .between(let operand, _, _, _), .contains(let operand, _, _, _):
-      switch operand {
-      case .symbol(let name), .anyOf(let name), .allOf(let name): return try Self.isRuntime(name, table)
-      case .count(let set): return try Self.isRuntime(set.name, table)
-      }
+    case .not(let inner): inner.height + 1
+    case .and(let terms), .or(let terms): (terms.map(\.height).max() ?? 0) + 1
+    case .constant, .symbol, .isEmpty, .comparison: 0
     }
-  }
-
-  private static func isRuntime(_ name: String, _ table: SymbolTable) throws(FilterError) -> Bool {
-    if case .runtime = try table.source(of: name) { true } else { false }
   }
 }

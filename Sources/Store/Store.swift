@@ -10,6 +10,10 @@ public final class Store: Sendable {
   public let timelineID: String
 
   private let database: any DatabaseWriter
+  private let searches = SearchGate(places: min(Store.readers / 2, ProcessInfo.processInfo.activeProcessorCount / 2))
+
+  /// Connections that read at the same time.
+  private static let readers = 4
 
   /// How many change-sets are kept for replicas that catch up (management spec 8.3).
   public static let retainedChangeSets = 10_000
@@ -60,13 +64,27 @@ public final class Store: Sendable {
   private static func configuration() -> Configuration {
     var configuration = Configuration()
     configuration.label = "swiftlet.store"
-    configuration.maximumReaderCount = 4
+    configuration.maximumReaderCount = readers
     configuration.busyMode = .timeout(10)
     configuration.prepareDatabase { database in
       // Unicode case folding for `icontains`; SQLite's lower() knows ASCII only.
       database.add(
         function: DatabaseFunction("fold", argumentCount: 1, pure: true) { values in
           values.first.flatMap { String.fromDatabaseValue($0) }?.lowercased()
+        })
+      // A value as the filter language takes it for a text: numbers without exponent, truth values by their JSON type (the second argument, for members
+      // that may be anything), nothing of arrays and objects.
+      database.add(
+        function: DatabaseFunction("plain", pure: true) { values -> (any DatabaseValueConvertible)? in
+          let type = values.dropFirst().first.flatMap { String.fromDatabaseValue($0) }
+          switch (type, values.first?.storage) {
+          case ("true"?, _), ("false"?, _): return type
+          case ("array"?, _), ("object"?, _): return nil
+          case (_, .string(let text)?): return text
+          case (_, .int64(let number)?): return String(number)
+          case (_, .double(let number)?): return number.plainText
+          default: return nil
+          }
         })
     }
     return configuration
@@ -96,6 +114,12 @@ public final class Store: Sendable {
     } catch let error as DatabaseError {
       throw StoreError(error)
     }
+  }
+
+  /// `read` for questions that look at whole collections (`SymbolTable.isIndexed`). Only some of them run at a time, in their turn, so that questions that an index
+  /// answers find a connection and a processor free.
+  public func search<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R {
+    try await searches.pass { try await read(body) }
   }
 
   /// Number of the last change-set, 0 before the first.

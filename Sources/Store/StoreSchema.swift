@@ -14,6 +14,8 @@ enum StoreSchema {
       ])
   }()
 
+  static func isIndexed(_ field: String, of kind: EntityKind) -> Bool { lookups[kind]?.contains { $0.field == field } ?? false }
+
   static let migrator: DatabaseMigrator = {
     var migrator = DatabaseMigrator()
     migrator.registerMigration("1 documents and change-sets") { database in

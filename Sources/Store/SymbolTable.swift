@@ -1,28 +1,24 @@
 public import Model
 
 /// What the names in a filter mean for one kind of entity (management spec 4.3). Only declared names can be used.
-public struct SymbolTable: Sendable {
-  public enum ValueType: Sendable {
-    case text, number, bool, datetime
-    /// Whatever the document holds: tags and config data.
-    case any
-  }
-
+public struct SymbolTable: FilterSymbols {
   public enum Source: Sendable {
     /// A column of the table.
     case id, name, createdAt, updatedAt, isSystem
     /// A member of the document.
-    case member([String], ValueType)
+    case member([String], FilterType)
     /// An array of strings in the document; `elements` is the kind the strings are ids of, for sub-queries.
     case set([String], elements: EntityKind?)
     /// A member of the entity whose id a member of this document holds.
-    case linked([String], EntityKind, [String], ValueType)
+    case linked([String], EntityKind, [String], FilterType)
     /// The ids of entities of another kind whose member is the id of this one.
     case reverse(EntityKind, [String])
     /// An object of free members: `tags.region`.
     case object([String])
-    /// Known to the running controller only; the caller of the query supplies values.
-    case runtime
+    /// A set known to the running controller only, such as what policies bring together; of ids of `elements`, for sub-queries.
+    case relation(elements: EntityKind?)
+    /// A truth value known to the running controller only.
+    case live
   }
 
   public struct Symbol: Sendable {
@@ -53,13 +49,30 @@ public struct SymbolTable: Sendable {
     throw .unknownSymbol(name, filterable: filterable)
   }
 
+  public func symbol(_ name: String) throws(FilterError) -> FilterSymbol {
+    switch try source(of: name) {
+    case .id, .name: return .scalar(.text)
+    case .createdAt, .updatedAt: return .scalar(.datetime)
+    case .isSystem, .live: return .scalar(.bool)
+    case .member(_, let type), .linked(_, _, _, let type): return .scalar(type)
+    case .set(_, let elements), .relation(let elements): return .set(members: elements.map { SymbolTable.of($0) })
+    case .reverse(let kind, _): return .set(members: SymbolTable.of(kind))
+    case .object: throw .wrongUse(symbol: name, reason: "is an object: name one of its members, such as \(name).key")
+    }
+  }
+
   /// A table that knows these names and no others. Sets become plain strings: sub-queries would reach members of other kinds.
   public func only(_ names: Set<String>) -> SymbolTable {
     SymbolTable(
       kind: kind,
       symbols.values.filter { names.contains($0.name) }.map { symbol in
-        guard case .set(let path, _) = symbol.source else { return symbol }
-        return Symbol(name: symbol.name, source: .set(path, elements: nil), isListed: symbol.isListed)
+        let source: Source =
+          switch symbol.source {
+          case .set(let path, _): .set(path, elements: nil)
+          case .relation: .relation(elements: nil)
+          default: symbol.source
+          }
+        return Symbol(name: symbol.name, source: source, isListed: symbol.isListed)
       })
   }
 
@@ -74,7 +87,7 @@ public struct SymbolTable: Sendable {
   private static func strings(_ name: String, of elements: EntityKind? = nil) -> Symbol {
     Symbol(name: name, source: .set([name], elements: elements), isListed: true)
   }
-  private static func nested(_ path: String, _ type: ValueType) -> Symbol {
+  private static func nested(_ path: String, _ type: FilterType) -> Symbol {
     Symbol(name: path, source: .member(path.split(separator: ".").map(String.init), type), isListed: true)
   }
   private static func linked(_ name: String, _ member: String, _ kind: EntityKind, _ path: [String]) -> Symbol {
@@ -83,7 +96,10 @@ public struct SymbolTable: Sendable {
   private static func reverse(_ name: String, _ kind: EntityKind, _ member: String) -> Symbol {
     Symbol(name: name, source: .reverse(kind, [member]), isListed: false)
   }
-  private static func runtime(_ name: String, isListed: Bool = false) -> Symbol { Symbol(name: name, source: .runtime, isListed: isListed) }
+  private static func relation(_ name: String, _ elements: EntityKind, isListed: Bool = false) -> Symbol {
+    Symbol(name: name, source: .relation(elements: elements), isListed: isListed)
+  }
+  private static func live(_ name: String) -> Symbol { Symbol(name: name, source: .live, isListed: true) }
   private static let nameColumn = Symbol(name: "name", source: .name, isListed: true)
 
   private static let base = [
@@ -99,13 +115,14 @@ public struct SymbolTable: Sendable {
       .identities: [
         nameColumn, strings("roleAttributes"), text("type", "typeId"), text("authPolicyId"), text("externalId"), bool("isAdmin"),
         bool("isDefaultAdmin"), reverse("authenticators", .authenticators, "identityId"), reverse("enrollments", .enrollments, "identityId"),
-        runtime("services"), runtime("edgeRouters"), runtime("servicePolicies"), runtime("edgeRouterPolicies"), runtime("dialServices"),
-        runtime("bindServices"),
+        relation("services", .services), relation("edgeRouters", .edgeRouters), relation("servicePolicies", .servicePolicies),
+        relation("edgeRouterPolicies", .edgeRouterPolicies), relation("dialServices", .services), relation("bindServices", .services),
       ],
       .services: [
         nameColumn, text("terminatorStrategy"), strings("roleAttributes"), strings("configs", of: .configs), bool("isFabricOnly"),
-        reverse("terminators", .terminators, "serviceId"), runtime("servicePolicies"), runtime("serviceEdgeRouterPolicies"),
-        runtime("identities"), runtime("edgeRouters"), runtime("dialIdentities"), runtime("bindIdentities"),
+        relation("terminators", .terminators), relation("servicePolicies", .servicePolicies),
+        relation("serviceEdgeRouterPolicies", .serviceEdgeRouterPolicies), relation("identities", .identities), relation("edgeRouters", .edgeRouters),
+        relation("dialIdentities", .identities), relation("bindIdentities", .identities),
       ],
       .configs: [nameColumn, text("type", "configTypeId"), Symbol(name: "data", source: .object(["data"]), isListed: false)],
       .configTypes: [
@@ -114,20 +131,23 @@ public struct SymbolTable: Sendable {
       ],
       .servicePolicies: [
         nameColumn, text("type"), text("semantic"), strings("identityRoles"), strings("serviceRoles"), strings("postureCheckRoles"),
-        runtime("identities", isListed: true), runtime("services", isListed: true),
+        relation("identities", .identities, isListed: true), relation("services", .services, isListed: true),
       ],
       .edgeRouterPolicies: [
-        nameColumn, text("semantic"), strings("identityRoles"), strings("edgeRouterRoles"), runtime("identities"), runtime("edgeRouters"),
+        nameColumn, text("semantic"), strings("identityRoles"), strings("edgeRouterRoles"), relation("identities", .identities),
+        relation("edgeRouters", .edgeRouters),
       ],
       .serviceEdgeRouterPolicies: [
-        nameColumn, text("semantic"), strings("serviceRoles"), strings("edgeRouterRoles"), runtime("services"), runtime("edgeRouters"),
+        nameColumn, text("semantic"), strings("serviceRoles"), strings("edgeRouterRoles"), relation("services", .services),
+        relation("edgeRouters", .edgeRouters),
       ],
       .edgeRouters: [
         nameColumn, text("fingerprint"), number("cost"), bool("noTraversal"), bool("disabled"), strings("configs", of: .configs),
         Symbol(name: "ctrlChanListeners", source: .object(["ctrlChanListeners"]), isListed: true), strings("roleAttributes"), bool("isVerified"),
-        bool("isTunnelerEnabled"), runtime("connected", isListed: true), runtime("online", isListed: true),
-        reverse("terminators", .terminators, "routerId"), reverse("enrollments", .enrollments, "edgeRouterId"), runtime("edgeRouterPolicies"),
-        runtime("serviceEdgeRouterPolicies"), runtime("identities"), runtime("services"),
+        bool("isTunnelerEnabled"), live("connected"), live("online"),
+        relation("terminators", .terminators), reverse("enrollments", .enrollments, "edgeRouterId"),
+        relation("edgeRouterPolicies", .edgeRouterPolicies),
+        relation("serviceEdgeRouterPolicies", .serviceEdgeRouterPolicies), relation("identities", .identities), relation("services", .services),
       ],
       .terminators: [
         text("binding"), text("address"), text("instanceId", "identity"), text("hostId"), text("sourceCtrl"), text("service", "serviceId"),

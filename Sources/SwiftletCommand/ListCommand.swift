@@ -32,7 +32,7 @@ struct ListCommand: AsyncParsableCommand {
   @Option(name: .shortAndLong, help: "How to print it: table or json.")
   var output: OutputFormat = .table
 
-  @Option(help: ArgumentHelp("Entities on a page, at most 500.", valueName: "number"))
+  @Option(help: ArgumentHelp("Entities on a page, at most 500; -1 for all of them.", valueName: "number"))
   var limit: Int?
 
   @Option(help: ArgumentHelp("Entities to skip.", valueName: "number"))

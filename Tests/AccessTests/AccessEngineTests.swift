@@ -169,12 +169,36 @@ struct AccessEngineTests {
       ])
   }
 
+  @Test("a policy that widens one side and swaps the other makes no pair that neither the old nor the new grants")
+  func swapping() {
+    var engine = AccessEngine()
+    for number in 0..<40 {
+      _ = engine.apply(.identity(old: nil, new: Identity(id: "i\(number)", name: "i\(number)", roleAttributes: number < 5 ? ["g"] : [])))
+    }
+    for number in 0..<12 {
+      _ = engine.apply(.service(old: nil, new: EdgeService(id: "s\(number)", name: "s\(number)", roleAttributes: [number < 10 ? "old" : "new"])))
+    }
+    let before = ServicePolicy(id: "p", name: "p", type: .dial, identityRoles: ["#g"], serviceRoles: ["#old"])
+    _ = engine.apply(.servicePolicy(old: nil, new: before))
+    var replica = engine.grants
+    var after = before
+    (after.identityRoles, after.serviceRoles) = (["#all"], ["#new"])
+    let delta = engine.apply(.servicePolicy(old: before, new: after))
+    #expect(delta.access.count { !$0.gained } == 5 * 10)
+    #expect(delta.access.count { $0.gained } == 40 * 2)
+    // What a router's replica works through: who leaves, leaves first.
+    var work = 0
+    for change in delta.memberships { work += replica.setMember(policy: change.policyID, change.member, present: change.added).count }
+    #expect(work == 5 * 10 + 40 * 2)
+    #expect(replica == engine.grants)
+  }
+
   @Test("what is lost and regained in one transaction is no change")
   func netting() {
     var engine = engine(dial: policy())
-    var delta = engine.apply(.identity(old: alice, new: nil))
-    #expect(delta.access.count == 1)
-    delta.merge(engine.apply(.identity(old: nil, new: alice)))
+    let gone = engine.apply(.identity(old: alice, new: nil))
+    #expect(gone.access.count == 1)
+    let delta = AccessDelta(merging: [gone, engine.apply(.identity(old: nil, new: alice))])
     #expect(delta.access.isEmpty)
     #expect(delta.memberships.map(\.added) == [false, true])
   }

@@ -79,8 +79,7 @@ struct IncrementalAccessTests {
     creations += world.routerPolicies.values.map { .edgeRouterPolicy(old: nil, new: $0) }
     creations += world.serviceRouterPolicies.values.map { .serviceEdgeRouterPolicy(old: nil, new: $0) }
     var rebuilt = AccessEngine()
-    var total = AccessDelta()
-    for change in creations.shuffled(using: &random) { total.merge(rebuilt.apply(change)) }
+    let total = AccessDelta(merging: creations.shuffled(using: &random).map { rebuilt.apply($0) })
     #expect(rebuilt.grants == engine.grants)
     #expect(apply(total, to: []) == world.rights)
     for router in Self.routerIDs {
@@ -96,8 +95,8 @@ struct IncrementalAccessTests {
     var engine = AccessEngine()
     for _ in 0..<60 {
       let before = world.rights
-      var delta = AccessDelta()
-      for _ in 0..<Int.random(in: 1...5, using: &random) { delta.merge(engine.apply(world.change(&random))) }
+      let count = Int.random(in: 1...5, using: &random)
+      let delta = AccessDelta(merging: (0..<count).map { _ in engine.apply(world.change(&random)) })
       #expect(apply(delta, to: before) == world.rights)
     }
   }

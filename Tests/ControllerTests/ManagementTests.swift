@@ -1,3 +1,4 @@
+import Fabric
 import Foundation
 import Logging
 import Model
@@ -329,6 +330,70 @@ struct ManagementTests {
     #expect(try await bench.list("/services", filter: "true limit none").items.count == 3)
     #expect(try await bench.get("/identity-types").items.count == 2)
     #expect(try await bench.get("/service-role-attributes").data == ["x"])
+  }
+
+  @Test func filtersAskWhatPoliciesBringTogether() async throws {
+    let bench = try await ManagementBench()
+    defer { bench.close() }
+    let (alice, bob) = (try await bench.identity("alice", attributes: ["staff"]), try await bench.identity("bob"))
+    let (web, ssh) = (try await bench.service("web", attributes: ["w"]), try await bench.service("ssh"))
+    let router = try await Provisioning(core: bench.core).createEdgeRouter(name: "paris").id
+    for (name, type, identities, services) in [("dial", "Dial", "#staff", "#w"), ("bind", "Bind", "#all", "@" + ssh)] {
+      _ = try await bench.make(
+        "/service-policies",
+        [
+          "name": .string(name), "type": .string(type), "semantic": "AnyOf", "identityRoles": [.string(identities)],
+          "serviceRoles": [.string(services)],
+        ])
+    }
+    _ = try await bench.make("/edge-router-policies", ["name": "e", "semantic": "AnyOf", "identityRoles": ["#staff"], "edgeRouterRoles": ["#all"]])
+    func names(_ kind: String, _ filter: String) async throws -> [String] {
+      let answer = try await bench.list(kind, filter: "(\(filter)) and not name = \"Default Admin\" sort by name")
+      #expect(answer.status == 200, "\(filter): \(answer.body.text)")
+      #expect(answer.body["meta"]?["pagination"]?["totalCount"] == JSONValue(answer.items.count), "\(filter)")
+      return answer.names
+    }
+    #expect(try await names("/identities", "anyOf(services) = \"\(web)\"") == ["alice"])
+    #expect(try await names("/identities", "anyOf(dialServices) = \"\(ssh)\"") == [])
+    #expect(try await names("/identities", "allOf(services) = \"\(ssh)\"") == ["bob"])
+    #expect(try await names("/identities", "count(services) = 2") == ["alice"])
+    #expect(try await names("/identities", "count(services) between 1 and 2 and isEmpty(edgeRouters)") == ["bob"])
+    #expect(try await names("/identities", "not isEmpty(from services where name contains \"e\")") == ["alice"])
+    #expect(try await names("/identities", "count(from services where true sort by name skip 1 limit 5) = 1") == ["alice"])
+    #expect(try await names("/identities", "isEmpty(from edgeRouters where online = false)") == ["bob"])
+    #expect(try await names("/identities", "not isEmpty(from servicePolicies where type = \"Dial\" and anyOf(services) = \"\(web)\")") == ["alice"])
+    #expect(try await names("/services", "anyOf(identities) = \"\(bob)\"") == ["ssh"])
+    #expect(try await names("/services", "not isEmpty(from bindIdentities where id = \"\(alice)\")") == ["ssh"])
+    #expect(try await names("/service-policies", "anyOf(identities) = \"\(bob)\"") == ["bind"])
+    #expect(try await names("/service-policies", "isEmpty(from identities where isAdmin = false and name = \"bob\")") == ["dial"])
+    #expect(try await names("/edge-router-policies", "not isEmpty(from edgeRouters where name = \"paris\")") == ["e"])
+    #expect(try await names("/edge-routers", "online = true or not isEmpty(identities)") == ["paris"])
+    #expect(try await bench.list("/edge-routers", filter: "true sort by online desc").names == ["paris"])
+    #expect(try await bench.list("/identities", filter: "isEmpty(from services where nosuch = 1)").code == "INVALID_FILTER")
+    // A live host's terminator is one.
+    let live = LiveTerminator(id: "t1", serviceID: ssh, routerID: router, hostID: bob, address: "a", cost: 7, createdAt: .epoch)
+    bench.core.fleet.handle(.place(live))
+    #expect(try await names("/services", "isEmpty(terminators)") == ["web"])
+    #expect(try await names("/services", "not isEmpty(from terminators where cost > 5 and router.name = \"paris\")") == ["ssh"])
+    #expect(try await names("/edge-routers", "count(terminators) = 1") == ["paris"])
+    #expect(try await bench.list("/terminators", filter: "createdAt = datetime(1970-01-01T00:00:00Z) and not isSystem").items.count == 1)
+    #expect(try await bench.list("/terminators", filter: "binding = true").code == "INVALID_FILTER")
+  }
+
+  @Test(
+    "what upstream answers to a filter is answered",
+    arguments: [
+      ("count(roleAttributes) between 1 and 3", 200), ("count(roleAttributes) not between 1 and 3", 200), ("count(roleAttributes) in [1, 2]", 200),
+      ("count(roleAttributes) contains 1", 200), ("count(roleAttributes) = null", 200), ("anyOf(roleAttributes) > 5", 200), ("name > 3", 200),
+      ("tags.a between 1 and 3", 200), ("externalId not in [\"x\"]", 200), ("isAdmin = 1", 400), ("name = true", 400), ("name", 400),
+      ("name in [1, \"a\"]", 400), ("count(roleAttributes) = \"1\"", 400), ("roleAttributes", 400),
+    ])
+  func statuses(_ filter: String, _ status: Int) async throws {
+    let bench = try await ManagementBench()
+    defer { bench.close() }
+    let answer = try await bench.list("/identities", filter: filter)
+    #expect(answer.status == status)
+    #expect(status == 200 || answer.code == "INVALID_FILTER")
   }
 
   @Test func authPoliciesAreKeptWhileUsed() async throws {

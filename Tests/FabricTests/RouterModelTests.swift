@@ -95,6 +95,38 @@ struct RouterModelTests {
     #expect(effects.lost.isEmpty)
   }
 
+  @Test("rights that are lost by the ten thousand while others are gained cost one step each", .timeLimit(.minutes(1)))
+  func manyRights() throws {
+    let identities = (0..<1000).map { "i\($0)" }
+    let (old, new) = ((0..<60).map { "old\($0)" }, (0..<60).map { "new\($0)" })
+    func members(_ ids: [String], _ type: EdgeCtrlServicePolicyRelatedEntityType, add: Bool = true) -> EdgeCtrlEvent {
+      SmallModel.event(.servicePolicyChange(.with { ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = ("p", ids, type, add) }))
+    }
+    var model = RouterModel()
+    _ = model.apply(
+      EdgeCtrlDataState.with {
+        $0.endIndex = 1
+        $0.events =
+          identities.map { SmallModel.event(SmallModel.identity($0)) } + (old + new).map { SmallModel.event(SmallModel.service($0)) }
+          + [SmallModel.event(SmallModel.policy("p", .dialPolicy)), members(identities, .relatedIdentity), members(old, .relatedService)]
+      })
+    // All 60 go, the new ones come, and one of the old ones stays after all.
+    let swap = SmallModel.change(2, after: 1, members(old, .relatedService, add: false), members(new + ["old7"], .relatedService))
+    #expect(RouterModel.isLong(swap))
+    let effects = try effects(model.apply(swap))
+    #expect(effects.lost.count == 59 * 1000)
+    #expect(!effects.lost.contains { $0.service == "old7" })
+    #expect(
+      model.decide(identity: "i1", service: "new3", action: .dial).isAllowed && model.decide(identity: "i1", service: "old7", action: .dial).isAllowed
+    )
+    #expect(!model.decide(identity: "i1", service: "old3", action: .dial).isAllowed)
+    // Lost, regained and lost again is lost once.
+    let twice = SmallModel.change(
+      3, after: 2, members(["new3"], .relatedService, add: false), members(["new3"], .relatedService), members(["new3"], .relatedService, add: false))
+    #expect(!RouterModel.isLong(twice))
+    #expect(try self.effects(model.apply(twice)).lost.count == 1000)
+  }
+
   @Test("gaps are noticed, old changes ignored, synthetic ones applied outside the numbering")
   func order() throws {
     var empty = RouterModel()

@@ -1,7 +1,16 @@
+import Dispatch
 import Model
+import Synchronization
 import Testing
 
 @testable import Store
+
+/// A value that tasks share.
+private final class Shared<Value: Sendable>: Sendable {
+  private let value: Mutex<Value>
+  init(_ value: Value) { self.value = Mutex(value) }
+  func withLock<Result: Sendable>(_ body: (inout Value) -> Result) -> Result { value.withLock { body(&$0) } }
+}
 
 /// The filter language in SQL, held against the same filter judged in memory.
 @Suite("Queries", .timeLimit(.minutes(5)))
@@ -26,18 +35,29 @@ struct QueryTests {
     return store
   }
 
-  /// The ids, in order, and the total, by SQL and in memory. A runtime symbol, true for everybody, sends a query to memory.
+  /// The ids, in order, and the total, by SQL and in memory.
   private static func both(_ store: Store, _ query: FilterQuery, page: PageRequest = PageRequest(limit: -1)) async throws -> (
     sql: [String], memory: [String], totals: [Int]
   ) {
-    var inMemory = query
-    let everybody = Filter.compare(.count(.symbol("services")), .equal, .int(1))
-    inMemory.predicate = .and([query.predicate ?? .constant(true), everybody])
-    let runtimeQuery = inMemory
-    return try await store.read { reader in
+    try await store.read { reader in
       let sql = try reader.query(Identity.self, filter: query, page: page)
-      let memory = try reader.query(Identity.self, filter: runtimeQuery, page: page) { _, _ in .strings(["s1"]) }
+      let memory = try query.apply(to: try reader.all(Identity.self), symbols: SymbolTable.of(.identities), page: page, lookup: value)
       return (sql.items.map(\.id), memory.items.map(\.id), [sql.totalCount, memory.totalCount])
+    }
+  }
+
+  private static func value(_ identity: Identity, _ name: String) -> FilterValue {
+    switch name {
+    case "id": .string(identity.id)
+    case "name": .string(identity.name)
+    case "externalId": .string(identity.externalId)
+    case "isAdmin": .scalar(.bool(identity.isAdmin))
+    case "isSystem": .scalar(.bool(identity.isSystem))
+    case "createdAt": .scalar(.datetime(identity.createdAt))
+    case "type": .string(identity.typeId.rawValue)
+    case "authPolicyId": .string(identity.authPolicyId)
+    case "roleAttributes": .strings(identity.roleAttributes)
+    default: .scalar(identity.tags[String(name.dropFirst(5))].flatMap { FilterLiteral($0) } ?? .null)
     }
   }
 
@@ -48,7 +68,7 @@ struct QueryTests {
     "not (externalId = \"ext 3\")", "externalId contains \"ext\"", "not externalId contains \"ext\"", "externalId not contains \"1\"",
     "externalId in [\"ext 3\", \"ext 4\"]", "not externalId in [\"ext 3\"]", "isAdmin", "not isAdmin", "isAdmin = true", "isAdmin != true",
     "isAdmin = false", "createdAt = datetime(2027-01-15T08:00:02Z)", "createdAt > datetime(2027-01-15T08:00:03Z)",
-    "createdAt = \"2027-01-15T08:00:02Z\"", "createdAt < \"2027-01-15T09:00:03+01:00\"",
+    "createdAt = datetime(2027-01-15T09:00:02+01:00)", "createdAt < datetime(2027-01-15T09:00:03+01:00)",
     "createdAt between datetime(2027-01-15T08:00:01Z) and datetime(2027-01-15T08:00:04Z)",
     "createdAt not between datetime(2027-01-15T08:00:01Z) and datetime(2027-01-15T08:00:04Z)", "anyOf(roleAttributes) = \"alpha\"",
     "allOf(roleAttributes) = \"alpha\"", "allOf(roleAttributes) != \"alpha\"", "anyOf(roleAttributes) icontains \"äö\"",
@@ -142,6 +162,91 @@ struct QueryTests {
     #expect(try await store.read { try $0.query(Identity.self, ids: []) }.totalCount == 0)
   }
 
+  @Test("all entries are given when all are wanted, and at most 500 of any other number")
+  func everything() async throws {
+    let store = try await Store.inMemory()
+    try await store.change { transaction in for number in 0..<1207 { try transaction.put(Identity(id: "i\(number)", name: "n\(number)")) } }
+    func count(_ text: String?, _ limit: Int?) async throws -> Int {
+      let query = try text.map { try FilterQuery(parsing: $0) }
+      let page = try await store.read { try $0.query(Identity.self, filter: query, page: PageRequest(limit: limit)) }
+      #expect(page.totalCount == 1207)
+      let ids = try await store.read { try $0.identifiers(filter: query, page: PageRequest(limit: limit), symbols: .of(.identities)) }
+      #expect(ids.items == page.items.map(\.id) && ids.totalCount == 1207)
+      return page.items.count
+    }
+    #expect(try await count("true limit none", nil) == 1207)
+    #expect(try await count("limit -1", 5) == 1207)
+    #expect(try await count(nil, -1) == 1207)
+    #expect(try await count("true skip 1200 limit none", nil) == 7)
+    #expect(try await count("limit 600", -1) == 500)
+    #expect(try await count("true", 600) == 500)
+    #expect(try await count("skip 5000", 600) == 0)
+    #expect(try await count(nil, nil) == 10)
+  }
+
+  @Test("what an index answers is told from what looks at everything")
+  func indexes() throws {
+    let table = SymbolTable.of(.identities)
+    func isIndexed(_ text: String) throws -> Bool { table.isIndexed(try FilterQuery(parsing: text), sort: []) }
+    for text in [
+      "", "true limit none", "sort by id", "name = \"a\"", "id = \"a\" or name = \"a\"", "isAdmin and id in [\"a\", \"b\"]",
+      "externalId = \"x\" and name contains \"a\"",
+    ] { #expect(try isIndexed(text), "\(text)") }
+    for text in [
+      "sort by name", "name contains \"a\"", "name != \"a\"", "not name = \"a\"", "id = \"a\" or isAdmin", "anyOf(services) = \"s\"",
+      "externalId = \"\"", "false",
+    ] { #expect(try !isIndexed(text), "\(text)") }
+  }
+
+  @Test("questions that look at everything leave a connection for those that an index answers")
+  func searches() async throws {
+    let directory = StoreDirectory()
+    let store = try await directory.open()
+    let held = Shared(0)
+    let release = DispatchSemaphore(value: 0)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for _ in 0..<6 {
+        group.addTask {
+          try await store.search { _ in
+            held.withLock { $0 += 1 }
+            // Bounded, so that a gate that lets all in ends with a failure.
+            _ = release.wait(timeout: .now() + 20)
+            held.withLock { $0 -= 1 }
+          }
+        }
+      }
+      while held.withLock({ $0 }) == 0 { await Task.yield() }
+      for _ in 0..<10 { _ = try await store.read { try $0.count(.identities) } }
+      let during = held.withLock { $0 }
+      #expect((1...2).contains(during))
+      for _ in 0..<6 { release.signal() }
+      try await group.waitForAll()
+    }
+    #expect(held.withLock { $0 } == 0)
+  }
+
+  @Test("whoever gives up waiting leaves its place to the others")
+  func givingUp() async throws {
+    let gate = SearchGate(places: 1)
+    let isIn = Shared(false)
+    let mayLeave = Shared(false)
+    let first = Task {
+      try await gate.pass {
+        isIn.withLock { $0 = true }
+        while !mayLeave.withLock({ $0 }) { await Task.yield() }
+      }
+    }
+    while !isIn.withLock({ $0 }) { await Task.yield() }
+    let second = Task { try await gate.pass { 2 } }
+    let third = Task { try await gate.pass { 3 } }
+    second.cancel()
+    await #expect(throws: CancellationError.self) { try await second.value }
+    mayLeave.withLock { $0 = true }
+    try await first.value
+    #expect(try await third.value == 3)
+    #expect(try await gate.pass { 4 } == 4)
+  }
+
   @Test("filters reach over references and into sub-queries")
   func references() async throws {
     let store = try await Store.inMemory()
@@ -159,10 +264,12 @@ struct QueryTests {
       let query = try FilterQuery(parsing: text)
       return try await store.read { try $0.query(EdgeService.self, filter: query) }.items.map(\.id)
     }
-    #expect(try await services("isEmpty(terminators)") == ["s3"])
-    #expect(try await services("count(terminators) = 2") == ["s1"])
-    #expect(try await services("not isEmpty(from terminators where cost > 10)") == ["s1"])
+    #expect(try await services("isEmpty(configs)") == ["s3"])
     #expect(try await services("count(from configs where type = \"host.v1\") = 1") == ["s1"])
+    #expect(try await services("count(from configs where true sort by name desc skip 1) = 1") == ["s1"])
+    #expect(try await services("not isEmpty(from configs where true limit 0)") == [])
+    #expect(try await services("isEmpty(from configs where name = \"two\" skip 1)") == ["s1", "s2", "s3"])
+    #expect(try await services("count(configs) between 1 and 3") == ["s1", "s2"])
     #expect(try await services("anyOf(configs) = \"c2\"") == ["s1", "s2"])
     let byName = try FilterQuery(parsing: "service.name = \"web\" sort by service.name desc, cost desc")
     #expect(try await store.read { try $0.query(Terminator.self, filter: byName) }.items.map(\.id) == ["t2", "t1"])
@@ -172,7 +279,9 @@ struct QueryTests {
     "names that are not there, or not for this use, are refused",
     arguments: [
       "nope = 1", "roleAttributes = \"a\"", "anyOf(name) = \"a\"", "tags = 1", "true sort by roleAttributes", "true sort by nope", "services = 1",
-      "isEmpty(name)", "tags.\"x\" = 1", "isEmpty(from roleAttributes where true)",
+      "isEmpty(name)", "tags.\"x\" = 1", "isEmpty(from roleAttributes where true)", "name = true", "name", "isAdmin = 1", "isEmpty(services)",
+      "createdAt = \"2027-01-15T08:00:02Z\"", "isEmpty(from authenticators where nope = 1)", "isEmpty(from authenticators where true sort by nope)",
+      "false and name between 1 and 2",
     ])
   func refused(_ text: String) async throws {
     let store = try await Self.store(seed: 7)

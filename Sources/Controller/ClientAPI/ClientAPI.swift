@@ -23,12 +23,7 @@ enum ClientAPI {
     _ core: ControllerCore, _ type: E.Type, _ request: APIRequest, symbols: SymbolTable, ids: @escaping @Sendable (StoreReader) throws -> Set<String>,
     _ render: @escaping @Sendable (E) throws -> JSONObject
   ) async throws -> APIResponse {
-    let query = try ListQuery(request)
-    let page = try await core.store.read { reader in
-      try reader.query(
-        type, filter: query.filter, page: query.page, symbols: symbols, ids: try ids(reader), runtime: RuntimeFacts.symbols(core, E.kind)
-      ).map { JSONValue.object(try render($0)) }
-    }
-    return .list(page, filterable: symbols.filterable)
+    try await EntityList<E>(core: core, query: try ListQuery(request), symbols: symbols)
+      .answer(ids: { try ids($0) }, render: { entity, _ in try render(entity) })
   }
 }

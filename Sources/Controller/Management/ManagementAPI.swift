@@ -55,8 +55,8 @@ enum ManagementAPI {
     return [
       Endpoint("GET", "/identity-types", access: .admin, "List identity types") { request, _ in
         let query = try ListQuery(request)
-        let page = try (query.filter ?? .all).apply(to: BuiltIn.identityTypes, filterable: ["id", "name"], page: query.page) { type, name in
-          ["id", "name"].contains(name) ? .string(type.rawValue) : nil
+        let symbols = SymbolTable.of(.identities).only(["id", "name"])
+        let page = try (query.filter ?? .all).apply(to: BuiltIn.identityTypes, symbols: symbols, page: query.page) { type, _ in .string(type.rawValue)
         }
         return .list(page.map(detail), filterable: ["id", "name"])
       },

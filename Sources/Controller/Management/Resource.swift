@@ -40,13 +40,11 @@ struct Resource<E: DetailedEntity>: Sendable {
     var considered = ids
     if let matching = try Roles.filter(core, E.kind, request) { considered = considered?.intersection(matching) ?? matching }
     let wanted = considered
-    let page = try await core.store.read { reader in
-      let view = DetailView(core: core, reader: reader, caller: caller, configTypes: configTypes)
-      return try reader.query(
-        E.self, filter: query.filter, page: query.page, symbols: symbols, ids: wanted, runtime: RuntimeFacts.symbols(core, E.kind)
-      ).map { JSONValue.object(try $0.detail(view)) }
-    }
-    return .list(page, filterable: symbols.filterable)
+    return try await EntityList<E>(core: core, query: query, symbols: symbols).answer(
+      ids: { _ in wanted },
+      render: { entity, reader in
+        try entity.detail(DetailView(core: core, reader: reader, caller: caller, configTypes: configTypes))
+      })
   }
 
   /// A collection below one entity: `/services/{id}/identities`. The ids are those that policies bring together, unless `ids` says otherwise.
@@ -62,7 +60,8 @@ struct Resource<E: DetailedEntity>: Sendable {
         if let ids { return try ids(request, reader) }
         let word = request.query("policyType")?.lowercased()
         let prefixed = word.flatMap { ["dial", "bind"].contains($0) ? $0 + symbol.prefix(1).uppercased() + symbol.dropFirst() : nil }
-        return prefixed.flatMap { RuntimeFacts.related(core, E.kind, id, $0) } ?? RuntimeFacts.related(core, E.kind, id, symbol) ?? []
+        let name = prefixed.flatMap { SymbolTable.of(E.kind).symbols[$0] }?.name ?? symbol
+        return RuntimeFacts(core: core).related(E.kind, id, name)
       }
       return try await Resource<Other>(core: core).list(request, caller, ids: members)
     }

@@ -1,5 +1,6 @@
 import Model
 import REST
+import Store
 
 /// Role attributes: the lists that a role filter selects by, and the attributes in use.
 enum Roles {
@@ -32,10 +33,10 @@ enum Roles {
     Endpoint("GET", path, access: .admin, "Role attributes in use by \(kind.rawValue)") { request, _ in
       let query = try ListQuery(request)
       let inUse = Set((attributes(core, kind) ?? [:]).values.joined()).sorted()
-      let page = try (query.filter ?? .all).apply(to: inUse, filterable: ["id"], page: query.page) { attribute, name in
-        name == "id" ? .string(attribute) : nil
+      let page = try (query.filter ?? .all).apply(to: inUse, symbols: SymbolTable.of(kind).only(["id"]), page: query.page) { attribute, _ in
+        .string(attribute)
       }
-      return .list(page.map(JSONValue.string), filterable: ["id"])
+      return try await .list(page, filterable: ["id"]) { $0.map(JSONValue.string) }
     }
   }
 }

@@ -1,42 +1,84 @@
 import Access
+import Fabric
 import Model
 import Store
 
-/// What filters may ask of the running controller: who is online, and what policies match at present.
-enum RuntimeFacts {
-  static func symbols(_ core: ControllerCore, _ kind: EntityKind) -> RuntimeSymbols {
-    { id, symbol in
-      if kind == .edgeRouters, symbol == "online" || symbol == "connected" { return .scalar(.bool(core.routers.isOnline(id))) }
-      return related(core, kind, id, symbol).map { .strings($0.sorted()) }
+/// What filters may ask of the running controller: who is online, what policies match at present, and the terminators of live hosts.
+struct RuntimeFacts: RuntimeSymbols {
+  let core: ControllerCore
+
+  func entities(_ kind: EntityKind, where symbol: String) -> Set<String> {
+    kind == .edgeRouters && (symbol == "online" || symbol == "connected") ? core.routers.online : []
+  }
+
+  func relation(_ kind: EntityKind, _ symbol: String) -> [RelationGroup] {
+    if symbol == EntityKind.terminators.memberName { return terminators(kind) }
+    guard let way = Self.way(kind, symbol) else { return [] }
+    return core.model { state in
+      let access = state.access
+      return access.policyIDs(way.family).compactMap { policy in
+        guard way.action == nil || access.grants.action(of: policy) == way.action else { return nil }
+        return RelationGroup(holders: way.holders.of(policy, access), members: way.members.of(policy, access))
+      }
     }
   }
 
+  func members(_ kind: EntityKind, matching condition: Filter, _ reader: StoreReader) throws -> Set<String>? {
+    kind == .terminators ? try TerminatorResource.ids(core, reader, matching: condition) : nil
+  }
+
   /// The ids that policies bring together with an entity.
-  static func related(_ core: ControllerCore, _ kind: EntityKind, _ id: String, _ symbol: String) -> Set<String>? {
-    core.model { state in
-      let access = state.access
-      switch (kind, symbol) {
-      case (.identities, "services"): return access.grants.services(for: id)
-      case (.identities, "dialServices"): return access.grants.services(for: id, action: .dial)
-      case (.identities, "bindServices"): return access.grants.services(for: id, action: .bind)
-      case (.identities, "edgeRouters"): return access.routers(identity: id)
-      case (.identities, "servicePolicies"): return access.servicePolicies(identity: id)
-      case (.identities, "edgeRouterPolicies"): return access.edgeRouterPolicies(identity: id)
-      case (.services, "identities"): return access.grants.identities(for: id)
-      case (.services, "dialIdentities"): return access.grants.identities(for: id, action: .dial)
-      case (.services, "bindIdentities"): return access.grants.identities(for: id, action: .bind)
-      case (.services, "edgeRouters"): return access.routers(service: id)
-      case (.services, "servicePolicies"): return access.servicePolicies(service: id)
-      case (.services, "serviceEdgeRouterPolicies"): return access.serviceEdgeRouterPolicies(service: id)
-      case (.edgeRouters, "identities"): return access.identities(router: id)
-      case (.edgeRouters, "services"): return access.services(router: id)
-      case (.edgeRouters, "edgeRouterPolicies"): return access.edgeRouterPolicies(router: id)
-      case (.edgeRouters, "serviceEdgeRouterPolicies"): return access.serviceEdgeRouterPolicies(router: id)
-      case (.servicePolicies, "identities"), (.edgeRouterPolicies, "identities"): return access.members(id).identities
-      case (.servicePolicies, "services"), (.serviceEdgeRouterPolicies, "services"): return access.members(id).services
-      case (.edgeRouterPolicies, "edgeRouters"), (.serviceEdgeRouterPolicies, "edgeRouters"): return access.members(id).edgeRouters
-      default: return nil
+  func related(_ kind: EntityKind, _ id: String, _ symbol: String) -> Set<String> {
+    relation(kind, symbol).reduce(into: []) { if $1.holders.contains(id) { $0.formUnion($1.members) } }
+  }
+
+  private func terminators(_ kind: EntityKind) -> [RelationGroup] {
+    let holder: (LiveTerminator) -> String = kind == .services ? { $0.serviceID } : { $0.routerID }
+    return Dictionary(grouping: core.liveTerminators, by: holder).map { RelationGroup(holders: [$0.key], members: Set($0.value.map(\.id))) }
+  }
+
+  /// A side of a policy.
+  private enum Side {
+    case identities, services, edgeRouters
+    /// The policy itself.
+    case policy
+
+    func of(_ policy: String, _ access: AccessEngine) -> Set<String> {
+      switch self {
+      case .identities: access.members(policy).identities
+      case .services: access.members(policy).services
+      case .edgeRouters: access.members(policy).edgeRouters
+      case .policy: [policy]
       }
+    }
+  }
+
+  /// From which side of which policies to which a symbol leads.
+  private static func way(_ kind: EntityKind, _ symbol: String) -> (family: PolicyFamily, action: AccessAction?, holders: Side, members: Side)? {
+    switch (kind, symbol) {
+    case (.identities, "services"): (.service, nil, .identities, .services)
+    case (.identities, "dialServices"): (.service, .dial, .identities, .services)
+    case (.identities, "bindServices"): (.service, .bind, .identities, .services)
+    case (.identities, "servicePolicies"): (.service, nil, .identities, .policy)
+    case (.identities, "edgeRouters"): (.edgeRouter, nil, .identities, .edgeRouters)
+    case (.identities, "edgeRouterPolicies"): (.edgeRouter, nil, .identities, .policy)
+    case (.services, "identities"): (.service, nil, .services, .identities)
+    case (.services, "dialIdentities"): (.service, .dial, .services, .identities)
+    case (.services, "bindIdentities"): (.service, .bind, .services, .identities)
+    case (.services, "servicePolicies"): (.service, nil, .services, .policy)
+    case (.services, "edgeRouters"): (.serviceEdgeRouter, nil, .services, .edgeRouters)
+    case (.services, "serviceEdgeRouterPolicies"): (.serviceEdgeRouter, nil, .services, .policy)
+    case (.edgeRouters, "identities"): (.edgeRouter, nil, .edgeRouters, .identities)
+    case (.edgeRouters, "edgeRouterPolicies"): (.edgeRouter, nil, .edgeRouters, .policy)
+    case (.edgeRouters, "services"): (.serviceEdgeRouter, nil, .edgeRouters, .services)
+    case (.edgeRouters, "serviceEdgeRouterPolicies"): (.serviceEdgeRouter, nil, .edgeRouters, .policy)
+    case (.servicePolicies, "identities"): (.service, nil, .policy, .identities)
+    case (.servicePolicies, "services"): (.service, nil, .policy, .services)
+    case (.edgeRouterPolicies, "identities"): (.edgeRouter, nil, .policy, .identities)
+    case (.edgeRouterPolicies, "edgeRouters"): (.edgeRouter, nil, .policy, .edgeRouters)
+    case (.serviceEdgeRouterPolicies, "services"): (.serviceEdgeRouter, nil, .policy, .services)
+    case (.serviceEdgeRouterPolicies, "edgeRouters"): (.serviceEdgeRouter, nil, .policy, .edgeRouters)
+    default: nil
     }
   }
 }

@@ -57,19 +57,28 @@ enum TerminatorResource {
 
   private static func list(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller, service: String? = nil) async throws -> APIResponse {
     let query = try ListQuery(request)
-    let filterable = SymbolTable.of(.terminators).filterable
-    let page = try await core.store.read { reader in
-      let view = DetailView(core: core, reader: reader, caller: caller)
-      return try (query.filter ?? .all).apply(to: try all(core, reader, service: service), filterable: filterable, page: query.page) {
-        terminator, name in
-        value(of: name, terminator, view)
-      }.map { JSONValue.object(try $0.detail(view)) }
+    let symbols = SymbolTable.of(.terminators)
+    // All of them are looked at, and may be many.
+    let page = try await core.store.search { reader in
+      try (query.filter ?? .all).apply(to: try all(core, reader, service: service), symbols: symbols, page: query.page) { value(of: $1, $0, core) }
     }
-    return .list(page, filterable: filterable)
+    return try await .list(page, filterable: symbols.filterable) { terminators in
+      try await core.store.read { reader -> [JSONValue] in
+        let view = DetailView(core: core, reader: reader, caller: caller)
+        return try terminators.map { JSONValue.object(try $0.detail(view)) }
+      }
+    }
+  }
+
+  /// Ids of the terminators that meet a condition, those of live hosts among them.
+  static func ids(_ core: ControllerCore, _ reader: StoreReader, matching condition: Filter) throws -> Set<String> {
+    let query = FilterQuery(predicate: condition, limit: FilterLimit.none)
+    let found = try query.apply(to: try all(core, reader, service: nil), symbols: SymbolTable.of(.terminators)) { value(of: $1, $0, core) }
+    return Set(found.items.map(\.id))
   }
 
   /// The symbols of `SymbolTable.of(.terminators)`.
-  private static func value(of name: String, _ terminator: Terminator, _ view: DetailView) -> FilterValue? {
+  private static func value(of name: String, _ terminator: Terminator, _ core: ControllerCore) -> FilterValue {
     switch name {
     case "id": .string(terminator.id)
     case "binding": .string(terminator.binding)
@@ -79,15 +88,20 @@ enum TerminatorResource {
     case "sourceCtrl": .string(terminator.sourceCtrl)
     case "service": .string(terminator.serviceId)
     case "router": .string(terminator.routerId)
-    case "service.name": .string(view.name(.services, terminator.serviceId))
-    case "router.name": .string(view.name(.edgeRouters, terminator.routerId))
+    case "service.name": .string(core.model { $0.services[terminator.serviceId]?.name })
+    case "router.name": .string(core.model { $0.edgeRouters[terminator.routerId]?.name })
     case "cost": .scalar(.int(Int64(terminator.cost)))
     case "precedence": .string(terminator.precedence.rawValue)
     case "isSystem": .scalar(.bool(terminator.isSystem))
-    case "createdAt": .string(terminator.createdAt.text)
-    case "updatedAt": .string(terminator.updatedAt.text)
-    default:
-      name.hasPrefix("tags.") ? .scalar(terminator.tags[String(name.dropFirst(5))].flatMap { FilterLiteral($0) } ?? .null) : nil
+    case "createdAt": .scalar(.datetime(terminator.createdAt))
+    case "updatedAt": .scalar(.datetime(terminator.updatedAt))
+    default: .scalar(name.hasPrefix("tags.") ? tag(name.dropFirst(5), terminator) : .null)
     }
+  }
+
+  /// A tag, or a member of one that is an object.
+  private static func tag(_ path: Substring, _ terminator: Terminator) -> FilterLiteral {
+    let value = path.split(separator: ".", omittingEmptySubsequences: false).reduce(JSONValue.object(terminator.tags)) { $0[String($1)] ?? .null }
+    return FilterLiteral(value) ?? .null
   }
 }

@@ -66,10 +66,10 @@ public struct RouterModel: Sendable {
     var fresh = RouterModel()
     fresh.index = state.endIndex
     fresh.timeline = state.timelineID
+    // What the replay reports speaks of the new state alone.
+    var replay = Ending()
+    for event in state.events { fresh.apply(event, &replay) }
     var effects = Effects()
-    for event in state.events { fresh.apply(event, &effects) }
-    // What the replay itself reported speaks of the new state alone.
-    effects = Effects()
     effects.isReplaced = true
     effects.keysChanged = fresh.keys != keys
     effects.goneIdentities = Set(identities.keys.filter { fresh.identities[$0].map(\.isDisabled) ?? true })
@@ -80,17 +80,45 @@ public struct RouterModel: Sendable {
 
   /// Applies one change-set (20501) if it is the next one.
   public mutating func apply(_ changeSet: EdgeCtrlChangeSet) -> Outcome {
-    var effects = Effects()
     if !changeSet.isSynthetic {
       if index > 0, changeSet.index <= index { return .ignored }
       if index == 0 || (changeSet.previousIndex > 0 && changeSet.previousIndex != index) { return .gap }
       index = changeSet.index
     }
-    for event in changeSet.changes { apply(event, &effects) }
-    return .applied(effects)
+    var ending = Ending()
+    for event in changeSet.changes { apply(event, &ending) }
+    return .applied(ending.effects)
   }
 
-  private mutating func apply(_ event: EdgeCtrlEvent, _ effects: inout Effects) {
+  /// Effects while they come together: the work of each right that is gained or lost is its own, however many there are.
+  private struct Ending {
+    private var order: [AccessChange] = []
+    private var lost: Set<AccessChange> = []
+    var others = Effects()
+
+    /// A right that comes back within the same change was never lost.
+    mutating func note(_ changes: [AccessChange]) {
+      for change in changes {
+        if change.gained {
+          // Most of what is gained was not lost before.
+          guard !lost.isEmpty else { continue }
+          lost.remove(AccessChange(identity: change.identity, service: change.service, action: change.action, gained: false))
+        } else if lost.insert(change).inserted {
+          order.append(change)
+        }
+      }
+    }
+
+    var effects: Effects {
+      var effects = others
+      // One that was lost, regained and lost again stands twice in the order.
+      var left = lost
+      effects.lost = order.filter { left.remove($0) != nil }
+      return effects
+    }
+  }
+
+  private mutating func apply(_ event: EdgeCtrlEvent, _ ending: inout Ending) {
     let isGone = event.action == .delete
     switch event.entity {
     case .identity(let identity):
@@ -99,47 +127,36 @@ public struct RouterModel: Sendable {
       } else {
         identities[identity.id] = Identity(name: identity.name, isDisabled: identity.disabled)
       }
-      if isGone || identity.disabled { effects.goneIdentities.insert(identity.id) } else { effects.goneIdentities.remove(identity.id) }
+      if isGone || identity.disabled { ending.others.goneIdentities.insert(identity.id) } else { ending.others.goneIdentities.remove(identity.id) }
     case .service(let service):
       if isGone {
         services[service.id] = nil
-        effects.goneServices.insert(service.id)
+        ending.others.goneServices.insert(service.id)
       } else {
         services[service.id] = Service(name: service.name, encryptionRequired: service.encryptionRequired)
-        effects.goneServices.remove(service.id)
+        ending.others.goneServices.remove(service.id)
       }
     case .servicePolicy(let policy):
       if isGone {
-        note(grants.removePolicy(id: policy.id), &effects)
+        ending.note(grants.removePolicy(id: policy.id))
       } else if let action = Self.action(policy.policyType) {
-        note(grants.setPolicy(id: policy.id, name: policy.name, action: action), &effects)
+        ending.note(grants.setPolicy(id: policy.id, name: policy.name, action: action))
       }
     case .servicePolicyChange(let change):
       for id in change.relatedEntityIds {
         guard let member = Self.member(id, change.relatedEntityType) else { continue }
-        note(grants.setMember(policy: change.policyID, member, present: change.add), &effects)
+        ending.note(grants.setMember(policy: change.policyID, member, present: change.add))
       }
     case .publicKey(let key):
       if isGone {
-        effects.keysChanged = keys.removeValue(forKey: key.kid) != nil || effects.keysChanged
+        ending.others.keysChanged = keys.removeValue(forKey: key.kid) != nil || ending.others.keysChanged
       } else if key.usages.contains(.jwtvalidation) {
         let fresh = PublicKey(kid: key.kid, der: [UInt8](key.data))
-        if keys.updateValue(fresh, forKey: key.kid) != fresh { effects.keysChanged = true }
+        if keys.updateValue(fresh, forKey: key.kid) != fresh { ending.others.keysChanged = true }
       }
     // Configurations, routers and the definitions of posture checks decide nothing here: a policy with posture checks does not grant on a router that gets no
     // posture data. Revocations concern sessions that routers verify by themselves, which this router does not accept.
     case .config, .configType, .router, .postureCheck, .revocation, nil: break
-    }
-  }
-
-  /// A right that comes back within the same change was never lost.
-  private func note(_ changes: [AccessChange], _ effects: inout Effects) {
-    for change in changes {
-      if change.gained {
-        effects.lost.removeAll { $0.identity == change.identity && $0.service == change.service && $0.action == change.action }
-      } else {
-        effects.lost.append(change)
-      }
     }
   }
 
@@ -158,6 +175,22 @@ public struct RouterModel: Sendable {
     case .relatedPostureCheck: .postureCheck(id)
     default: nil
     }
+  }
+
+  /// Members that a change-set brings or takes which are applied at once; a policy's end, or another action, takes all its members.
+  private static let membersInPlace = 64
+
+  /// Whether applying it takes longer than copying the tables.
+  public static func isLong(_ changeSet: EdgeCtrlChangeSet) -> Bool {
+    var members = 0
+    for event in changeSet.changes {
+      switch event.entity {
+      case .servicePolicy: if event.action != .create { return true }
+      case .servicePolicyChange(let change): members += change.relatedEntityIds.count
+      default: break
+      }
+    }
+    return members > membersInPlace
   }
 
   // MARK: Questions

@@ -129,7 +129,11 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
 
   func receivedEnd() {
     overlayEnded = true
-    context?.close(mode: .output, promise: nil)
+    if let context {
+      let channel = context.channel
+      // After what is still to be written: a socket whose input has ended is closed whole, and what waits is dropped.
+      context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(mode: .output, promise: nil) }
+    }
     endIfDone()
   }
 

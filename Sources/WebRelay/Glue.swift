@@ -57,9 +57,10 @@ public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
   }
 
   public func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if case ChannelEvent.inputClosed = event {
-      partner?.context?.flush()
-      partner?.context?.close(mode: .output, promise: nil)
+    if case ChannelEvent.inputClosed = event, let other = partner?.context {
+      let channel = other.channel
+      // After what is still to be written: a socket whose input has ended is closed whole, and what waits is dropped.
+      other.writeAndFlush(NIOAny(ByteBuffer())).assumeIsolated().whenComplete { _ in channel.close(mode: .output, promise: nil) }
     }
     context.fireUserInboundEventTriggered(event)
   }

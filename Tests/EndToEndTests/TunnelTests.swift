@@ -95,6 +95,70 @@ struct TunnelTests {
     }
   }
 
+  /// Waits for its peer's end, says much, and ends.
+  private final class Answerer: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    static let answer = OverlayBench.pattern(8 << 20)
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+      guard case ChannelEvent.inputClosed = event else { return }
+      let channel = context.channel
+      context.writeAndFlush(NIOAny(Self.answer)).whenComplete { _ in channel.close(mode: .output, promise: nil) }
+    }
+  }
+
+  /// Keeps what it reads.
+  private final class Reader: ChannelInboundHandler, @unchecked Sendable {
+    // Unchecked: the test reads what the lock guards, and nothing else.
+    typealias InboundIn = ByteBuffer
+    let state = Mutex((bytes: ByteBuffer(), hasEnded: false))
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+      let part = unwrapInboundIn(data)
+      state.withLock { _ = $0.bytes.writeImmutableBuffer(part) }
+    }
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+      if case ChannelEvent.inputClosed = event { state.withLock { $0.hasEnded = true } }
+    }
+    func channelInactive(context: ChannelHandlerContext) { state.withLock { $0.hasEnded = true } }
+  }
+
+  /// What waited for the program was dropped when the answer's end came: a socket whose input has ended is closed whole.
+  @Test("a program that ends first and reads its answer slowly gets all of it")
+  func slowReader() async throws {
+    let bench = try await OverlayBench.start()
+    try await bench.network.service("tcp")
+    let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .childChannelOption(.allowRemoteHalfClosure, value: true)
+      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Answerer()) } }
+      .bind(host: "127.0.0.1", port: 0).get()
+    let hosting = HostTunnel(
+      overlay: try await bench.overlay("host"), service: "tcp", host: "127.0.0.1", port: server.localAddress?.port ?? 0, logger: bench.network.logger)
+    try await hosting.start()
+    let proxy = ProxyTunnel(overlay: try await bench.overlay("client"), service: "tcp", host: "127.0.0.1", port: 0, logger: bench.network.logger)
+    let port = try await proxy.start().port ?? 0
+    let running = Task { try? await proxy.run() }
+    let reader = Reader()
+    let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .channelOption(.allowRemoteHalfClosure, value: true)
+      .channelOption(.autoRead, value: false)
+      .channelOption(.socketOption(.so_rcvbuf), value: 64 * 1024)
+      .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 64 * 1024))
+      .channelOption(.maxMessagesPerRead, value: 1)
+      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(reader) } }
+      .connect(host: "127.0.0.1", port: port).get()
+    try await client.close(mode: .output)
+    for _ in 0..<20_000 where !reader.state.withLock({ $0.hasEnded }) {
+      client.read()
+      try await Task.sleep(for: .milliseconds(3))
+    }
+    #expect(reader.state.withLock { $0.bytes } == Answerer.answer)
+    client.close(promise: nil)
+    running.cancel()
+    await running.value
+    await hosting.stop()
+    try await server.close()
+    await bench.stop()
+  }
+
   @Test("proxy -> router -> host carries a TCP program with both half closes")
   func tcp() async throws {
     let bench = try await OverlayBench.start()

@@ -170,7 +170,8 @@ let package = Package(
     tests(
       "ShareTests",
       [
-        "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "REST", "Store", "Transport", "PKI", "Model", "NetworkFixture",
+        "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "EdgeRouter", "REST", "Store", "Transport", "PKI", "Model",
+        "NetworkFixture",
         nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, crypto, logging,
       ],
       exclude: ["python"]),
@@ -182,7 +183,7 @@ let package = Package(
       swiftSettings: settings),
     tests(
       "EndToEndTests",
-      ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Model", "PKI", nioCore, nioPosix, logging, x509]),
+      ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Fabric", "Model", "PKI", nioCore, nioPosix, logging, x509]),
     // Whoever means harm: strangers, enrolled SDKs, enrolled routers (docs/security.md).
     tests(
       "AttackTests",

@@ -146,6 +146,7 @@ extension ControllerCore {
         fleet.handle(terminator.map { .place(LiveTerminator($0)) } ?? .displace(terminator: change.id))
       case .services where change.action == .delete:
         fleet.handle(.serviceRemoved(change.id))
+      case .identities where change.action == .update: restand(change)
       case .edgeRouters:
         let router = model { $0.edgeRouters[change.id] }
         if router == nil {
@@ -158,6 +159,14 @@ extension ControllerCore {
       default: break
       }
     }
+  }
+
+  /// What an identity says of hosting reaches the hosts that it has.
+  private func restand(_ change: Change) {
+    guard let old = try? change.before?.decode(Identity.self), let new = try? change.after?.decode(Identity.self) else { return }
+    let services = model { $0.access.grants.services(for: change.id, action: .bind) }.filter { old.standing(of: $0) != new.standing(of: $0) }
+    guard !services.isEmpty else { return }
+    fleet.handle(.standing(identity: change.id, of: Dictionary(uniqueKeysWithValues: services.map { ($0, new.standing(of: $0)) })))
   }
 
   /// Ends everything at a router that was deleted or disabled, or enrolls anew, and then its channel.

@@ -56,7 +56,7 @@ struct SessionDesk: Sendable {
     guard pace.admits(identity.id, now: core.now) else {
       throw APIError(.rateLimited, "The identity \(identity.name) logs in too often; use the session that it has, or try again in a few seconds")
     }
-    try await remember(body, identity)
+    let sdk = try await remember(body, identity)
     let types = try body.strings("configTypes") ?? []
     let session = APISession(
       id: EntityID.short(), token: EntityID.uuid(), identityId: identity.id, authenticatorId: proof.authenticator.id,
@@ -64,7 +64,8 @@ struct SessionDesk: Sendable {
       configTypes: configTypeIDs(types), ipAddress: address, lastActivityAt: core.now, idleTimeoutSeconds: core.configuration.sessionTimeout,
       isCertExtendable: proof.authenticator.method == .cert && proof.authenticator.isIssuedByNetwork,
       isCertExtendRequested: proof.authenticator.isExtendRequested, isCertKeyRollRequested: proof.authenticator.isKeyRollRequested,
-      improperClientCertChain: proof.improperChain, isAdminAPI: isAdminAPI, createdAt: core.now, updatedAt: core.now)
+      improperClientCertChain: proof.improperChain, isAdminAPI: isAdminAPI, sdkInfo: sdk, createdAt: core.now,
+      updatedAt: core.now)
     let (stored, surplus) = try await core.sessions.add(session, now: core.now)
     core.publication.began(stored)
     if !surplus.isEmpty {
@@ -144,8 +145,8 @@ struct SessionDesk: Sendable {
     }
   }
 
-  /// Keeps what the client says of itself on its identity, when it changed.
-  private func remember(_ body: JSONObject, _ identity: Identity) async throws {
+  /// Keeps what the client says of itself on its identity, when it changed. - Returns: the SDK that it says it is.
+  private func remember(_ body: JSONObject, _ identity: Identity) async throws -> SDKInfo? {
     let sdk = try body.object("sdkInfo").map { info in
       func text(_ names: String...) -> String { String(names.lazy.compactMap { info[$0]?.stringValue }.first?.prefix(200) ?? "") }
       return SDKInfo(
@@ -158,7 +159,7 @@ struct SessionDesk: Sendable {
         arch: text("arch"), os: text("os"), osRelease: text("osRelease"), osVersion: text("osVersion"), domain: text("domain"),
         hostname: text("hostname"))
     }
-    guard (sdk != nil && sdk != identity.sdkInfo) || (env != nil && env != identity.envInfo) else { return }
+    guard (sdk != nil && sdk != identity.sdkInfo) || (env != nil && env != identity.envInfo) else { return sdk }
     do {
       _ = try await core.write(.system("login")) { transaction in
         guard var stored = try transaction.get(Identity.self, identity.id) else { return }
@@ -170,6 +171,7 @@ struct SessionDesk: Sendable {
       // What a client says of itself is worth less than that it gets in.
       core.logger.warning("not stored", metadata: ["what": "client of \(identity.name)", "reason": "\(error)"])
     }
+    return sdk
   }
 
   /// Ids of config types given by name or id; unknown ones are dropped, `all` stays.

@@ -88,10 +88,19 @@ extension EdgeConnection {
     _ = handle.loop.scheduleTask(in: .milliseconds(250)) { handle.connection?.answer(refusal) }
   }
 
-  /// The controller knows the terminator.
-  func established(_ connID: UInt32, terminator: String) {
+  /// When a BindSuccess is sent once more to an SDK that may have lost it: soon, and when a busy machine has got round to its listener.
+  private static let confirmations = [TimeAmount.milliseconds(250), .seconds(2)]
+
+  /// The controller knows the terminator. - Parameter confirmsAgain: whether the SDK may lose the first BindSuccess.
+  func established(_ connID: UInt32, terminator: String, confirmsAgain: Bool) {
     guard case .bind(let listener)? = slots[connID], listener.terminatorID == terminator else { return }
-    if listener.bind.supportsBindSuccess { send(EdgeMessages.BindSuccess(connID: connID).message()) }
+    if listener.bind.supportsBindSuccess {
+      send(EdgeMessages.BindSuccess(connID: connID).message())
+      let (handle, delays) = (self.handle, confirmsAgain ? Self.confirmations : [])
+      for delay in delays {
+        _ = handle.loop.scheduleTask(in: delay) { () -> Void in handle.connection?.confirmAgain(connID, terminator: terminator) }
+      }
+    }
     guard listener.bind.supportsInspect else { return }
     var request = EdgeMessages.ConnInspectRequest(connID: connID).message()
     request.sequence = handle.nextSequence()
@@ -99,6 +108,11 @@ extension EdgeConnection {
     if pendingInspects.count > 1024 { pendingInspects = [:] }
     pendingInspects[request.sequence] = connID
     underlay.writeAndFlush(request)
+  }
+
+  private func confirmAgain(_ connID: UInt32, terminator: String) {
+    guard case .bind(let listener)? = slots[connID], listener.terminatorID == terminator else { return }
+    send(EdgeMessages.BindSuccess(connID: connID).message())
   }
 
   func inspected(_ message: Message) {

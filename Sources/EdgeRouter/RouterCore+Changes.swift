@@ -42,6 +42,7 @@ extension RouterCore {
     case .ignored: return true
     case .applied(let effects):
       judgeAgain(effects)
+      callBack(effects.encryptionChanged)
       return true
     }
   }
@@ -69,6 +70,20 @@ extension RouterCore {
     for (id, text) in circuits { cutCircuit(id, text, isReported: true) }
     for (id, text) in hosts { dropTerminator(id, StructuredError(message: text, code: .accessDenied)) }
     for connection in connections { connection.run { $0.underlay.closeAfterFlush() } }
+  }
+
+  /// Ends the hosts of services whose encryption changed and that bound for the old one: they bind anew at once, with a key or without.
+  private func callBack(_ services: Set<String>) {
+    guard !services.isEmpty else { return }
+    let hosts = state.withLockedValue { state in
+      state.hosted.of(identities: [], services: services).filter { host in
+        guard let service = state.model.services[host.serviceID], let details = state.binds[host.id] else { return false }
+        return (details.bind.publicKey != nil) != service.encryptionRequired
+      }
+    }
+    let error = StructuredError(
+      message: "the service's encryption was changed; bind again", code: .encryptionDataMissing, retryHint: .startOver)
+    for host in hosts { dropTerminator(host.id, error) }
   }
 
   // MARK: Sessions

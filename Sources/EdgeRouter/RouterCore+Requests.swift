@@ -111,7 +111,8 @@ extension RouterCore {
         let answer = try reply.decode(EdgeCtrlCreateTerminatorV2Response.self)
         switch answer.result {
         case .success:
-          details.handle.run { $0.established(hosted.connID, terminator: hosted.id) }
+          let confirmsAgain = reply.headers.bool(ControlHeader.confirmsAgain) ?? false
+          details.handle.run { $0.established(hosted.connID, terminator: hosted.id, confirmsAgain: confirmsAgain) }
           return
         case .failedBusy: break
         default:

@@ -17,18 +17,39 @@ struct ControllerClient: Sendable {
     var authQueries: [AuthQuery]?
   }
 
+  /// What an identity says of hosting (edge-client-api.md 5.2).
+  struct Hosting: Decodable, Sendable {
+    var defaultHostingCost: Int?
+    var defaultHostingPrecedence: String?
+    /// By service id.
+    var serviceHostingCosts: [String: Int]?
+    /// By service id.
+    var serviceHostingPrecedences: [String: String]?
+  }
+
+  /// A capability of our controllers: they apply what an identity says of hosting to its terminators, also when it changes.
+  static let hostingCapability = "SWIFTLET_HOSTING"
+
   struct Service: Decodable, Sendable {
     var id: String
     var name: String
     var encryptionRequired: Bool
     var permissions: [String]
     var config: [String: JSONFragment]?
+
+    /// Whether what a dial or a bind rests on is the same.
+    func isSame(as other: Service) -> Bool { id == other.id && encryptionRequired == other.encryptionRequired }
+
+    /// Whether a host has nothing to do where the service became this one.
+    func isOffered(like other: Service?) -> Bool { other.map { isSame(as: $0) && permissions == $0.permissions } ?? false }
   }
 
   struct Session: Decodable, Sendable {
     struct Router: Decodable, Sendable {
       var name: String
+      /// None while the router is away from its controller.
       var supportedProtocols: [String: String]?
+      var tls: PeerAddress? { supportedProtocols?["tls"].flatMap { try? PeerAddress(parsing: $0) } }
     }
     var id: String
     var token: String
@@ -58,6 +79,7 @@ struct ControllerClient: Sendable {
   }
 
   private struct ServiceUpdates: Decodable { var lastChangeAt: String }
+  private struct Version: Decodable { var capabilities: [String]? }
   private struct Nothing: Decodable {}
 
   private static let pageSize = 500
@@ -153,6 +175,18 @@ struct ControllerClient: Sendable {
       all += page.data
       if page.data.isEmpty || all.count >= page.meta?.pagination?.totalCount ?? 0 { return all }
     }
+  }
+
+  /// What the caller's identity says of hosting; nil where the controller sees to it.
+  func hosting(token: String) async throws -> Hosting? {
+    let version = try await send("GET", "/version", "ask for the version", as: Version.self).data
+    guard version.capabilities?.contains(Self.hostingCapability) != true else { return nil }
+    return try await send("GET", "/current-identity", "read the identity", token: token, as: Hosting.self).data
+  }
+
+  /// A session as it is now, with the routers that it may be used at.
+  func session(token: String, id: String) async throws -> Session {
+    try await send("GET", "/sessions/\(id)", "look at a session", token: token, as: Session.self).data
   }
 
   /// A session for a service; the one that exists, if one does.

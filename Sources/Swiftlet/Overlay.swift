@@ -2,8 +2,6 @@ import FoundationEssentials
 public import Logging
 public import NIOCore
 public import NIOPosix
-import SealedStream
-import Synchronization
 import Transport
 public import Wire
 
@@ -124,19 +122,34 @@ public actor Overlay {
   package typealias BoundConnection = NIOLoopBound<OverlayConnection>
 
   private static let routerTimeout = TimeAmount.seconds(8)
+  /// How often the routers of what is hosted are looked at, one service at a time.
+  private static let hostingInterval = Duration.seconds(5)
+  /// Hosts of a service that was changed take so long, at most, until they have bound anew.
+  private static let settlingTime = Duration.seconds(3)
 
   nonisolated let logger: Logger
   package nonisolated let group: any EventLoopGroup
-  private let client: ControllerClient
+  let client: ControllerClient
   private let options: Options
   private var login: Task<ControllerClient.Login, any Error>?
-  private var known: [String: ControllerClient.Service] = [:]
+  private(set) var known: [String: ControllerClient.Service] = [:]
   private var lastChange: String?
+  /// Numbers of the last reading of the services, and of the one that `known` is from.
+  private var readings = (started: 0, done: 0)
+  /// When a service was seen to be another one than before under its name, or to be encrypted otherwise.
+  private var changes: [String: ContinuousClock.Instant] = [:]
   private var sessions: [SessionKey: ControllerClient.Session] = [:]
   private var channels: [ChannelKey: Task<BoundChannel, any Error>] = [:]
-  private var hostings: [ObjectIdentifier: Hosting] = [:]
+  var hostings: [UInt64: Hosting] = [:]
+  var hosted: [UInt64: HostedService] = [:]
+  var lastHosting: UInt64 = 0
+  var isCallingHosts = false
+  /// What the identity says of hosting, and when it was asked; of no interest where the controller sees to it.
+  var hostingFacts: (facts: ControllerClient.Hosting?, at: ContinuousClock.Instant)?
+  private var unhostedAt: ContinuousClock.Instant?
   private var polling: Task<Void, Never>?
-  private var isClosed = false
+  private var polledAt = ContinuousClock.now
+  private(set) var isClosed = false
 
   /// Logs in.
   ///
@@ -148,9 +161,9 @@ public actor Overlay {
     group = options.group
     self.options = options
     try await reloadServices()
-    let interval = options.pollInterval
+    let interval = min(options.pollInterval, Self.hostingInterval)
     polling = Task { [weak self] in
-      while (try? await Task.sleep(for: interval)) != nil { await self?.poll() }
+      while (try? await Task.sleep(for: interval)) != nil { await self?.tick() }
     }
   }
 
@@ -161,8 +174,9 @@ public actor Overlay {
     guard !isClosed else { return }
     isClosed = true
     polling?.cancel()
-    for hosting in hostings.values { await hosting.stop() }
+    let stopping = hostings.values
     hostings = [:]
+    for hosting in stopping { await hosting.stop() }
     let open = channels.values
     channels = [:]
     for task in open {
@@ -206,9 +220,10 @@ public actor Overlay {
     guard let login, (try? await login.value)?.token == token, self.login == login else { return }
     self.login = nil
     sessions = [:]
+    hostingFacts = nil
   }
 
-  private func authorized<Value: Sendable>(_ body: @Sendable (String) async throws -> Value) async throws -> Value {
+  func authorized<Value: Sendable>(_ body: @Sendable (String) async throws -> Value) async throws -> Value {
     let token = try await current().token
     do {
       return try await body(token)
@@ -220,23 +235,45 @@ public actor Overlay {
 
   private func reloadServices() async throws {
     let client = client
+    readings.started += 1
+    let number = readings.started
     // Asked first: a change between the two questions is seen as new at the next poll.
-    lastChange = try await authorized { try await client.lastChange(token: $0) }
+    let change = try await authorized { try await client.lastChange(token: $0) }
     let all = try await authorized { try await client.services(token: $0) }
-    known = Dictionary(all.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    // What was read later is newer.
+    guard number > readings.done else { return }
+    readings.done = number
+    lastChange = change
+    replaceServices(Dictionary(all.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }))
   }
 
-  private func poll() async {
+  private func replaceServices(_ new: [String: ControllerClient.Service]) {
+    let (old, now) = (known, ContinuousClock.now)
+    known = new
+    let ids = Set(new.values.map(\.id))
+    sessions = sessions.filter { ids.contains($0.key.service) }
+    changes = changes.filter { now - $0.value < Self.settlingTime }
+    for (name, service) in new where old[name].map({ !$0.isSame(as: service) }) ?? false { changes[name] = now }
+    for hosting in hosted.values where old[hosting.name]?.isOffered(like: new[hosting.name]) != true { hosting.calls.yield() }
+  }
+
+  /// Asks whether the services changed, and reads them again if so.
+  func refreshServices() async throws {
     let client = client
-    do {
-      if try await authorized({ try await client.lastChange(token: $0) }) != lastChange { try await reloadServices() }
-    } catch {
+    if try await authorized({ try await client.lastChange(token: $0) }) != lastChange { try await reloadServices() }
+  }
+
+  private func tick() async {
+    callNextHost()
+    guard ContinuousClock.now - polledAt >= options.pollInterval else { return }
+    polledAt = .now
+    do { try await refreshServices() } catch {
       logger.debug("the controller cannot be asked for changes", metadata: ["error": "\(error)"])
     }
   }
 
   /// The service, when the identity may do that with it; asks the controller before it says no.
-  private func service(_ name: String, _ action: Action) async throws -> ControllerClient.Service {
+  func service(_ name: String, _ action: Action) async throws -> ControllerClient.Service {
     func find() -> ControllerClient.Service? { known[name].flatMap { $0.permissions.contains(action.rawValue) ? $0 : nil } }
     if let found = find() { return found }
     try await reloadServices()
@@ -244,31 +281,42 @@ public actor Overlay {
     throw known[name] == nil ? OverlayError.serviceNotFound(name: name) : .notPermitted(service: name, action: action.rawValue)
   }
 
-  private func session(_ service: ControllerClient.Service, _ action: Action) async throws -> ControllerClient.Session {
+  /// - Parameter isFresh: asks for the routers that the session may be used at now.
+  func session(_ service: ControllerClient.Service, _ action: Action, isFresh: Bool = false) async throws -> ControllerClient.Session {
     let key = SessionKey(service: service.id, action: action)
-    if let known = sessions[key] { return known }
     let client = client
+    if let known = sessions[key] {
+      guard isFresh else { return known }
+      do {
+        let now = try await authorized { try await client.session(token: $0, id: known.id) }
+        sessions[key] = now
+        return now
+      } catch OverlayError.controllerRefused(_, 404, _, _) {
+        if sessions[key]?.id == known.id { sessions[key] = nil }
+      }
+    }
     do {
       let made = try await authorized { try await client.session(token: $0, service: service.id, type: action.rawValue) }
       sessions[key] = made
       return made
     } catch OverlayError.controllerRefused(_, 404, _, _) {
       // The service list is out of date.
-      known[service.name] = nil
+      if known[service.name]?.id == service.id { known[service.name] = nil }
+      lastChange = nil
       throw OverlayError.notPermitted(service: service.name, action: action.rawValue)
     } catch OverlayError.controllerRefused(_, _, "NO_EDGE_ROUTERS_AVAILABLE", _) {
       throw OverlayError.noRouters(service: service.name)
     }
   }
 
-  private func forgetSession(_ service: ControllerClient.Service, _ action: Action) {
+  func forgetSession(_ service: ControllerClient.Service, _ action: Action) {
     sessions[SessionKey(service: service.id, action: action)] = nil
   }
 
   // MARK: Channels
 
   /// The channel to a router on an event loop; one for each loop, so that tunnels need not hop.
-  private func channel(_ router: ControllerClient.Session.Router, _ address: PeerAddress, on loop: any EventLoop) async throws -> BoundChannel {
+  func channel(_ router: String, _ address: PeerAddress, on loop: any EventLoop) async throws -> BoundChannel {
     let key = ChannelKey(address: address.description, loop: ObjectIdentifier(loop))
     if let task = channels[key] {
       if let bound = try? await task.value, try await loop.submit({ bound.value.isOpen }).get() { return bound }
@@ -277,12 +325,11 @@ public actor Overlay {
     }
     let login = try await current()
     let tls = client.routerTLS
-    let name = router.name
     let task = Task {
       let hello = EdgeMessages.Hello(name: login.identity.name ?? login.identity.id, token: login.token, supportsInspect: true)
       return try await HelloDialer.dial(address, tls: tls, alpn: ALPN.edge, hello: hello.message(), group: loop, timeout: Self.routerTimeout) {
         underlay, answer in
-        let channel = RouterChannel(underlay: underlay, answer: answer, router: name)
+        let channel = RouterChannel(underlay: underlay, answer: answer, router: router)
         underlay.receiver = channel
         return NIOLoopBound(channel, eventLoop: underlay.eventLoop)
       }
@@ -292,6 +339,18 @@ public actor Overlay {
       if channels[key] == task { channels[key] = nil }
       if case TransportError.helloRefused = error { await forgetLogin(login.token) }
       throw error
+    }
+  }
+
+  /// How many connections through this SDK have not ended, dialled and hosted ones.
+  package var openConnections: Int {
+    get async {
+      var count = 0
+      for task in channels.values {
+        guard let bound = try? await task.value else { continue }
+        count += (try? await bound.eventLoop.submit { bound.value.connectionCount }.get()) ?? 0
+      }
+      return count
     }
   }
 
@@ -308,32 +367,56 @@ public actor Overlay {
 
   /// The same for programs on event loops: the connection lives on `loop`.
   package func connect(_ service: String, options: DialOptions = DialOptions(), on loop: any EventLoop) async throws -> BoundConnection {
-    let details = try await self.service(service, .dial)
-    var failure = "no router has an address"
-    // The second time with a new session, and a new login if it must be.
-    for attempt in 0..<2 {
-      if attempt > 0 { forgetSession(details, .dial) }
-      for router in try await session(details, .dial).edgeRouters {
-        guard let address = router.supportedProtocols?["tls"].flatMap({ try? PeerAddress(parsing: $0) }) else { continue }
-        do {
-          // A new login has a new session: the token is asked for once the channel stands.
-          let channel = try await channel(router, address, on: loop)
-          let token = try await session(details, .dial).token
-          return try await Self.dial(channel, details, token: token, options: options)
-        } catch let error as OverlayError {
-          if error.speaksOfSession, attempt == 0 {
-            failure = "\(error)"
-            break
-          }
-          guard case .channelLost = error else { throw error }
-          failure = "\(error)"
-        } catch let error as TransportError {
-          failure = "\(error)"
-          logger.debug("router cannot be reached", metadata: ["router": "\(router.name)", "error": "\(error)"])
+    var details = try await self.service(service, .dial)
+    var isFirst = true
+    var backoff = Backoff(minimum: .milliseconds(50), maximum: .milliseconds(500))
+    var random = SystemRandomNumberGenerator()
+    while true {
+      do { return try await connect(details, options: options, on: loop) } catch let error as OverlayError {
+        if isFirst, error.speaksOfSession || error.speaksOfService || error.saysUnhosted && mayAskForUnhosted() {
+          // What is kept of the service may be out of date: it is looked up again, by its name.
+          isFirst = false
+          if error.speaksOfSession { forgetSession(details, .dial) }
+          guard (try? await refreshServices()) != nil else { throw error }
+          let now = try await self.service(service, .dial)
+          let isOther = !now.isSame(as: details)
+          details = now
+          if isOther || error.speaksOfSession { continue }
         }
+        // Its hosts are about to bind anew.
+        guard error.isRefusal, let change = changes[service], ContinuousClock.now - change < Self.settlingTime else { throw error }
+        details = known[service] ?? details
+        try await Task.sleep(backoff.next(using: &random))
       }
     }
-    throw OverlayError.routersUnreachable(service: service, reason: failure)
+  }
+
+  /// Services that nobody hosts are dialled again and again: for them the controller is asked once a second, at most.
+  private func mayAskForUnhosted() -> Bool {
+    guard unhostedAt.map({ ContinuousClock.now - $0 > .seconds(1) }) ?? true else { return false }
+    unhostedAt = .now
+    return true
+  }
+
+  /// Tries one router after the other.
+  private func connect(_ service: ControllerClient.Service, options: DialOptions, on loop: any EventLoop) async throws -> BoundConnection {
+    var failure = "no router has an address"
+    for router in try await session(service, .dial).edgeRouters {
+      guard let address = router.tls else { continue }
+      do {
+        // A new login has a new session: the token is asked for once the channel stands.
+        let channel = try await channel(router.name, address, on: loop)
+        let token = try await session(service, .dial).token
+        return try await Self.dial(channel, service, token: token, options: options)
+      } catch let error as OverlayError {
+        guard case .channelLost = error else { throw error }
+        failure = "\(error)"
+      } catch let error as TransportError {
+        failure = "\(error)"
+        logger.debug("router cannot be reached", metadata: ["router": "\(router.name)", "error": "\(error)"])
+      }
+    }
+    throw OverlayError.routersUnreachable(service: service.name, reason: failure)
   }
 
   private static func dial(
@@ -361,158 +444,5 @@ public actor Overlay {
     let hosting = try await host(service, options: options) { listener.offered($0) }
     listener.attach(hosting)
     return listener
-  }
-
-  /// The same for programs on event loops.
-  /// - Parameter offered: called on an event loop for each dialler.
-  package func host(
-    _ service: String, options: ListenOptions = ListenOptions(), offered: @escaping @Sendable (IncomingDial) -> Void
-  ) async throws -> Hosting {
-    _ = try await self.service(service, .bind)
-    let (reports, continuation) = AsyncStream<Result<Void, any Error>>.makeStream()
-    let loop = group.next()
-    let hosting = Hosting { [weak self] in
-      await self?.keepHosting(service, options, on: loop, offered) { continuation.yield($0) }
-    }
-    hostings[ObjectIdentifier(hosting)] = hosting
-    for await report in reports {
-      do {
-        try report.get()
-        return hosting
-      } catch {
-        await stop(hosting)
-        throw error
-      }
-    }
-    throw OverlayError.closed
-  }
-
-  package func stop(_ hosting: Hosting) async {
-    hostings[ObjectIdentifier(hosting)] = nil
-    await hosting.stop()
-  }
-
-  /// Hosts on as many routers as wanted, until cancelled. Reports the first success, or failure when no router took the offer at the first try.
-  private func keepHosting(
-    _ service: String, _ options: ListenOptions, on loop: any EventLoop, _ offered: @escaping @Sendable (IncomingDial) -> Void,
-    report: @escaping @Sendable (Result<Void, any Error>) -> Void
-  ) async {
-    let listenerID = (0..<32).map { _ in UInt8.random(in: .min ... .max) }
-    var running: [String: Task<Void, Never>] = [:]
-    let finished = FinishedRouters()
-    var backoff = Backoff(minimum: .milliseconds(250), maximum: .seconds(30))
-    var random = SystemRandomNumberGenerator()
-    while !Task.isCancelled {
-      var pause = TimeAmount.seconds(5)
-      do {
-        let details = try await self.service(service, .bind)
-        let routers = try await session(details, .bind).edgeRouters.filter { $0.supportedProtocols?["tls"] != nil }
-        guard !routers.isEmpty else {
-          forgetSession(details, .bind)
-          throw OverlayError.routersUnreachable(service: service, reason: "no router of it is online")
-        }
-        for name in finished.take() { running[name] = nil }
-        for router in routers where running[router.name] == nil && running.count < options.routers {
-          running[router.name] = Task { [weak self] in
-            await self?.keepHosting(details, router, listenerID, options, on: loop, offered, report)
-            finished.add(router.name)
-          }
-        }
-        backoff.reset()
-      } catch {
-        report(.failure(error))
-        logger.debug("cannot host", metadata: ["service": "\(service)", "error": "\(error)"])
-        pause = backoff.next(using: &random)
-      }
-      try? await Task.sleep(pause)
-    }
-    for task in running.values { task.cancel() }
-    for task in running.values { await task.value }
-  }
-
-  /// Hosts on one router, again and again, until cancelled or until the router is none of the service's any more.
-  private func keepHosting(
-    _ service: ControllerClient.Service, _ router: ControllerClient.Session.Router, _ listenerID: [UInt8], _ options: ListenOptions,
-    on loop: any EventLoop, _ offered: @escaping @Sendable (IncomingDial) -> Void, _ report: @escaping @Sendable (Result<Void, any Error>) -> Void
-  ) async {
-    var backoff = Backoff(minimum: .milliseconds(100), maximum: .seconds(10))
-    var random = SystemRandomNumberGenerator()
-    while !Task.isCancelled {
-      var wasEstablished = false
-      do {
-        let session = try await session(service, .bind)
-        guard let now = session.edgeRouters.first(where: { $0.name == router.name }),
-          let address = now.supportedProtocols?["tls"].flatMap({ try? PeerAddress(parsing: $0) })
-        else {
-          // Offline, or not ours any more; the caller looks again.
-          forgetSession(service, .bind)
-          return
-        }
-        let channel = try await channel(now, address, on: loop)
-        let token = try await self.session(service, .bind).token
-        try await host(channel, service, token: token, listenerID, options, offered) {
-          wasEstablished = true
-          report(.success(()))
-          self.logger.info("hosting", metadata: ["service": "\(service.name)", "router": "\(router.name)"])
-        }
-      } catch {
-        if Task.isCancelled { return }
-        report(.failure(error))
-        logger.info("hosting ended", metadata: ["service": "\(service.name)", "router": "\(router.name)", "reason": "\(error)"])
-        // Its session may be what ended.
-        forgetSession(service, .bind)
-      }
-      if wasEstablished { backoff.reset() }
-      try? await Task.sleep(backoff.next(using: &random))
-    }
-  }
-
-  private enum BindEvent: Sendable {
-    case established
-    case ended(OverlayError)
-  }
-
-  /// Hosts on a channel until that ends.
-  private func host(
-    _ channel: BoundChannel, _ service: ControllerClient.Service, token: String, _ listenerID: [UInt8], _ options: ListenOptions,
-    _ offered: @escaping @Sendable (IncomingDial) -> Void, established: () -> Void
-  ) async throws {
-    let (events, continuation) = AsyncStream<BindEvent>.makeStream()
-    let connID = try await channel.eventLoop.submit {
-      let listener = RouterChannel.Listener(
-        token: Array(token.utf8), keys: service.encryptionRequired ? .init() : nil, offered: offered,
-        established: { continuation.yield(.established) },
-        ended: {
-          continuation.yield(.ended($0))
-          continuation.finish()
-        })
-      return channel.value.bind(service: service.name, token: token, listenerID: listenerID, options: options, listener: listener) { error in
-        guard let error else { return }
-        continuation.yield(.ended(error))
-        continuation.finish()
-      }
-    }.get()
-    defer { channel.eventLoop.execute { channel.value.unbind(connID) } }
-    for await event in events {
-      switch event {
-      case .established: established()
-      case .ended(let error): throw error
-      }
-    }
-    throw CancellationError()
-  }
-}
-
-/// Names of routers on which hosting ended for good, told by other tasks.
-private final class FinishedRouters: Sendable {
-  private let names = Mutex<[String]>([])
-
-  func add(_ name: String) { names.withLock { $0.append(name) } }
-
-  func take() -> [String] {
-    names.withLock { names in
-      defer { names = [] }
-      return names
-    }
   }
 }

@@ -65,7 +65,7 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  /// Whether a new service session may help: the router does not know the one it was shown (edge-data-plane.md 4.2, 9.3).
+  /// Whether a new service session may help: the router does not know the one it was shown (edge-data-plane.md 4.2, 9.3), or none of its routers can be reached.
   var speaksOfSession: Bool {
     switch self {
     case .dialRefused(_, let text, let error), .bindRefused(_, let text, let error):
@@ -74,15 +74,33 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
       case .invalidAPISession, .invalidSession, .wrongSessionType, .invalidEdgeRouterForSession, .invalidAPISessionType: return true
       default: return false
       }
+    case .routersUnreachable: return true
     default: return false
     }
   }
 
-  /// Whether trying again by itself is pointless (edge-data-plane.md 3.5).
-  var isFinal: Bool {
+  /// Whether the service may be another one than the SDK knows, or be encrypted otherwise.
+  var speaksOfService: Bool {
     switch self {
-    case .bindRefused(_, _, let error): error?.retryHint == .notRetriable
-    case .closed: true
+    case .dialRefused(_, _, let error), .bindRefused(_, _, let error):
+      switch error?.code {
+      case .accessDenied, .invalidService, .encryptionDataMissing: true
+      default: false
+      }
+    case .notPermitted, .peerDoesNotEncrypt: true
+    default: false
+    }
+  }
+
+  /// Whether nobody hosts the service now (edge-data-plane.md 4.6): its hosts may be about to bind anew.
+  var saysUnhosted: Bool {
+    if case .dialRefused(_, let text, _) = self { text.contains("no terminators") || text.contains("no online terminators") } else { false }
+  }
+
+  /// Whether the router, the controller or the host said no.
+  var isRefusal: Bool {
+    switch self {
+    case .dialRefused, .peerDoesNotEncrypt, .notPermitted: true
     default: false
     }
   }

@@ -3,9 +3,13 @@ import Synchronization
 
 /// Something that is being hosted; stopping it ends the offer, not the connections that came of it.
 package final class Hosting: Sendable {
+  let id: UInt64
   private let task: Task<Void, Never>
 
-  init(_ body: @escaping @Sendable () async -> Void) { task = Task { await body() } }
+  init(_ id: UInt64, _ body: @escaping @Sendable () async -> Void) {
+    self.id = id
+    task = Task { await body() }
+  }
 
   deinit { task.cancel() }
 

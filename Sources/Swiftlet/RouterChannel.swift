@@ -50,6 +50,7 @@ final class RouterChannel: FrameReceiver {
 
   var isOpen: Bool { underlay.isOpen }
   var isWritable: Bool { underlay.isWritable }
+  var connectionCount: Int { connections.count }
   /// Whether the channel does not read because a connection's bytes are not taken.
   var isPaused: Bool { !full.isEmpty }
   var allocator: ByteBufferAllocator { underlay.allocator }
@@ -195,7 +196,9 @@ final class RouterChannel: FrameReceiver {
     guard dial.token == listener.token else { return refuse("invalid token") }
     guard let connID = dial.newConnID, connections[connID] == nil else { return refuse("a new connection id of the router is required") }
     var session: SessionKeys?
-    if let keys = listener.keys {
+    // A dialler that still takes the service for an encrypted one gets a key for this connection.
+    let own = listener.keys == nil && dial.publicKey != nil ? KeyPair() : nil
+    if let keys = listener.keys ?? own {
       guard let peer = dial.publicKey else { return refuse("the service requires end-to-end encryption, and the dialler sent no key") }
       do throws(SealedStreamError) { session = try keys.serverSessionKeys(dialerPublicKey: peer) } catch { return refuse("\(error)") }
     }
@@ -213,7 +216,8 @@ final class RouterChannel: FrameReceiver {
           refuse(text.isEmpty ? "refused by the host" : text)
           return nil
         case .accept:
-          answer(EdgeMessages.DialSuccess(replyFor: message.sequence, connID: dial.connID, newConnID: connID).message())
+          answer(
+            EdgeMessages.DialSuccess(replyFor: message.sequence, connID: dial.connID, newConnID: connID, publicKey: own?.publicKey).message())
           if let keys { connection.encrypt(keys) }
           return connection
         }

@@ -151,4 +151,6 @@ public enum ControlHeader {
   public static let routerDataModel: HeaderID = 1024
   public static let dataModelIndex: HeaderID = 1025
   public static let subscriptionID: HeaderID = 1026
+  /// Ours, in the answer to a new terminator: its SDK may lose the first BindSuccess.
+  public static let confirmsAgain: HeaderID = 4000
 }

@@ -20,7 +20,7 @@ struct ClientAPITests {
       let version = try await controller.send("GET", base + "/version")
       #expect(version.status == 200)
       #expect(version.header("content-type") == "application/json")
-      #expect(version.data["capabilities"] == [])
+      #expect(version.data["capabilities"] == ["SWIFTLET_HOSTING"])
       #expect(version.data["apiVersions"]?["edge"]?["v1"]?["path"] == "/edge/client/v1")
       #expect(version.data["revision"]?.stringValue != nil)
       instances.insert(version.header("ziti-instance-id") ?? "")

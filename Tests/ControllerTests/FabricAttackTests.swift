@@ -395,3 +395,27 @@ struct FabricAttackTests {
     await again.stop()
   }
 }
+
+@Suite("Hosts and their SDKs", .timeLimit(.minutes(2)))
+struct HostSDKTests {
+  @Test("a terminator of Go SDK 1.2.8 is to be confirmed again, one of another SDK is not")
+  func confirmation() async throws {
+    let network = try await AttackedNetwork.start()
+    let bob = try await network.controller.enrolled("bob")
+    for (type, version, again) in [("ziti-sdk-golang", "v1.2.8", true), ("ziti-sdk-golang", "v1.2.9", false), ("ziti-sdk-c", "v1.2.8", false)] {
+      let sdk: JSONValue = ["type": .string(type), "version": .string(version)]
+      let login = try await network.controller.send("POST", "/authenticate?method=cert", ["sdkInfo": sdk], as: bob)
+      let token = try #require(login.data["token"]?.stringValue, "\(login.text)")
+      let made = try await network.controller.send(
+        "POST", "/sessions", ["serviceId": .string(network.service), "type": "Bind"], token: token, as: bob)
+      let session = try #require(made.data["token"]?.stringValue, "\(made.text)")
+      let request = EdgeCtrlCreateTerminatorV2Request.with {
+        ($0.address, $0.sessionToken, $0.apiSessionToken, $0.fingerprints) = ("\(type) \(version)", session, token, [bob.chain.leaf.sha1Fingerprint])
+      }
+      let answer = try await network.router.request(Wire.Message(.createTerminatorV2, request))
+      #expect(try answer.decode(EdgeCtrlCreateTerminatorV2Response.self).result == .success)
+      #expect((answer.headers.bool(ControlHeader.confirmsAgain) ?? false) == again)
+    }
+    await network.controller.stop()
+  }
+}

@@ -71,6 +71,54 @@ struct EdgeRouterTests {
     }
   }
 
+  @Test("a host whose SDK may lose its BindSuccess gets it again, twice; another one gets it once", arguments: [true, false])
+  func confirmations(again: Bool) async throws {
+    try await withRouter { router in
+      if again { router.controller.confirmAgain() }
+      let bob = try await RawSDK(router, "bob")
+      let token = Array(try await router.network.sessionToken("bob", "Bind").utf8)
+      bob.post(EdgeMessages.Bind(connID: 1, token: token, listenerID: [1], supportsBindSuccess: true).message())
+      bob.post(EdgeMessages.Bind(connID: 2, token: token, listenerID: [2], supportsBindSuccess: true).message())
+      _ = try await bob.take("its BindSuccess") { $0.contentType == .bindSuccess && $0.headers.uint32(.connID) == 2 }
+      // Nothing is confirmed that the host has given up.
+      bob.post(EdgeMessages.Unbind(connID: 2, token: token).message())
+      for _ in 0..<(again ? 3 : 1) {
+        _ = try await bob.take("a BindSuccess") { $0.contentType == .bindSuccess && $0.headers.uint32(.connID) == 1 }
+      }
+      if !again { try await Task.sleep(for: .milliseconds(400)) }
+      #expect(bob.count(.bindSuccess) == 0)
+    }
+  }
+
+  @Test("hosts that bound for a service's old encryption have to bind anew, others not")
+  func encryptionChanged() async throws {
+    try await withRouter { router in
+      let bob = try await RawSDK(router, "bob")
+      let token = Array(try await router.network.sessionToken("bob", "Bind").utf8)
+      func bind(_ connID: UInt32, key: [UInt8]?) async throws {
+        let bind = EdgeMessages.Bind(connID: connID, token: token, publicKey: key, listenerID: [UInt8(connID)], supportsBindSuccess: true)
+        try #require(try await bob.answer(to: bob.post(bind.message())).contentType == .stateConnected)
+        _ = try await bob.take(.bindSuccess)
+      }
+      let key = [UInt8](repeating: 7, count: 32)
+      // A key does no harm where none is asked for: other SDKs keep theirs.
+      try await bind(1, key: key)
+      try await bind(2, key: nil)
+      for (encrypted, gone) in [(true, [UInt32(2)]), (false, [1, 2])] {
+        router.controller.encrypt(encrypted)
+        var closed: [UInt32] = []
+        for _ in gone {
+          let end = try EdgeMessages.StateClosed(parsing: try await bob.take(.stateClosed))
+          #expect(end.error?.retryHint == .startOver)
+          closed.append(end.connID ?? 0)
+        }
+        #expect(closed.sorted() == gone)
+        for connID in gone { try await bind(connID, key: encrypted ? key : nil) }
+      }
+      #expect(bob.count(.stateClosed) == 0 && router.controller.terminators.count == 2)
+    }
+  }
+
   @Test("a session that arrives after the SDK is waited for")
   func lateSession() async throws {
     try await withRouter { router in

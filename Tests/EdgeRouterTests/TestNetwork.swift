@@ -85,6 +85,8 @@ final class FakeController: Sendable {
     var confirmed: [String] = []
     /// What a router of bad intent adds to the peer data of its dialler.
     var forged: [UInt32: [UInt8]] = [:]
+    /// Whether the SDKs of hosts may lose their first BindSuccess.
+    var confirmsAgain = false
     /// Costs that hosts asked for, and the requests that are not answered yet; nil when they are answered at once.
     var costs: [UInt32] = []
     var unanswered: [WireMessage]? = []
@@ -224,8 +226,9 @@ final class FakeController: Sendable {
           LiveTerminator(
             id: request.address, serviceID: "svc", routerID: "r1", hostID: "bob", address: request.address,
             peerData: request.peerData.mapValues { Array($0) }, createdAt: .now())), channel)
-      channel.reply(
-        WireMessage(.createTerminatorV2Response, EdgeCtrlCreateTerminatorV2Response.with { $0.terminatorID = request.address }), to: message)
+      var answer = WireMessage(.createTerminatorV2Response, EdgeCtrlCreateTerminatorV2Response.with { $0.terminatorID = request.address })
+      if state.withLockedValue({ $0.confirmsAgain }) { answer.headers.set(ControlHeader.confirmsAgain, true) }
+      channel.reply(answer, to: message)
     case .apiSessionHeartbeat:
       guard let beats = try? message.decode(EdgeCtrlApiSessionHeartbeat.self) else { return }
       state.withLockedValue { $0.heartbeats.append(beats.tokens) }
@@ -339,19 +342,30 @@ final class FakeController: Sendable {
 
   func requireEncryption() { state.withLockedValue { $0.isEncrypted = true } }
 
+  func confirmAgain() { state.withLockedValue { $0.confirmsAgain = true } }
+
+  /// Changes whether the service is encrypted.
+  func encrypt(_ isEncrypted: Bool) {
+    state.withLockedValue { $0.isEncrypted = isEncrypted }
+    change(.with { $0.service = .with { ($0.id, $0.name, $0.encryptionRequired) = ("svc", "service", isEncrypted) } })
+  }
+
   /// Withdraws a member from a policy.
   func withdraw(_ member: String, from policy: String) {
+    change(
+      .with {
+        $0.servicePolicyChange = .with {
+          ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = (policy, [member], .relatedIdentity, false)
+        }
+      })
+  }
+
+  private func change(_ event: EdgeCtrlEvent) {
     state.withLockedValue { state in
       let change = EdgeCtrlChangeSet.with {
         $0.previousIndex = state.index
         $0.index = state.index + 1
-        $0.changes = [
-          .with {
-            $0.servicePolicyChange = .with {
-              ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = (policy, [member], .relatedIdentity, false)
-            }
-          }
-        ]
+        $0.changes = [event]
       }
       state.index += 1
       var message = WireMessage(.changeSet, change)

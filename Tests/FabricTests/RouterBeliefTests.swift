@@ -98,6 +98,40 @@ struct RouterBeliefTests {
     #expect(key == nil && bench.engine.terminators["d"]?.peerData == [1003: [1]])
   }
 
+  @Test("a host that says nothing of cost and precedence, or what its identity says, follows its identity; one that says something else does not")
+  func standing() throws {
+    var bench = CircuitBench()
+    _ = bench.handle(.routerConnected("r1"))
+    let bob = Grant(identity: "bob", service: "svc")
+    func now(_ id: String) -> Standing? { bench.engine.terminators[id]?.standing }
+    func identity(_ cost: Int, _ precedence: Model.Precedence) -> Standing {
+      let standing = Standing(cost: cost, precedence: precedence)
+      _ = bench.handle(.standing(identity: "bob", of: ["svc": standing, "other": Standing(cost: 1)]))
+      return standing
+    }
+    var said = Standing(cost: 7, precedence: .required)
+    for (id, cost, precedence) in [("silent", 0, Model.Precedence.default), ("same", 7, .required), ("own", 5, .failed)] {
+      _ = bench.handle(.offer(CircuitBench.terminator(id, cost: cost, precedence: precedence), identity: said))
+    }
+    _ = bench.handle(.place(CircuitBench.terminator("fixed", isLease: false)))
+    #expect(now("silent") == said && now("same") == said && now("own") == Standing(cost: 5, precedence: .failed))
+    said = identity(9, .default)
+    #expect(now("silent") == said && now("same") == said && now("own") == Standing(cost: 5, precedence: .failed) && now("fixed") == Standing())
+    // Told once more by its router, as it was bound.
+    _ = bench.handle(.offer(CircuitBench.terminator("same", cost: 7, precedence: .required), identity: said))
+    #expect(now("same") == said)
+    func ask(_ id: String, _ cost: Int?, _ precedence: Model.Precedence?) {
+      _ = bench.handle(.adjust(terminator: id, router: "r1", by: bob, cost: cost, precedence: precedence, identity: said))
+    }
+    ask("silent", nil, .failed)
+    said = identity(3, .required)
+    #expect(now("silent") == Standing(cost: 3, precedence: .failed))
+    ask("silent", 4, .default)
+    #expect(now("silent") == Standing(cost: 4, precedence: .required))
+    ask("silent", 0, nil)
+    #expect(now("silent") == said)
+  }
+
   @Test("a router has so many terminators")
   func tooMany() {
     var bench = CircuitBench.ready { $0.terminatorsPerRouter = 3 }

@@ -74,6 +74,21 @@ struct RouterModelTests {
     #expect(model.decide(identity: "alice", service: "none", action: .dial).text == "service none is not known here")
   }
 
+  @Test("a change and a whole state name the services that are encrypted otherwise, and no others")
+  func encryption() throws {
+    var model = SmallModel.model
+    func changed(_ events: EdgeCtrlEvent...) throws -> Set<String> {
+      let change = EdgeCtrlChangeSet.with { ($0.index, $0.previousIndex, $0.changes) = (model.index + 1, model.index, events) }
+      return try effects(model.apply(change)).encryptionChanged
+    }
+    #expect(try changed(SmallModel.event(SmallModel.service("new", encrypted: true))).isEmpty)
+    #expect(try changed(SmallModel.event(SmallModel.service("svc"))).isEmpty)
+    #expect(try changed(SmallModel.event(SmallModel.service("svc", encrypted: true)), SmallModel.event(SmallModel.identity("carol"))) == ["svc"])
+    #expect(try changed(SmallModel.event(SmallModel.service("svc", encrypted: true))).isEmpty)
+    #expect(try effects(model.apply(SmallModel.state)).encryptionChanged == ["svc"])
+    #expect(try effects(model.apply(SmallModel.state)).encryptionChanged.isEmpty)
+  }
+
   @Test("a change names exactly the rights that end")
   func lost() throws {
     var model = SmallModel.model

@@ -141,9 +141,8 @@ struct TerminatorTableTests {
         table.succeeded(id)
       case 9 where naive.terminators[id] != nil:
         let (cost, precedence) = (Int.random(in: 0..<40, using: &random), precedences[Int.random(in: 0..<5, using: &random)])
-        naive.terminators[id]?.cost = cost
-        naive.terminators[id]?.precedence = precedence
-        table.update(id, cost: cost, precedence: precedence)
+        naive.terminators[id]?.ask(cost: cost, precedence: precedence, identity: Standing())
+        table.update(id) { $0.ask(cost: cost, precedence: precedence, identity: Standing()) }
       default: break
       }
       #expect(table.dynamicCost(id) == naive.dynamicCost(id))

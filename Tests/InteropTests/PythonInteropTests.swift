@@ -52,7 +52,7 @@ struct PythonInteropTests {
     }
   }
 
-  @Test("enrolls, hosts and dials: 300 kB come back byte for byte")
+  @Test("enrolls, hosts and dials: 300 kB come back byte for byte; its identity's cost and precedence as a host reach it while it hosts")
   func echo() async throws {
     let bench = try await Bench.start("echo")
     let dialler = try bench.dial(["echo"])
@@ -61,6 +61,12 @@ struct PythonInteropTests {
     let echoed = try await dialler.event("echoed")
     #expect(echoed?.ok == true)
     #expect(echoed?.received == 300_000)
+    let found = try await bench.network.api("GET", "/identities?filter=name%3D%22host%22")
+    let id = try #require(found.arrayValue?.first?["id"]?.stringValue)
+    try await bench.network.api(
+      "PATCH", "/identities/\(id)", ["defaultHostingCost": 12, "serviceHostingPrecedences": [bench.ids.service: "required"]])
+    let terminators = try await bench.network.api("GET", "/services/\(bench.ids.service)/terminators").arrayValue ?? []
+    #expect(terminators.map { $0["cost"]?.intValue } == [12] && terminators.map { $0["precedence"]?.stringValue } == ["required"])
     await bench.stop()
   }
 

@@ -27,6 +27,14 @@ public actor Network {
   private var routerPort = 0
   private let identityLimits: IdentityLimits
   public private(set) var routerID = ""
+  /// Beside the first one, by name.
+  private var others: [String: Other] = [:]
+
+  private struct Other {
+    let id: String
+    var port = 0
+    var task: Task<Void, Never>?
+  }
 
   public var controller: ControllerNode { controllerNode }
   public var provisioning: Provisioning { controllerNode.provisioning }
@@ -78,12 +86,14 @@ public actor Network {
     try await startRouter()
   }
 
-  private func routerConfiguration() throws -> RouterConfiguration {
-    let files = directory + "/router"
+  private func routerConfiguration() throws -> RouterConfiguration { try routerConfiguration("router", port: routerPort) }
+
+  private func routerConfiguration(_ name: String, port: Int) throws -> RouterConfiguration {
+    let files = directory + "/" + name
     try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: true)
     return RouterConfiguration(
       identity: .init(directory: files), controllers: [PeerAddress(host: "127.0.0.1", port: configuration.advertised.port)],
-      listener: .init(host: "127.0.0.1", port: routerPort, advertised: PeerAddress(host: "127.0.0.1", port: routerPort)),
+      listener: .init(host: "127.0.0.1", port: port, advertised: PeerAddress(host: "127.0.0.1", port: port)),
       usageInterval: .seconds(1), identityLimits: identityLimits)
   }
 
@@ -124,7 +134,34 @@ public actor Network {
     try await Self.wait("the router is connected") { [self] in await controller.connectedRouters.contains(id) }
   }
 
+  /// One more router, enrolled and started. - Returns: its id.
+  @discardableResult
+  public func addRouter(_ name: String) async throws -> String {
+    let invitation = try await provisioning.createEdgeRouter(name: name)
+    try await RouterEnrollment.enroll(jwt: invitation.jwt, configuration: routerConfiguration(name, port: 0))
+    others[name] = Other(id: invitation.id)
+    try await startRouter(name)
+    return invitation.id
+  }
+
+  public func stopRouter(_ name: String) async {
+    let task = others[name]?.task
+    others[name]?.task = nil
+    task?.cancel()
+    await task?.value
+  }
+
+  public func startRouter(_ name: String) async throws {
+    guard let other = others[name] else { throw Failure("there is no router \(name)") }
+    let node = try await RouterNode(configuration: routerConfiguration(name, port: other.port), logger: logger)
+    let logger = logger
+    others[name]?.port = node.edgeAddress?.port ?? 0
+    others[name]?.task = Task { do { try await node.run() } catch { logger.error("router ended: \(error)") } }
+    try await Self.wait("the router is connected") { [self] in await controller.connectedRouters.contains(other.id) }
+  }
+
   public func stop() async {
+    for name in others.keys { await stopRouter(name) }
     await stopRouter()
     await stopController()
     try? FileManager.default.removeItem(atPath: directory)

@@ -211,6 +211,28 @@ struct RouterChannelTests {
     #expect(ended != nil)
   }
 
+  @Test("a dialler that has a key gets one of a host that needs none, and what they say is sealed")
+  func keyForDialler() throws {
+    let router = try ScriptedRouter()
+    var offers: [IncomingDial] = []
+    let listener = RouterChannel.Listener(token: Array("t".utf8), keys: nil, offered: { offers.append($0) }, established: {}, ended: { _ in })
+    let connID = router.channel.bind(service: "s", token: "t", listenerID: [1], options: .init(), listener: listener) { _ in }
+    let bind = try #require(try router.sent().first)
+    #expect(try EdgeMessages.Bind(parsing: bind).publicKey == nil)
+    try router.say(EdgeMessages.StateConnected(replyFor: bind.sequence, connID: connID, routerProvidesConnIDs: true).message())
+    let dialler = KeyPair()
+    try router.say(
+      EdgeMessages.Dial(connID: connID, token: Array("t".utf8), newConnID: 0x8000_0001, publicKey: dialler.publicKey).message())
+    let connection = try #require(offers.first?.accept())
+    let sent = try router.sent()
+    try #require(sent.count == 2)
+    let key = try #require(try EdgeMessages.DialSuccess(parsing: sent[0]).publicKey)
+    let opener = try Opener(key: dialler.clientSessionKeys(hostPublicKey: key).rx, header: sent[1].body)
+    connection.write(ByteBuffer(string: "secret"))
+    connection.flush()
+    #expect(try opener.open(try #require(try router.sent().first).body) == Array("secret".utf8))
+  }
+
   @Test("losing the channel tells everybody")
   func lost() throws {
     let router = try ScriptedRouter()

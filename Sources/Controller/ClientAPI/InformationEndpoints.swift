@@ -45,7 +45,8 @@ enum InformationEndpoints {
     }
     return [
       "version": .string(build.version), "revision": .string(build.revision), "buildDate": .string(build.buildDate), "runtimeVersion": "swift",
-      "capabilities": [], "apiVersions": .object(Dictionary(uniqueKeysWithValues: apis)),
+      // Ours: cost and precedence of an identity as a host are applied here, and SDKs need not.
+      "capabilities": ["SWIFTLET_HOSTING"], "apiVersions": .object(Dictionary(uniqueKeysWithValues: apis)),
     ]
   }
 

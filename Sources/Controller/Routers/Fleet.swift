@@ -188,16 +188,16 @@ final class Fleet: Sendable {
   }
 
   /// Offers a host that was authorised. - Returns: why it is not taken, nil when it is.
-  func offer(_ terminator: LiveTerminator) -> CircuitEngine.OfferRefusal? {
-    for case .offered(_, let refusal) in handle(.offer(terminator)) { return refusal }
+  func offer(_ terminator: LiveTerminator, identity: Standing) -> CircuitEngine.OfferRefusal? {
+    for case .offered(_, let refusal) in handle(.offer(terminator, identity: identity)) { return refusal }
     return nil
   }
 
   /// - Returns: whether the terminator is there and that host's to change.
-  func adjust(_ terminator: String, at router: String, by host: Grant, cost: Int?, precedence: Model.Precedence?) -> Bool {
-    for case .adjusted(_, let isDone) in handle(.adjust(terminator: terminator, router: router, by: host, cost: cost, precedence: precedence)) {
-      return isDone
-    }
+  func adjust(_ terminator: String, at router: String, by host: Grant, cost: Int?, precedence: Model.Precedence?, identity: Standing) -> Bool {
+    let wish = CircuitEngine.Event.adjust(
+      terminator: terminator, router: router, by: host, cost: cost, precedence: precedence, identity: identity)
+    for case .adjusted(_, let isDone) in handle(wish) { return isDone }
     return false
   }
 

@@ -17,7 +17,7 @@ extension RouterConnection {
 
   func createTerminator(_ message: Wire.Message) {
     guard let request = try? message.decode(EdgeCtrlCreateTerminatorV2Request.self) else { return }
-    func answer(_ result: EdgeCtrlCreateTerminatorResult, _ error: StructuredError? = nil) {
+    func answer(_ result: EdgeCtrlCreateTerminatorResult, _ error: StructuredError? = nil, confirmsAgain: Bool = false) {
       let body = EdgeCtrlCreateTerminatorV2Response.with {
         $0.terminatorID = request.address
         $0.result = result
@@ -26,7 +26,9 @@ extension RouterConnection {
         $0.retryHint = error?.retryHint.rawValue ?? 0
       }
       if let error { log.write(.info, "terminator refused", ["reason": "\(error.message)"]) }
-      channel.reply(Wire.Message(.createTerminatorV2Response, body), to: message)
+      var response = Wire.Message(.createTerminatorV2Response, body)
+      if confirmsAgain { response.headers.set(ControlHeader.confirmsAgain, true) }
+      channel.reply(response, to: message)
     }
     func refuse(_ text: String, _ code: EdgeErrorCode) { answer(.failedOther, StructuredError(message: text, code: code, retryHint: .notRetriable)) }
     do throws(EdgeAuthorization.Refusal) {
@@ -40,14 +42,17 @@ extension RouterConnection {
         id: request.address, serviceID: service.id, routerID: router, hostID: grant.identity, instance: request.instanceID, address: request.address,
         cost: Int(request.cost), precedence: Model.Precedence(wire: request.precedence), peerData: request.peerData.mapValues { Array($0) },
         createdAt: core.now)
-      switch fleet.offer(terminator) {
+      let standing = core.standing(of: grant)
+      switch fleet.offer(terminator, identity: standing) {
       case .idTaken: return refuse("terminator id \(terminator.id) is taken", .invalidTerminator)
       case .instanceTaken: return refuse("instance \(terminator.instance) of the service is hosted by another identity", .invalidInstanceID)
       case .tooMany(let limit): return refuse("the router has \(limit) terminators, and no more are taken", .internal)
       case .tooManyBytes(let limit): return refuse("the router's terminators have \(limit) bytes, and no more are taken", .internal)
       case nil: break
       }
-      // The right may have gone between judgement and entry; whoever takes it from here on finds the terminator.
+      // Between judgement and entry the right may have gone, or what the identity says of hosting; whoever changes it from here on finds the terminator.
+      let now = core.standing(of: grant)
+      if now != standing { fleet.handle(.standing(identity: grant.identity, of: [grant.service: now])) }
       do throws(EdgeAuthorization.Refusal) {
         _ = try host(session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
       } catch {
@@ -55,7 +60,8 @@ extension RouterConnection {
         throw error
       }
       core.facts.terminatorMade()
-      answer(.success)
+      answer(
+        .success, confirmsAgain: core.sessions.apiSession(token: request.apiSessionToken, now: core.now)?.sdkInfo?.missesFirstConfirmation ?? false)
     } catch {
       let kind: EdgeCtrlCreateTerminatorResult =
         [.invalidAPISession, .invalidSession].contains(error.error.code) ? .failedInvalidSession : .failedOther
@@ -82,7 +88,7 @@ extension RouterConnection {
       let (grant, _) = try host(session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
       let isDone = fleet.adjust(
         request.terminatorID, at: router, by: grant, cost: request.updateCost ? Int(min(request.cost, 65535)) : nil,
-        precedence: request.updatePrecedence ? Model.Precedence(wire: request.precedence) : nil)
+        precedence: request.updatePrecedence ? Model.Precedence(wire: request.precedence) : nil, identity: core.standing(of: grant))
       guard isDone else { return refuse("terminator \(request.terminatorID) is not known", .invalidTerminator) }
       channel.reply(Wire.Message(contentType: .updateTerminatorResponse), to: message)
     } catch {
@@ -120,6 +126,25 @@ extension RouterConnection {
     guard let answer = try? message.decode(CtrlValidateTerminatorsV2Response.self) else { return }
     fleet.handle(.withdraw(router: router, terminators: answer.states.lazy.filter { !$0.value.valid }.map { $0.key }))
   }
+}
+
+extension ControllerCore {
+  /// What an identity says of hosting a service.
+  nonisolated func standing(of grant: Grant) -> Standing { model { $0.identities[grant.identity] }?.standing(of: grant.service) ?? Standing() }
+}
+
+extension Identity {
+  /// What it says of hosting a service.
+  func standing(of service: String) -> Standing {
+    Standing(
+      cost: serviceHostingCosts[service] ?? defaultHostingCost, precedence: serviceHostingPrecedences[service] ?? defaultHostingPrecedence)
+  }
+}
+
+extension SDKInfo {
+  /// Go SDK 1.2.8, which zrok 2.0.4 is built with, loses a BindSuccess that comes before it has entered its listener, and then waits for it for a minute. It bears
+  /// the message twice.
+  var missesFirstConfirmation: Bool { type == "ziti-sdk-golang" && version == "v1.2.8" }
 }
 
 extension Model.Precedence {

@@ -1,21 +1,30 @@
+import Access
 import Model
 
 extension CircuitEngine {
   mutating func handleTerminators(_ event: Event) -> [Action] {
     switch event {
-    case .offer(let terminator):
+    case .offer(let terminator, let identity):
       var taken = terminator
       taken.peerData = PeerData.ofHost(terminator.peerData)
+      taken.settle(by: identity, after: terminators[terminator.id])
       let refusal = refusal(taken)
       if refusal == nil { terminators.put(taken) }
       return [.offered(terminator: terminator.id, refusal)]
-    case .adjust(let id, let router, let host, let cost, let precedence):
+    case .adjust(let id, let router, let host, let cost, let precedence, let identity):
       guard let known = terminators[id], known.isLease, known.routerID == router, known.hostID == host.identity, known.serviceID == host.service
       else {
         return [.adjusted(terminator: id, false)]
       }
-      terminators.update(id, cost: cost, precedence: precedence)
+      terminators.update(id) { $0.ask(cost: cost, precedence: precedence, identity: identity) }
       return [.adjusted(terminator: id, true)]
+    case .standing(let identity, let standings):
+      for (service, standing) in standings {
+        for terminator in terminators.of(host: Grant(identity: identity, service: service)) where terminator.isLease {
+          terminators.update(terminator.id) { $0.follow(standing) }
+        }
+      }
+      return []
     case .withdraw(let router, let ids):
       // Ids that are gone already are no error, those of other routers and those that operators made are not a router's to remove.
       for id in ids where terminators[id].map({ $0.routerID == router && $0.isLease }) ?? false { terminators.remove(id) }

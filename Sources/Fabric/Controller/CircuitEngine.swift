@@ -50,10 +50,10 @@ public struct CircuitEngine: Sendable {
     case routerLost(String)
 
     // Terminators.
-    /// A router offers a host, which was authorised.
-    case offer(LiveTerminator)
+    /// A router offers a host, which was authorised. - Parameter identity: what the host's identity says for the service.
+    case offer(LiveTerminator, identity: Standing = Standing())
     /// A host changes its terminator at its router.
-    case adjust(terminator: String, router: String, by: Grant, cost: Int?, precedence: Model.Precedence?)
+    case adjust(terminator: String, router: String, by: Grant, cost: Int?, precedence: Model.Precedence?, identity: Standing = Standing())
     /// A router takes back what it offered.
     case withdraw(router: String, terminators: [String])
     /// A router takes no new circuits while others can, or does again.
@@ -63,6 +63,8 @@ public struct CircuitEngine: Sendable {
     /// A terminator made or changed over REST.
     case place(LiveTerminator)
     case displace(terminator: String)
+    /// An identity's cost and precedence as a host changed. - Parameter of: by service.
+    case standing(identity: String, of: [String: Standing])
     /// An operator or an authority other than a router ends a circuit.
     case remove(circuit: String)
     case serviceRemoved(String)
@@ -168,7 +170,7 @@ public struct CircuitEngine: Sendable {
       return pending.of(router: router).flatMap {
         fail($0, text: "router \(router) lost its control channel", code: .generic, now: now, random: &random)
       }
-    case .offer, .adjust, .withdraw, .quiesce, .place, .displace: return handleTerminators(event)
+    case .offer, .adjust, .standing, .withdraw, .quiesce, .place, .displace: return handleTerminators(event)
     case .remove(let id): return circuits[id].map { end($0, immediate: true, now: now) } ?? []
     case .serviceRemoved(let service):
       for terminator in terminators.of(service: service) { terminators.remove(terminator.id) }

@@ -1,5 +1,16 @@
 public import Model
 
+/// Cost and precedence of a terminator.
+public struct Standing: Sendable, Equatable {
+  public var cost: Int
+  public var precedence: Precedence
+
+  public init(cost: Int = 0, precedence: Precedence = .default) {
+    self.cost = cost
+    self.precedence = precedence
+  }
+}
+
 /// Where a circuit can end: a host behind a router.
 public struct LiveTerminator: Sendable, Equatable {
   public let id: String
@@ -11,8 +22,14 @@ public struct LiveTerminator: Sendable, Equatable {
   public let binding: String
   /// What the router knows the host by.
   public let address: String
-  public var cost: Int
-  public var precedence: Precedence
+  public private(set) var standing: Standing
+  /// What the host asked for; of a lease, cost 0 and the default precedence leave it to the host's identity.
+  private var asked: Standing
+  /// Whether the identity's values stand, now and when they change.
+  private var followsCost = false
+  private var followsPrecedence = false
+  public var cost: Int { standing.cost }
+  public var precedence: Precedence { standing.precedence }
   public var peerData: [UInt32: [UInt8]]
   public let createdAt: Timestamp
   /// Reported by a router for a live host; lives as long as the router says. Others were made over REST.
@@ -32,10 +49,35 @@ public struct LiveTerminator: Sendable, Equatable {
     self.instance = instance
     self.binding = binding
     self.address = address
-    self.cost = cost
-    self.precedence = precedence
+    asked = Standing(cost: cost, precedence: precedence)
+    standing = asked
     self.peerData = peerData
     self.createdAt = createdAt
     self.isLease = isLease
+  }
+
+  /// Takes what its identity says of hosting for what the host does not say (management-and-model.md 1.2). SDKs that read their identity repeat its values when they
+  /// bind: those follow it too, also when they are told once more after the identity changed.
+  ///
+  /// - Parameter old: the same lease as it was known before.
+  mutating func settle(by identity: Standing, after old: LiveTerminator? = nil) {
+    followsCost = asked.cost == 0 || asked.cost == identity.cost || (old?.followsCost ?? false) && old?.asked.cost == asked.cost
+    followsPrecedence =
+      asked.precedence == .default || asked.precedence == identity.precedence
+      || (old?.followsPrecedence ?? false) && old?.asked.precedence == asked.precedence
+    follow(identity)
+  }
+
+  /// The identity's values changed.
+  mutating func follow(_ identity: Standing) {
+    standing = Standing(
+      cost: followsCost ? identity.cost : asked.cost, precedence: followsPrecedence ? identity.precedence : asked.precedence)
+  }
+
+  /// The host asks for something else; nil leaves a part as it is.
+  mutating func ask(cost: Int?, precedence: Precedence?, identity: Standing) {
+    let old = self
+    asked = Standing(cost: cost ?? asked.cost, precedence: precedence ?? asked.precedence)
+    settle(by: identity, after: old)
   }
 }

@@ -132,12 +132,8 @@ public struct TerminatorTable: Sendable {
     return old
   }
 
-  public mutating func update(_ id: String, cost: Int?, precedence: Precedence?) {
-    change(id) { record in
-      if let cost { record.terminator.cost = cost }
-      if let precedence { record.terminator.precedence = precedence }
-    }
-  }
+  /// Changes cost or precedence.
+  mutating func update(_ id: String, _ body: (inout LiveTerminator) -> Void) { change(id) { body(&$0.terminator) } }
 
   /// A quiesced router's terminators count as failed, whatever their own precedence, until it is dequiesced.
   mutating func quiesce(_ router: String, _ isQuiesced: Bool) {

@@ -30,6 +30,8 @@ public struct RouterModel: Sendable {
     /// Identities that were deleted or disabled.
     public var goneIdentities: Set<String> = []
     public var goneServices: Set<String> = []
+    /// Services that demand end-to-end encryption from now on, or do so no more.
+    public var encryptionChanged: Set<String> = []
     /// The whole state was replaced: everything that runs has to be judged again.
     public var isReplaced = false
     /// Token keys changed.
@@ -74,6 +76,8 @@ public struct RouterModel: Sendable {
     effects.keysChanged = fresh.keys != keys
     effects.goneIdentities = Set(identities.keys.filter { fresh.identities[$0].map(\.isDisabled) ?? true })
     effects.goneServices = Set(services.keys.filter { fresh.services[$0] == nil })
+    effects.encryptionChanged = Set(
+      services.filter { id, old in fresh.services[id].map { $0.encryptionRequired != old.encryptionRequired } ?? false }.keys)
     self = fresh
     return .applied(effects)
   }
@@ -133,7 +137,8 @@ public struct RouterModel: Sendable {
         services[service.id] = nil
         ending.others.goneServices.insert(service.id)
       } else {
-        services[service.id] = Service(name: service.name, encryptionRequired: service.encryptionRequired)
+        let old = services.updateValue(Service(name: service.name, encryptionRequired: service.encryptionRequired), forKey: service.id)
+        if let old, old.encryptionRequired != service.encryptionRequired { ending.others.encryptionChanged.insert(service.id) }
         ending.others.goneServices.remove(service.id)
       }
     case .servicePolicy(let policy):

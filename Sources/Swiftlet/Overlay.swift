@@ -185,6 +185,12 @@ public actor Overlay {
     }
   }
 
+  /// What the identity may do with a service, as far as is known: the controller was asked within the poll interval, where it could be asked.
+  package func rights(_ service: String) -> (canDial: Bool, canHost: Bool) {
+    let permissions = known[service]?.permissions ?? []
+    return (permissions.contains(Action.dial.rawValue), permissions.contains(Action.bind.rawValue))
+  }
+
   /// The name the network knows the identity by.
   public var identityName: String { get async throws { try await current().identity.name ?? "" } }
 
@@ -231,6 +237,8 @@ public actor Overlay {
     do {
       if try await authorized({ try await client.lastChange(token: $0) }) != lastChange { try await reloadServices() }
     } catch {
+      // Whom the controller does not accept any more may do nothing; where it cannot be asked, what was known holds.
+      if case OverlayError.notAuthenticated = error { known = [:] }
       logger.debug("the controller cannot be asked for changes", metadata: ["error": "\(error)"])
     }
   }

@@ -199,6 +199,12 @@ public actor Overlay {
     }
   }
 
+  /// What the identity may do with a service, as far as is known: the controller was asked within the poll interval, where it could be asked.
+  package func rights(_ service: String) -> (canDial: Bool, canHost: Bool) {
+    let permissions = known[service]?.permissions ?? []
+    return (permissions.contains(Action.dial.rawValue), permissions.contains(Action.bind.rawValue))
+  }
+
   /// The name the network knows the identity by.
   public var identityName: String { get async throws { try await current().identity.name ?? "" } }
 
@@ -268,6 +274,8 @@ public actor Overlay {
     guard ContinuousClock.now - polledAt >= options.pollInterval else { return }
     polledAt = .now
     do { try await refreshServices() } catch {
+      // Whom the controller does not accept any more may do nothing; where it cannot be asked, what was known holds.
+      if case OverlayError.notAuthenticated = error { replaceServices([:]) }
       logger.debug("the controller cannot be asked for changes", metadata: ["error": "\(error)"])
     }
   }

@@ -23,7 +23,7 @@ struct AccessPrivateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "private", abstract: "Listen at a local port and carry each connection to a private share.",
     discussion: """
-      The access lives while the command runs.
+      The access lives while the command runs. Where the share ends it waits, until a share of that token is there again.
 
       Examples:
         swiftlet access private k3v9x0a1b2c3
@@ -71,31 +71,30 @@ private struct AccessRun: Service {
   let logger: Logger
 
   func run() async throws {
-    let access = try await session.access(token)
-    let result: Result<Void, any Error>
-    do {
-      let local = PrivateAccess(
-        overlay: try await session.overlay(), access: access, host: host, port: port, responseHeaders: responseHeaders, observer: display.observer,
-        logger: logger)
-      let address = try await local.start()
-      try await session.update(access, bindAddress: address.text)
-      let isHTTP = access.backend?.isHTTP ?? false
-      let scheme = isHTTP ? "http" : access.backend == .udpTunnel ? "udp" : "tcp"
-      let subject = LiveView.Subject(
-        headline: ["\(scheme)://\(address.text)"], badges: ["ACCESS", access.backend?.rawValue.uppercased() ?? "TCP"], target: "the share \(token)",
-        link: nil, traffic: isHTTP ? "requests" : nil)
-      display.show(subject, notice: "The share \(token) is here. Ctrl-C ends it.")
-      try await local.run()
-      result = .success(())
-    } catch {
-      result = .failure(error)
+    let (token, display) = (token, display)
+    let running = RunningAccess(
+      session: session, token: token, host: host, port: port, responseHeaders: responseHeaders, observer: display.observer, logger: logger
+    ) { event in
+      switch event {
+      case .ready(let access, let address):
+        let isHTTP = access.backend?.isHTTP ?? false
+        let scheme = isHTTP ? "http" : access.backend == .udpTunnel ? "udp" : "tcp"
+        let subject = LiveView.Subject(
+          headline: ["\(scheme)://\(address.text)"], badges: ["ACCESS", access.backend?.rawValue.uppercased() ?? "TCP"], target: "the share \(token)",
+          link: nil, traffic: isHTTP ? "requests" : nil)
+        display.show(subject, notice: "The share \(token) is here. Ctrl-C ends it.")
+      case .lost(let reason):
+        let reason = reason.isEmpty ? "" : " (\(CellText.clean(reason)))"
+        Terminal.error.line("The share \(token) has ended\(reason). This access waits for it to come back; Ctrl-C ends it.")
+      case .back: Terminal.error.line("The share \(token) is here again.")
+      // A terminal that takes nothing must not keep the access from being deleted.
+      case .ending: display.leave()
+      }
     }
-    // A terminal that takes nothing must not keep the access from being deleted.
-    let leaving = Task { await display.end() }
-    let deletion = await Task { try await session.delete(access) }.result
+    let result: Result<Void, any Error>
+    do { result = .success(try await running.run()) } catch { result = .failure(error) }
     await session.close()
-    await leaving.value
+    await display.end()
     try result.get()
-    try deletion.get()
   }
 }

@@ -23,8 +23,6 @@ final class LiveScreen: Sendable {
   /// Takes the terminal. Whoever calls this calls `stop` before the process ends.
   /// - Parameter quit: called on the screen's thread when the person wants it to end, or has closed the window.
   func start(_ subject: LiveView.Subject, wantsCode: Bool, quit: @escaping @Sendable () -> Void) {
-    // A closed window must not end the process before what it made is deleted.
-    signal(SIGHUP, SIG_IGN)
     running.enter()
     let thread = Thread { [self] in
       let view = LiveView(subject, size: ScreenMode.size(), hasColour: Terminal.output.hasColour, wantsCode: wantsCode)
@@ -35,9 +33,12 @@ final class LiveScreen: Sendable {
     thread.start()
   }
 
+  /// Gives the terminal back as soon as it takes anything.
+  func leave() { isStopping.store(true, ordering: .relaxed) }
+
   /// Gives the terminal back. Returns once it is as it was; at once where it was never taken.
   func stop() async {
-    isStopping.store(true, ordering: .relaxed)
+    leave()
     await withCheckedContinuation { continuation in running.notify(queue: .global()) { continuation.resume() } }
   }
 

@@ -48,7 +48,10 @@ struct RunDisplay: Sendable {
     Terminal.error.line(notice)
   }
 
-  /// Gives the terminal back.
+  /// Gives the terminal back as soon as it takes anything.
+  func leave() { screen?.leave() }
+
+  /// Returns when the terminal is given back.
   func end() async { await screen?.stop() }
 }
 

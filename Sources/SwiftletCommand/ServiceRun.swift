@@ -3,8 +3,16 @@ import Logging
 import ServiceLifecycle
 import UnixSignals
 
-/// Runs services until one ends or a signal comes: SIGINT and SIGTERM stop them in reverse order, cleanly.
+/// Runs services until one ends or a signal comes: SIGINT, SIGTERM, and SIGHUP of a closed terminal stop them in reverse order, cleanly.
 enum ServiceRun {
+  /// Whoever starts a program with SIGHUP ignored, as nohup does, wants it to outlive the terminal.
+  static var stopSignals: [UnixSignal] {
+    let before = signal(SIGHUP, SIG_IGN)
+    let isIgnored = unsafeBitCast(before, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+    if !isIgnored { signal(SIGHUP, before) }
+    return isIgnored ? [.sigterm, .sigint] : [.sigterm, .sigint, .sighup]
+  }
+
   static func group(_ services: [any Service], logger: Logger) -> ServiceGroup {
     // The group's own lines about signals and services are for -v.
     var quiet = logger
@@ -12,7 +20,7 @@ enum ServiceRun {
     return ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: services.map { ServiceGroupConfiguration.ServiceConfiguration(service: $0, failureTerminationBehavior: .gracefullyShutdownGroup) },
-        gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+        gracefulShutdownSignals: stopSignals, logger: quiet))
   }
 
   static func run(_ services: [any Service], logger: Logger) async throws {

@@ -213,6 +213,7 @@ struct ShareAdminDeleteCommand: AsyncParsableCommand {
       Examples:
         swiftlet share admin delete account ann@example.com
         swiftlet share admin delete namespace-grant NAMESPACE ann@example.com
+        swiftlet share admin delete namespace NAMESPACE --yes
       """, aliases: ["rm"])
 
   @Argument(help: "What to delete.")
@@ -221,10 +222,18 @@ struct ShareAdminDeleteCommand: AsyncParsableCommand {
   @Argument(help: "Its values.")
   var values: [String] = []
 
+  @Flag(name: .shortAndLong, help: "namespace: do not ask.")
+  var yes = false
+
   @OptionGroup var options: ShareAdminOptions
 
   func run() async throws {
     let body = try noun.body(noun.deletion, values)
+    if noun == .namespace, !yes, isatty(STDIN_FILENO) != 0,
+      !Terminal.confirms("Every name that accounts have in \(values.joined()) goes with it, and shares are no longer found there. Go on?")
+    {
+      throw CommandFailure("the namespace was not deleted", next: "say yes, or give --yes")
+    }
     // The one that is no DELETE.
     let (method, path) = noun == .organizationMember ? ("POST", "/organization/remove") : ("DELETE", noun.path)
     do { _ = try await options.administrator().call("delete the \(noun.rawValue)", method, path, body) } catch {

@@ -96,10 +96,11 @@ struct ShareDisableCommand: AsyncParsableCommand {
 
   func run() async throws {
     var environment = try options.environment()
-    do { try await ShareSession.disable(&environment, force: force, roots: options.ca) } catch {
-      throw CommandFailure("cannot disable this machine", error)
+    let wasKnown: Bool
+    do { wasKnown = try await ShareSession.disable(&environment, force: force, roots: options.ca) } catch {
+      throw CommandFailure("cannot disable this machine", error, next: "forget it here all the same: swiftlet share disable --force")
     }
-    Terminal.error.line("Disabled.")
+    Terminal.error.line(wasKnown ? "Disabled." : "Disabled here; the share service did not know this machine, or did not answer.")
   }
 }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Logging
 import Model
+import Share
 import SwiftletShare
 
 struct ShareRemoteCommand: AsyncParsableCommand {
@@ -55,6 +56,13 @@ struct ShareRemoteCommand: AsyncParsableCommand {
       guard let environment = entry["environment"], let id = environment["zId"]?.stringValue else { return nil }
       return (id, environment["description"]?.stringValue ?? "", environment["remoteAgent"]?.boolValue ?? false)
     }
+  }
+
+  /// What serves a target, which zrok's agents have to be told.
+  static func serving(_ target: String?, _ mode: String) -> (mode: String, target: String) {
+    guard let target, mode.isEmpty else { return (mode, target ?? "") }
+    let serving = BackendTarget.afar(target)
+    return (serving.mode.rawValue, serving.target)
   }
 
   struct ListMachines: AsyncParsableCommand {
@@ -145,10 +153,11 @@ struct ShareRemoteCommand: AsyncParsableCommand {
     var insecure = false
 
     func run() async throws {
+      let (mode, place) = ShareRemoteCommand.serving(target, backendMode)
       let answer = try await machine.call(
         "share",
         [
-          "shareMode": "public", "target": .string(target), "backendMode": .string(backendMode), "basicAuth": JSONValue(basicAuth), "open": true,
+          "shareMode": "public", "target": .string(place), "backendMode": .string(mode), "basicAuth": JSONValue(basicAuth), "open": true,
           "oauthProvider": .string(oauthProvider), "oauthEmailDomains": JSONValue(oauthEmailPattern),
           "oauthRefreshInterval": .string(oauthRefreshInterval), "insecure": .bool(insecure),
           "nameSelections": .array(
@@ -187,10 +196,11 @@ struct ShareRemoteCommand: AsyncParsableCommand {
     var accessGrant: [String] = []
 
     func run() async throws {
+      let (mode, place) = ShareRemoteCommand.serving(target, backendMode)
       let answer = try await machine.call(
         "share",
         [
-          "shareMode": "private", "target": .string(target ?? ""), "backendMode": .string(backendMode), "privateShareToken": .string(shareToken),
+          "shareMode": "private", "target": .string(place), "backendMode": .string(mode), "privateShareToken": .string(shareToken),
           "open": .bool(open), "accessGrants": JSONValue(accessGrant),
         ], doing: "share \(target ?? backendMode)")
       Terminal.output.line("swiftlet access private \(CellText.clean(answer["token"]?.stringValue ?? ""))")

@@ -68,27 +68,24 @@ struct ShareRun: Service {
   let logger: Logger
 
   func run() async throws {
-    var options = options
-    options.isWindowed = ShareBackend.isWindowed(options.backend)
-    let share = try await session.create(options)
-    let result: Result<Void, any Error>
-    do {
-      let running = try await ShareBackend.start(
-        share, mode: options.backend, target: target, overlay: session.overlay(), options: backend, logger: logger)
-      display.show(LiveView.Subject(share, options), notice: "\(options.shown) is shared. Ctrl-C ends it.")
-      try? await gracefulShutdown()
-      await running.stop()
-      result = .success(())
-    } catch {
-      result = .failure(error)
+    let (options, display) = (options, display)
+    let running = RunningShare(session: session, options: options, target: target, backend: backend, logger: logger) { event in
+      switch event {
+      case .shared(let share): display.show(LiveView.Subject(share, options), notice: "\(options.shown) is shared. Ctrl-C ends it.")
+      case .sharedAgain(let share):
+        let places = options.mode == .public ? share.urls.joined(separator: " ") : share.token
+        Terminal.error.line("The share service had taken it back, because this machine was away. It is shared again: \(CellText.clean(places))")
+      case .targetSilent(let target):
+        Terminal.error.line(Terminal.error.styled("warning:", .yellow) + " nothing listens at \(target); visitors read an error until something does")
+      // A terminal that takes nothing must not keep the share from being deleted.
+      case .ending: display.leave()
+      }
     }
-    // In tasks of their own: this one may be cancelled. A terminal that takes nothing must not keep the share from being deleted.
-    let leaving = Task { await display.end() }
-    let deletion = await Task { try await session.delete(share) }.result
+    let result: Result<Void, any Error>
+    do { result = .success(try await running.run()) } catch { result = .failure(error) }
     await session.close()
-    await leaving.value
+    await display.end()
     try result.get()
-    try deletion.get()
   }
 }
 
@@ -121,7 +118,7 @@ struct SharePublicCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "public", abstract: "Share a port or a directory with a URL.",
     discussion: """
-      The share lives while the command runs.
+      The share lives while the command runs, and ends with the terminal; with nohup it outlives that.
 
       Examples:
         swiftlet share public 8000
@@ -188,7 +185,7 @@ struct SharePrivateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "private", abstract: "Share a port or a directory with a token, for other enabled machines.",
     discussion: """
-      The share lives while the command runs.
+      The share lives while the command runs, and ends with the terminal; with nohup it outlives that.
 
       Examples:
         swiftlet share private 8000

@@ -3,6 +3,10 @@ public enum ShareError: Error, Sendable, Equatable, CustomStringConvertible {
   /// This machine has no environment.
   case notEnabled
   case alreadyEnabled(endpoint: String)
+  /// The share service knows this machine no more: its environment was deleted there, or its account.
+  case environmentGone(endpoint: String)
+  /// Somebody deleted the share at the share service.
+  case shareDeleted(token: String)
   /// Nobody said where the share service is.
   case noEndpoint
   /// The share service cannot be reached.
@@ -16,12 +20,25 @@ public enum ShareError: Error, Sendable, Equatable, CustomStringConvertible {
     switch self {
     case .notEnabled: "this machine is not enabled; run: swiftlet share enable TOKEN"
     case .alreadyEnabled(let endpoint): "this machine is enabled at \(endpoint) already; run first: swiftlet share disable"
+    case .environmentGone(let endpoint):
+      "the share service \(endpoint) knows this machine no more: its environment was deleted there; "
+        + "forget it here with: swiftlet share disable, and come back with: swiftlet share enable TOKEN"
+    case .shareDeleted(let token): "the share \(token) was deleted at the share service"
     case .noEndpoint: "no share service is known; say which: --endpoint URL, or swiftlet share config set apiEndpoint URL"
     case .unreachable(let endpoint, let reason): "the share service \(endpoint) does not answer: \(reason)"
     case .refused(let operation, let status, let reason):
       "the share service refused to \(operation): \(reason.isEmpty ? Self.meaning(status) : reason) (HTTP \(status))"
     case .badAnswer(let operation, let reason): "the share service's answer to \"\(operation)\" cannot be read: \(reason)"
     case .badFile(let path, let reason): "the file \(path) cannot be used: \(reason)"
+    }
+  }
+
+  /// Whether the same may work a little later.
+  package var isPassing: Bool {
+    switch self {
+    case .unreachable: true
+    case .refused(_, let status, _): status == 429 || status >= 500
+    default: false
     }
   }
 

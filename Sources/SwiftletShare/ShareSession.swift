@@ -10,6 +10,7 @@ public struct ShareOptions: Sendable {
   /// What runs behind the share; a public one speaks HTTP.
   public enum Backend: String, Sendable, CaseIterable { case proxy, web, tcpTunnel, udpTunnel, socks, drive, caddy }
 
+  /// Where a public share is found; a name that the account has not reserved comes and goes with its share.
   public struct Name: Sendable, Equatable {
     /// Empty is the default namespace.
     public var namespace: String
@@ -44,7 +45,7 @@ public struct ShareOptions: Sendable {
   public var target = ""
   /// Of a public share.
   public var names: [Name] = []
-  /// The wanted token of a private share.
+  /// The wanted token; empty takes what the service gives. zrok's own service gives public shares another.
   public var token = ""
   /// User names and passwords; with them a public frontend asks for one.
   public var basicUsers: [(username: String, password: String)] = []
@@ -56,6 +57,8 @@ public struct ShareOptions: Sendable {
   public var grants: [String] = []
   /// What hosts it knows flow control from end to end, so a visitor who does not read holds up nobody else.
   package var isWindowed = false
+  /// It lives only as long as it is served, and whoever serves it makes it again where the service has taken it back.
+  package var isLeased = false
 
   public init(_ mode: Mode, backend: Backend = .tcpTunnel, target: String = "") {
     self.mode = mode
@@ -113,14 +116,21 @@ public actor ShareSession {
   nonisolated let client: ShareClient
   nonisolated let identity: String
   private nonisolated let logger: Logger
+  private nonisolated let pollInterval: Duration
   private var overlayTask: Task<Overlay, any Error>?
 
   /// - Parameter roots: PEM file of the authorities that the share service's certificate comes from; nil takes the system's.
   /// - Throws: `ShareError.notEnabled`.
   public init(_ environment: ShareEnvironment, roots: String? = nil, logger: Logger = Logger(label: "share")) throws {
+    try self.init(environment, roots: roots, logger: logger, pollInterval: Overlay.Options().pollInterval)
+  }
+
+  /// - Parameter pollInterval: of the overlay: how soon it is known that a share or an access ended.
+  package init(_ environment: ShareEnvironment, roots: String? = nil, logger: Logger = Logger(label: "share"), pollInterval: Duration) throws {
     guard let enabled = environment.enabled else { throw ShareError.notEnabled }
     self.environment = environment
     self.logger = logger
+    self.pollInterval = pollInterval
     identity = enabled.identity
     client = try ShareClient(endpoint: enabled.endpoint, token: enabled.token, roots: roots)
   }
@@ -142,15 +152,30 @@ public actor ShareSession {
       identity: try client.text(made, "cfg", operation))
   }
 
-  /// Deletes the environment with everything it shares, there and here.
+  /// Deletes the environment with everything it shares, there and here. What the service knows no more is forgotten here.
   /// - Parameter force: forgets it here even when the service does not agree.
-  public static func disable(_ environment: inout ShareEnvironment, force: Bool = false, roots: String? = nil) async throws {
-    guard let enabled = environment.enabled else { throw ShareError.notEnabled }
-    do {
-      let client = try ShareClient(endpoint: enabled.endpoint, token: enabled.token, roots: roots)
-      try await client.call("disable this machine", "POST", "/disable", ["identity": .string(enabled.identity)])
-    } catch  where force {}
+  /// - Returns: whether the service deleted it now.
+  @discardableResult
+  public static func disable(_ environment: inout ShareEnvironment, force: Bool = false, roots: String? = nil) async throws -> Bool {
+    guard environment.enabled != nil else { throw ShareError.notEnabled }
+    var wasKnown = false
+    do { wasKnown = try await ShareSession(environment, roots: roots).leave() } catch  where force {}
     environment.disable()
+    return wasKnown
+  }
+
+  /// - Returns: false where the service knew this machine no more.
+  private func leave() async throws -> Bool {
+    do {
+      try await client.call("disable this machine", "POST", "/disable", ["identity": .string(identity)])
+      return true
+    } catch let error as ShareError {
+      guard case .refused(_, let status, _) = error, status == 401 || status == 404 else { throw error }
+      let isForgotten = await isForgotten()
+      await close()
+      guard isForgotten else { throw error }
+      return false
+    }
   }
 
   // MARK: Shares
@@ -162,7 +187,8 @@ public actor ShareSession {
       "target": .string(options.target), "authScheme": .string(options.login != nil ? "oauth" : options.basicUsers.isEmpty ? "none" : "basic"),
       "permissionMode": .string(options.isOpen ? "open" : "closed"), "accessGrants": JSONValue(options.grants),
       "basicAuthUsers": .array(options.basicUsers.map { ["username": .string($0.username), "password": .string($0.password)] }),
-      "nameSelections": .array(options.names.map { ["namespaceToken": .string($0.namespace), "name": .string($0.name)] }),
+      "nameSelections": .array(
+        options.names.map { ["namespaceToken": .string($0.namespace), "name": .string($0.name), "ephemeral": true] }),
     ]
     if let login = options.login {
       body["oauthProvider"] = .string(login.provider)
@@ -170,8 +196,10 @@ public actor ShareSession {
       body["oauthRefreshInterval"] = .string(login.refreshInterval)
     }
     if options.isWindowed { body["windowed"] = true }
+    if options.isLeased { body["leased"] = true }
     if !options.token.isEmpty { body["privateShareToken"] = .string(options.token) }
-    let made = try await client.call(operation, "POST", "/share", .object(body))
+    let order = JSONValue.object(body)
+    let made = try await unlessForgotten { try await client.call(operation, "POST", "/share", order) }
     let endpoints = made["frontendProxyEndpoints"]?.stringArrayValue ?? []
     let warnings = made["warnings"]?.stringArrayValue ?? []
     for warning in warnings { logger.warning("\(warning)") }
@@ -184,7 +212,9 @@ public actor ShareSession {
   public func delete(_ share: Share) async throws { try await deleteShare(share.token) }
 
   public func deleteShare(_ token: String) async throws {
-    try await client.call("delete the share \(token)", "DELETE", "/unshare", ["envZId": .string(identity), "shareToken": .string(token)])
+    _ = try await unlessForgotten {
+      try await client.call("delete the share \(token)", "DELETE", "/unshare", ["envZId": .string(identity), "shareToken": .string(token)])
+    }
   }
 
   /// Shares something for as long as `body` runs; whatever ends it, the share is deleted.
@@ -208,11 +238,10 @@ public actor ShareSession {
 
   public func access(_ shareToken: String, bindAddress: String = "", description: String = "") async throws -> ShareAccess {
     let operation = "access the share \(shareToken)"
-    let made = try await client.call(
-      operation, "POST", "/access",
-      [
-        "envZId": .string(identity), "shareToken": .string(shareToken), "bindAddress": .string(bindAddress), "description": .string(description),
-      ])
+    let order: JSONValue = [
+      "envZId": .string(identity), "shareToken": .string(shareToken), "bindAddress": .string(bindAddress), "description": .string(description),
+    ]
+    let made = try await unlessForgotten { try await client.call(operation, "POST", "/access", order) }
     var access = ShareAccess(
       token: try client.text(made, "frontendToken", operation), shareToken: shareToken,
       backend: made["backendMode"]?.stringValue.flatMap { ShareOptions.Backend(rawValue: $0) })
@@ -227,9 +256,11 @@ public actor ShareSession {
   }
 
   public func delete(_ access: ShareAccess) async throws {
-    try await client.call(
-      "delete the access", "DELETE", "/unaccess",
-      ["frontendToken": .string(access.token), "envZId": .string(identity), "shareToken": .string(access.shareToken)])
+    _ = try await unlessForgotten {
+      try await client.call(
+        "delete the access", "DELETE", "/unaccess",
+        ["frontendToken": .string(access.token), "envZId": .string(identity), "shareToken": .string(access.shareToken)])
+    }
   }
 
   /// Has access to a share for as long as `body` runs.
@@ -251,8 +282,8 @@ public actor ShareSession {
   /// The overlay, as this machine's identity; signed in at the first use.
   public func overlay() async throws -> Overlay {
     if let overlayTask { return try await overlayTask.value }
-    let (environment, logger) = (environment, logger)
-    let task = Task { try await Overlay(identity: environment.identity(), options: .init(logger: logger)) }
+    let (environment, logger, pollInterval) = (environment, logger, pollInterval)
+    let task = Task { try await Overlay(identity: environment.identity(), options: .init(logger: logger, pollInterval: pollInterval)) }
     overlayTask = task
     do { return try await task.value } catch {
       overlayTask = nil

@@ -367,7 +367,7 @@ struct LoginTests {
     #expect(await order(["oauthEmailDomains": ["*@{a"]]).0 == 422)
     #expect(await order(["oauthRefreshInterval": "soon"]).0 == 422)
     #expect(await order(["shareMode": "private"]).0 == 422)
-    #expect(await order(["nameSelections": [["namespaceToken": "public", "name": "login"]]]).0 == 409)
+    #expect(await order(["nameSelections": [["namespaceToken": "public", "name": "login", "ephemeral": true]]]).0 == 409)
     #expect(await bench.call("POST", "/api/v2/share/name", token, ["namespaceToken": "public", "name": "login"]).status == 409)
     // As the SDK of the first generation asks (zrok.md 2.9).
     let first: JSONObject = [

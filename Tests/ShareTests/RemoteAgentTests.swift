@@ -422,6 +422,11 @@ struct RemoteAgentTests {
       let reserved = await call("share", ["shareMode": "reserved", "token": "kept", "target": "o"])
       #expect(reserved.body == ["token": "tok4", "frontendEndpoints": ["https://tok4.example"]])
     }
+    // Without a mode: theirs have no default of their own.
+    for target in ["/srv/photos", "127.0.0.1:8000"] {
+      #expect(await call("share", ["shareMode": "public", "target": .string(target)]).status == 200)
+    }
+    #expect(await call("share", ["shareMode": "private", "target": "tcp://127.0.0.1:22"]).status == 200)
     #expect(await call("unshare", ["token": "tok2"]).status == 200)
     let accessed = await call(
       "access", ["token": "s", "autoMode": true, "autoAddress": "127.0.0.1", "autoStartPort": 8080, "autoEndPort": 8888, "responseHeaders": ["a: b"]])
@@ -439,6 +444,14 @@ struct RemoteAgentTests {
     let asked = try await peer.end()["asked"]?.arrayValue ?? []
     func fields(_ method: String) -> JSONValue? { asked.first { $0.arrayValue?[1] == .string(method) }?.arrayValue?[2] }
     #expect(asked.allSatisfy { $0.arrayValue?[0] == "Agent" })
+    func orders(_ method: String, target: Int, mode: Int) -> [[String?]] {
+      asked.filter { $0.arrayValue?[1] == .string(method) }.map { order in
+        let fields = order.arrayValue?[2].arrayValue ?? []
+        return [target, mode].map { number in fields.first { $0.arrayValue?[0] == JSONValue(number) }?.arrayValue?[1].stringValue }
+      }
+    }
+    #expect(orders("SharePublic", target: 1, mode: 4).dropFirst() == [["/srv/photos", "web"], ["127.0.0.1:8000", "proxy"]])
+    #expect(orders("SharePrivate", target: 1, mode: generation == 1 ? 2 : 3).last == ["127.0.0.1:22", "tcpTunnel"])
     if generation == 1 {
       #expect(
         fields("SharePublic") == [

@@ -150,6 +150,12 @@ extension Provisioning {
     core.usage.listen { traffic in for circuit in traffic { listener(circuit.serviceID, circuit.toHost, circuit.fromHost) } }
   }
 
+  /// Whether anybody offers the service at this moment.
+  public func isHosted(_ serviceID: String) -> Bool { core.fleet.isHosted(serviceID) }
+
+  /// Whether a router is connected: without one nobody can offer anything.
+  public var hasRouters: Bool { !core.fleet.connected.isEmpty }
+
   /// The network's clock.
   public var now: Timestamp { core.now }
   /// `host:port` of the client API's listener, as clients dial it.

@@ -53,6 +53,8 @@ public actor ShareAgent: Service {
   /// Written down before, and in the way of the file today.
   private var leftOut: [AgentOrder] = []
   private var isEnding = false
+  /// Tells `run` that the share service knows this machine no more.
+  private let forgotten = AsyncStream<ShareError>.makeStream()
 
   public init(session: ShareSession, configuration: AgentConfiguration, logger: Logger) {
     self.session = session
@@ -67,7 +69,8 @@ public actor ShareAgent: Service {
   private var live: [Item] { sequence.compactMap { items[$0] }.filter { !$0.isEnding } }
 
   /// Runs until cancelled or until the service group shuts down.
-  /// - Throws: `ShareError.badFile` when what it was asked before cannot be read, `AgentRefusal` when another agent runs for this environment.
+  /// - Throws: `ShareError.badFile` when what it was asked before cannot be read, `ShareError.environmentGone` when the share service knows this machine no more,
+  ///   `AgentRefusal` when another agent runs for this environment.
   public func run() async throws {
     let door = try await AgentDoor(agent: self, session: session, logger: logger)
     let orders = try registry.load()
@@ -86,7 +89,18 @@ public actor ShareAgent: Service {
       }
     }
     report()
-    await cancelWhenGracefulShutdown { await door.run() }
+    let forgotten = forgotten.stream
+    let failure = await cancelWhenGracefulShutdown {
+      await withTaskGroup(of: ShareError?.self) { group in
+        group.addTask {
+          await door.run()
+          return nil
+        }
+        group.addTask { await forgotten.first { _ in true } }
+        defer { group.cancelAll() }
+        return await group.next() ?? nil
+      }
+    }
     isEnding = true
     for id in sequence { items[id]?.keeper?.cancel() }
     for id in sequence { _ = await items[id]?.keeper?.value }
@@ -94,6 +108,7 @@ public actor ShareAgent: Service {
     await session.close()
     // The next agent may begin.
     withExtendedLifetime(door) {}
+    if let failure { throw failure }
   }
 
   // MARK: Orders
@@ -245,6 +260,7 @@ public actor ShareAgent: Service {
         }
       } catch {
         if Task.isCancelled { break }
+        if case ShareError.environmentGone(let endpoint) = error { forgotten.continuation.yield(.environmentGone(endpoint: endpoint)) }
         if items[id]?.waiting != nil { return settle(id, .failure(error)) }
         let pause = backoff.next(using: &random)
         change(id) {
@@ -267,6 +283,7 @@ public actor ShareAgent: Service {
     }
     var options = entry.options
     options.isWindowed = ShareBackend.isWindowed(options.backend)
+    options.isLeased = true
     let share = try await session.create(options)
     do {
       let overlay = try await session.overlay()
@@ -277,6 +294,9 @@ public actor ShareAgent: Service {
         $0.backend = entry.options.backend.rawValue
         $0.target = entry.options.target
         $0.places = entry.options.mode == .public ? share.urls : ["swiftlet access private \(share.token)"]
+      }
+      if let target = entry.target, await target.isSilent() {
+        logger.warning("nothing listens at the target of a share", metadata: ["entry": "\(entry.label)", "target": "\(target)"])
       }
       // To dial one's own share one needs an access like anybody else; it goes with the share.
       _ = try await session.access(share.token, description: "agent")
@@ -298,7 +318,8 @@ public actor ShareAgent: Service {
   private func takeBack(_ id: String, _ delete: @escaping @Sendable (ShareSession) async throws -> Void) async {
     let session = session
     let result = await Task {
-      do { try await delete(session) } catch ShareError.refused(_, status: 404, _) { return } catch {
+      // With its environment everything has gone.
+      do { try await delete(session) } catch ShareError.refused(_, status: 404, _) { return } catch ShareError.environmentGone { return } catch {
         try? await Task.sleep(for: .milliseconds(500))
         // The answer to the first may have been lost.
         do { try await delete(session) } catch ShareError.refused(_, status: 404, _) {}

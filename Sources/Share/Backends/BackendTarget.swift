@@ -20,7 +20,7 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
   public static func recognise(_ text: String, for mode: ShareOptions.Backend? = nil) throws -> BackendTarget {
     if let port = Int(text) {
       guard (1...65535).contains(port) else { throw Unclear(description: "\(port) is no port; give a number from 1 to 65535") }
-      return .server(port == 443 ? .https : .http, host: "127.0.0.1", port: port)
+      return .server(.implied(nil, port, mode), host: "127.0.0.1", port: port)
     }
     var rest = text[...]
     var scheme: Scheme?
@@ -44,7 +44,7 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
     guard let parts = PeerAddress.split(rest, defaultPort: scheme?.defaultPort ?? 0), parts.port > 0 else {
       throw Unclear(description: "'\(text)' is neither a directory nor a server; give a directory, a port, host:port, or a URL")
     }
-    return .server(scheme ?? (parts.port == 443 ? .https : .http), host: parts.host, port: parts.port)
+    return .server(.implied(scheme, parts.port, mode), host: parts.host, port: parts.port)
   }
 
   /// The path from the root on, as it was given: its symlinks may lead elsewhere tomorrow, and what is behind them then is what is shared.
@@ -70,7 +70,8 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .directory(let path), .file(let path), .caddyfile(let path): path
-    case .server(let scheme, let host, let port): "\(scheme.rawValue)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+    case .server(let scheme, let host, let port):
+      (scheme.isOfTunnels ? "" : scheme.rawValue + "://") + "\(host.contains(":") ? "[\(host)]" : host):\(port)"
     }
   }
 }
@@ -84,4 +85,16 @@ extension BackendTarget.Scheme {
     case .tcp, .udp: nil
     }
   }
+
+  /// What is spoken there: what the mode carries, what was said, or what such a port usually speaks.
+  static func implied(_ said: Self?, _ port: Int, _ mode: ShareOptions.Backend?) -> Self {
+    switch mode {
+    case .tcpTunnel: .tcp
+    case .udpTunnel: .udp
+    default: said ?? (port == 443 ? .https : .http)
+    }
+  }
+
+  /// Whether people write such a server without it, as they do for zrok's tunnels.
+  var isOfTunnels: Bool { self == .tcp || self == .udp }
 }

@@ -85,10 +85,23 @@ final class RemoteNetwork: ShareNetwork {
       let (status, envelope) = try await gateway.call("GET", "/identities/\(id.pathSegment)", nil)
       guard status == 404 || (200..<300).contains(status) else { throw ManagementGateway.refusal(status, envelope, "read the identity \(id)") }
       facts.identities[id] = .some(status == 404 ? nil : envelope["data"]?["tags"]?.objectValue ?? [:])
-    case .hosted(let id):
-      let found = try await gateway.data("GET", "/services/\(id.pathSegment)/terminators?limit=1", doing: "list terminators of \(id)")
-      facts.hosted[id] = !(found.arrayValue ?? []).isEmpty
+    case .hosted(let id): facts.hosted[id] = try await isHosted(id)
     }
+  }
+
+  private func isHosted(_ service: String) async throws -> Bool {
+    let (status, envelope) = try await gateway.call("GET", "/services/\(service.pathSegment)/terminators?limit=1", nil)
+    if status == 404 { return false }
+    guard (200..<300).contains(status) else { throw ManagementGateway.refusal(status, envelope, "list terminators of \(service)") }
+    return !(envelope["data"]?.arrayValue ?? []).isEmpty
+  }
+
+  func unhosted(_ services: [String]) async throws -> Set<String>? {
+    var found: Set<String> = []
+    for service in services {
+      if try await !isHosted(service) { found.insert(service) }
+    }
+    return found
   }
 
   private static func id(of data: JSONValue) throws -> String {

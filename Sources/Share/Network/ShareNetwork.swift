@@ -18,6 +18,9 @@ protocol ShareNetwork: Sendable {
   /// Finishes or takes back what was begun and not ended.
   func settle() async throws
 
+  /// Those of the services that nobody offers at this moment; nil where nobody could, so that it tells nothing of their hosts.
+  func unhosted(_ services: [String]) async throws -> Set<String>?
+
   /// Whether an identity whose file was lost can be given new credentials.
   var issuesCredentialsAgain: Bool { get }
 
@@ -78,6 +81,11 @@ struct LocalNetwork: ShareNetwork {
   func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R { try await provisioning.read(body) }
 
   func settle() async throws {}
+
+  func unhosted(_ services: [String]) async throws -> Set<String>? {
+    guard provisioning.hasRouters else { return nil }
+    return Set(services.filter { !provisioning.isHosted($0) })
+  }
 
   var issuesCredentialsAgain: Bool { true }
 

@@ -155,7 +155,9 @@ extension ShareAPI {
   private var limitClassCalls: [Endpoint] {
     let desk = desk
     let limits = desk.configuration.limits
-    @Sendable func list(_ classes: [ShareLimits.LimitClass]) -> JSONValue { .array(classes.map(ShareViews.limitClass)) }
+    @Sendable func list(_ classes: [ShareLimits.LimitClass]) -> JSONValue {
+      .array(classes.map { ShareViews.limitClass($0, changed: limits.changed) })
+    }
     @Sendable func ids(_ body: JSONObject) throws -> [Int] {
       guard let ids = body["limitClassIds"]?.arrayValue?.map(\.intValue), ids.allSatisfy({ $0 != nil }) else {
         throw ShareRefusal(400, "limitClassIds must be a list of numbers")
@@ -189,7 +191,7 @@ extension ShareAPI {
     @Sendable func mapping(_ namespace: ShareNamespace, _ frontend: ShareNamespace.Frontend) -> JSONValue {
       [
         "namespaceToken": .string(namespace.id), "frontendToken": .string(frontend.token), "isDefault": .bool(frontend.isDefault),
-        "createdAt": .int(frontend.createdAt.millisecondsSinceEpoch),
+        "createdAt": .int(frontend.createdAt.secondsSinceEpoch),
       ]
     }
     return [
@@ -214,7 +216,7 @@ extension ShareAPI {
         if !name.isEmpty { try await desk.renameHosts() }
         return ShareForm.empty()
       },
-      Endpoint("DELETE", "/namespace", access: .admin, "Delete a namespace without names") { request, _ in
+      Endpoint("DELETE", "/namespace", access: .admin, "Delete a namespace with the names in it") { request, _ in
         try await desk.deleteNamespace(try Self.text(try request.object(), "namespaceToken"))
         return ShareForm.empty()
       },
@@ -224,8 +226,8 @@ extension ShareAPI {
             try views.reader.all(ShareNamespace.self).map { row in
               var object = views.namespace(row).objectValue ?? [:]
               object["open"] = .bool(row.open)
-              object["createdAt"] = .int(row.createdAt.millisecondsSinceEpoch)
-              object["updatedAt"] = .int(row.updatedAt.millisecondsSinceEpoch)
+              object["createdAt"] = .int(row.createdAt.secondsSinceEpoch)
+              object["updatedAt"] = .int(row.updatedAt.secondsSinceEpoch)
               return .object(object)
             })
         }

@@ -2,6 +2,7 @@ import Foundation
 import Model
 import REST
 import SwiftProtobuf
+import SwiftletShare
 import WireSchemas
 
 /// Orders to agents (zrok.md 2.5). An agent may be of either generation, whatever generation of the API asks: it says which it is, and is spoken to in its own words.
@@ -199,6 +200,10 @@ private struct AgentShareOrder: Sendable {
     request.target = try body.string("target") ?? ""
     request.basicAuth = try ShareAPI.list(body, "basicAuth")
     request.backendMode = try body.string("backendMode") ?? ""
+    if request.backendMode.isEmpty, !request.target.isEmpty, mode != "reserved" {
+      let serving = BackendTarget.afar(request.target)
+      (request.backendMode, request.target) = (serving.mode.rawValue, serving.target)
+    }
     request.insecure = try body.bool("insecure") ?? false
     request.closed = !(try body.bool("open") ?? false)
     request.accessGrants = try ShareAPI.list(body, "accessGrants")

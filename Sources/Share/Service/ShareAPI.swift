@@ -152,6 +152,7 @@ struct ShareAPI: Sendable {
     order.permissionMode = try word(body, "permissionMode", or: .open)
     order.grants = try body.strings("accessGrants") ?? []
     order.isWindowed = try body.bool("windowed") ?? false
+    order.isLeased = try body.bool("leased") ?? false
     order.provider = try body.string("oauthProvider") ?? ""
     order.emailPatterns = try body.strings("oauthEmailDomains") ?? []
     order.refreshInterval = try body.string(isV1 ? "oauthAuthorizationCheckInterval" : "oauthRefreshInterval") ?? ""
@@ -169,20 +170,22 @@ struct ShareAPI: Sendable {
         throw ShareRefusal(422, "a unique name has 4 to 32 characters of a-z and 0-9")
       }
     } else {
-      order.names = try names(body).map { .init(namespace: $0.namespace, name: $0.name) }
+      order.names = try names(body)
       order.token = try body.string("privateShareToken") ?? ""
     }
     return order
   }
 
   /// The names that a share is to have.
-  static func names(_ body: JSONObject) throws -> [(namespace: String, name: String)] {
+  static func names(_ body: JSONObject) throws -> [ShareOrder.NameSelection] {
     guard let value = body["nameSelections"], value != .null else { return [] }
     guard let selections = value.arrayValue?.map(\.objectValue), !selections.contains(nil) else {
       throw APIError.field("nameSelections", "nameSelections in body must be an array of objects")
     }
     guard selections.count <= 32 else { throw APIError.field("nameSelections", "at most 32 names for one share") }
-    return try selections.compactMap { $0 }.map { (try $0.string("namespaceToken") ?? "", try $0.string("name") ?? "") }
+    return try selections.compactMap { $0 }.map {
+      .init(namespace: try $0.string("namespaceToken") ?? "", name: try $0.string("name") ?? "", isEphemeral: try $0.bool("ephemeral") ?? false)
+    }
   }
 
   // MARK: Reading
@@ -226,10 +229,19 @@ struct ShareAPI: Sendable {
       },
       Endpoint("GET", "/detail/environment/{id}", "An environment") { request, caller in
         let id = request.parameter("id")
-        return try await read { try $0.resources(try $0.reader.environment(id, of: caller.identityID)) }
+        return try await read { views in
+          guard let row = try views.reader.get(ShareEnvironmentRow.self, id), row.accountId == caller.identityID else {
+            throw ShareRefusal.notFound("environment \(id)")
+          }
+          return try views.resources(row)
+        }
       },
       Endpoint("GET", "/detail/share/{token}", "A share of the account") { request, caller in
         let token = request.parameter("token")
+        // Its host learns that nobody meant it to end.
+        if desk.leases.wasTakenBack(token, of: caller.identityID) {
+          throw ShareRefusal(410, "share \(token) was taken back: nobody had served it for \(ShareLeases.patience) s")
+        }
         return try await read { try $0.share(try $0.reader.share(token, of: caller.identityID)) }
       },
       Endpoint("GET", "/detail/frontend/{id}", "An access of the account") { request, caller in
@@ -358,13 +370,14 @@ struct ShareAPI: Sendable {
         return ShareForm.empty()
       },
       Endpoint("GET", "/share/names", "Names of the account") { _, caller in
-        try await read { .array(try $0.names(caller.identityID)) }
+        try await read { .array(try $0.names(try $0.reader.account(caller.identityID))) }
       },
       Endpoint("GET", "/share/names/{namespace}", "Names of the account in a namespace") { request, caller in
         let id = request.parameter("namespace")
         return try await read { views in
-          guard try views.reader.get(ShareNamespace.self, id) != nil else { throw ShareRefusal.notFound("namespace \(id)") }
-          return .array(try views.names(caller.identityID, namespace: id))
+          let account = try views.reader.account(caller.identityID)
+          let namespace = try ShareDesk.usableNamespace(id, account, views.reader, or: ShareDesk.namesRefusals)
+          return .array(try views.names(account, namespace: namespace.id))
         }
       },
       Endpoint("GET", "/share/namespaces", "Namespaces the account may use") { _, caller in

@@ -81,12 +81,20 @@ extension ShareDesk {
     for token in try await network.write(author: Self.author, { try Self.publishHosts($0) }) { try await refresh(token) }
   }
 
+  /// Deletes a namespace with the names in it; shares go on under the names that they have elsewhere.
   func deleteNamespace(_ token: String) async throws {
-    try await network.write(author: Self.author) { change in
-      let names = try change.store.all(ShareName.self, field: "namespace", equals: token).count
-      guard names == 0 else { throw ShareRefusal(409, "the namespace \(token) still has \(names) names") }
-      guard try change.store.delete(ShareNamespace.self, token) else { throw ShareRefusal.notFound("namespace \(token)") }
+    let moved = try await network.write(author: Self.author) { change -> [String] in
+      let store = change.store
+      guard try store.delete(ShareNamespace.self, token) else { throw ShareRefusal.notFound("namespace \(token)") }
+      for name in try store.all(ShareName.self, field: "namespace", equals: token) { try store.delete(ShareName.self, name.id) }
+      // Whoever makes the next namespace of that token grants it anew.
+      for var account in try store.all(ShareAccount.self) where account.namespaceGrants.contains(token) {
+        account.namespaceGrants.removeAll { $0 == token }
+        try store.put(account)
+      }
+      return try Self.publishHosts(change)
     }
+    for share in moved { try await refresh(share) }
   }
 
   func map(namespace: String, frontend: String, isDefault: Bool) async throws {

@@ -10,26 +10,35 @@ extension ShareDesk {
     }
   }
 
+  /// The statuses of calls about names where there is no such namespace, and where the account has no grant; calls about shares have 409 for both.
+  static let namesRefusals = (unknown: 404, denied: 401)
+
   /// A namespace that the account may use. - Parameter token: empty is the default one.
-  static func usableNamespace(_ token: String, _ account: ShareAccount, _ reader: StoreReader) throws -> ShareNamespace {
+  static func usableNamespace(
+    _ token: String, _ account: ShareAccount, _ reader: StoreReader, or refusals: (unknown: Int, denied: Int) = (409, 409)
+  ) throws -> ShareNamespace {
     let token = token.isEmpty ? defaultName : token
-    guard let namespace = try reader.get(ShareNamespace.self, token), namespace.open || account.namespaceGrants.contains(token) else {
-      throw ShareRefusal(409, "there is no namespace \(token) that this account may use")
+    guard let namespace = try reader.get(ShareNamespace.self, token) else { throw ShareRefusal(refusals.unknown, "there is no namespace \(token)") }
+    guard account.mayUse(namespace) else {
+      throw ShareRefusal(refusals.denied, "this account may not use the namespace \(token); its operator can grant it")
     }
     return namespace
   }
 
+  private static func refuseOverLimit(_ account: ShareAccount, _ limits: ShareLimits, _ reader: StoreReader) throws {
+    guard let limit = limits.effective(account).counts.reservedNames else { return }
+    let count = try reader.all(ShareName.self, field: "accountId", equals: account.id).count(where: \.reserved)
+    guard count < limit else { throw ShareRefusal(409, "the account has \(count) names and may have \(limit); delete one first") }
+  }
+
   func createName(_ accountID: String, namespace: String, name: String) async throws {
     let (limits, taken) = (configuration.limits, configuration.login?.origin.host)
-    try Self.check(label: name)
     try await network.write(author: accountID) { change in
       let store = change.store
       let account = try store.account(accountID)
-      let namespace = try Self.usableNamespace(namespace, account, store)
-      let mine = try store.all(ShareName.self, field: "accountId", equals: accountID).filter(\.reserved)
-      if let limit = limits.effective(account).counts.reservedNames, mine.count >= limit {
-        throw ShareRefusal(409, "the account has \(mine.count) names and may have \(limit); delete one first")
-      }
+      let namespace = try Self.usableNamespace(namespace, account, store, or: Self.namesRefusals)
+      try Self.check(label: name)
+      try Self.refuseOverLimit(account, limits, store)
       guard try store.named(ShareName.self, ShareName.unique(namespace.id, name)) == nil, (name + "." + namespace.name).lowercased() != taken else {
         throw ShareRefusal(409, "the name \(name) is taken in \(namespace.name)")
       }
@@ -37,15 +46,20 @@ extension ShareDesk {
     }
   }
 
-  private static func name(_ accountID: String, _ namespace: String, _ name: String, _ reader: StoreReader) throws -> ShareName {
-    let unique = ShareName.unique(namespace.isEmpty ? defaultName : namespace, name)
-    guard let row = try reader.named(ShareName.self, unique), row.accountId == accountID else { throw ShareRefusal.notFound("name \(name)") }
+  private static func name(_ account: ShareAccount, _ namespace: String, _ name: String, _ reader: StoreReader) throws -> ShareName {
+    let namespace = try usableNamespace(namespace, account, reader, or: namesRefusals)
+    guard let row = try reader.named(ShareName.self, ShareName.unique(namespace.id, name)) else { throw ShareRefusal.notFound("name \(name)") }
+    guard row.accountId == account.id else { throw ShareRefusal(401, "the name \(name) belongs to another account") }
     return row
   }
 
   func updateName(_ accountID: String, namespace: String, name: String, reserved: Bool) async throws {
+    let limits = configuration.limits
     try await network.write(author: accountID) { change in
-      var row = try Self.name(accountID, namespace, name, change.store)
+      let account = try change.store.account(accountID)
+      var row = try Self.name(account, namespace, name, change.store)
+      guard row.reserved != reserved else { return }
+      if reserved { try Self.refuseOverLimit(account, limits, change.store) }
       row.reserved = reserved
       try change.store.put(row)
     }
@@ -53,7 +67,7 @@ extension ShareDesk {
 
   func deleteName(_ accountID: String, namespace: String, name: String) async throws {
     try await network.write(author: accountID) { change in
-      let row = try Self.name(accountID, namespace, name, change.store)
+      let row = try Self.name(change.store.account(accountID), namespace, name, change.store)
       if !row.shareToken.isEmpty, try change.store.named(ShareRow.self, row.shareToken) != nil {
         throw ShareRefusal(409, "the name \(name) is in use by share \(row.shareToken); delete that first")
       }

@@ -14,6 +14,8 @@ struct ShareOrder: Sendable {
     var namespace: String
     /// Empty takes the share's token.
     var name: String
+    /// Made with the share and gone with it where the account has no such name; otherwise a name is made before it is used, as zrok's clients do.
+    var isEphemeral = false
   }
 
   var environment: String
@@ -35,6 +37,8 @@ struct ShareOrder: Sendable {
   var token = ""
   /// Its host knows flow control from end to end.
   var isWindowed = false
+  /// It is to live only as long as it is served.
+  var isLeased = false
 }
 
 extension ShareDesk {
@@ -99,6 +103,7 @@ extension ShareDesk {
         bindPolicyId: "", routerPolicyId: "")
       row.reserved = order.reserved
       if order.isWindowed { row.windowed = true }
+      if order.isLeased, !order.reserved { row.leased = true }
       row.interstitial = interstitial && order.mode == .public && order.backendMode != .drive && !account.skipsInterstitial
 
       var made: [(shown: String, url: String)] = []
@@ -250,6 +255,9 @@ extension ShareDesk {
         }
         name = known
       } else {
+        guard selection.name.isEmpty || selection.isEphemeral else {
+          throw ShareRefusal(409, "the account has no name \(label) in \(namespace.name); reserve it first")
+        }
         try check(label: label)
         name = ShareName(id: EntityID.short(), namespace: namespace.id, name: label, accountId: account.id)
       }

@@ -31,6 +31,7 @@ final class ShareDesk: Sendable {
   /// Ids of accounts over a bandwidth limit or a warning level, as their rows say.
   let heldBack = Mutex<Set<String>>([])
   let attempts = SharedAttempts()
+  let leases = ShareLeases()
 
   init(network: any ShareNetwork, configuration: ShareConfiguration, logger: Logger) throws {
     self.network = network
@@ -121,11 +122,12 @@ final class ShareDesk: Sendable {
 
   /// Brings the directory up to date with what the store says of a share.
   func refresh(_ token: String) async throws {
-    let (traffic, now) = (traffic, network.now)
+    let (traffic, leases, now) = (traffic, leases, network.now)
     let (version, hosts, route, place) = try await network.read { reader -> (UInt64, [String], ShareRoute?, PortPool.Place?) in
       let version = try reader.currentIndex()
       let row = try reader.named(ShareRow.self, token)
       traffic.note(token, row, now: now)
+      leases.note(token, row)
       guard let share = row, share.mode == .public else { return (version, [], nil, nil) }
       if let port = share.publicPort, let transport = share.backendMode.transport {
         return (version, [], nil, share.isPaused ? nil : .init(transport: transport, port: port))

@@ -39,6 +39,7 @@ struct ShareAccount: Entity {
   var uniqueName: String? { email }
   /// Whether less traffic would change something.
   var isHeldBack: Bool { limited ?? false || warned ?? false || limitedModes != nil }
+  func mayUse(_ namespace: ShareNamespace) -> Bool { namespace.open || namespaceGrants.contains(namespace.id) }
 
   func validate() throws(ModelError) {
     try validateBase()
@@ -188,6 +189,8 @@ struct ShareRow: Entity {
   var paused: Bool?
   /// Its host knows flow control from end to end.
   var windowed: Bool?
+  /// Lives only as long as it is served: its host makes it again where it was taken back (`ShareLeases`).
+  var leased: Bool?
   /// Entities of the network that go with it.
   var serviceId: String
   var configId: String

@@ -1,3 +1,4 @@
+import Foundation
 import Model
 import NIOCore
 import Transport
@@ -79,6 +80,9 @@ public struct ShareLimits: Sendable {
   /// Of the public frontend.
   public var frontend = FrontendLimits()
 
+  /// When the file was changed; where there is none, when they were made.
+  var changed = Timestamp.now()
+
   public init() {}
 
   /// Reads a file of limits: the `limits` of upstream's controller configuration, and beside them `classes`, `limitless` and `frontend`.
@@ -86,8 +90,11 @@ public struct ShareLimits: Sendable {
   /// - Throws: `ConfigurationError` with every line to look at.
   public static func load(path: String) throws -> ShareLimits {
     let document = try StrictDocument(path: path)
-    let limits = try ShareLimits(document.root.section("limits") ?? document.root)
+    var limits = try ShareLimits(document.root.section("limits") ?? document.root)
     try document.finish()
+    if let changed = try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date {
+      limits.changed = Timestamp(secondsSinceEpoch: Int64(changed.timeIntervalSince1970))
+    }
     return limits
   }
 

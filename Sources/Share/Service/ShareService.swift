@@ -126,6 +126,8 @@ public final class ShareService: Service {
       if Task.isCancelled { return }
       rounds += 1
       let isMinute = rounds.isMultiple(of: 6)
+      // Beside a controller each share costs a call.
+      if desk.network.tellsTraffic || isMinute { await desk.takeBackUnserved() }
       do {
         // Limits are worth a closer look.
         if desk.configuration.limits.limitsBytes || isMinute { try await desk.enforceLimits(try await desk.storeTraffic()) }

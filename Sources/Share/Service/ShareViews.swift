@@ -63,7 +63,7 @@ struct ShareViews {
     [
       "namespaceToken": .string(row.namespace), "namespaceName": .string(try reader.get(ShareNamespace.self, row.namespace)?.name ?? ""),
       "name": .string(row.name), "shareToken": .string(row.shareToken), "reserved": .bool(row.reserved),
-      // Seconds, unlike every other time of this API.
+      // Seconds, as times of namespaces, and unlike all others of this API.
       "createdAt": .int(row.createdAt.secondsSinceEpoch),
     ]
   }
@@ -92,17 +92,20 @@ struct ShareViews {
     try reader.all(ShareAccessRow.self, field: "environmentId", equals: environment).sorted { $0.number < $1.number }
   }
 
-  /// Names of the account, of one namespace or of all.
-  func names(_ account: String, namespace: String? = nil) throws -> [JSONValue] {
-    try reader.all(ShareName.self, field: "accountId", equals: account).filter { namespace == nil || $0.namespace == namespace }
+  /// Names of the account, of one namespace or of all that it may use now: without the grant, names are not shown, though they stay its own.
+  func names(_ account: ShareAccount, namespace: String? = nil) throws -> [JSONValue] {
+    let usable = Set(try usableNamespaces(account).map(\.id))
+    return try reader.all(ShareName.self, field: "accountId", equals: account.id)
+      .filter { usable.contains($0.namespace) && (namespace == nil || $0.namespace == namespace) }
       .sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }.map(name)
   }
 
-  func namespaces(_ account: ShareAccount) throws -> [JSONValue] {
-    try reader.all(ShareNamespace.self).filter { $0.open || account.namespaceGrants.contains($0.id) }.map(namespace)
-  }
+  private func usableNamespaces(_ account: ShareAccount) throws -> [ShareNamespace] { try reader.all(ShareNamespace.self).filter(account.mayUse) }
 
-  static func limitClass(_ row: ShareLimits.LimitClass) -> JSONValue {
+  func namespaces(_ account: ShareAccount) throws -> [JSONValue] { try usableNamespaces(account).map(namespace) }
+
+  /// - Parameter changed: when the operator's file was changed: classes have no times of their own.
+  static func limitClass(_ row: ShareLimits.LimitClass, changed: Timestamp) -> JSONValue {
     func number(_ value: Int?) -> JSONValue { JSONValue(value ?? -1) }
     return [
       "id": JSONValue(row.id), "label": .string(row.label), "backendMode": .string(row.backendMode?.rawValue ?? ""),
@@ -110,8 +113,7 @@ struct ShareViews {
       "uniqueNames": number(row.counts.reservedNames), "shareFrontends": number(row.counts.accesses),
       "periodMinutes": JSONValue(row.bandwidth.period / 60), "rxBytes": number(row.bandwidth.rx), "txBytes": number(row.bandwidth.tx),
       "totalBytes": number(row.bandwidth.total), "limitAction": .string(row.action.rawValue),
-      // Classes stand in a file, which has no times.
-      "createdAt": 0, "updatedAt": 0,
+      "createdAt": .int(changed.millisecondsSinceEpoch), "updatedAt": .int(changed.millisecondsSinceEpoch),
     ]
   }
 
@@ -122,7 +124,7 @@ struct ShareViews {
     var object: JSONObject = ["accountLimited": .bool(account.limited ?? false), "environments": .array(try environments(account.id).map(resources))]
     if generation == .v2 {
       object["namespaces"] = .array(try namespaces(account))
-      object["names"] = .array(try names(account.id))
+      object["names"] = .array(try names(account))
     }
     return .object(object)
   }

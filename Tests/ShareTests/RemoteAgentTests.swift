@@ -118,7 +118,7 @@ struct RemoteAgentTests {
     let twice = await call("share", ["shareMode": "public", "target": .string(site), "backendMode": "web", "nameSelections": [["name": "afar"]]])
     #expect(twice.status == 502 && twice.body.stringValue?.contains("already") == true)
     let missing = await call("share", ["shareMode": "public", "target": "/no/such/place", "backendMode": "web"])
-    #expect(missing.status == 502 && missing.body.stringValue?.contains("no directory") == true)
+    #expect(missing.status == 502 && missing.body.stringValue?.contains("no file or directory") == true)
     let reserved = await call("share", ["shareMode": "reserved", "token": "x"], version: "v1")
     #expect(reserved.status == 502 && reserved.body.stringValue?.contains("second generation") == true)
     #expect(await call("share", ["shareMode": "reserved"]).status == 422)

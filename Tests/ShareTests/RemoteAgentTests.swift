@@ -357,7 +357,7 @@ struct RemoteAgentTests {
         "ReleaseShare ok",
       ], "\(answers)")
     #expect(answers[0].2.arrayValue?.first == [1, "v2.0.4 [swiftlet]"])
-    #expect(answers[2].2.stringValue?.contains("already") == true && answers[3].2.stringValue?.contains("no directory") == true)
+    #expect(answers[2].2.stringValue?.contains("already") == true && answers[3].2.stringValue?.contains("no file or directory") == true)
     #expect(answers[5].2.arrayValue?.count == 1)
     #expect(report["token"]?.stringValue?.isEmpty == false)
     await running.stop()

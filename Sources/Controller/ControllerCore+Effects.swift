@@ -182,9 +182,10 @@ extension ControllerCore {
   nonisolated var liveTerminators: [LiveTerminator] { fleet.terminators }
 
   /// Ends API sessions with everything that hangs on them; routers close their connections.
-  /// - Throws: `StoreError` when they ended but their rows cannot be deleted now; that is tried again.
+  /// - Throws: `StoreError` when they ended but their rows cannot be deleted now; that is tried again. `ChangeDeadline.Passed` when none ended.
   nonisolated func endSessions(apiSessions ids: Set<String>) async throws {
     guard !ids.isEmpty else { return }
+    try ChangeDeadline.current?.begin()
     end(ids)
     try await sessions.deleteEnded(now: now)
   }
@@ -198,6 +199,7 @@ extension ControllerCore {
   /// Ends service sessions; routers close the circuits and terminators made with them.
   nonisolated func endSessions(serviceSessions ids: Set<String>) async throws {
     guard !ids.isEmpty else { return }
+    try ChangeDeadline.current?.begin()
     publication.ended(sessions.end(serviceSessions: ids))
     try await sessions.deleteEnded(now: now)
   }

@@ -129,8 +129,15 @@ actor ControllerCore {
   private func perform<R: Sendable>(_ context: ChangeContext, _ body: @escaping @Sendable (StoreTransaction) throws -> R) async throws -> R {
     let committed = try await store.write(context, now: now, body)
     if let changeSet = committed.changeSet {
-      let delta = try apply(changeSet)
-      try await publish(ModelUpdate(changeSet: changeSet, delta: delta))
+      do {
+        let delta = try apply(changeSet)
+        try await publish(ModelUpdate(changeSet: changeSet, delta: delta))
+      } catch {
+        // It is stored: whoever asked for it must not be told that it failed, and ask again.
+        logger.critical(
+          "a change is stored and does not hold everywhere yet: restart the controller",
+          metadata: ["index": "\(changeSet.index)", "error": "\(error)"])
+      }
     }
     return committed.value
   }

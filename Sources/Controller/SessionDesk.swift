@@ -43,8 +43,8 @@ struct SessionDesk: Sendable {
       case "password":
         proof = try await byPassword(
           try body.required("username", body.string("username")), try body.required("password", body.string("password")), from: address)
-      case let method:
-        throw APIError.field("method", "method in query should be one of [cert password]", value: JSONValue(method))
+      // By tokens of signers, of which this network has none (`ext-jwt`).
+      default: throw APIError.invalidAuth
       }
     } catch let error as APIError where error.code == .invalidAuth {
       core.facts.loginRefused()
@@ -271,18 +271,14 @@ struct SessionDesk: Sendable {
 
   func render(_ session: ServiceSession) throws -> JSONObject {
     var object = try Rendering.base(session)
+    // Which policies grant it is for administrators.
+    object["servicePolicies"] = nil
     // A row of the store has it sealed.
     object["token"] = .string(core.sessions.serviceSession(session.id)?.token ?? "")
     object["service"] = Rendering.reference(.services, session.serviceId, core.model { $0.services[session.serviceId]?.name })
     object["apiSession"] = Rendering.reference(.apiSessions, session.apiSessionId, nil)
     object["edgeRouters"] = .array(
-      try routers(identity: session.identityId, service: session.serviceId).map { router in
-        let status = core.routers[router.id]
-        var object = try Rendering.routerCommon(router, status)
-        // C SDK 0.29 falls back to this name.
-        object["urls"] = object["supportedProtocols"]
-        return .object(object)
-      })
+      try routers(identity: session.identityId, service: session.serviceId).map { .object(try Rendering.sessionRouter($0, core.routers[$0.id])) })
     return object
   }
 }

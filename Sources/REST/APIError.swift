@@ -47,6 +47,14 @@ public struct APIError: Error, Sendable, Equatable {
     case invalidBackingToken = "INVALID_BACKING_TOKEN_TYPE"
     case noEdgeRouters = "NO_EDGE_ROUTERS_AVAILABLE"
 
+    /// The code as answers bear it: clients know both refusals of a media type by the code of an invalid document, and their status.
+    var published: String {
+      switch self {
+      case .unsupportedMedia, .notAcceptable: Self.couldNotValidate.rawValue
+      default: rawValue
+      }
+    }
+
     public var status: Int {
       switch self {
       case .unauthorized, .invalidAuth: 401
@@ -67,12 +75,17 @@ public struct APIError: Error, Sendable, Equatable {
   public let code: Code
   public let message: String
   public let cause: Cause?
+  /// What the resource can do, where a method was refused.
+  let allowedMethods: [String]
 
-  public init(_ code: Code, _ message: String, cause: Cause? = nil) {
+  public init(_ code: Code, _ message: String, cause: Cause? = nil, allowedMethods: [String] = []) {
     self.code = code
     self.message = message
     self.cause = cause
+    self.allowedMethods = allowedMethods
   }
+
+  static let invalidDocument = "The supplied request contains an invalid document or no valid accept content were available, see cause"
 
   public static let unauthorized = APIError(
     .unauthorized, "The request could not be completed. The session is not authorized or the credentials are invalid")
@@ -84,9 +97,7 @@ public struct APIError: Error, Sendable, Equatable {
 
   /// A value that does not fit its field.
   public static func field(_ name: String, _ reason: String, value: JSONValue = .null) -> APIError {
-    APIError(
-      .couldNotValidate, "The supplied request contains an invalid document or no valid accept content were available, see cause",
-      cause: .field(name: name, reason: reason, value: value))
+    APIError(.couldNotValidate, invalidDocument, cause: .field(name: name, reason: reason, value: value))
   }
 
   public init(_ error: ModelError) {
@@ -100,11 +111,15 @@ public struct APIError: Error, Sendable, Equatable {
     APIError(.invalidFilter, "The filter query supplied is invalid", cause: .text("\(error)"))
   }
 
+  public static func sort(_ error: FilterError) -> APIError {
+    APIError(.invalidSortIdentifier, "The sort order supplied is invalid", cause: .text("\(error)"))
+  }
+
   func body(requestID: String) -> JSONValue {
-    var error: JSONObject = ["code": .string(code.rawValue), "message": .string(message), "requestId": .string(requestID)]
+    var error: JSONObject = ["code": .string(code.published), "message": .string(message), "requestId": .string(requestID)]
     switch cause {
     case .field(let name, let reason, let value)?: error["cause"] = ["field": .string(name), "reason": .string(reason), "value": value]
-    case .text(let text)?: error["cause"] = ["code": .string(code.rawValue), "message": .string(text)]
+    case .text(let text)?: error["cause"] = ["code": .string(code.published), "message": .string(text)]
     case nil: break
     }
     return ["error": .object(error), "meta": ["apiEnrollmentVersion": "0.0.1", "apiVersion": "0.0.1"]]

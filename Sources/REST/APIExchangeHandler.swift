@@ -135,6 +135,10 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     closes = !head.isKeepAlive || head.method == .CONNECT || (!isHTTP2 && head.headers.contains(name: "upgrade"))
     state = .judging
     start(api.limits.strangerRequestTimeout)
+    // Behind the HTTP/2 codec there is always one: that of the authority.
+    if !isHTTP2, head.version.minor > 0, head.headers["host"].count != 1 {
+      return refuse(APIError(.couldNotParseBody, "The request is not HTTP/1.1: it must have exactly one Host field"))
+    }
     if let length = declaredLength, length > APIServer.bodyLimit { return refuse(tooLarge(APIServer.bodyLimit)) }
     let (request, server) = (request, api.server)
     run({ await server.admit(request) }, then: { $0.judged($1) })
@@ -245,7 +249,10 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     // HTTP/1.0 knows no chunks: there the end of the connection is the end of the answer.
     let isEndedByClose = response.rest != nil && !isHTTP2 && head.version.minor == 0
     if isEndedByClose { closes = true }
-    if response.rest == nil {
+    // The length of what does not follow is optional (RFC 9110, 8.6), and in HTTP/2 a length that is not met is a broken stream (RFC 9113, 8.1.1).
+    if isHTTP2, head.method == .HEAD {
+      fields.remove(name: "content-length")
+    } else if response.rest == nil {
       fields.replaceOrAdd(name: "content-length", value: "\(response.body.count)")
     } else if !isHTTP2, !isEndedByClose, head.method != .HEAD {
       fields.add(name: "transfer-encoding", value: "chunked")
@@ -401,15 +408,37 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    guard let error = error as? HTTPParserError, !isHTTP2 else { return context.close(promise: nil) }
     // What came behind a good request is none: that one gets its answer, and the connection ends.
-    if error is HTTPParserError, !isHTTP2, isBusy { return endsWithThis() }
-    guard error is HTTPParserError, case .idle = state, !isHTTP2 else { return context.close(promise: nil) }
-    deadline?.headArrived()
-    queue.removeAll()
+    if isBusy { return endsWithThis() }
+    if case .idle = state {
+      deadline?.headArrived()
+      queue.removeAll()
+      head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
+      id = api.requestID()
+      discards = false
+      hasLeft = false
+    } else if discards {
+      // It has its answer; the rest of its body is nobody's.
+      return context.close(promise: nil)
+    }
+    // Nothing more comes out of the decoder: whatever follows is read into nothing.
     closes = true
+    isLast = true
     hasEnded = true
-    discards = false
-    hasLeft = false
-    refuse(APIError(.couldNotParseBody, "The request is not HTTP, or its head is too large"))
+    refuse(APIError(.couldNotParseBody, Self.reason(error)))
+  }
+
+  private static func reason(_ error: HTTPParserError) -> String {
+    switch error {
+    case .headerOverflow: "The head of the request is too large"
+    case .invalidContentLength, .unexpectedContentLength:
+      "The request is not HTTP: the length of its body cannot be told by its Content-Length and Transfer-Encoding"
+    case .invalidChunkSize: "The request is not HTTP: a chunk of its body has no size"
+    case .invalidMethod: "The request is not HTTP: its method is none"
+    case .invalidVersion: "The request is not HTTP of a version that is spoken here"
+    case .invalidHeaderToken: "The request is not HTTP: a field of its head is none"
+    default: "The request is not HTTP, or its head is too large"
+    }
   }
 }

@@ -14,6 +14,8 @@ public struct APIRequest: Sendable {
   public internal(set) var parameters: [String: String] = [:]
   /// The base path under which the endpoint was found.
   public internal(set) var basePath = ""
+  /// The body, where its endpoint declares one and it was read already.
+  var json: JSONValue?
 
   public init(
     method: String, path: String, query: [(name: String, value: String)] = [], headers: [(name: String, value: String)] = [], body: [UInt8] = [],
@@ -47,12 +49,17 @@ public struct APIRequest: Sendable {
   /// The body as a JSON object; an absent body is an empty object.
   public func object() throws(APIError) -> JSONObject {
     if body.isEmpty { return [:] }
-    let value: JSONValue
-    do { value = try JSONValue(parsing: body) } catch {
-      throw APIError(.couldNotParseBody, "The body of the request could not be parsed", cause: .text("\(error)"))
-    }
+    let value = try parsed()
     guard let object = value.objectValue else { throw .field("body", "must be an object, is \(value.typeName)") }
     return object
+  }
+
+  /// The body as JSON.
+  public func parsed() throws(APIError) -> JSONValue {
+    if let json { return json }
+    do { return try JSONValue(parsing: body) } catch {
+      throw APIError(.couldNotParseBody, "The body of the request could not be parsed", cause: .text("\(error)"))
+    }
   }
 }
 
@@ -99,9 +106,28 @@ public struct ListQuery: Sendable {
     }
     do throws(FilterError) {
       if let text = request.query("filter"), !text.isEmpty { filter = try FilterQuery(parsing: text) }
-      if let text = request.query("sort"), !text.isEmpty { page.sort = try FilterQuery(parsing: "true sort by \(text)").sort }
     } catch {
       throw .filter(error)
     }
+    // An order in the filter wins; the one beside it is then not even looked at.
+    guard let text = request.query("sort"), !text.isEmpty, filter?.sort.isEmpty ?? true else { return }
+    do throws(FilterError) { try take(sort: FilterQuery(parsing: "true sort by \(text)")) } catch { throw .sort(error) }
+  }
+
+  /// An order may bring a page with it, as it does in a filter: `id desc skip 1`.
+  private mutating func take(sort: FilterQuery) {
+    page.sort = sort.sort
+    if let skip = sort.skip { page.offset = skip }
+    switch sort.limit {
+    case .count(let count)?: page.limit = count
+    case FilterLimit.none?: page.limit = -1
+    case nil: break
+    }
+  }
+
+  /// Judges the names of the order beside the filter: refused by another code than those in the filter.
+  /// - Parameter judge: throws for a name that nothing can be ordered by.
+  public func checkSort(_ judge: (String) throws(FilterError) -> Void) throws(APIError) {
+    do throws(FilterError) { for field in page.sort { try judge(field.name) } } catch { throw .sort(error) }
   }
 }

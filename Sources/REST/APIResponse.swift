@@ -18,6 +18,11 @@ public struct APIResponse: Sendable {
     self.rest = rest
   }
 
+  /// Names what a resource can do (RFC 9110, 15.5.6).
+  mutating func allow(_ methods: [String]) {
+    if !methods.isEmpty { headers.append(("allow", Set(methods).sorted().joined(separator: ", "))) }
+  }
+
   /// JSON, with exactly the content type that Go's enrollment code compares (edge-client-api.md 1.5).
   public static func json(_ value: JSONValue, status: Int = 200) -> APIResponse {
     APIResponse(status: status, headers: jsonHeaders, body: value.serialized())

@@ -93,13 +93,23 @@ public struct APIServer: Sendable {
   /// Judges a request by its head.
   /// - Parameter request: its body is not looked at.
   public func admit(_ request: APIRequest) async -> Admission {
-    guard request.method != "OPTIONS" else { return .refused(finished(APIResponse(headers: [], body: []), request)) }
     let (api, rest) = route(request.path)
+    guard request.method != "OPTIONS" else {
+      var answer = APIResponse(headers: [], body: [])
+      if case .wrongMethod(let allowed) = api.api.find(method: request.method, segments: Self.segments(rest)) { answer.allow(allowed) }
+      return .refused(finished(answer, request))
+    }
     do {
       return .admitted(try await admit(request, api, rest))
     } catch {
-      return .refused(finished(api.api.dialect?.answer(error, request) ?? answer(to: error, request: request), request))
+      return .refused(refusal(error, request, api.api.dialect))
     }
+  }
+
+  private func refusal(_ error: any Error, _ request: APIRequest, _ dialect: APIDialect?) -> APIResponse {
+    var response = dialect?.answer(error, request) ?? answer(to: error, request: request)
+    if let error = error as? APIError { response.allow(error.allowedMethods) }
+    return finished(response, request)
   }
 
   /// - Parameter isLate: the body took its time, in which the caller may have lost its rights: it is judged once more.
@@ -107,15 +117,18 @@ public struct APIServer: Sendable {
     var request = admitted.request
     request.body = body
     do {
-      let response = try await withTimeout(admitted.endpoint.timeLimit ?? Self.requestTimeout) { [request] in
+      if admitted.dialect == nil { try request.read(as: admitted.endpoint.body) }
+      let work: @Sendable () async throws -> APIResponse = { [request] in
         let caller = isLate ? try await judge(request, admitted.endpoint, admitted.dialect) : admitted.caller
         var response = try await admitted.endpoint.handler(request, caller ?? .nobody)
         if let caller { response.headers += caller.sessionHeaders }
         return response
       }
+      let limit = admitted.endpoint.timeLimit ?? Self.requestTimeout
+      let response = try await admitted.endpoint.isSafe ? withTimeout(limit, work) : withDeadline(limit, work)
       return finished(response, request)
     } catch {
-      return finished(admitted.dialect?.answer(error, request) ?? answer(to: error, request: request), request)
+      return refusal(error, request, admitted.dialect)
     }
   }
 
@@ -169,16 +182,18 @@ public struct APIServer: Sendable {
     }
     var request = request
     request.basePath = api.base
-    let segments = rest.split(separator: "/").map { Self.percentDecoded($0) }
-    switch api.api.find(method: request.method, segments: segments) {
+    switch api.api.find(method: request.method, segments: Self.segments(rest)) {
     case .unknown:
       throw APIError.notFound(
         "The resource requested was not found: path \(api.base.isEmpty ? "/edge/client/v1" + request.path : request.path) was not found")
     case .wrongMethod(let allowed):
-      throw APIError(.methodNotAllowed, "The resource does not support \(request.method); it supports \(allowed.sorted().joined(separator: ", "))")
+      throw APIError(
+        .methodNotAllowed, "The resource does not support \(request.method); it supports \(allowed.sorted().joined(separator: ", "))",
+        allowedMethods: allowed)
     case .found(let endpoint, let parameters):
       request.parameters = parameters
       let caller = try await withTimeout(Self.requestTimeout) { [request] in try await judge(request, endpoint, dialect) }
+      if dialect == nil { for parameter in endpoint.words { try parameter.check(request) } }
       return Admitted(endpoint: endpoint, dialect: dialect, request: request, caller: caller)
     }
   }
@@ -202,6 +217,8 @@ public struct APIServer: Sendable {
         ["", "*/*", "application/*", "application/json", "application/pkcs7-mime", "text/plain", "text/*", "text/html"].contains($0)
       }
   }
+
+  private static func segments(_ path: Substring) -> [String] { path.split(separator: "/").map { percentDecoded($0) } }
 
   static func percentDecoded(_ text: some StringProtocol) -> String {
     var bytes: [UInt8] = []
@@ -244,6 +261,33 @@ public struct APIServer: Sendable {
     ]
   }
 
+  /// Runs what may change something. At the limit it ends, if it has changed nothing yet; from its first change on it is waited for, however long that takes, so
+  /// that nothing that was done is told as given up.
+  private func withDeadline<Output: Sendable>(_ limit: Duration, _ body: @escaping @Sendable () async throws -> Output) async throws -> Output {
+    let deadline = ChangeDeadline()
+    // Tasks of their own: what waits for its turn to write cannot be hurried, and is not waited for once it may not change anything any more.
+    let work = Task { try await ChangeDeadline.$current.withValue(deadline) { try await body() } }
+    let (results, first) = AsyncStream.makeStream(of: Result<Output, any Error>.self)
+    Task { first.yield(await work.result) }
+    let late = APIError(.timeout, "The request waited longer than \(limit) and was given up: it has changed nothing. Try again")
+    let clock = Task {
+      try await Task.sleep(for: limit)
+      guard deadline.pass() else { return }
+      work.cancel()
+      first.yield(.failure(late))
+    }
+    defer { clock.cancel() }
+    do {
+      for await result in results { return try result.get() }
+      // The server stops: it waits for what has begun.
+      if deadline.pass() { work.cancel() }
+      return try await work.value
+    } catch is ChangeDeadline.Passed {
+      throw late
+    }
+  }
+
+  /// Runs what changes nothing.
   private func withTimeout<Output: Sendable>(_ limit: Duration, _ body: @escaping @Sendable () async throws -> Output) async throws -> Output {
     try await withThrowingTaskGroup(of: Output.self) { group in
       group.addTask { try await body() }

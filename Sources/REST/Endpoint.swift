@@ -1,3 +1,5 @@
+import Model
+
 /// Who is asking.
 public struct Caller: Sendable {
   public let identityID: String
@@ -36,13 +38,23 @@ public struct Endpoint: Sendable {
   public let summary: String
   /// Time a request may take; nil is the server's own limit.
   public let timeLimit: Duration?
+  /// What comes with a request; an API of another dialect reads its bodies itself.
+  public let body: RequestBody
+  /// Parameters of the query that know a few words only.
+  public let words: [QueryWords]
   let segments: [String]
   let handler: Handler
 
+  /// Whether it changes nothing, whatever it is asked.
+  var isSafe: Bool { ["GET", "HEAD", "OPTIONS"].contains(method) }
+
   public init(
-    _ method: String, _ path: String, access: AccessRequirement = .session, timeLimit: Duration? = nil, _ summary: String, handler: @escaping Handler
+    _ method: String, _ path: String, access: AccessRequirement = .session, timeLimit: Duration? = nil, body: RequestBody = .none,
+    words: [QueryWords] = [], _ summary: String, handler: @escaping Handler
   ) {
     self.timeLimit = timeLimit
+    self.body = body
+    self.words = words
     self.method = method
     self.path = path
     self.access = access
@@ -52,10 +64,11 @@ public struct Endpoint: Sendable {
   }
 
   /// An operation open to strangers.
-  public static func open(_ method: String, _ path: String, _ summary: String, handler: @escaping @Sendable (APIRequest) async throws -> APIResponse)
-    -> Endpoint
-  {
-    Endpoint(method, path, access: .none, summary) { request, _ in try await handler(request) }
+  public static func open(
+    _ method: String, _ path: String, body: RequestBody = .none, words: [QueryWords] = [], _ summary: String,
+    handler: @escaping @Sendable (APIRequest) async throws -> APIResponse
+  ) -> Endpoint {
+    Endpoint(method, path, access: .none, body: body, words: words, summary) { request, _ in try await handler(request) }
   }
 
   func match(_ path: [String]) -> [String: String]? {
@@ -65,6 +78,29 @@ public struct Endpoint: Sendable {
       if pattern.hasPrefix("{") { parameters[String(pattern.dropFirst().dropLast())] = segment } else if pattern != segment { return nil }
     }
     return parameters
+  }
+}
+
+/// A parameter of the query whose value is one of a few words.
+public struct QueryWords: Sendable {
+  let name: String
+  let words: [String]
+  let isRequired: Bool
+
+  public init(_ name: String, _ words: [String], isRequired: Bool = false) {
+    self.name = name
+    self.words = words
+    self.isRequired = isRequired
+  }
+
+  func check(_ request: APIRequest) throws(APIError) {
+    guard let word = request.query(name) else {
+      if isRequired { throw .field(name, "\(name) in query is required") }
+      return
+    }
+    guard words.contains(word) || word.isEmpty && !isRequired else {
+      throw .field(name, "\(name) in query should be one of [\(words.joined(separator: " "))]", value: .string(String(word.prefix(100))))
+    }
   }
 }
 

@@ -92,12 +92,15 @@ public final class Store: Sendable {
 
   /// Runs one transaction. Writers take turns; when `body` throws, nothing has happened. On return the transaction is on disk and,
   /// when it touched intent, numbered: the number is what routers see as index.
+  /// - Throws: `StoreError`; `ChangeDeadline.Passed` when the request behind it was given up while it waited for its turn; what `body` throws.
   public func write<R: Sendable>(
     _ context: ChangeContext, now: Timestamp, _ body: @escaping @Sendable (StoreTransaction) throws -> R
   ) async throws -> Committed<R> {
     let timelineID = timelineID
+    let deadline = ChangeDeadline.current
     do {
       return try await database.write { database in
+        try deadline?.begin()
         let transaction = StoreTransaction(database, now: now)
         let value = try body(transaction)
         return Committed(value: value, changeSet: try transaction.record(context: context, timelineID: timelineID))

@@ -26,6 +26,9 @@ public struct SymbolTable: FilterSymbols {
     public var source: Source
     /// Whether `meta.filterableFields` names it.
     public var isListed: Bool
+
+    /// One that may be used, though OpenZiti's controllers do not name it.
+    var unlisted: Symbol { Symbol(name: name, source: source, isListed: false) }
   }
 
   public let kind: EntityKind
@@ -61,6 +64,11 @@ public struct SymbolTable: FilterSymbols {
     }
   }
 
+  /// - Throws: for a name that nothing can be ordered by.
+  public func checkOrder(by name: String) throws(FilterError) {
+    if case .set = try symbol(name) { throw .wrongUse(symbol: name, reason: "is a set: nothing can be ordered by it") }
+  }
+
   /// A table that knows these names and no others. Sets become plain strings: sub-queries would reach members of other kinds.
   public func only(_ names: Set<String>) -> SymbolTable {
     SymbolTable(
@@ -87,8 +95,8 @@ public struct SymbolTable: FilterSymbols {
   private static func strings(_ name: String, of elements: EntityKind? = nil) -> Symbol {
     Symbol(name: name, source: .set([name], elements: elements), isListed: true)
   }
-  private static func nested(_ path: String, _ type: FilterType) -> Symbol {
-    Symbol(name: path, source: .member(path.split(separator: ".").map(String.init), type), isListed: true)
+  private static func nested(_ name: String, at path: String? = nil, _ type: FilterType) -> Symbol {
+    Symbol(name: name, source: .member((path ?? name).split(separator: ".").map(String.init), type), isListed: true)
   }
   private static func linked(_ name: String, _ member: String, _ kind: EntityKind, _ path: [String]) -> Symbol {
     Symbol(name: name, source: .linked([member], kind, path, .text), isListed: true)
@@ -151,26 +159,28 @@ public struct SymbolTable: FilterSymbols {
       ],
       .terminators: [
         text("binding"), text("address"), text("instanceId", "identity"), text("hostId"), text("sourceCtrl"), text("service", "serviceId"),
-        text("router", "routerId"), number("cost"), text("precedence"), linked("service.name", "serviceId", .services, ["name"]),
+        text("router", "routerId"), number("cost").unlisted, text("precedence").unlisted, linked("service.name", "serviceId", .services, ["name"]),
         linked("router.name", "routerId", .edgeRouters, ["name"]),
       ],
       .enrollments: [
-        text("token"), text("method"), text("identity", "identityId"), text("edgeRouter", "edgeRouterId"), text("transitRouter", "transitRouterId"),
-        text("caId"), datetime("expiresAt"), linked("identity.name", "identityId", .identities, ["name"]),
+        text("token"), text("method").unlisted, text("identity", "identityId"), text("edgeRouter", "edgeRouterId"),
+        text("transitRouter", "transitRouterId"),
+        text("caId"), datetime("expiresAt").unlisted, linked("identity.name", "identityId", .identities, ["name"]).unlisted,
       ],
       .authenticators: [
         text("method"), text("certFingerprint", "fingerprint"), text("updbUsername", "username"), text("identity", "identityId"), text("certPem"),
         text("publicKeyPrint"), bool("isIssuedByNetwork"), bool("isExtendRequested"), bool("isKeyRollRequested"), datetime("extendRequestedAt"),
-        bool("lastExtendRolledKeys"), bool("lastAuthResolvedToRoot"), linked("identity.name", "identityId", .identities, ["name"]),
+        bool("lastExtendRolledKeys"), bool("lastAuthResolvedToRoot"), linked("identity.name", "identityId", .identities, ["name"]).unlisted,
       ],
       .apiSessions: [
         text("identity", "identityId"), datetime("lastActivityAt"), text("authenticator", "authenticatorId"), text("ipAddress"),
-        linked("identity.name", "identityId", .identities, ["name"]), reverse("sessions", .sessions, "apiSessionId"),
+        bool("improperClientCertChain"), nested("mfaComplete", at: "isMfaComplete", .bool), nested("mfaRequired", at: "isMfaRequired", .bool),
+        linked("identity.name", "identityId", .identities, ["name"]).unlisted, reverse("sessions", .sessions, "apiSessionId"),
       ],
       .sessions: [
-        text("apiSession", "apiSessionId"), text("service", "serviceId"), text("identity", "identityId"), text("type"),
-        linked("service.name", "serviceId", .services, ["name"]), linked("identity.name", "identityId", .identities, ["name"]),
-        linked("apiSession.identity", "apiSessionId", .apiSessions, ["identityId"]),
+        text("apiSession", "apiSessionId"), text("service", "serviceId"), text("identity", "identityId").unlisted, text("type"),
+        linked("service.name", "serviceId", .services, ["name"]).unlisted, linked("identity.name", "identityId", .identities, ["name"]).unlisted,
+        linked("apiSession.identity", "apiSessionId", .apiSessions, ["identityId"]).unlisted,
       ],
       .authPolicies: [
         nameColumn, nested("primary.cert.allowed", .bool), nested("primary.cert.allowExpiredCerts", .bool), nested("primary.updb.allowed", .bool),
@@ -182,7 +192,7 @@ public struct SymbolTable: FilterSymbols {
       .publicKeys: [text("kid"), text("format"), datetime("notAfter"), datetime("publishedUntil"), strings("usages")],
       .revocations: [datetime("expiresAt"), text("type"), datetime("issuedBefore")],
       .apiSessionCertificates: [
-        text("apiSession", "apiSessionId"), text("subject"), text("fingerprint"), datetime("validFrom"), datetime("validTo"),
+        text("apiSession", "apiSessionId"), text("subject"), text("fingerprint"), datetime("validFrom").unlisted, datetime("validTo").unlisted,
       ],
     ]
     return Dictionary(uniqueKeysWithValues: entries.map { ($0.key, SymbolTable(kind: $0.key, base + $0.value)) })

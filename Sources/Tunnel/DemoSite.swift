@@ -69,7 +69,7 @@ public final class DemoSite: Service {
     let status = isGet ? "200 OK" : "405 Method Not Allowed"
     let text =
       "HTTP/1.1 \(status)\r\ncontent-type: \(isGet ? "text/html" : "text/plain"); charset=utf-8\r\ncontent-length: \(body.utf8.count)\r\n"
-      + "connection: \(isLast ? "close" : "keep-alive")\r\n\r\n" + (request.first == "HEAD" ? "" : body)
+      + (isGet ? "" : "allow: GET, HEAD\r\n") + "connection: \(isLast ? "close" : "keep-alive")\r\n\r\n" + (request.first == "HEAD" ? "" : body)
     return (text, isLast)
   }
 

@@ -257,7 +257,7 @@ struct ClientAPITests {
     #expect(try await send("GET", "/sessions/\(id)").status == 404, "the session went with the policy")
     #expect(try await send("GET", "/services").data == [])
     #expect(try await send("DELETE", "/sessions/\(id)").status == 404)
-    #expect(try await send("POST", "/posture-response", [:]).status == 201)
+    #expect(try await send("POST", "/posture-response", ["id": "p", "typeId": "MAC"]).status == 201)
     #expect(try await send("POST", "/posture-response-bulk", []).status == 200)
     await controller.stop()
   }

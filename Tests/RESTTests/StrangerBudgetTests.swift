@@ -100,6 +100,30 @@ struct StrangerBudgetTests {
     }
   }
 
+  @Test(
+    "what is no HTTP is answered by 400 in the envelope of errors, with the request's id, and the connection ends",
+    arguments: [
+      "BREW /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n", "GET /edge/client/v1/version HTTP/9.9\r\nhost: x\r\n\r\n", "hello\r\n\r\n",
+      "GET /edge/client/v1/version HTTP/1.1\r\n\r\n", "GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
+      "GET /edge/client/v1/version HTTP/1.1\r\nno field\r\n\r\n", "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n",
+      "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+      "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+      "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
+      "GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\nx: \(String(repeating: "a", count: 80_000))\r\n\r\n",
+    ])
+  func noHTTP(_ request: String) async throws {
+    try await withServer(APILimits()) { acceptor, _, connect in
+      let connection = try await connect()
+      connection.say(request)
+      #expect(try await connection.status() == 400)
+      try await connection.channel.closeFuture.get()
+      let text = connection.raw.text.withLockedValue { $0 }
+      #expect(text.contains(#""code":"COULD_NOT_PARSE_BODY""#) && text.contains(#""requestId":"q""#) && text.contains("connection: close"))
+      #expect(text.components(separatedBy: "HTTP/1.1 ").count == 2)
+      #expect(acceptor.bodiesHeld == (0, 0))
+    }
+  }
+
   @Test("an endpoint for sessions answers somebody without one before the body, and holds none of it")
   func judgedByHead() async throws {
     try await withServer(APILimits()) { acceptor, _, connect in

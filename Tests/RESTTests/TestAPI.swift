@@ -13,11 +13,18 @@ enum TestAPI {
   struct Unexpected: Error {}
   struct Translated: Error {}
 
+  static let shape: BodyShape = [
+    "name": .required(.string(2...5)), "kind": .word(["a", "b"]), "cost": .number(0...10), "on": .boolean, "at": .time, "roles": .texts,
+    "costs": .map(.integer), "inner": ["deep": .required(.boolean)], "list": .list(["id": .required(.text)]), "free": .object,
+  ]
+
   static let client = API(
     basePaths: ["/edge/client/v1", "/edge/client"],
     endpoints: [
       .open("GET", "/version", "tells the version") { request in .data(["base": .string(request.basePath), "id": .string(request.requestID)]) },
-      .open("POST", "/echo", "returns the body") { request in .data(["size": JSONValue(request.body.count), "type": .string(request.mediaType)]) },
+      .open("POST", "/echo", body: RequestBody(nil, isRequired: false, mediaTypes: ["", "text/plain", "application/json"]), "returns the body") {
+        request in .data(["size": JSONValue(request.body.count), "type": .string(request.mediaType)])
+      },
       .open("POST", "/typed", "reads members of the body") { request in
         let body = try request.object()
         return .data([
@@ -26,11 +33,22 @@ enum TestAPI {
           "tags": .object(try body.object("tags") ?? [:]),
         ])
       },
-      .open("POST", "/plain", "takes text only") { request in
-        guard request.mediaType == "text/plain" else { throw APIError(.unsupportedMedia, "send text/plain") }
-        return .text("thanks", contentType: "text/plain")
+      .open("POST", "/plain", body: RequestBody(nil, mediaTypes: ["text/plain"]), "takes text only") { _ in
+        .text("thanks", contentType: "text/plain")
       },
+      .open("PUT", "/shaped", body: RequestBody(shape), "takes a body of one shape") { request in .data(try request.parsed()) },
+      .open("PATCH", "/shaped", body: RequestBody(shape.patch, isRequired: false), "takes parts of it, or none") { request in
+        .data(request.body.isEmpty ? "none" : try request.parsed())
+      },
+      .open(
+        "GET", "/words", words: [QueryWords("kind", ["dial", "bind"]), QueryWords("method", ["cert"], isRequired: true)], "knows a few words"
+      ) { request in .data(JSONValue(request.query("kind"))) },
       .open("GET", "/items", "lists numbers") { request in .list((0..<25).map { JSONValue($0) }, query: try ListQuery(request), filterable: ["id"]) },
+      .open("GET", "/numbers", "lists numbers, known by id") { request in
+        let query = try ListQuery(request)
+        try query.checkSort { name throws(FilterError) in if name != "id" { throw .unknownSymbol(name, filterable: ["id"]) } }
+        return .list((0..<25).map { JSONValue($0) }, query: query, filterable: ["id"])
+      },
       .open("GET", "/items/{id}", "one item") { request in .data(.string(request.parameter("id"))) },
       .open("GET", "/items/{id}/parts/{part}", "one part") { request in
         .data([.string(request.parameter("id")), .string(request.parameter("part"))])
@@ -83,9 +101,12 @@ struct Answer {
 }
 
 func send(
-  _ method: String, _ path: String, query: [(name: String, value: String)] = [], headers: [(name: String, value: String)] = [], body: [UInt8] = []
+  _ method: String, _ path: String, query: [(name: String, value: String)] = [], headers: [(name: String, value: String)] = [], body: [UInt8] = [],
+  type: String? = "application/json"
 ) async -> Answer {
-  Answer(
+  var headers = headers
+  if let type, !body.isEmpty { headers.append(("content-type", type)) }
+  return Answer(
     await TestAPI.server.respond(
       to: APIRequest(method: method, path: path, query: query, headers: headers, body: body, peer: .anonymous(), requestID: "q1")))
 }

@@ -11,11 +11,12 @@ enum ClientSymbols {
   static let authenticators = table(
     .authenticators,
     [
-      "method", "certFingerprint", "updbUsername", "identity", "identity.name", "certPem", "isIssuedByNetwork", "isExtendRequested",
+      "method", "certFingerprint", "updbUsername", "identity", "certPem", "isIssuedByNetwork", "isExtendRequested",
       "isKeyRollRequested", "extendRequestedAt", "lastExtendRolledKeys", "lastAuthResolvedToRoot",
     ])
-  static let sessions = table(.sessions, ["type", "token", "service", "service.name", "apiSession", "identity"])
-  static let certificates = table(.apiSessionCertificates, ["apiSession", "subject", "fingerprint", "validFrom", "validTo"])
+  static let terminators = table(.terminators, ["instanceId", "router", "service", "service.name"])
+  static let sessions = table(.sessions, ["type", "service", "apiSession"])
+  static let certificates = table(.apiSessionCertificates, ["apiSession", "subject", "fingerprint"])
 
   private static func table(_ kind: EntityKind, _ names: Set<String>) -> SymbolTable { SymbolTable.of(kind).only(base.union(names)) }
 }

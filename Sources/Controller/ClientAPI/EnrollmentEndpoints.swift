@@ -9,26 +9,31 @@ enum EnrollmentEndpoints {
   static func all(_ core: ControllerCore) -> [Endpoint] {
     let desk = EnrollmentDesk(core: core)
     return [
-      .open("POST", "/enroll", "Redeem an enrollment token") { request in
+      .open("POST", "/enroll", body: RequestBody(.enrollment, isRequired: false, mediaTypes: mediaTypes), "Redeem an enrollment token") { request in
         let word = request.query("method") ?? "ott"
         guard let method = EnrollmentMethod(rawValue: word) else {
           throw APIError(.invalidEnrollMethod, "There is no enrollment method \(word.prefix(50))")
         }
         return try await redeem(desk, request, method: method, token: request.query("token"))
       },
-      .open("POST", "/enroll/extend/router", "New certificates for an enrolled router") { request in
+      .open(
+        "POST", "/enroll/extend/router", body: RequestBody(["certCsr": .required(.text), "serverCertCsr": .required(.text)]),
+        "New certificates for an enrolled router"
+      ) { request in
         let body = try request.object()
         let issued = try await desk.extendRouter(request.peer, client: text(body, clientNames), server: text(body, serverNames))
         return .data(["cert": .string(issued.client.pem), "serverCert": .string(issued.server.pem)])
       },
     ]
       + [EnrollmentMethod.ott, .updb, .erott].map { method in
-        .open("POST", "/enroll/\(method.rawValue)", "Redeem a token of method \(method.rawValue)") { request in
+        .open("POST", "/enroll/\(method.rawValue)", body: RequestBody(.enrollment), "Redeem a token of method \(method.rawValue)") { request in
           try await redeem(desk, request, method: method, token: request.query("token"))
         }
       }
   }
 
+  /// A signing request may come as it is; some clients do not say what they send.
+  private static let mediaTypes = ["application/json", "application/pkcs7", "application/x-pem-file", "text/plain", ""]
   private static let clientNames = ["certCsr", "clientCsr"]
   private static let serverNames = ["serverCertCsr", "serverCsr"]
 
@@ -40,10 +45,10 @@ enum EnrollmentEndpoints {
   private static func redeem(_ desk: EnrollmentDesk, _ request: APIRequest, method: EnrollmentMethod, token: String?) async throws -> APIResponse {
     // A request may name its token and its signing request in JSON, or send the signing request alone.
     var body: JSONObject = [:]
-    switch request.mediaType {
-    case "application/json": body = try request.object()
-    case "", "text/plain", "application/x-pem-file", "application/pkcs7": body["clientCsr"] = .string(String(decoding: request.body, as: UTF8.self))
-    case let type: throw APIError(.unsupportedMedia, "A body of type \(type.prefix(100)) cannot be enrolled; send JSON or a PEM signing request")
+    if request.mediaType == "application/json" {
+      body = try request.object()
+    } else {
+      body["clientCsr"] = .string(String(decoding: request.body, as: UTF8.self))
     }
     let enrollment = try await desk.pending(
       token: try token ?? body.string("token") ?? "", method: method, from: SessionDesk.host(request.peer.remoteAddress))

@@ -17,7 +17,7 @@ enum IdentityEndpoints {
           .object(
             try await core.store.read { reader in
               var object = try reader.require(Identity.self, caller.identityID).detail(DetailView(core: core, reader: reader, caller: caller))
-              object["_links"] = ["self": ["href": "./current-identity"]]
+              object["_links"] = ["self": ["href": "./current-identity"], "mfa": ["href": "./current-identity/mfa"]]
               // Tokens of outstanding invitations are the administrator's to hand out.
               object["enrollment"] = [:]
               return object
@@ -47,28 +47,31 @@ enum IdentityEndpoints {
     let base = "/current-identity/authenticators"
     return [
       Endpoint("GET", base, "Authenticators of the caller") { request, caller in
-        let own = try await core.store.read { try $0.all(Authenticator.self, field: "identityId", equals: caller.identityID).map(\.id) }
-        return try await Resource<Authenticator>(core: core).list(request, caller, ids: Set(own), symbols: ClientSymbols.authenticators)
+        try await ClientAPI.page(
+          core, Authenticator.self, request, symbols: ClientSymbols.authenticators,
+          ids: { Set(try $0.all(Authenticator.self, field: "identityId", equals: caller.identityID).map(\.id)) }
+        ) { try own($0, core) }
       },
       Endpoint("GET", base + "/{id}", "An authenticator of the caller") { request, caller in
-        let own = try await owned(core, request, caller)
-        return .data(.object(try await core.store.read { try own.detail(DetailView(core: core, reader: $0, caller: caller)) }))
+        .data(.object(try own(try await owned(core, request, caller), core)))
       },
-      Endpoint("POST", base + "/{id}/extend", "Ask for a new certificate") { request, caller in
+      Endpoint("POST", base + "/{id}/extend", body: RequestBody(["clientCertCsr": .required(.text)]), "Ask for a new certificate") {
+        request, caller in
         let body = try request.object()
         let chain = try await CertificateExtension(core: core).request(
           request.parameter("id"), caller, request.peer, csr: try body.required("clientCertCsr", body.string("clientCertCsr")))
         return .data(["clientCert": .string(chain.pem), "ca": .string(core.pki.bundlePEM)])
       },
-      Endpoint("POST", base + "/{id}/extend-verify", "Take a new certificate into use") { request, caller in
+      Endpoint("POST", base + "/{id}/extend-verify", body: RequestBody(["clientCert": .required(.text)]), "Take a new certificate into use") {
+        request, caller in
         let body = try request.object()
         try await CertificateExtension(core: core).activate(
           request.parameter("id"), caller, pem: try body.required("clientCert", body.string("clientCert")))
         return .empty
       },
     ]
-      + [("PUT", false), ("PATCH", true)].map { method, partial in
-        Endpoint(method, base + "/{id}", "Change user name or password") { request, caller in
+      + [("PUT", false, BodyShape.ownAuthenticator), ("PATCH", true, BodyShape.ownAuthenticatorPatch)].map { method, partial, shape in
+        Endpoint(method, base + "/{id}", body: RequestBody(shape), "Change user name or password") { request, caller in
           let own = try await owned(core, request, caller)
           let body = try request.object()
           guard own.method == .updb else { throw OperationError.authenticatorCannotChange(reason: "it is a certificate; extend it instead") }
@@ -82,6 +85,13 @@ enum IdentityEndpoints {
           return .empty
         }
       }
+  }
+
+  /// An authenticator as its owner reaches it.
+  @Sendable private static func own(_ authenticator: Authenticator, _ core: ControllerCore) throws -> JSONObject {
+    var object = try authenticator.detail(core)
+    object["_links"] = Rendering.links("current-identity/authenticators", authenticator.id)
+    return object
   }
 
   private static func owned(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller) async throws -> Authenticator {

@@ -23,6 +23,8 @@ enum ServiceEndpoints {
           .object(try await core.store.read { try service.detail(DetailView(core: core, reader: $0, caller: caller, configTypes: types)) }))
       },
       Endpoint("GET", "/services/{id}/edge-routers", "Edge routers for a service") { request, caller in
+        // All of them, whatever page is asked for: SDKs choose among them.
+        _ = try ListQuery(request)
         let service = try visible(core, request, caller)
         let routers = try desk.routers(identity: caller.identityID, service: service.id).map { router in
           JSONValue.object(try Rendering.routerCommon(router, core.routers[router.id]))
@@ -31,15 +33,30 @@ enum ServiceEndpoints {
       },
       Endpoint("GET", "/services/{id}/terminators", "Hosts of a service, for dialling one of them") { request, caller in
         let service = try visible(core, request, caller)
-        let terminators = core.fleet.terminators(ofService: service.id).map { terminator -> JSONValue in
-          [
-            "id": .string(terminator.id), "createdAt": .string(terminator.createdAt.text), "updatedAt": .string(terminator.createdAt.text),
-            "_links": Rendering.links("terminators", terminator.id), "tags": [:], "identity": .string(terminator.instance),
-            "routerId": .string(terminator.routerID), "serviceId": .string(service.id),
-            "service": Rendering.reference(.services, service.id, service.name),
-          ]
+        let query = try ListQuery(request)
+        let symbols = ClientSymbols.terminators
+        try query.checkSort(symbols.checkOrder)
+        let terminators = core.fleet.terminators(ofService: service.id)
+        let page = try (query.filter ?? .all).apply(to: terminators, symbols: symbols, page: query.page) { terminator, name in
+          switch name {
+          case "id": .string(terminator.id)
+          case "instanceId": .string(terminator.instance)
+          case "router": .string(terminator.routerID)
+          case "service": .string(service.id)
+          case "service.name": .string(service.name)
+          case "createdAt", "updatedAt": .scalar(.datetime(terminator.createdAt))
+          default: .scalar(.null)
+          }
         }
-        return .list(terminators, query: try ListQuery(request))
+        return .list(
+          page.map { terminator in
+            [
+              "id": .string(terminator.id), "createdAt": .string(terminator.createdAt.text), "updatedAt": .string(terminator.createdAt.text),
+              "_links": Rendering.links("terminators", terminator.id), "tags": [:], "identity": .string(terminator.instance),
+              "routerId": .string(terminator.routerID), "serviceId": .string(service.id),
+              "service": Rendering.reference(.services, service.id, service.name),
+            ]
+          }, filterable: symbols.filterable)
       },
     ]
   }
@@ -69,9 +86,10 @@ enum ServiceEndpoints {
       return session
     }
     return [
-      Endpoint("POST", "/sessions", "A session for a service") { request, caller in
+      Endpoint("POST", "/sessions", body: RequestBody(.session), "A session for a service") { request, caller in
         let body = try request.object()
         let word = try body.string("type") ?? PolicyType.dial.rawValue
+        // `Invalid` is a word of the document, and no type of session.
         guard let type = PolicyType(rawValue: word) else {
           throw APIError.field("type", "type in body should be one of [Dial Bind]", value: .string(word))
         }
@@ -97,16 +115,8 @@ enum ServiceEndpoints {
   /// No policy of this network asks for posture: what SDKs report is read and changes nothing.
   private static func posture() -> [Endpoint] {
     [
-      Endpoint("POST", "/posture-response", "Report posture") { request, _ in
-        _ = try request.object()
-        return .data(["services": []], status: 201)
-      },
-      Endpoint("POST", "/posture-response-bulk", "Report posture") { request, _ in
-        guard request.body.isEmpty || (try? JSONValue(parsing: request.body))?.arrayValue != nil else {
-          throw APIError(.couldNotParseBody, "The body of the request must be an array of posture responses")
-        }
-        return .data(["services": []])
-      },
+      Endpoint("POST", "/posture-response", body: RequestBody(.posture), "Report posture") { _, _ in .data(["services": []], status: 201) },
+      Endpoint("POST", "/posture-response-bulk", body: RequestBody(.list(.posture)), "Report posture") { _, _ in .data(["services": []]) },
     ]
   }
 }

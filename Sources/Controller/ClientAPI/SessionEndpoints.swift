@@ -10,13 +10,16 @@ enum SessionEndpoints {
   static func shared(_ desk: SessionDesk, isAdminAPI: Bool) -> [Endpoint] {
     let core = desk.core
     return [
-      .open("POST", "/authenticate", "Log in by certificate or password") { request in
+      .open(
+        "POST", "/authenticate", body: RequestBody(.login, isRequired: false),
+        words: [QueryWords("method", ["password", "cert", "ext-jwt"], isRequired: true)], "Log in by certificate or password"
+      ) { request in
         let session = try await desk.logIn(request, isAdminAPI: isAdminAPI)
         var response = render(core, session)
         response.headers.append(("zt-session", session.token))
         return response
       },
-      Endpoint("POST", "/authenticate/mfa", "Answer a second factor") { _, _ in
+      Endpoint("POST", "/authenticate/mfa", body: RequestBody(.code), "Answer a second factor") { _, _ in
         throw APIError(.mfaNotEnrolled, "The identity has no second factor")
       },
       Endpoint("GET", "/current-api-session", "Show and prolong the session in use") { _, caller in render(core, try desk.session(of: caller)) },
@@ -28,8 +31,7 @@ enum SessionEndpoints {
   }
 
   private static func render(_ core: ControllerCore, _ session: APISession) -> APIResponse {
-    let name = core.model { $0.identities[session.identityId]?.name } ?? session.identityId
-    return .data(.object(Rendering.apiSession(session, identityName: name, now: core.now)))
+    .data(.object(Rendering.apiSession(session, core.model { $0.identities[session.identityId] }, now: core.now)))
   }
 
   static func client(_ desk: SessionDesk) -> [Endpoint] {
@@ -42,7 +44,7 @@ enum SessionEndpoints {
         let changed = core.model { $0.lastChange[caller.identityID] } ?? max(session.createdAt, start)
         return .data(["lastChangeAt": .string(changed.text)])
       },
-      Endpoint("POST", certificates, "A certificate for the session in use") { request, caller in
+      Endpoint("POST", certificates, body: RequestBody(["csr": .required(.text)]), "A certificate for the session in use") { request, caller in
         let session = try desk.session(of: caller)
         let body = try request.object()
         let made = try await desk.certify(session, try body.required("csr", body.string("csr")))

@@ -17,12 +17,9 @@ struct DetailView {
   var configTypes: Set<String> = []
 
   /// The stored document with links to itself and to its relations.
-  func base<E: Entity>(_ entity: E, relations: [String] = []) throws -> JSONObject {
+  func base<E: Entity>(_ entity: E) throws -> JSONObject {
     var object = try Rendering.base(entity)
     if E.self != EdgeRouterPolicy.self { object["isSystem"] = nil }
-    var links = object["_links"]?.objectValue ?? [:]
-    for relation in relations { links[relation] = ["href": .string("./\(E.kind.rawValue)/\(entity.id)/\(relation)")] }
-    object["_links"] = .object(links)
     return object
   }
 
@@ -34,12 +31,16 @@ struct DetailView {
       case .edgeRouters: state.edgeRouters[id]?.name
       case .configTypes: state.configTypes[id]?.name
       case .authPolicies: state.authPolicies[id]?.name
+      case .servicePolicies: state.servicePolicies[id]?.name
       default: nil
       }
     }
   }
 
-  func reference(_ kind: EntityKind, _ id: String) -> JSONValue { Rendering.reference(kind, id, name(kind, id) ?? id) }
+  func reference(_ kind: EntityKind, _ id: String) -> JSONValue {
+    if kind == .identities { return Rendering.reference(core.model { $0.identities[id] }, id: id) }
+    return Rendering.reference(kind, id, name(kind, id) ?? id)
+  }
 
   /// Role lists as people read them: `@id` as `@name`.
   func display(_ roles: [String], _ kind: EntityKind) -> JSONValue {

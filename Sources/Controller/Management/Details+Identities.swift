@@ -4,22 +4,15 @@ import REST
 import Store
 
 extension Identity: DetailedEntity {
-  private static let relations = [
-    "authenticators", "edge-router-policies", "edge-routers", "enrollments", "service-configs",
-    "service-policies",
-    "services",
-  ]
-
   func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self, relations: Self.relations)
-    var links = object["_links"]?.objectValue ?? [:]
-    links["auth-policies"] = ["href": .string("./auth-policies/\(authPolicyId)")]
-    object["_links"] = .object(links)
+    var object = try view.base(self)
+    object["_links"] = Rendering.links(identity: id, authPolicy: authPolicyId)
     object["serviceConfigs"] = nil
     object["type"] = Rendering.reference("identity-types", typeId.rawValue, typeId.rawValue)
     object["authPolicy"] = view.reference(.authPolicies, authPolicyId)
     for member in ["envInfo", "sdkInfo"] where object[member] == nil { object[member] = [:] }
-    for member in ["externalId", "interfaces"] where object[member] == nil { object[member] = .null }
+    if object["externalId"] == nil { object["externalId"] = .null }
+    if object["interfaces"] == nil { object["interfaces"] = [] }
     let now = view.core.now
     let disabling = disabling(at: now)
     object["disabled"] = .bool(isDisabled(at: now))
@@ -72,10 +65,13 @@ extension Enrollment: DetailedEntity {
 }
 
 extension Authenticator: DetailedEntity {
-  func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self)
-    for member in ["publicKeyPrint", "unverifiedFingerprint", "unverifiedCertPem"] { object[member] = nil }
-    object["identity"] = view.reference(.identities, identityId)
+  func detail(_ view: DetailView) throws -> JSONObject { try detail(view.core) }
+
+  func detail(_ core: ControllerCore) throws -> JSONObject {
+    var object = try Rendering.base(self)
+    for member in ["isSystem", "publicKeyPrint", "unverifiedFingerprint", "unverifiedCertPem"] { object[member] = nil }
+    object["identity"] = Rendering.reference(core.model { $0.identities[identityId] }, id: identityId)
+    object["_links"] = Rendering.links(Self.kind.rawValue, id, ["identity": Rendering.link("identities/\(identityId)")])
     return object
   }
 }
@@ -86,10 +82,7 @@ extension APISession: DetailedEntity {
     var ended = self
     ended.token = ""
     let live = view.core.sessions.apiSession(id) ?? ended
-    var object = Rendering.apiSession(live, identityName: view.name(.identities, identityId) ?? identityId, now: view.core.now)
-    var links = Rendering.links(Self.kind.rawValue, id).objectValue ?? [:]
-    links["sessions"] = ["href": .string("./sessions?filter=apiSession=\"\(id)\"")]
-    object["_links"] = .object(links)
+    var object = Rendering.apiSession(live, view.core.model { $0.identities[identityId] }, now: view.core.now)
     object["expiresAt"] = nil
     object["expirationSeconds"] = nil
     return object
@@ -104,10 +97,11 @@ extension ServiceSession: DetailedEntity {
     object["service"] = view.reference(.services, serviceId)
     object["identity"] = view.reference(.identities, identityId)
     object["apiSession"] = Rendering.reference(.apiSessions, apiSessionId, nil)
-    object["servicePolicies"] = JSONValue(servicePolicies)
+    object["servicePolicies"] = .array(servicePolicies.filter { view.name(.servicePolicies, $0) != nil }.map { view.reference(.servicePolicies, $0) })
     let routers = view.core.model { state in state.access.commonRouters(identity: identityId, service: serviceId).compactMap { state.edgeRouters[$0] }
     }
-    object["edgeRouters"] = .array(try routers.sorted { $0.name < $1.name }.map { .object(try Rendering.routerCommon($0, view.core.routers[$0.id])) })
+    object["edgeRouters"] = .array(
+      try routers.sorted { $0.name < $1.name }.map { .object(try Rendering.sessionRouter($0, view.core.routers[$0.id])) })
     return object
   }
 }

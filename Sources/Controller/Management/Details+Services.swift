@@ -6,7 +6,7 @@ import Store
 
 extension EdgeService: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self, relations: ["configs", "service-edge-router-policies", "service-policies", "terminators"])
+    var object = try view.base(self)
     object["isFabricOnly"] = nil
     let actions = view.core.model { $0.access.grants.actions(identity: view.caller.identityID, service: id) }
     object["permissions"] = actions.isEmpty ? ["Invalid"] : JSONValue(AccessAction.allCases.filter(actions.contains).map(\.rawValue))
@@ -40,7 +40,7 @@ extension EdgeService: DetailedEntity {
 
 extension Config: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self, relations: ["services"])
+    var object = try view.base(self)
     object["configType"] = view.reference(.configTypes, configTypeId)
     return object
   }
@@ -48,7 +48,7 @@ extension Config: DetailedEntity {
 
 extension ConfigType: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self, relations: ["configs"])
+    var object = try view.base(self)
     if object["schema"] == nil { object["schema"] = [:] }
     return object
   }
@@ -56,17 +56,17 @@ extension ConfigType: DetailedEntity {
 
 extension ServicePolicy: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self, relations: ["identities", "services", "posture-checks"])
+    var object = try view.base(self)
     object["identityRolesDisplay"] = view.display(identityRoles, .identities)
     object["serviceRolesDisplay"] = view.display(serviceRoles, .services)
-    object["postureCheckRolesDisplay"] = view.display(postureCheckRoles, .servicePolicies)
+    object["postureCheckRolesDisplay"] = view.display(postureCheckRoles, EntityKind(rawValue: "posture-checks"))
     return object
   }
 }
 
 extension EdgeRouterPolicy: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self, relations: ["edge-routers", "identities"])
+    var object = try view.base(self)
     object["identityRolesDisplay"] = view.display(identityRoles, .identities)
     object["edgeRouterRolesDisplay"] = view.display(edgeRouterRoles, .edgeRouters)
     return object
@@ -75,7 +75,7 @@ extension EdgeRouterPolicy: DetailedEntity {
 
 extension ServiceEdgeRouterPolicy: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self, relations: ["edge-routers", "services"])
+    var object = try view.base(self)
     object["serviceRolesDisplay"] = view.display(serviceRoles, .services)
     object["edgeRouterRolesDisplay"] = view.display(edgeRouterRoles, .edgeRouters)
     return object
@@ -85,14 +85,16 @@ extension ServiceEdgeRouterPolicy: DetailedEntity {
 extension EdgeRouterEntity: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
     let status = view.core.routers[id]
-    var object = try view.base(self, relations: ["edge-router-policies"])
+    var object = try view.base(self)
     object.merge(try Rendering.routerCommon(self, status)) { $1 }
     object["version"] = nil
-    if let version = status.version { object["versionInfo"] = try JSONValue(encoding: version) }
+    // An object in any case: of a router that never connected, an empty one.
+    var version = try status.version.map { try JSONValue(encoding: $0) }?.objectValue ?? [:]
+    for member in ["arch", "buildDate", "os", "revision", "version"] where version[member] == nil { version[member] = "" }
+    object["versionInfo"] = .object(version)
     object["isTunnelerEnabled"] = .bool(isTunnelerEnabled)
-    for member in ["fingerprint", "certPem", "unverifiedFingerprint", "unverifiedCertPem", "interfaces", "versionInfo"] where object[member] == nil {
-      object[member] = .null
-    }
+    for member in ["certPem", "unverifiedFingerprint", "unverifiedCertPem"] where object[member] == nil { object[member] = .null }
+    if object["interfaces"] == nil { object["interfaces"] = [] }
     let enrollment = isVerified ? nil : try view.reader.first(Enrollment.self, field: "edgeRouterId", equals: id)
     object["enrollmentToken"] = JSONValue(enrollment?.token)
     object["enrollmentJwt"] = JSONValue(enrollment?.jwt)

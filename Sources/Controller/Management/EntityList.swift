@@ -21,6 +21,7 @@ struct EntityList<E: Entity>: Sendable {
     ids: @escaping @Sendable (StoreReader) throws -> Set<String>?, render: @escaping @Sendable (E, StoreReader) throws -> JSONObject
   ) async throws -> APIResponse {
     let (core, query, symbols) = (core, query, symbols)
+    try query.checkSort(symbols.checkOrder)
     let runtime = RuntimeFacts(core: core)
     let find: @Sendable (StoreReader) throws -> Found = { reader in
       let considered = try ids(reader)

@@ -1,3 +1,4 @@
+import Fabric
 import Model
 import REST
 import Store
@@ -11,16 +12,17 @@ enum ManagementAPI {
 
   private static func identities(_ core: ControllerCore) -> [Endpoint] {
     let identities = Resource<Identity>(core: core)
-    return identities.reading() + [identities.creating { operations, body in try await operations.createIdentity(body).id }] + identities.changing()
-      + [
-        identities.relation("services", EdgeService.self),
+    return identities.reading() + [identities.creating(.identityCreation) { operations, body in try await operations.createIdentity(body).id }]
+      + identities.changing(.identity) + [
+        identities.relation("services", EdgeService.self, byPolicyType: true),
         identities.relation("edge-routers", EdgeRouterEntity.self),
         identities.relation("service-policies", ServicePolicy.self),
         identities.relation("edge-router-policies", EdgeRouterPolicy.self),
         identities.owned("authenticators", Authenticator.self, by: "identityId"),
         identities.owned("enrollments", Enrollment.self, by: "identityId"),
-        identities.action("disable", "Disable an identity and end its sessions") { operations, id, request in
-          try await operations.disableIdentity(id, minutes: try request.object().int("durationMinutes") ?? 0)
+        identities.action("disable", body: RequestBody(.disabling), "Disable an identity and end its sessions") { operations, id, request in
+          let body = try request.object()
+          try await operations.disableIdentity(id, minutes: try body.required("durationMinutes", body.int("durationMinutes")))
           return .empty
         },
         identities.action("enable", "Enable an identity") { operations, id, _ in
@@ -30,13 +32,22 @@ enum ManagementAPI {
         identities.action("service-configs", method: "GET", "List the service configs of an identity") { operations, id, request in
           try await ServiceConfigs.list(operations.core, id, request)
         },
-        identities.action("service-configs", "Give an identity its own config for services") { operations, id, request in
+        identities.action("service-configs", body: RequestBody(.serviceConfigs), "Give an identity its own config for services") {
+          operations, id, request in
           try await operations.assign(try ServiceConfigs.read(request), to: id)
           return .empty
         },
-        identities.action("service-configs", method: "DELETE", "Take service configs from an identity") { operations, id, request in
+        identities.action(
+          "service-configs", method: "DELETE", body: RequestBody(.serviceConfigs, isRequired: false), "Take service configs from an identity"
+        ) { operations, id, request in
           try await operations.unassign(request.body.isEmpty ? [] : try ServiceConfigs.read(request), from: id)
           return .empty
+        },
+        identities.action("posture-data", method: "GET", "What an identity reported of its posture") { operations, id, _ in
+          .data(try Posture.data(operations.core, of: id))
+        },
+        identities.action("failed-service-requests", method: "GET", "What posture kept an identity from") { operations, id, _ in
+          .data(try Posture.failures(operations.core, of: id))
         },
         Endpoint("GET", "/identities/{id}/policy-advice/{serviceId}", access: .admin, "Explain what an identity may do with a service") {
           request, _ in
@@ -52,13 +63,20 @@ enum ManagementAPI {
         "updatedAt": .string(Timestamp.epoch.text), "_links": Rendering.links("identity-types", type.rawValue),
       ]
     }
+    let symbols = SymbolTable.of(.identities).only(["createdAt", "id", "isSystem", "name", "tags", "updatedAt"])
     return [
       Endpoint("GET", "/identity-types", access: .admin, "List identity types") { request, _ in
         let query = try ListQuery(request)
-        let symbols = SymbolTable.of(.identities).only(["id", "name"])
-        let page = try (query.filter ?? .all).apply(to: BuiltIn.identityTypes, symbols: symbols, page: query.page) { type, _ in .string(type.rawValue)
+        try query.checkSort(symbols.checkOrder)
+        let page = try (query.filter ?? .all).apply(to: BuiltIn.identityTypes, symbols: symbols, page: query.page) { type, name in
+          switch name {
+          case "id", "name": .string(type.rawValue)
+          case "isSystem": .scalar(.bool(false))
+          case "createdAt", "updatedAt": .scalar(.datetime(.epoch))
+          default: .scalar(.null)
+          }
         }
-        return .list(page.map(detail), filterable: ["id", "name"])
+        return .list(page.map(detail), filterable: symbols.filterable)
       },
       Endpoint("GET", "/identity-types/{id}", access: .admin, "Show an identity type") { request, _ in
         guard let type = IdentityType(rawValue: request.parameter("id")) else { throw APIError.notFound() }
@@ -69,8 +87,8 @@ enum ManagementAPI {
 
   private static func services(_ core: ControllerCore) -> [Endpoint] {
     let services = Resource<EdgeService>(core: core)
-    return services.managing() + [
-      services.relation("identities", Identity.self),
+    return services.managing(.service, creation: .serviceCreation) + [
+      services.relation("identities", Identity.self, byPolicyType: true),
       services.relation("edge-routers", EdgeRouterEntity.self),
       services.relation("service-policies", ServicePolicy.self),
       services.relation("service-edge-router-policies", ServiceEdgeRouterPolicy.self),
@@ -82,33 +100,35 @@ enum ManagementAPI {
   private static func configs(_ core: ControllerCore) -> [Endpoint] {
     let types = Resource<ConfigType>(core: core)
     let configs = Resource<Config>(core: core)
-    return types.managing() + [types.owned("configs", Config.self, by: "configTypeId")] + configs.managing() + [
-      configs.relation("services", EdgeService.self) { request, reader in
-        let id = request.parameter("id")
-        return Set(try reader.all(EdgeService.self).filter { $0.configs.contains(id) }.map(\.id))
-      }
-    ]
+    return types.managing(.configType, creation: .configTypeCreation) + [types.owned("configs", Config.self, by: "configTypeId")]
+      + configs.managing(.config, creation: .configCreation) + [
+        configs.relation("services", EdgeService.self) { request, reader in
+          let id = request.parameter("id")
+          return Set(try reader.all(EdgeService.self).filter { $0.configs.contains(id) }.map(\.id))
+        }
+      ]
   }
 
   private static func policies(_ core: ControllerCore) -> [Endpoint] {
     let service = Resource<ServicePolicy>(core: core)
     let router = Resource<EdgeRouterPolicy>(core: core)
     let serviceRouter = Resource<ServiceEdgeRouterPolicy>(core: core)
-    return service.managing() + router.managing() + serviceRouter.managing() + Resource<AuthPolicy>(core: core).managing() + [
-      service.relation("identities", Identity.self), service.relation("services", EdgeService.self),
-      service.action("posture-checks", method: "GET", "List posture checks of a service policy") { operations, id, request in
-        guard operations.core.model({ $0.servicePolicies[id] }) != nil else { throw StoreError.notFound(kind: .servicePolicies, id: id) }
-        return .list([], query: try ListQuery(request))
-      },
-      router.relation("identities", Identity.self), router.relation("edge-routers", EdgeRouterEntity.self),
-      serviceRouter.relation("services", EdgeService.self), serviceRouter.relation("edge-routers", EdgeRouterEntity.self),
-    ]
+    return service.managing(.servicePolicy) + router.managing(.edgeRouterPolicy) + serviceRouter.managing(.serviceEdgeRouterPolicy)
+      + Resource<AuthPolicy>(core: core).managing(.authPolicy) + [
+        service.relation("identities", Identity.self), service.relation("services", EdgeService.self),
+        service.action("posture-checks", method: "GET", "List posture checks of a service policy") { operations, id, request in
+          guard operations.core.model({ $0.servicePolicies[id] }) != nil else { throw StoreError.notFound(kind: .servicePolicies, id: id) }
+          return .list([], query: try ListQuery(request))
+        },
+        router.relation("identities", Identity.self), router.relation("edge-routers", EdgeRouterEntity.self),
+        serviceRouter.relation("services", EdgeService.self), serviceRouter.relation("edge-routers", EdgeRouterEntity.self),
+      ]
   }
 
   private static func edgeRouters(_ core: ControllerCore) -> [Endpoint] {
     let routers = Resource<EdgeRouterEntity>(core: core)
-    return routers.reading() + [routers.creating { operations, body in try await operations.createEdgeRouter(body).router.id }] + routers.changing()
-      + [
+    return routers.reading() + [routers.creating(.edgeRouter) { operations, body in try await operations.createEdgeRouter(body).router.id }]
+      + routers.changing(.edgeRouter) + [
         routers.relation("identities", Identity.self),
         routers.relation("services", EdgeService.self),
         routers.relation("edge-router-policies", EdgeRouterPolicy.self),
@@ -124,18 +144,21 @@ enum ManagementAPI {
     let enrollments = Resource<Enrollment>(core: core)
     let authenticators = Resource<Authenticator>(core: core)
     return enrollments.reading() + authenticators.reading() + [
-      enrollments.creating { operations, body in try await operations.createEnrollment(body).id },
+      enrollments.creating(.enrollmentCreation) { operations, body in try await operations.createEnrollment(body).id },
       enrollments.deleting { operations, id in try await operations.deleteEnrollment(id) },
-      enrollments.action("refresh", "Renew the token of an enrollment") { operations, id, request in
+      enrollments.action("refresh", body: RequestBody(.expiry), "Renew the token of an enrollment") { operations, id, request in
         try await operations.refreshEnrollment(id, try request.object())
         return .data(["id": .string(id), "_links": Rendering.links("enrollments", id)])
       },
-      authenticators.creating { operations, body in try await operations.createAuthenticator(body).id },
+      authenticators.creating(.authenticatorCreation) { operations, body in try await operations.createAuthenticator(body).id },
       authenticators.deleting { operations, id in try await operations.deleteAuthenticator(id) },
-      authenticators.action("re-enroll", "Turn an authenticator back into an enrollment") { operations, id, request in
+      authenticators.action("re-enroll", body: RequestBody(.expiry), "Turn an authenticator back into an enrollment") { operations, id, request in
         .created(try await operations.reenrollAuthenticator(id, try request.object()).id, resource: "enrollments")
       },
-    ] + authenticators.updating { operations, id, body, partial in try await operations.updateAuthenticator(id, body, partial: partial) }
+    ]
+      + authenticators.updating(.authenticator) { operations, id, body, partial in
+        try await operations.updateAuthenticator(id, body, partial: partial)
+      }
   }
 
   private static func sessions(_ core: ControllerCore) -> [Endpoint] {
@@ -145,6 +168,12 @@ enum ManagementAPI {
       api.deleting { operations, id in
         guard operations.core.sessions.apiSession(id) != nil else { throw StoreError.notFound(kind: .apiSessions, id: id) }
         try await operations.core.endSessions(apiSessions: [id])
+      },
+      service.action("route-path", method: "GET", "Routers of the newest circuit of a session") { operations, id, _ in
+        let core = operations.core
+        guard let session = core.sessions.serviceSession(id) else { throw StoreError.notFound(kind: .sessions, id: id) }
+        let circuits = core.fleet.allCircuits.filter { $0.clientID == session.identityId && $0.serviceID == session.serviceId }
+        return .data(["routePath": JSONValue(circuits.max { $0.createdAt < $1.createdAt }?.path ?? [])])
       },
       service.deleting { operations, id in
         guard operations.core.sessions.serviceSession(id) != nil else { throw StoreError.notFound(kind: .sessions, id: id) }

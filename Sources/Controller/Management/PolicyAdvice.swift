@@ -17,7 +17,7 @@ enum PolicyAdvice {
         return .object(object)
       }
       return [
-        "identityId": .string(identity), "identity": Rendering.reference(.identities, identity, who.name), "serviceId": .string(service),
+        "identityId": .string(identity), "identity": Rendering.reference(who, id: identity), "serviceId": .string(service),
         "service": Rendering.reference(.services, service, what.name), "isDialAllowed": .bool(actions.contains(.dial)),
         "isBindAllowed": .bool(actions.contains(.bind)), "identityRouterCount": JSONValue(state.access.routers(identity: identity).count),
         "serviceRouterCount": JSONValue(state.access.routers(service: service).count), "commonRouters": .array(routers),

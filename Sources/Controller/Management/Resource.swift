@@ -48,20 +48,23 @@ struct Resource<E: DetailedEntity>: Sendable {
   }
 
   /// A collection below one entity: `/services/{id}/identities`. The ids are those that policies bring together, unless `ids` says otherwise.
+  /// - Parameter byPolicyType: whether the query may ask for those of one type of policy.
   func relation<Other: DetailedEntity>(
-    _ name: String, _ other: Other.Type, ids: (@Sendable (APIRequest, StoreReader) throws -> Set<String>)? = nil
+    _ name: String, _ other: Other.Type, byPolicyType: Bool = false, ids: (@Sendable (APIRequest, StoreReader) throws -> Set<String>)? = nil
   ) -> Endpoint {
     let symbol = other.kind.memberName
-    return Endpoint("GET", "\(path)/{id}/\(name)", access: .admin, "List \(name) of one of \(E.kind.rawValue)") { request, caller in
+    return Endpoint(
+      "GET", "\(path)/{id}/\(name)", access: .admin, words: byPolicyType ? [QueryWords("policyType", ["dial", "bind"])] : [],
+      "List \(name) of one of \(E.kind.rawValue)"
+    ) { request, caller in
       let id = request.parameter("id")
       let core = core
       let members = try await core.store.read { reader -> Set<String> in
         guard try reader.exists(E.kind, id) else { throw StoreError.notFound(kind: E.kind, id: id) }
         if let ids { return try ids(request, reader) }
-        let word = request.query("policyType")?.lowercased()
-        let prefixed = word.flatMap { ["dial", "bind"].contains($0) ? $0 + symbol.prefix(1).uppercased() + symbol.dropFirst() : nil }
-        let name = prefixed.flatMap { SymbolTable.of(E.kind).symbols[$0] }?.name ?? symbol
-        return RuntimeFacts(core: core).related(E.kind, id, name)
+        let word = byPolicyType ? request.query("policyType") ?? "" : ""
+        let wanted = word.isEmpty ? symbol : word + symbol.prefix(1).uppercased() + symbol.dropFirst()
+        return RuntimeFacts(core: core).related(E.kind, id, wanted)
       }
       return try await Resource<Other>(core: core).list(request, caller, ids: members)
     }
@@ -74,15 +77,20 @@ struct Resource<E: DetailedEntity>: Sendable {
 
   // MARK: Writing
 
-  func creating(_ body: @escaping @Sendable (Operations, JSONObject) async throws -> String) -> Endpoint {
-    Endpoint("POST", path, access: .admin, "Create one of \(E.kind.rawValue)") { request, caller in
+  func creating(_ shape: BodyShape, _ body: @escaping @Sendable (Operations, JSONObject) async throws -> String) -> Endpoint {
+    Endpoint("POST", path, access: .admin, body: RequestBody(shape), "Create one of \(E.kind.rawValue)") { request, caller in
       .created(try await body(Operations(core, request, caller), try request.object()), resource: E.kind.rawValue)
     }
   }
 
-  func updating(_ body: @escaping @Sendable (Operations, String, JSONObject, _ partial: Bool) async throws -> Void) -> [Endpoint] {
-    [("PUT", false), ("PATCH", true)].map { method, partial in
-      Endpoint(method, path + "/{id}", access: .admin, "\(partial ? "Change" : "Replace") one of \(E.kind.rawValue)") { request, caller in
+  /// - Parameter shape: of a replacement; a patch has the same members, none of them required.
+  func updating(
+    _ shape: BodyShape, _ body: @escaping @Sendable (Operations, String, JSONObject, _ partial: Bool) async throws -> Void
+  ) -> [Endpoint] {
+    [("PUT", false, shape), ("PATCH", true, shape.patch)].map { method, partial, shape in
+      Endpoint(
+        method, path + "/{id}", access: .admin, body: RequestBody(shape), "\(partial ? "Change" : "Replace") one of \(E.kind.rawValue)"
+      ) { request, caller in
         try await body(Operations(core, request, caller), request.parameter("id"), try request.object(), partial)
         return .empty
       }
@@ -98,24 +106,25 @@ struct Resource<E: DetailedEntity>: Sendable {
 
   /// An operation on one entity beyond the usual verbs.
   func action(
-    _ name: String, method: String = "POST", _ summary: String,
-    _ body: @escaping @Sendable (Operations, String, APIRequest) async throws -> APIResponse
+    _ name: String, method: String = "POST", body: RequestBody = .none, _ summary: String,
+    _ act: @escaping @Sendable (Operations, String, APIRequest) async throws -> APIResponse
   ) -> Endpoint {
-    Endpoint(method, "\(path)/{id}/\(name)", access: .admin, summary) { request, caller in
-      try await body(Operations(core, request, caller), request.parameter("id"), request)
+    Endpoint(method, "\(path)/{id}/\(name)", access: .admin, body: body, summary) { request, caller in
+      try await act(Operations(core, request, caller), request.parameter("id"), request)
     }
   }
 }
 
 extension Resource where E: ManagedEntity {
   /// All the usual verbs.
-  func managing() -> [Endpoint] {
-    reading() + [creating { operations, body in try await operations.create(E.self, body).id }] + changing()
+  /// - Parameter creation: what creating takes, where that is more than what replacing takes.
+  func managing(_ shape: BodyShape, creation: BodyShape? = nil) -> [Endpoint] {
+    reading() + [creating(creation ?? shape) { operations, body in try await operations.create(E.self, body).id }] + changing(shape)
   }
 
   /// Update and delete.
-  func changing() -> [Endpoint] {
-    updating { operations, id, body, partial in try await operations.update(E.self, id, body, partial: partial) }
+  func changing(_ shape: BodyShape) -> [Endpoint] {
+    updating(shape) { operations, id, body, partial in try await operations.update(E.self, id, body, partial: partial) }
       + [deleting { operations, id in try await operations.delete(E.self, id) }]
   }
 }

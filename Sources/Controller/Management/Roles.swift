@@ -32,6 +32,7 @@ enum Roles {
   static func endpoint(_ core: ControllerCore, _ path: String, _ kind: EntityKind) -> Endpoint {
     Endpoint("GET", path, access: .admin, "Role attributes in use by \(kind.rawValue)") { request, _ in
       let query = try ListQuery(request)
+      try query.checkSort(SymbolTable.of(kind).only(["id"]).checkOrder)
       let inUse = Set((attributes(core, kind) ?? [:]).values.joined()).sorted()
       let page = try (query.filter ?? .all).apply(to: inUse, symbols: SymbolTable.of(kind).only(["id"]), page: query.page) { attribute, _ in
         .string(attribute)

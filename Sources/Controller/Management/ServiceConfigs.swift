@@ -5,10 +5,7 @@ import Store
 /// Per-identity overrides of service configs, as documents.
 enum ServiceConfigs {
   static func read(_ request: APIRequest) throws -> [ServiceConfigOverride] {
-    let value: JSONValue
-    do { value = try JSONValue(parsing: request.body) } catch {
-      throw APIError(.couldNotParseBody, "The body of the request could not be parsed", cause: .text("\(error)"))
-    }
+    let value = try request.parsed()
     guard let entries = value.arrayValue else { throw APIError.field("body", "must be an array, is \(value.typeName)") }
     return try entries.map { entry in
       guard let entry = entry.objectValue else { throw APIError.field("body", "must be an array of objects", value: entry) }

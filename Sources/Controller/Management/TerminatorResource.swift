@@ -19,9 +19,9 @@ enum TerminatorResource {
               return try terminator.detail(DetailView(core: core, reader: reader, caller: caller))
             }))
       },
-      resource.creating { operations, body in try await operations.create(Terminator.self, body).id },
+      resource.creating(.terminatorCreation) { operations, body in try await operations.create(Terminator.self, body).id },
     ]
-      + resource.updating { operations, id, body, partial in
+      + resource.updating(.terminator) { operations, id, body, partial in
         // Cost and precedence of a lease are its host's to change.
         if core.fleet.terminator(id)?.isLease ?? false {
           throw OperationError.cannotBeUpdated(kind: .terminators, id: id, reason: "a live host owns it")
@@ -30,6 +30,7 @@ enum TerminatorResource {
       } + [
         resource.deleting { operations, id in
           if core.fleet.terminator(id)?.isLease ?? false {
+            try ChangeDeadline.current?.begin()
             core.fleet.handle(.displace(terminator: id))
             return
           }
@@ -58,6 +59,7 @@ enum TerminatorResource {
   private static func list(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller, service: String? = nil) async throws -> APIResponse {
     let query = try ListQuery(request)
     let symbols = SymbolTable.of(.terminators)
+    try query.checkSort(symbols.checkOrder)
     // All of them are looked at, and may be many.
     let page = try await core.store.search { reader in
       try (query.filter ?? .all).apply(to: try all(core, reader, service: service), symbols: symbols, page: query.page) { value(of: $1, $0, core) }

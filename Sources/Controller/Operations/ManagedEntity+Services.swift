@@ -91,8 +91,8 @@ extension Terminator: ManagedEntity {
   static func blank() -> Terminator { Terminator(id: EntityID.uuidBase62(), serviceId: "", routerId: "", binding: "", address: "") }
 
   mutating func read(_ body: EntityBody) throws {
+    try body.set("service", &serviceId)
     if body.mode == .create {
-      try body.set("service", &serviceId)
       try body.set("identity", &identity, or: "")
       try body.setOptional("identitySecret", &identitySecret)
     }

@@ -122,6 +122,13 @@ public struct APIServer: Sendable {
         let caller = isLate ? try await judge(request, admitted.endpoint, admitted.dialect) : admitted.caller
         var response = try await admitted.endpoint.handler(request, caller ?? .nobody)
         if let caller { response.headers += caller.sessionHeaders }
+        // A slow client may take its time over the parts, in which the caller may lose its rights: each is judged.
+        if let rest = response.rest {
+          response.rest = { part in
+            _ = try await judge(request, admitted.endpoint, admitted.dialect)
+            return try await rest(part)
+          }
+        }
         return response
       }
       let limit = admitted.endpoint.timeLimit ?? Self.requestTimeout

@@ -121,8 +121,9 @@ public final class Store: Sendable {
 
   /// `read` for questions that look at whole collections (`SymbolTable.isIndexed`). Only some of them run at a time, in their turn, so that questions that an index
   /// answers find a connection and a processor free.
-  public func search<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R {
-    try await searches.pass { try await read(body) }
+  /// - Parameter asker: whom it is done for; those of one asker take turns with those of others, however many it has.
+  public func search<R: Sendable>(for asker: String, _ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R {
+    try await searches.pass(for: asker) { try await read(body) }
   }
 
   /// Number of the last change-set, 0 before the first.

@@ -34,6 +34,7 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
   private var hasBegun = false
   private(set) var isDone = false
   private var pending = ByteBuffer()
+  private var place: WalkPlaces.Place?
 
   var length: Int64? { nil }
 
@@ -45,8 +46,9 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
   }
 
   /// Goes on after a piece that was read ahead.
-  func resuming(_ piece: ByteBuffer) -> PropertyWalk {
+  func resuming(_ piece: ByteBuffer, holding place: WalkPlaces.Place) -> PropertyWalk {
     pending = piece
+    self.place = place
     return self
   }
 

@@ -109,7 +109,12 @@ extension WebDAVSite {
     let walk = PropertyWalk(entry, request.path, depth: depth == "0" ? 0 : depth == "1" ? 1 : .max, wish, table)
     // What is short is told with its length.
     let start = walk.next(1 << 16)
-    guard walk.isDone else { return .content(.multiStatus, Self.multistatusHeaders, walk.resuming(start)) }
+    guard walk.isDone else {
+      guard let place = walks.take() else {
+        throw Self.refuse(.serviceUnavailable, "\(WalkPlaces.limit) long listings of this drive are under way; try again in a moment, or ask for parts.")
+      }
+      return .content(.multiStatus, Self.multistatusHeaders, walk.resuming(start, holding: place))
+    }
     return .page(WebPage(status: .multiStatus, headers: Self.multistatusHeaders, body: start))
   }
 

@@ -17,6 +17,7 @@ public final class WebDAVSite: Site {
   private let path: String
   private let isReadOnly: Bool
   let locks = Mutex(LockTable())
+  let walks = WalkPlaces()
 
   /// - Parameter root: the directory; nothing outside what this path leads to at the time of a request is read or written.
   /// - Throws: when there is no such directory.

@@ -1,6 +1,9 @@
+import Logging
 import Model
+import NIOConcurrencyHelpers
 import REST
 import Testing
+import Transport
 
 @Suite("The API server", .timeLimit(.minutes(5)))
 struct APIServerTests {
@@ -266,6 +269,24 @@ struct EnvelopeTests {
   func queryLists() async {
     let answer = await send("GET", "/query", query: [("q", "1"), ("list", "a,b"), ("list[]", "c"), ("q", "2")])
     #expect(answer.json["data"] == ["1", ["a", "b", "c"], nil])
+  }
+
+  @Test("a caller who loses the session while a long answer is sent gets no further part of it")
+  func revokedWhileSending() async {
+    let isIn = NIOLockedValueBox(true)
+    let long = Endpoint("GET", "/long", "answers in parts") { _, _ in
+      APIResponse(headers: [], body: Array("0".utf8)) { part in
+        if part == 1 { isIn.withLockedValue { $0 = false } }
+        return part < 4 ? Array("\(part + 1)".utf8) : nil
+      }
+    }
+    let api = API(basePaths: ["/"], endpoints: [long])
+    let server = APIServer(
+      apis: [api], root: api, standing: [], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+      authenticate: { _ in isIn.withLockedValue { $0 } ? TestAPI.user : nil }, translate: { _ in nil })
+    let answer = await server.respond(
+      to: APIRequest(method: "GET", path: "/long", query: [], headers: [], body: [], peer: .anonymous(), requestID: "q"))
+    #expect(String(decoding: answer.body, as: UTF8.self) == "012")
   }
 
   @Test("the declarations tell OpenAPI what there is")

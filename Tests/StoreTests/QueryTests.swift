@@ -207,7 +207,7 @@ struct QueryTests {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for _ in 0..<6 {
         group.addTask {
-          try await store.search { _ in
+          try await store.search(for: "a") { _ in
             held.withLock { $0 += 1 }
             // Bounded, so that a gate that lets all in ends with a failure.
             _ = release.wait(timeout: .now() + 20)
@@ -231,20 +231,43 @@ struct QueryTests {
     let isIn = Shared(false)
     let mayLeave = Shared(false)
     let first = Task {
-      try await gate.pass {
+      try await gate.pass(for: "a") {
         isIn.withLock { $0 = true }
         while !mayLeave.withLock({ $0 }) { await Task.yield() }
       }
     }
     while !isIn.withLock({ $0 }) { await Task.yield() }
-    let second = Task { try await gate.pass { 2 } }
-    let third = Task { try await gate.pass { 3 } }
+    let second = Task { try await gate.pass(for: "a") { 2 } }
+    let third = Task { try await gate.pass(for: "a") { 3 } }
     second.cancel()
     await #expect(throws: CancellationError.self) { try await second.value }
     mayLeave.withLock { $0 = true }
     try await first.value
     #expect(try await third.value == 3)
-    #expect(try await gate.pass { 4 } == 4)
+    #expect(try await gate.pass(for: "a") { 4 } == 4)
+  }
+
+  @Test("who asks a hundred times at once keeps another one waiting for one of its questions")
+  func turns() async throws {
+    let gate = SearchGate(places: 1)
+    let order = Shared<[String]>([])
+    let mayLeave = Shared(false)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        try await gate.pass(for: "greedy") { while !mayLeave.withLock({ $0 }) { await Task.yield() } }
+      }
+      while gate.count == 0 { await Task.yield() }
+      for number in 1...100 {
+        group.addTask { try await gate.pass(for: "greedy") { order.withLock { $0.append("greedy") } } }
+        while gate.count < 1 + number { await Task.yield() }
+      }
+      group.addTask { try await gate.pass(for: "modest") { order.withLock { $0.append("modest") } } }
+      while gate.count < 102 { await Task.yield() }
+      mayLeave.withLock { $0 = true }
+      try await group.waitForAll()
+    }
+    #expect(order.withLock { $0.firstIndex(of: "modest") } == 1 && order.withLock { $0.count } == 101)
+    #expect(gate.count == 0)
   }
 
   @Test("filters reach over references and into sub-queries")

@@ -199,4 +199,13 @@ struct DriveConditionTests {
     #expect(answer.text.components(separatedBy: "<D:response>").count - 1 == 611)
     try await bench.stop()
   }
+
+  @Test("long listings have so many places, and give them back")
+  func walkPlaces() {
+    let places = WalkPlaces()
+    var held = (0..<WalkPlaces.limit).map { _ in places.take() }
+    #expect(held.allSatisfy { $0 != nil } && places.take() == nil)
+    held.removeLast()
+    #expect(places.take() != nil)
+  }
 }

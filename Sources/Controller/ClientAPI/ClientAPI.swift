@@ -20,10 +20,11 @@ enum ClientAPI {
   ///   - symbols: what filters may name: members of what `render` makes.
   ///   - ids: only these are considered.
   static func page<E: Entity>(
-    _ core: ControllerCore, _ type: E.Type, _ request: APIRequest, symbols: SymbolTable, ids: @escaping @Sendable (StoreReader) throws -> Set<String>,
+    _ core: ControllerCore, _ type: E.Type, _ request: APIRequest, _ caller: Caller, symbols: SymbolTable,
+    ids: @escaping @Sendable (StoreReader) throws -> Set<String>,
     _ render: @escaping @Sendable (E) throws -> JSONObject
   ) async throws -> APIResponse {
-    try await EntityList<E>(core: core, query: try ListQuery(request), symbols: symbols)
+    try await EntityList<E>(core: core, caller: caller, query: try ListQuery(request), symbols: symbols)
       .answer(ids: { try ids($0) }, render: { entity, _ in try render(entity) })
   }
 }

@@ -33,7 +33,8 @@ enum IdentityEndpoints {
           (caller.isAdmin ? Set(state.edgeRouters.keys) : state.access.routers(identity: caller.identityID))
             .filter { state.edgeRouters[$0]?.isVerified == true }
         }
-        return try await ClientAPI.page(core, EdgeRouterEntity.self, request, symbols: ClientSymbols.edgeRouters, ids: { _ in ids }) { router in
+        return try await ClientAPI.page(core, EdgeRouterEntity.self, request, caller, symbols: ClientSymbols.edgeRouters, ids: { _ in ids }) {
+          router in
           [
             "id": .string(router.id), "createdAt": .string(router.createdAt.text), "updatedAt": .string(router.updatedAt.text),
             "tags": .object(router.tags), "_links": Rendering.links("edge-routers", router.id),
@@ -48,7 +49,7 @@ enum IdentityEndpoints {
     return [
       Endpoint("GET", base, "Authenticators of the caller") { request, caller in
         try await ClientAPI.page(
-          core, Authenticator.self, request, symbols: ClientSymbols.authenticators,
+          core, Authenticator.self, request, caller, symbols: ClientSymbols.authenticators,
           ids: { Set(try $0.all(Authenticator.self, field: "identityId", equals: caller.identityID).map(\.id)) }
         ) { try own($0, core) }
       },

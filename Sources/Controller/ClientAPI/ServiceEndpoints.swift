@@ -98,7 +98,7 @@ enum ServiceEndpoints {
       },
       Endpoint("GET", "/sessions", "Sessions of the session in use") { request, caller in
         let ids = Set(core.sessions.serviceSessions(apiSession: caller.apiSessionID).map(\.id))
-        return try await ClientAPI.page(core, ServiceSession.self, request, symbols: ClientSymbols.sessions, ids: { _ in ids }) {
+        return try await ClientAPI.page(core, ServiceSession.self, request, caller, symbols: ClientSymbols.sessions, ids: { _ in ids }) {
           try desk.render($0)
         }
       },

@@ -56,7 +56,7 @@ enum SessionEndpoints {
       },
       Endpoint("GET", certificates, "Certificates of the session in use") { request, caller in
         try await ClientAPI.page(
-          core, APISessionCertificate.self, request, symbols: ClientSymbols.certificates,
+          core, APISessionCertificate.self, request, caller, symbols: ClientSymbols.certificates,
           ids: { Set(try $0.all(APISessionCertificate.self, field: "apiSessionId", equals: caller.apiSessionID).map(\.id)) }, certificate)
       },
       Endpoint("GET", certificates + "/{id}", "A certificate of the session in use") { request, caller in

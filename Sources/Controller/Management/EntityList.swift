@@ -5,6 +5,7 @@ import Store
 /// Answers list requests from the store.
 struct EntityList<E: Entity>: Sendable {
   let core: ControllerCore
+  let caller: Caller
   let query: ListQuery
   /// What filters may name.
   let symbols: SymbolTable
@@ -34,7 +35,7 @@ struct EntityList<E: Entity>: Sendable {
       return .entries(try page.map { .object(try render(try reader.require(E.self, $0), reader)) })
     }
     let isIndexed = symbols.isIndexed(query.filter, sort: query.page.sort)
-    switch try await isIndexed ? core.store.read(find) : core.store.search(find) {
+    switch try await isIndexed ? core.store.read(find) : core.store.search(for: caller.identityID, find) {
     case .entries(let page): return .list(page, filterable: symbols.filterable)
     case .ids(let page):
       return try await .list(page, filterable: symbols.filterable) { ids in

@@ -40,7 +40,7 @@ struct Resource<E: DetailedEntity>: Sendable {
     var considered = ids
     if let matching = try Roles.filter(core, E.kind, request) { considered = considered?.intersection(matching) ?? matching }
     let wanted = considered
-    return try await EntityList<E>(core: core, query: query, symbols: symbols).answer(
+    return try await EntityList<E>(core: core, caller: caller, query: query, symbols: symbols).answer(
       ids: { _ in wanted },
       render: { entity, reader in
         try entity.detail(DetailView(core: core, reader: reader, caller: caller, configTypes: configTypes))

@@ -61,7 +61,7 @@ enum TerminatorResource {
     let symbols = SymbolTable.of(.terminators)
     try query.checkSort(symbols.checkOrder)
     // All of them are looked at, and may be many.
-    let page = try await core.store.search { reader in
+    let page = try await core.store.search(for: caller.identityID) { reader in
       try (query.filter ?? .all).apply(to: try all(core, reader, service: service), symbols: symbols, page: query.page) { value(of: $1, $0, core) }
     }
     return try await .list(page, filterable: symbols.filterable) { terminators in

@@ -64,9 +64,9 @@ public final class Farewell: Sendable {
   /// Returns when none is open, at the limit, or when the task is cancelled. Whatever is open then is the caller's to close.
   public func end(within limit: Duration) async {
     let (none, continuation) = AsyncStream<Void>.makeStream()
-    let (watched, isOver) = state.withLock { state in
+    let (watched, isOver) = state.withLock { state -> ([any Channel], Bool) in
       state.isEnding = true
-      guard state.open > 0 else { return ([any Channel](), true) }
+      guard state.open > 0 else { return ([], true) }
       state.waiting.append(continuation)
       return (Array(state.watched.values), false)
     }

@@ -6,8 +6,8 @@ public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
   public typealias OutboundIn = ByteBuffer
   public typealias OutboundOut = ByteBuffer
 
-  /// How long what was written may take to leave, when the other side is gone.
-  private static let lingering = TimeAmount.seconds(30)
+  /// How long nothing of what was written may leave, when the other side is gone.
+  private static let lingering = TimeAmount.minutes(2)
 
   private var partner: Glue?
   private var context: ChannelHandlerContext?
@@ -77,12 +77,32 @@ public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
     partner = nil
     guard let context = other?.context else { return }
     other?.partner = nil
-    // After what was written before, for as long as a reader may take.
+    // After what was written before: a slow reader gets all of it.
     let channel = context.channel
-    let limit = context.eventLoop.assumeIsolated().scheduleTask(in: Self.lingering) { channel.close(promise: nil) }
+    let limit = Patience(channel)
+    limit.wait(Self.lingering)
     context.writeAndFlush(NIOAny(ByteBuffer())).assumeIsolated().whenComplete { _ in
-      limit.cancel()
+      limit.end()
       channel.close(promise: nil)
     }
+  }
+
+  /// Closes a channel of which nothing leaves any more.
+  private final class Patience {
+    private let channel: any Channel
+    private var timer: Scheduled<Void>?
+
+    init(_ channel: any Channel) { self.channel = channel }
+
+    private var waiting: Int { (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
+
+    func wait(_ time: TimeAmount) {
+      let before = waiting
+      timer = channel.eventLoop.assumeIsolated().scheduleTask(in: time) { () -> Void in
+        if self.waiting < before { self.wait(time) } else { self.channel.close(promise: nil) }
+      }
+    }
+
+    func end() { timer?.cancel() }
   }
 }

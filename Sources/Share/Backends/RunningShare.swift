@@ -4,9 +4,11 @@ public import ServiceLifecycle
 import Swiftlet
 public import SwiftletShare
 import Transport
+public import Tunnel
 
 /// A share while it is served: made, served, and deleted at the end. Where the service took it back because this machine was away (asleep, cut off), it is made again
-/// under its names and its token. It ends with an error when somebody deleted it, or this machine's environment.
+/// under its names and its token. It ends with an error when somebody deleted it, or this machine's environment. Where it is stopped, what visitors have under way goes on to
+/// its end before the share is deleted, as far as a limit allows.
 public struct RunningShare: Service {
   public enum Event: Sendable {
     /// It can be visited.
@@ -28,20 +30,23 @@ public struct RunningShare: Service {
   private let options: ShareOptions
   private let target: BackendTarget?
   private let backend: BackendOptions
+  private let grace: Duration
   private let logger: Logger
   private let told: @Sendable (Event) -> Void
 
   /// - Parameters:
   ///   - target: nil only for modes that need none.
+  ///   - grace: how long requests and connections under way may go on when it is stopped.
   ///   - told: called when something has happened; must not wait.
   public init(
-    session: ShareSession, options: ShareOptions, target: BackendTarget?, backend: BackendOptions = BackendOptions(), logger: Logger,
-    told: @escaping @Sendable (Event) -> Void
+    session: ShareSession, options: ShareOptions, target: BackendTarget?, backend: BackendOptions = BackendOptions(),
+    grace: Duration = Farewell.defaultLimit, logger: Logger, told: @escaping @Sendable (Event) -> Void
   ) {
     self.session = session
     self.options = options
     self.target = target
     self.backend = backend
+    self.grace = grace
     self.logger = logger
     self.told = told
   }
@@ -115,7 +120,9 @@ public struct RunningShare: Service {
     } catch {
       ending = .failure(error)
     }
-    await running.stop()
+    let isStopped = if case .success(.stopped) = ending { true } else { false }
+    // In a task of its own: this one was cancelled, and would wait for nothing.
+    await Task { [grace] in await running.stop(within: isStopped ? grace : .zero) }.value
     return try ending.get()
   }
 

@@ -65,8 +65,7 @@ final class PublicFrontend: ConnectionAcceptor {
   }
 
   func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
-    // `[2001:db8::1]:443` is an address in brackets.
-    let remote = peer.remoteAddress.lastIndex(of: ":").map { peer.remoteAddress[..<$0].filter { $0 != "[" && $0 != "]" } } ?? peer.remoteAddress
+    let remote = peer.remoteHost
     let isTLS = context.settings.isTLS
     let judge: RequestJudge = { self.judge($0, $1) }
     let observer: RequestObserver = { [context] record in
@@ -188,8 +187,7 @@ final class PublicFrontend: ConnectionAcceptor {
 
   /// The host a request is for: without port, lower case.
   static func host(_ head: HTTPRequestHead) -> String {
-    let text = head.headers.first(name: "host") ?? ""
-    return (text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init) ?? "").lowercased()
+    (head.headers.first(name: "host").flatMap { HostPort($0, defaultPort: 0)?.host } ?? "").lowercased()
   }
 
   static func credentials(_ head: HTTPRequestHead) -> BasicCredentials? {

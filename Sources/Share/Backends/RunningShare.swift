@@ -33,6 +33,7 @@ public struct RunningShare: Service {
   private let grace: Duration
   private let logger: Logger
   private let told: @Sendable (Event) -> Void
+  private let lastWork = LastWork()
 
   /// - Parameters:
   ///   - target: nil only for modes that need none.
@@ -51,10 +52,16 @@ public struct RunningShare: Service {
     self.told = told
   }
 
-  /// Shares until cancelled or until the service group shuts down.
+  /// Shares until the service group shuts down, which lets what is under way come to its end, or until cancelled, which does not.
   ///
   /// - Throws: `ShareError`: `refused` and `unreachable` as the service answers, `shareDeleted`, `environmentGone`; what ``ShareBackend/start`` throws.
-  public func run() async throws { try await cancelWhenGracefulShutdown { try await keep() } }
+  public func run() async throws {
+    try await withTaskCancellationHandler {
+      try await cancelWhenGracefulShutdown { try await keep() }
+    } onCancel: {
+      lastWork.hurry()
+    }
+  }
 
   private func keep() async throws {
     var wanted = options
@@ -121,8 +128,7 @@ public struct RunningShare: Service {
       ending = .failure(error)
     }
     let isStopped = if case .success(.stopped) = ending { true } else { false }
-    // In a task of its own: this one was cancelled, and would wait for nothing.
-    await Task { [grace] in await running.stop(within: isStopped ? grace : .zero) }.value
+    await lastWork.run { [grace] in await running.stop(within: isStopped ? grace : .zero) }
     return try ending.get()
   }
 

@@ -35,6 +35,7 @@ public struct RunningAccess: Service {
   private let grace: Duration
   private let logger: Logger
   private let told: @Sendable (Event) -> Void
+  private let lastWork = LastWork()
 
   /// - Parameters:
   ///   - port: 0 picks a free one; `ready` tells which.
@@ -57,10 +58,16 @@ public struct RunningAccess: Service {
     self.told = told
   }
 
-  /// Carries connections until cancelled or until the service group shuts down.
+  /// Carries connections until the service group shuts down, which lets what is under way come to its end, or until cancelled, which does not.
   ///
   /// - Throws: `ShareError`: `refused` and `unreachable` as the service answers, `environmentGone`; an error of the port.
-  public func run() async throws { try await cancelWhenGracefulShutdown { try await keep() } }
+  public func run() async throws {
+    try await withTaskCancellationHandler {
+      try await cancelWhenGracefulShutdown { try await keep() }
+    } onCancel: {
+      lastWork.hurry()
+    }
+  }
 
   private func keep() async throws {
     var access = try await gain()
@@ -80,8 +87,7 @@ public struct RunningAccess: Service {
         told(isFirst ? .ready(access, address) : .back)
         isFirst = false
         let fresh = try await carry(local, held, address.text)
-        // In a task of its own: where this one was cancelled, it would wait for nothing.
-        if fresh == nil { await Task { [grace] in await local.end(within: grace) }.value }
+        if fresh == nil { await lastWork.run { [grace] in await local.end(within: grace) } }
         next = .success(fresh)
       } catch {
         next = .failure(error)

@@ -12,6 +12,8 @@ public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
   private var partner: Glue?
   private var context: ChannelHandlerContext?
   private var heldRead = false
+  /// The other side's direction ended, and with it ours.
+  private var isFinished = false
 
   /// Puts a handler at the end of each pipeline. On the event loop of both.
   public static func join(_ one: any Channel, _ other: any Channel) throws {
@@ -59,8 +61,13 @@ public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
   public func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if case ChannelEvent.inputClosed = event, let other = partner?.context {
       let channel = other.channel
+      partner?.isFinished = true
       // After what is still to be written: a socket whose input has ended is closed whole, and what waits is dropped.
       other.writeAndFlush(NIOAny(ByteBuffer())).assumeIsolated().whenComplete { _ in channel.close(mode: .output, promise: nil) }
+    }
+    if case ChannelEvent.outputClosed = event, !isFinished, let other = partner?.context {
+      // Nobody is there any more; what is still read of it goes to the other side for as long as that takes it.
+      Patience(other.channel).wait(Self.lingering)
     }
     context.fireUserInboundEventTriggered(event)
   }

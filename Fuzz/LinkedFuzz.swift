@@ -46,11 +46,24 @@ let parsers: [String: Parser] = [
     if let address = try? PeerAddress(parsing: text) {
       precondition((try? PeerAddress(parsing: address.description)) == address, "an address changes")
     }
+    if let place = HostPort(text, defaultPort: 80) { precondition(HostPort(place.description) == place, "a host with its port changes") }
+    if let url = ServerURL(text, impliesTLS: true) {
+      precondition(ServerURL(url.origin + url.target).map { $0.target == url.target && $0.place == url.place } == true, "a URL changes")
+    }
     if let name = HostName(text) { precondition(HostName(name.description) == name, "a host name changes") }
     if let octets = IPAddressText.octets(text) {
       precondition(IPAddressText.text(octets).flatMap(IPAddressText.octets) == octets, "an IP address changes")
     }
     if let id = SPIFFEID(text) { precondition(SPIFFEID(id.description) == id, "a SPIFFE id changes") }
+  },
+  "plain-http": { bytes in
+    let half = UnsafeRawBufferPointer(rebasing: bytes.prefix(bytes.count / 2))
+    let verdict = PlainHTTPRequest.judge(bytes)
+    if PlainHTTPRequest.judge(half) == .other { precondition(verdict == .other, "what was no HTTP becomes some") }
+    guard case .request(let request) = verdict else { return }
+    let answer = PlainHTTPRequest.answer(to: request, redirects: true)
+    precondition(answer.utf8.allSatisfy { $0 < 0x7F && ($0 >= 0x20 || $0 == 0x0D || $0 == 0x0A) }, "an answer repeats control characters")
+    precondition(answer.split(separator: "\r\n").count <= 7, "an answer has fields that a stranger wrote")
   },
   "yaml": { bytes in
     guard let document = try? StrictDocument(text: text(bytes), file: "f") else { return }

@@ -23,7 +23,8 @@ extension ControllerConfiguration {
 
     self.init(dataDirectory: URL(fileURLWithPath: database).deletingLastPathComponent().path, host: "", port: 0)
     databasePath = database
-    advertised = try Self.address(api, "address", try api.required("address"))
+    guard let advertised = try api.place("address") else { throw api.missing("address") }
+    self.advertised = advertised
     trustDomain = try root.string("trustDomain")
     strangerLimits.trustedProxies = try root.trustedProxies()
     if try root.list("additionalTrustDomains")?.isEmpty == false {
@@ -80,9 +81,9 @@ extension ControllerConfiguration {
   }
 
   /// Where to listen: the control listener and the web bind points, each address once.
-  private static func listeners(_ root: StrictSection) throws -> [Address] {
-    var found: [Address] = []
-    func add(_ address: Address) { if !found.contains(address) { found.append(address) } }
+  private static func listeners(_ root: StrictSection) throws -> [HostPort] {
+    var found: [HostPort] = []
+    func add(_ address: HostPort) { if !found.contains(address) { found.append(address) } }
     guard let web = try root.sections("web"), !web.isEmpty else { throw root.missing("web") }
     for entry in web {
       entry.accept("name", "options", "identity")
@@ -90,7 +91,8 @@ extension ControllerConfiguration {
       for point in points {
         point.accept("newAddress", "address")
         if point.contains("identity") { throw point.error("identity", "serving over the overlay is not available; write interface and address") }
-        add(try address(point, "interface", try point.required("interface")))
+        guard let address = try point.place("interface") else { throw point.missing("interface") }
+        add(address)
       }
       for api in try entry.sections("apis") ?? [] {
         api.accept("options")
@@ -108,15 +110,8 @@ extension ControllerConfiguration {
           "peerHeartbeats")
       }
       let text = try control.required("listener")
-      guard text.hasPrefix("tls:") else { throw control.error("listener", "expected tls:host:port, found \"\(text)\"") }
-      add(try address(control, "listener", String(text.dropFirst(4))))
+      do { add(try PeerAddress(parsing: text).place) } catch { throw control.error("listener", "\(error)") }
     }
     return found
-  }
-
-  private static func address(_ section: StrictSection, _ key: String, _ text: String) throws -> Address {
-    guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]), (0...65535).contains(port), colon > text.startIndex
-    else { throw section.error(key, "expected host:port, found \"\(text)\"") }
-    return Address(host: String(text[..<colon]), port: port)
   }
 }

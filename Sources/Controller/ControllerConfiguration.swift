@@ -7,15 +7,6 @@ public import Transport
 
 /// What a controller needs to know to start.
 public struct ControllerConfiguration: Sendable {
-  public struct Address: Sendable, Equatable {
-    public var host: String
-    public var port: Int
-    public init(host: String, port: Int) {
-      self.host = host
-      self.port = port
-    }
-  }
-
   /// Certificates an operator supplies instead of those made at first start; PEM files.
   public struct SuppliedIdentity: Sendable {
     public var serverChain: String
@@ -29,9 +20,9 @@ public struct ControllerConfiguration: Sendable {
   public var dataDirectory: String
   public var databasePath: String
   /// Addresses to listen on; port 0 picks a free one (then `advertised` gets it).
-  public var listeners: [Address]
+  public var listeners: [HostPort]
   /// What SDKs and routers dial; goes into tokens, certificates and `/version`.
-  public var advertised: Address
+  public var advertised: HostPort
   /// Further names and addresses for the server certificate.
   public var serverNames: [String] = []
   public var trustDomain: String?
@@ -61,8 +52,8 @@ public struct ControllerConfiguration: Sendable {
   public init(dataDirectory: String, host: String, port: Int) {
     self.dataDirectory = dataDirectory
     databasePath = dataDirectory + "/controller.db"
-    listeners = [Address(host: host, port: port)]
-    advertised = Address(host: host, port: port)
+    listeners = [HostPort(host: host, port: port)]
+    advertised = HostPort(host: host, port: port)
   }
 }
 

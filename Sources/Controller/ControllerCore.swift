@@ -42,16 +42,16 @@ actor ControllerCore {
   nonisolated let clockWatch: NIOLockedValueBox<ClockWatch>
   private nonisolated let locks: [ProcessLock]
   private nonisolated let state: NIOLockedValueBox<ModelState>
-  private nonisolated let advertisedAddress: NIOLockedValueBox<ControllerConfiguration.Address>
+  private nonisolated let advertisedAddress: NIOLockedValueBox<HostPort>
   private var tail: Task<Void, Never>?
 
   nonisolated var now: Timestamp { configuration.clock() }
 
   /// What SDKs and routers dial. With port 0 in the configuration the listener's own port, once it is bound.
-  nonisolated var advertised: ControllerConfiguration.Address { advertisedAddress.withLockedValue { $0 } }
+  nonisolated var advertised: HostPort { advertisedAddress.withLockedValue { $0 } }
   nonisolated func advertise(port: Int) { advertisedAddress.withLockedValue { $0.port = port } }
   /// Issuer of tokens and base of API URLs: no path, no trailing slash (edge-client-api.md 2.2).
-  nonisolated var url: String { "https://\(advertised.host):\(advertised.port)" }
+  nonisolated var url: String { "https://\(advertised)" }
 
   init(configuration: ControllerConfiguration, logger: Logger) async throws {
     self.configuration = configuration

@@ -8,7 +8,7 @@ import NIOPosix
 import PKI
 import REST
 public import ServiceLifecycle
-import Transport
+public import Transport
 import Wire
 
 /// A running controller: one TLS port for the APIs and the control channels of routers, told apart by ALPN.
@@ -54,6 +54,8 @@ public final class ControllerNode: Service {
 
   public var provisioning: Provisioning { Provisioning(core: core) }
 
+  /// What SDKs and routers dial.
+  public var advertised: HostPort { core.advertised }
   /// Base address of the APIs: `https://host:port`.
   public var url: String { core.url }
   /// Routers whose control channel is up.

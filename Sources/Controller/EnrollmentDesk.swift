@@ -2,6 +2,7 @@ import Foundation
 import Model
 import PKI
 import Store
+import Transport
 
 /// Makes invitations: enrollments with their signed tokens.
 struct EnrollmentDesk: Sendable {
@@ -43,10 +44,9 @@ struct EnrollmentDesk: Sendable {
   }
 
   private func sign(_ enrollment: Enrollment) async throws -> String {
-    let address = core.advertised
     let claims = EnrollmentClaims(
       iss: core.url, sub: enrollment.identityId ?? enrollment.edgeRouterId ?? "", jti: enrollment.token, exp: enrollment.expiresAt.secondsSinceEpoch,
-      em: enrollment.method.rawValue, ctrls: ["tls:\(address.host):\(address.port)"])
+      em: enrollment.method.rawValue, ctrls: [PeerAddress(core.advertised).description])
     return try await core.pki.signer.sign(claims)
   }
 }

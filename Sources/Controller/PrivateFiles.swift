@@ -1,5 +1,6 @@
 import Foundation
 import Model
+import Transport
 
 /// Files that hold keys or tokens: mode 0600 in directories 0700, replaced atomically.
 enum PrivateFiles {
@@ -22,6 +23,8 @@ enum PrivateFiles {
     return file
   }
 
-  static func read(_ path: String) throws -> String { String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self) }
+  static func read(_ path: String) throws -> String {
+    String(decoding: FileText.withoutMark(try Data(contentsOf: URL(fileURLWithPath: path))), as: UTF8.self)
+  }
   static func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
 }

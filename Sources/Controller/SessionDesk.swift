@@ -34,7 +34,7 @@ struct SessionDesk: Sendable {
   }
 
   func logIn(_ request: APIRequest, isAdminAPI: Bool) async throws -> APISession {
-    let address = Self.host(request.peer.remoteAddress)
+    let address = request.peer.remoteHost
     let body = try request.object()
     let proof: Proof
     do {
@@ -205,9 +205,6 @@ struct SessionDesk: Sendable {
     guard let session = core.sessions.apiSession(caller.apiSessionID) else { throw APIError.unauthorized }
     return session
   }
-
-  /// An address without its port.
-  static func host(_ address: String) -> String { address.lastIndex(of: ":").map { String(address[..<$0]) } ?? address }
 
   // MARK: Service sessions
 

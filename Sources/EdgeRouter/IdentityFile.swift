@@ -1,4 +1,5 @@
 import Foundation
+import Transport
 
 /// Files with keys and certificates: mode 0600 in directories 0700, replaced as a whole.
 enum IdentityFile {
@@ -10,7 +11,7 @@ enum IdentityFile {
     do {
       let data = try Data(contentsOf: URL(fileURLWithPath: path))
       guard data.count <= sizeLimit else { throw CocoaError(.fileReadTooLarge) }
-      return String(decoding: data, as: UTF8.self)
+      return String(decoding: FileText.withoutMark(data), as: UTF8.self)
     } catch {
       throw .unreadable(file: path, reason: error.localizedDescription)
     }

@@ -27,7 +27,7 @@ public struct RouterConfiguration: Sendable {
   }
 
   public struct EdgeListener: Sendable, Equatable {
-    /// Address to bind.
+    /// Address to bind; of IPv6 without brackets.
     public var host: String
     /// 0 picks a free port.
     public var port: Int
@@ -172,14 +172,11 @@ public struct RouterConfiguration: Sendable {
     do { address = try PeerAddress(parsing: text) } catch { throw first.error("address", "\(error)") }
     guard let options = try first.section("options") else { throw first.missing("options") }
     options.accept("connectTimeoutMs", "getSessionTimeout", "lookupApiSessionTimeout", "lookupSessionTimeout", "outQueueSize", "maxQueuedConnects")
-    let advertise = try options.required("advertise")
-    guard let advertised = try? PeerAddress(parsing: "tls:" + advertise) else {
-      throw options.error("advertise", "expected host:port, found \"\(advertise)\"")
-    }
+    guard let advertised = try options.place("advertise") else { throw options.missing("advertise") }
     let queue = try options.int("circuitQueue", in: circuitQueues) ?? defaultCircuitQueue
     let grace = try options.duration("circuitGrace") ?? defaultCircuitGrace
     guard grace >= .seconds(1) else { throw options.error("circuitGrace", "at least 1s") }
-    return (EdgeListener(host: address.host, port: address.port, advertised: advertised), queue, grace)
+    return (EdgeListener(host: address.host, port: address.port, advertised: PeerAddress(advertised)), queue, grace)
   }
 
   private static func request(_ csr: StrictSection?) throws -> CertificateRequest {
@@ -188,7 +185,7 @@ public struct RouterConfiguration: Sendable {
     let organization = try csr.string("organization")
     let sans = try csr.section("sans")
     sans?.accept("email")
-    let names = try (sans?.list("dns") ?? []) + (sans?.list("ip") ?? [])
+    let names = try ((sans?.list("dns") ?? []) + (sans?.list("ip") ?? [])).map { HostPort.host($0) ?? $0 }
     return CertificateRequest(organization: organization, names: names, uris: try sans?.list("uri") ?? [])
   }
 }

@@ -33,7 +33,7 @@ public enum RouterEnrollment {
   public static func enroll(jwt: String, configuration: RouterConfiguration) async throws {
     let files = configuration.identity
     for file in [files.certificate, files.serverCertificate] where IdentityFile.exists(file) { throw RouterError.alreadyEnrolled(file: file) }
-    let token = jwt.trimmingCharacters(in: .whitespacesAndNewlines)
+    let token = String(decoding: FileText.withoutMark(jwt.utf8), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
     let now = Date()
     let issuer = try TokenParts(token).unverifiedClaims(as: EnrollmentClaims.self).iss
     // The token is proven by the key of the very server it names, and from here on only that server is believed.
@@ -94,13 +94,9 @@ public enum RouterEnrollment {
     let estURL: String
 
     init(_ issuer: String) throws(RouterError) {
-      guard issuer.hasPrefix("https://") else { throw .badToken("its issuer \(issuer) is not an https address") }
-      let rest = issuer.dropFirst(8)
-      let host = rest.prefix { $0 != "/" && $0 != "?" }
-      var path = String(rest.dropFirst(host.count).prefix { $0 != "?" })
-      while path.hasSuffix("/") { path.removeLast() }
-      origin = "https://" + host
-      estURL = origin + (path.isEmpty ? "/edge/client/v1" : path) + "/.well-known/est/cacerts"
+      guard let url = ServerURL(issuer), url.isTLS else { throw .badToken("its issuer \(issuer) is not an https address") }
+      origin = url.shortOrigin
+      estURL = origin + (url.path.isEmpty ? "/edge/client/v1" : url.path) + "/.well-known/est/cacerts"
     }
   }
 }

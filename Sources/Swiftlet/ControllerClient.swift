@@ -96,12 +96,11 @@ struct ControllerClient: Sendable {
     routerTLS = try identity.clientTLS()
   }
 
-  /// The base of the client API at an address that may come without a path.
+  /// The base of the client API at an address that may come without a scheme, and without a path.
   static func base(_ address: String) -> String {
-    var text = address
-    while text.hasSuffix("/") { text.removeLast() }
-    let host = text.hasPrefix("https://") ? text.dropFirst(8) : text[...]
-    return host.contains("/") ? text : text + path
+    // What is no address is refused when it is asked.
+    guard let url = ServerURL(address, impliesTLS: true) else { return address }
+    return url.shortOrigin + (url.path.isEmpty ? path : url.path)
   }
 
   static func refusal(_ operation: String, _ answer: HTTPAnswer) -> OverlayError {

@@ -18,7 +18,8 @@ public enum Enrollment {
   /// - Returns: an identity that `Overlay` and other SDKs can use; save it.
   /// - Throws: `OverlayError`, `PKIError` when the token is malformed, expired or signed by somebody else, `TransportError`.
   public static func enroll(jwt: String, algorithm: KeyAlgorithm = .p256) async throws -> IdentityFile {
-    let token = String(jwt.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
+    let text = String(decoding: FileText.withoutMark(jwt.utf8), as: UTF8.self)
+    let token = String(text.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
     let issuer = try TokenParts(token).unverifiedClaims(as: EnrollmentClaims.self).iss
     // The token is proven by the key of the very server it names, and from here on only that server is believed.
     let leaf = try await HTTPSClient.leaf(of: issuer)

@@ -167,7 +167,7 @@ public struct IdentityFile: Sendable, Equatable {
       let count = chunk.withUnsafeMutableBytes { Platform.read(file, $0) }
       if count < 0, errno == EINTR { continue }
       guard count >= 0 else { throw .notReadable(path: path, reason: String(cString: strerror(errno))) }
-      if count == 0 { return bytes }
+      if count == 0 { return Array(FileText.withoutMark(bytes)) }
       bytes += chunk[..<count]
       guard bytes.count <= sizeLimit else { throw .tooLarge(limit: sizeLimit) }
     }

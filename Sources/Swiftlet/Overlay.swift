@@ -181,7 +181,8 @@ public actor Overlay {
     channels = [:]
     for task in open {
       task.cancel()
-      if let bound = try? await task.value { bound.eventLoop.execute { bound.value.close() } }
+      // What connections wrote before their end is still on its way.
+      if let bound = try? await task.value { try? await bound.eventLoop.flatSubmit { bound.value.leave() }.get() }
     }
     if let token = try? await login?.value.token { try? await client.logOut(token: token) }
   }

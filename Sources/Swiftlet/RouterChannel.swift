@@ -54,7 +54,12 @@ final class RouterChannel: FrameReceiver {
   /// Whether the channel does not read because a connection's bytes are not taken.
   var isPaused: Bool { !full.isEmpty }
   var allocator: ByteBufferAllocator { underlay.allocator }
-  func close() { underlay.close() }
+  /// Closes when what was written has left, a second later at the latest.
+  /// - Returns: completed when it is closed.
+  func leave() -> EventLoopFuture<Void> {
+    underlay.closeAfterFlush()
+    return underlay.channel.closeFuture
+  }
 
   // MARK: Out
 

@@ -33,8 +33,10 @@ struct AccessPrivateCommand: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("The share's token.", valueName: "token"))
   var token: String
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Local address to listen on; port 0 picks a free one.", valueName: "host:port"))
-  var bind = "127.0.0.1:9191"
+  @Option(
+    name: .shortAndLong, help: ArgumentHelp("Local address to listen on; port 0 picks a free one.", valueName: "host:port"),
+    transform: AddressArgument.place)
+  var bind = HostPort(host: "127.0.0.1", port: 9191)
 
   @Option(help: ArgumentHelp("Set this header on every answer, where the share speaks HTTP.", valueName: "name: value"))
   var responseHeader: [String] = []
@@ -51,10 +53,9 @@ struct AccessPrivateCommand: AsyncParsableCommand {
       }
       return header
     }
-    guard let address = PeerAddress.split(bind[...], defaultPort: 0) else { throw CommandFailure("'\(bind)' is no address", next: "write host:port") }
     let session = try home.session(logger)
     let run = AccessRun(
-      session: session, token: token, host: address.host, port: address.port, responseHeaders: headers, display: try screen.display(home),
+      session: session, token: token, host: bind.host, port: bind.port, responseHeaders: headers, display: try screen.display(home),
       logger: logger)
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot access the share \(token)", error) }
   }

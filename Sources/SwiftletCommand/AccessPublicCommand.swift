@@ -1,5 +1,6 @@
 import ArgumentParser
 import Logging
+import NIOCore
 import Share
 import Swiftlet
 import SwiftletShare
@@ -24,7 +25,7 @@ struct AccessPublicCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Public shares are reached at NAME.ZONE; its wildcard DNS entry leads here.", valueName: "zone"))
   var zone = "share.localhost"
 
-  @Option(help: ArgumentHelp("Address to listen on.", valueName: "address"))
+  @Option(help: ArgumentHelp("Address to listen on.", valueName: "address"), transform: AddressArgument.host)
   var host = "127.0.0.1"
 
   @Option(help: ArgumentHelp("Port to listen on.", valueName: "port"))
@@ -46,19 +47,26 @@ struct AccessPublicCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("YAML file of limits; its frontend section counts.", valueName: "file"))
   var limits: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Answer 504 when a share has said nothing for so long, such as 30s or 2m, whatever the limits say. It may take its time otherwise.",
+      valueName: "duration"), transform: ResponseTimeout.parse)
+  var responseTimeout: TimeAmount?
+
   @Flag(help: "Show visitors a warning page before shares that want one.")
   var interstitial = false
 
   @Option(
     name: .customLong("trusted-proxy"),
-    help: ArgumentHelp("A proxy in front of it: connections from there have no limit by address. May be given several times.", valueName: "address"))
+    help: ArgumentHelp("A proxy in front of it: connections from there have no limit by address. May be given several times.", valueName: "address"),
+    transform: AddressArgument.address)
   var trustedProxies: [String] = []
 
   @OptionGroup var home: ShareHomeOptions
   @OptionGroup var log: LogOptions
 
   func validate() throws {
-    guard (0...65535).contains(port) else { throw ValidationError("\(port) is no port; give a number from 0 to 65535") }
+    try AddressArgument.requirePort(port)
     guard !zone.isEmpty else { throw ValidationError("--zone must not be empty") }
     guard (cert == nil) == (key == nil) else { throw ValidationError("--cert and --key go together") }
   }
@@ -75,13 +83,14 @@ struct AccessPublicCommand: AsyncParsableCommand {
     configuration.listener.strangerLimits.trustedProxies = trustedProxies
     configuration.interstitial = interstitial
     if let limits { configuration.limits = try Self.limits(limits).frontend }
+    if let responseTimeout { configuration.limits.answerLimit = responseTimeout }
     configuration.login = try oauth.map { try Self.login($0, secret: "") }
     do {
       let frontend = try StandaloneFrontend(identity: file, configuration: configuration, logger: logger)
       let address = try await Spinner.during("asking the network what is shared") { try await frontend.start() }
       Terminal.error.line("Public shares of \(zone) are served at \(address.text). Ctrl-C stops it.")
       try await ServiceRun.run(watchers + [frontend], logger: logger)
-    } catch { throw CommandFailure("the frontend at \(host):\(port) cannot run", error) }
+    } catch { throw CommandFailure("the frontend at \(HostPort(host: host, port: port)) cannot run", error) }
   }
 
   // MARK: Shared with share serve

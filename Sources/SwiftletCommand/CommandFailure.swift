@@ -1,11 +1,14 @@
 import ArgumentParser
 import Foundation
+import Transport
 
 /// Why a command did not do what it was asked: what failed on which object, the reason, and what to do next.
 struct CommandFailure: Error, CustomStringConvertible {
   var what: String
   var reason: String?
   var next: String?
+  /// Of the answer that says so, where it was one.
+  var status: Int?
 
   init(_ what: String, reason: String? = nil, next: String? = nil) {
     self.what = what
@@ -32,7 +35,7 @@ struct CommandFailure: Error, CustomStringConvertible {
       default: return cocoa.localizedDescription
       }
     }
-    return "\(error)"
+    return ErrorText.words(error)
   }
 
   var description: String {

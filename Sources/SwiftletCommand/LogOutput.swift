@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import Transport
 
 /// How a long-running command writes its log.
 enum LogFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
@@ -71,13 +72,13 @@ struct LogOutput: LogHandler {
       }
     let word = level.rawValue.padding(toLength: 8, withPad: " ", startingAt: 0)
     var text = "\(terminal.styled(Self.clock(), .dim)) \(terminal.styled(word, style)) \(terminal.styled(label, .cyan)) \(Self.harmless(message))"
-    for (key, value) in fields.sorted(by: { $0.key < $1.key }) { text += " " + terminal.styled("\(key)=", .dim) + Self.harmless("\(value)") }
+    for (key, value) in fields.sorted(by: { $0.key < $1.key }) { text += " " + terminal.styled("\(key)=", .dim) + Self.harmless(ErrorText.plain("\(value)")) }
     return text
   }
 
   private func jsonLine(_ level: Logger.Level, _ message: String, _ fields: Logger.Metadata) -> String {
     var document: [String: String] = [:]
-    for (key, value) in fields { document[key] = "\(value)" }
+    for (key, value) in fields { document[key] = ErrorText.plain("\(value)") }
     document["time"] = Date().ISO8601Format(.iso8601WithTimeZone(includingFractionalSeconds: true))
     document["level"] = level.rawValue
     document["logger"] = label

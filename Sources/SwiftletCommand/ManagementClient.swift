@@ -46,7 +46,9 @@ struct ManagementClient: Sendable {
         throw CommandFailure(
           "cannot \(doing)", reason: "the session ended or has no right to this", next: "sign in again: swiftlet login HOST:PORT -u NAME")
       }
-      throw CommandFailure("cannot \(doing)", reason: reason(value?["error"], status: answer.status))
+      var failure = CommandFailure("cannot \(doing)", reason: reason(value?["error"], status: answer.status))
+      failure.status = answer.status
+      throw failure
     }
     guard let value else { throw CommandFailure("cannot \(doing)", reason: "the answer is not JSON") }
     return value

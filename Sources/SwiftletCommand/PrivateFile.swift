@@ -1,4 +1,5 @@
 import Foundation
+import Transport
 
 /// Files that hold keys or tokens: mode 0600 in directories 0700, replaced as a whole.
 enum PrivateFile {
@@ -45,6 +46,6 @@ enum PrivateFile {
     } catch {
       throw CommandFailure("cannot read \(what) \(path)", error)
     }
-    return Array(data)
+    return Array(FileText.withoutMark(data))
   }
 }

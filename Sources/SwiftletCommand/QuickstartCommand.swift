@@ -16,12 +16,15 @@ struct QuickstartCommand: AsyncParsableCommand {
       Examples:
         swiftlet quickstart
         swiftlet quickstart --directory /tmp/net --host 192.0.2.7
+        swiftlet quickstart --host ::1
       """)
 
   @Option(help: ArgumentHelp("Where keys, certificates and the model are kept.", valueName: "path"))
   var directory = "./swiftlet-data"
 
-  @Option(help: ArgumentHelp("Name or address that clients dial; beyond this machine the network listens on all addresses.", valueName: "host"))
+  @Option(
+    help: ArgumentHelp("Name or address that clients dial; beyond this machine the network listens on all addresses.", valueName: "host"),
+    transform: AddressArgument.host)
   var host = "127.0.0.1"
 
   @Option(help: ArgumentHelp("Port of the controller.", valueName: "port"))
@@ -33,10 +36,7 @@ struct QuickstartCommand: AsyncParsableCommand {
   @OptionGroup var log: LogOptions
 
   func validate() throws {
-    for port in [port, routerPort] {
-      guard (0...65535).contains(port) else { throw ValidationError("\(port) is no port; give a number from 0 to 65535") }
-    }
-    guard !host.isEmpty else { throw ValidationError("--host must not be empty") }
+    for port in [port, routerPort] { try AddressArgument.requirePort(port) }
   }
 
   func run() async throws {

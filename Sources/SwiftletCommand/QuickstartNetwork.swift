@@ -30,6 +30,8 @@ struct QuickstartNetwork: Service {
   private static let routerName = "quickstart-router"
   private static let hostName = "demo-host"
   private static let clientName = "demo-client"
+  /// How this machine calls itself.
+  private static let nearNames = ["localhost", "127.0.0.1", "::1"]
 
   let directory: String
   let host: String
@@ -40,13 +42,13 @@ struct QuickstartNetwork: Service {
   var application: Application?
   let started: @Sendable (Report) -> Void
 
-  private var isLocal: Bool { ["127.0.0.1", "localhost", "::1"].contains(host) }
+  private var place: ListeningHost { ListeningHost(host: host) }
 
   func run() async throws {
     try PrivateFile.makeDirectory(directory)
-    var configuration = ControllerConfiguration(dataDirectory: directory + "/controller", host: isLocal ? "127.0.0.1" : "0.0.0.0", port: port)
+    var configuration = ControllerConfiguration(dataDirectory: directory + "/controller", host: place.address, port: port)
     configuration.advertised.host = host
-    configuration.serverNames = ["localhost", "127.0.0.1"]
+    configuration.serverNames = Self.nearNames
     let controller = try await ControllerNode(configuration: configuration, logger: logger)
     try await controller.start()
     try await withThrowingTaskGroup(of: Void.self) { group in
@@ -77,7 +79,7 @@ struct QuickstartNetwork: Service {
     let isNew = try await !provisioning.hasAdministrator()
     if isNew { try await createModel(provisioning) }
     let router = try await router(controller)
-    var report = Report(url: controller.url, router: "\(host):\(router.edgeAddress?.port ?? routerPort)")
+    var report = Report(url: controller.url, router: HostPort(host: host, port: router.edgeAddress?.port ?? routerPort).description)
     if application == nil, let server = try await identity(Self.hostName, provisioning),
       let client = try await identity(Self.clientName, provisioning)
     {
@@ -119,14 +121,10 @@ struct QuickstartNetwork: Service {
   private func router(_ controller: ControllerNode) async throws -> RouterNode {
     let files = directory + "/router"
     try PrivateFile.makeDirectory(files)
-    guard let address = URL(string: controller.url), let controllerPort = address.port else {
-      throw CommandFailure("the controller's address \(controller.url) has no port")
-    }
-    let local = isLocal ? host : "127.0.0.1"
     let configuration = RouterConfiguration(
-      identity: .init(directory: files), controllers: [PeerAddress(host: local, port: controllerPort)],
-      listener: .init(host: isLocal ? "127.0.0.1" : "0.0.0.0", port: routerPort, advertised: PeerAddress(host: host, port: routerPort)),
-      request: .init(names: ["localhost", "127.0.0.1"]), usageInterval: .seconds(5))
+      identity: .init(directory: files), controllers: [PeerAddress(host: place.near, port: controller.advertised.port)],
+      listener: .init(host: place.address, port: routerPort, advertised: PeerAddress(host: host, port: routerPort)),
+      request: .init(names: Self.nearNames), usageInterval: .seconds(5))
     let provisioning = controller.provisioning
     guard let member = try await provisioning.edgeRouter(named: Self.routerName) else {
       throw CommandFailure(

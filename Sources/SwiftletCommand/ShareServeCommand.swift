@@ -26,7 +26,9 @@ struct ShareServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Where keys, certificates, accounts and shares are kept.", valueName: "path"))
   var directory = "./swiftlet-share"
 
-  @Option(help: ArgumentHelp("Name or address that clients dial; beyond this machine everything listens on all addresses.", valueName: "host"))
+  @Option(
+    help: ArgumentHelp("Name or address that clients dial; beyond this machine everything listens on all addresses.", valueName: "host"),
+    transform: AddressArgument.host)
   var host = "127.0.0.1"
 
   @Option(help: ArgumentHelp("Public shares are reached at NAME.ZONE; its wildcard DNS entry leads here.", valueName: "zone"))
@@ -97,7 +99,8 @@ struct ShareServeCommand: AsyncParsableCommand {
 
   @Option(
     name: .customLong("trusted-proxy"),
-    help: ArgumentHelp("A proxy in front of it: connections from there have no limit by address. May be given several times.", valueName: "address"))
+    help: ArgumentHelp("A proxy in front of it: connections from there have no limit by address. May be given several times.", valueName: "address"),
+    transform: AddressArgument.address)
   var trustedProxies: [String] = []
 
   @Option(help: ArgumentHelp("E-mail address of the first account.", valueName: "address"))
@@ -118,16 +121,14 @@ struct ShareServeCommand: AsyncParsableCommand {
   @OptionGroup var log: LogOptions
 
   func validate() throws {
-    for port in [port, routerPort, apiPort, frontendPort] {
-      guard (0...65535).contains(port) else { throw ValidationError("\(port) is no port; give a number from 0 to 65535") }
-    }
+    for port in [port, routerPort, apiPort, frontendPort] { try AddressArgument.requirePort(port) }
     for (name, text) in [("--tcp-ports", tcpPorts), ("--udp-ports", udpPorts)] where text != nil && Self.range(text) == nil {
       throw ValidationError("\(name) is a range of ports from 1024 to 65535, such as 7000-7099")
     }
     guard !noFrontend || (tcpPorts == nil && udpPorts == nil) else {
       throw ValidationError("--tcp-ports and --udp-ports are of the service's own frontend; leave --no-frontend away")
     }
-    guard !host.isEmpty, !zone.isEmpty else { throw ValidationError("--host and --zone must not be empty") }
+    guard !zone.isEmpty else { throw ValidationError("--zone must not be empty") }
     guard controller == nil || passwordFile != nil else { throw ValidationError("--controller needs --password-file") }
     if let mailFrom, !ShareMail.isPlain(mailFrom) { throw ValidationError("--mail-from is an address such as share@example.com") }
     guard (cert == nil) == (key == nil) else { throw ValidationError("--cert and --key go together") }
@@ -148,8 +149,7 @@ struct ShareServeCommand: AsyncParsableCommand {
 
   func run() async throws {
     let logger = log.logger("share", quiet: .warning)
-    let isLocal = ["127.0.0.1", "localhost", "::1"].contains(host)
-    let address = isLocal ? "127.0.0.1" : "0.0.0.0"
+    let address = ListeningHost(host: host).address
     var (identity, watchers) = try CertificateFiles.identity(cert, key, logger)
     if ownCertificate {
       let zone = zone.lowercased()
@@ -242,7 +242,7 @@ struct ShareServeCommand: AsyncParsableCommand {
   }
 
   /// URL of the API and of the page for account holders.
-  private var endpoint: String { "\(cert == nil && !ownCertificate ? "http" : "https")://\(host):\(apiPort)" }
+  private var endpoint: String { "\(cert == nil && !ownCertificate ? "http" : "https")://\(HostPort(host: host, port: apiPort))" }
 
   /// A secret made once, kept for its owner: of the administrative calls, or of visitors' sessions.
   private func kept(_ name: String) throws -> String {

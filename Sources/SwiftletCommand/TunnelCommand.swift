@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import ServiceLifecycle
 import Swiftlet
+import Transport
 import Tunnel
 
 struct TunnelCommand: AsyncParsableCommand {
@@ -44,7 +45,7 @@ struct TunnelProxyCommand: AsyncParsableCommand {
     discussion: """
       Examples:
         swiftlet tunnel proxy -i alice.json web:8080
-        swiftlet tunnel proxy -i alice.json web:8080 ssh:2222 --bind 127.0.0.1
+        swiftlet tunnel proxy -i alice.json web:8080 ssh:2222 --bind ::1 --grace 30s
       """)
 
   @OptionGroup var options: TunnelOptions
@@ -52,14 +53,18 @@ struct TunnelProxyCommand: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("A service and the local port for it.", valueName: "service:port"))
   var targets: [ProxyTarget]
 
-  @Option(help: ArgumentHelp("Local address to listen on.", valueName: "address"))
+  @Option(help: ArgumentHelp("Local address to listen on.", valueName: "address"), transform: AddressArgument.host)
   var bind = "127.0.0.1"
+
+  @OptionGroup var ending: GraceOptions
 
   func run() async throws {
     let logger = options.log.logger("tunnel")
     let overlay = try await options.overlay(logger)
-    let proxies = targets.map { ProxyTunnel(overlay: overlay, service: $0.service, host: bind, port: $0.port, logger: logger) }
-    try await ServiceRun.run(proxies, logger: logger)
+    let proxies = targets.map {
+      ProxyTunnel(overlay: overlay, service: $0.service, host: bind, port: $0.port, grace: ending.grace, logger: logger)
+    }
+    try await ServiceRun.run([ServiceRun.Together(services: proxies)], logger: logger)
     await overlay.close()
   }
 }
@@ -70,7 +75,7 @@ struct TunnelHostCommand: AsyncParsableCommand {
     discussion: """
       Examples:
         swiftlet tunnel host -i server.json web:127.0.0.1:8000
-        swiftlet tunnel host -i server.json web:127.0.0.1:8000 ssh:127.0.0.1:22
+        swiftlet tunnel host -i server.json web:127.0.0.1:8000 'ssh:[::1]:22'
         swiftlet tunnel host -i server.json --demo demo
       """)
 
@@ -82,6 +87,8 @@ struct TunnelHostCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Host a built-in web page under this service.", valueName: "service"))
   var demo: String?
 
+  @OptionGroup var ending: GraceOptions
+
   func validate() throws {
     guard !targets.isEmpty || demo != nil else { throw ValidationError("Name a service and its server: web:127.0.0.1:8000") }
   }
@@ -90,10 +97,10 @@ struct TunnelHostCommand: AsyncParsableCommand {
     let logger = options.log.logger("tunnel")
     let overlay = try await options.overlay(logger)
     var services: [any Service] = targets.map {
-      HostTunnel(overlay: overlay, service: $0.service, host: $0.host, port: $0.port, logger: logger)
+      HostTunnel(overlay: overlay, service: $0.service, host: $0.server.host, port: $0.server.port, grace: ending.grace, logger: logger)
     }
     if let demo { services.append(DemoSite(overlay: overlay, service: demo, logger: logger)) }
-    try await ServiceRun.run(services, logger: logger)
+    try await ServiceRun.run([ServiceRun.Together(services: services)], logger: logger)
     await overlay.close()
   }
 }
@@ -111,22 +118,23 @@ struct ProxyTarget: ExpressibleByArgument, Sendable {
   }
 }
 
-/// `service:host:port`, with an IPv6 address in brackets.
+/// `service:host:port`, with an IPv6 address in brackets; service names may hold colons.
 struct HostTarget: ExpressibleByArgument, Sendable {
   let service: String
-  let host: String
-  let port: Int
+  let server: HostPort
 
   init?(argument: String) {
-    guard let last = argument.lastIndex(of: ":"), let port = Int(argument[argument.index(after: last)...]), (1...65535).contains(port) else {
-      return nil
-    }
+    guard let last = argument.lastIndex(of: ":") else { return nil }
     let rest = argument[..<last]
-    let split = rest.hasSuffix("]") ? rest.range(of: ":[", options: .backwards)?.lowerBound : rest.lastIndex(of: ":")
-    guard let split, split != rest.startIndex else { return nil }
+    let split = rest.hasSuffix("]") ? rest.lastIndex(of: "[").map { rest[..<$0] }?.lastIndex(of: ":") : rest.lastIndex(of: ":")
+    guard let split, split != rest.startIndex, !Self.endsInBareAddress(rest) else { return nil }
+    guard let server = HostPort(argument[argument.index(after: split)...]), server.port > 0 else { return nil }
     service = String(rest[..<split])
-    host = rest[rest.index(after: split)...].trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
-    guard !host.isEmpty else { return nil }
-    self.port = port
+    self.server = server
+  }
+
+  /// Nobody can tell where an IPv6 address without brackets begins.
+  private static func endsInBareAddress(_ text: Substring) -> Bool {
+    text.indices.contains { text[$0] == ":" && text[text.index(after: $0)...].contains(":") && HostPort.address(text[text.index(after: $0)...]) != nil }
   }
 }

@@ -3,7 +3,9 @@ public import Model
 
 /// Calls of a share service for which no machine need be enabled: what its operators may do, and the way to an account (zrok.md 2.1, 2.6).
 public struct ShareAdministrator: Sendable {
-  private let client: ShareClient
+  private let endpoint: String
+  private let secret: String
+  private let roots: String?
 
   /// - Parameters:
   ///   - endpoint: URL of the share service; nil takes what the environment knows.
@@ -12,15 +14,19 @@ public struct ShareAdministrator: Sendable {
   /// - Throws: `ShareError.noEndpoint`.
   public init(endpoint: String? = nil, secret: String = "", environment: ShareEnvironment, roots: String? = nil) throws {
     guard let endpoint = endpoint ?? environment.endpoint?.url else { throw ShareError.noEndpoint }
-    client = try ShareClient(endpoint: endpoint, token: secret, roots: roots)
+    self.endpoint = endpoint
+    self.secret = secret
+    self.roots = roots
   }
+
+  private func client() async throws -> ShareClient { try await .finding(endpoint, token: secret, roots: roots) }
 
   /// One call of the second generation of the API.
   /// - Parameters:
   ///   - operation: for errors: "refused to ...".
   ///   - path: below the API's base path.
   public func call(_ operation: String, _ method: String, _ path: String, _ body: JSONObject? = nil) async throws -> JSONValue {
-    try await client.call(operation, method, path, body.map { .object($0) })
+    try await client().call(operation, method, path, body.map { .object($0) })
   }
 
   /// Asks for an account: the service mails a registration token, or its operator passes it on.
@@ -28,13 +34,14 @@ public struct ShareAdministrator: Sendable {
   public func invite(email: String, invitation: String? = nil) async throws {
     var body: JSONObject = ["email": .string(email)]
     if let invitation { body["inviteToken"] = .string(invitation) }
-    try await client.call("take the request for an account", "POST", "/invite", .object(body))
+    try await client().call("take the request for an account", "POST", "/invite", .object(body))
   }
 
   /// Makes the account that a registration token is for.
   /// - Returns: its e-mail address and its token.
   public func register(_ registration: String, password: String) async throws -> (email: String, token: String) {
     let operation = "register the account"
+    let client = try await client()
     let known = try await client.call(operation, "POST", "/verify", ["registerToken": .string(registration)])
     let made = try await client.call(
       operation, "POST", "/register", ["registerToken": .string(registration), "password": .string(password)])
@@ -43,10 +50,10 @@ public struct ShareAdministrator: Sendable {
 
   /// Asks for a token with which a new password can be set; the answer is the same whether there is such an account or not.
   public func requestPasswordReset(email: String) async throws {
-    try await client.call("take the request for a new password", "POST", "/resetPasswordRequest", ["emailAddress": .string(email)])
+    try await client().call("take the request for a new password", "POST", "/resetPasswordRequest", ["emailAddress": .string(email)])
   }
 
   public func resetPassword(_ reset: String, password: String) async throws {
-    try await client.call("set the password", "POST", "/resetPassword", ["resetToken": .string(reset), "password": .string(password)])
+    try await client().call("set the password", "POST", "/resetPassword", ["resetToken": .string(reset), "password": .string(password)])
   }
 }

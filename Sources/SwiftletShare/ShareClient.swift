@@ -14,10 +14,8 @@ struct ShareClient: Sendable {
 
   /// - Parameter roots: PEM file of the authorities to believe; nil takes `SWIFTLET_SHARE_CA`, else the system's.
   init(endpoint: String, token: String, roots: String? = nil) throws {
-    var endpoint = endpoint
-    while endpoint.hasSuffix("/") { endpoint.removeLast() }
-    if !endpoint.contains("://") { endpoint = "https://" + endpoint }
-    self.endpoint = endpoint
+    guard let url = ServerURL(endpoint, impliesTLS: true) else { throw ShareError.badEndpoint(endpoint) }
+    self.endpoint = url.shortOrigin + url.path
     self.token = token
     let file = roots ?? ProcessInfo.processInfo.environment["SWIFTLET_SHARE_CA"].flatMap { $0.isEmpty ? nil : $0 }
     do {
@@ -25,6 +23,11 @@ struct ShareClient: Sendable {
     } catch {
       throw ShareError.badFile(file ?? "", reason: "\(error)")
     }
+  }
+
+  /// The same at an endpoint as people write it, which may lack the scheme.
+  static func finding(_ endpoint: String, token: String, roots: String? = nil) async throws -> ShareClient {
+    try ShareClient(endpoint: await ShareEndpoint.complete(endpoint), token: token, roots: roots)
   }
 
   /// - Parameter operation: for errors: "refused to ...".
@@ -39,7 +42,7 @@ struct ShareClient: Sendable {
         headers: [("content-type", Self.mediaType), ("accept", Self.mediaType + ", application/json"), ("x-token", token)],
         body: body?.serialized() ?? (method == "GET" ? nil : []), timeout: timeout)
     } catch {
-      throw ShareError.unreachable(endpoint: endpoint, reason: "\(error)")
+      throw ShareError.unreachable(endpoint: endpoint, reason: ErrorText.words(error))
     }
     let value: JSONValue
     do { value = answer.body.isEmpty ? .null : try JSONValue(parsing: answer.body) } catch {

@@ -4,6 +4,7 @@
 import Foundation
 import Model
 public import Swiftlet
+import Transport
 
 /// What this machine is at a share service: the directory that zrok's clients keep too (zrok.md 2.11), so that either can use what the other enabled.
 public struct ShareEnvironment: Sendable {
@@ -180,7 +181,7 @@ public struct ShareEnvironment: Sendable {
   private static func read(_ path: String) throws -> JSONObject? {
     guard FileManager.default.fileExists(atPath: path) else { return nil }
     guard let data = FileManager.default.contents(atPath: path), data.count <= IdentityFile.sizeLimit,
-      let object = try? JSONValue(parsing: Array(data)).objectValue
+      let object = try? JSONValue(parsing: Array(FileText.withoutMark(data))).objectValue
     else { throw ShareError.badFile(path, reason: "it is no readable JSON object") }
     return object
   }

@@ -9,6 +9,10 @@ public enum ShareError: Error, Sendable, Equatable, CustomStringConvertible {
   case shareDeleted(token: String)
   /// Nobody said where the share service is.
   case noEndpoint
+  /// What was said to be the share service cannot be one.
+  case badEndpoint(String)
+  /// It speaks plain HTTP on another machine, and nobody said that this is meant.
+  case plainEndpoint(String)
   /// The share service cannot be reached.
   case unreachable(endpoint: String, reason: String)
   /// The share service refused; `reason` is its own.
@@ -24,7 +28,10 @@ public enum ShareError: Error, Sendable, Equatable, CustomStringConvertible {
       "the share service \(endpoint) knows this machine no more: its environment was deleted there; "
         + "forget it here with: swiftlet share disable, and come back with: swiftlet share enable TOKEN"
     case .shareDeleted(let token): "the share \(token) was deleted at the share service"
-    case .noEndpoint: "no share service is known; say which: --endpoint URL, or swiftlet share config set apiEndpoint URL"
+    case .noEndpoint: "no share service is known; say which: --endpoint URL, or swiftlet share config apiEndpoint URL"
+    case .badEndpoint(let text): "'\(text)' is not where a share service is; write https://host, http://host:port, or host:port"
+    case .plainEndpoint(let place):
+      "\(place) speaks plain HTTP: whoever can listen on the way reads the account's token; if that may be, write http://\(place)"
     case .unreachable(let endpoint, let reason): "the share service \(endpoint) does not answer: \(reason)"
     case .refused(let operation, let status, let reason):
       "the share service refused to \(operation): \(reason.isEmpty ? Self.meaning(status) : reason) (HTTP \(status))"

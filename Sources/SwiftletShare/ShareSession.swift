@@ -144,7 +144,7 @@ public actor ShareSession {
   ) async throws {
     if let enabled = environment.enabled { throw ShareError.alreadyEnabled(endpoint: enabled.endpoint) }
     guard let endpoint = endpoint ?? environment.endpoint?.url else { throw ShareError.noEndpoint }
-    let client = try ShareClient(endpoint: endpoint, token: token, roots: roots)
+    let client = try await ShareClient.finding(endpoint, token: token, roots: roots)
     let operation = "enable this machine"
     let made = try await client.call(operation, "POST", "/enable", ["description": .string(description), "host": .string(host)])
     try environment.enable(

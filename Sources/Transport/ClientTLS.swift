@@ -78,13 +78,13 @@ public final class ClientTLS: Sendable {
     host: String, port: Int, alpn: [String], group: any EventLoopGroup, timeout: TimeAmount,
     prepare: @escaping @Sendable (any Channel, PresentedPeer) throws -> Output
   ) async throws -> Output {
-    let address = "\(host):\(port)"
+    let address = HostPort(host: host, port: port).description
     let verdict = NIOLockedValueBox<TransportError?>(nil)
     let context: NIOSSLContext
     do {
       context = try self.context(alpn: alpn)
     } catch {
-      throw TransportError.handshakeFailed(address: address, reason: "own certificate and key cannot be used: \(error)")
+      throw TransportError.handshakeFailed(address: address, reason: "own certificate and key cannot be used: \(ErrorText.words(error))")
     }
     let trust = self.trust
     // A name may lead to several addresses, so to several channels, of which one wins.
@@ -122,7 +122,7 @@ public final class ClientTLS: Sendable {
         }
         .connect(host: host, port: port).get()
     } catch {
-      throw TransportError.connectFailed(address: address, reason: Self.reason(error))
+      throw TransportError.connectFailed(address: address, reason: ErrorText.words(error))
     }
     do {
       guard let output = outputs.withLockedValue({ $0[ObjectIdentifier(channel)] }) else {
@@ -133,20 +133,9 @@ public final class ClientTLS: Sendable {
       channel.close(promise: nil)
       if let verdict = verdict.withLockedValue({ $0 }) { throw verdict }
       if let error = error as? TransportError { throw error }
-      throw TransportError.handshakeFailed(address: address, reason: Self.reason(error))
+      if ErrorText.isNotTLS(error) { throw TransportError.notTLS(address: address) }
+      throw TransportError.handshakeFailed(address: address, reason: ErrorText.words(error))
     }
-  }
-
-  private static func reason(_ error: any Error) -> String {
-    if let failure = error as? NIOConnectionError {
-      if let dns = failure.dnsAError ?? failure.dnsAAAAError, failure.connectionErrors.isEmpty {
-        return "name \(failure.host) does not resolve (\(dns))"
-      }
-      return failure.connectionErrors.map { reason($0.error) }.joined(separator: "; ")
-    }
-    if let failure = error as? IOError { return String(cString: strerror(failure.errnoCode)) }
-    if case .connectTimeout? = error as? ChannelError { return "no answer in time" }
-    return "\(error)"
   }
 }
 

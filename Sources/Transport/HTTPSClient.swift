@@ -28,7 +28,7 @@ public struct HTTPSClient: Sendable {
   }
 
   /// - Parameters:
-  ///   - url: `https://host[:port]/path?query`.
+  ///   - url: `https://host[:port]/path?query`, the scheme in any case.
   ///   - timeout: for connect, and for the whole answer, each.
   ///   - maxBody: bytes of answer body that are accepted; nil waits for none, and the answer's body is empty.
   /// - Throws: `TransportError`.
@@ -36,7 +36,7 @@ public struct HTTPSClient: Sendable {
     method: String = "GET", _ url: String, headers: [(String, String)] = [], body: [UInt8]? = nil, timeout: TimeAmount = .seconds(30),
     maxBody: Int? = 16 * 1024 * 1024
   ) async throws -> HTTPAnswer {
-    let target = try Target(url, allowsPlaintext: allowsPlaintext)
+    let target = try Self.target(url, allowsPlaintext: allowsPlaintext)
     let exchange: @Sendable (any Channel) throws -> EventLoopFuture<HTTPAnswer> = { channel in
       try channel.pipeline.syncOperations.addHTTPClientHandlers()
       let collector = AnswerCollector(channel: channel, limit: maxBody, timeout: timeout)
@@ -44,25 +44,25 @@ public struct HTTPSClient: Sendable {
       var fields = HTTPHeaders([("host", target.authority), ("connection", "close")] + headers)
       if let body { fields.add(name: "content-length", value: "\(body.count)") }
       channel.write(
-        HTTPClientRequestPart.head(.init(version: .http1_1, method: .init(rawValue: method), uri: target.path, headers: fields)), promise: nil)
+        HTTPClientRequestPart.head(.init(version: .http1_1, method: .init(rawValue: method), uri: target.target, headers: fields)), promise: nil)
       if let body { channel.write(HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(bytes: body))), promise: nil) }
       channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
       return collector.answer
     }
     guard target.isTLS else { return try await plaintext(target, timeout, exchange) }
-    return try await tls.connect(host: target.host, port: target.port, alpn: ["http/1.1"], group: group, timeout: timeout) { channel, _ in
+    return try await tls.connect(host: target.place.host, port: target.place.port, alpn: ["http/1.1"], group: group, timeout: timeout) { channel, _ in
       try exchange(channel)
     }.get()
   }
 
   private func plaintext(
-    _ target: Target, _ timeout: TimeAmount, _ exchange: @escaping @Sendable (any Channel) throws -> EventLoopFuture<HTTPAnswer>
+    _ target: ServerURL, _ timeout: TimeAmount, _ exchange: @escaping @Sendable (any Channel) throws -> EventLoopFuture<HTTPAnswer>
   ) async throws -> HTTPAnswer {
     let channel: any Channel
     do {
-      channel = try await ClientBootstrap(group: group).connectTimeout(timeout).connect(host: target.host, port: target.port).get()
+      channel = try await ClientBootstrap(group: group).connectTimeout(timeout).connect(host: target.place.host, port: target.place.port).get()
     } catch {
-      throw TransportError.connectFailed(address: target.authority, reason: "\(error)")
+      throw TransportError.connectFailed(address: "\(target.place)", reason: ErrorText.words(error))
     }
     return try await channel.eventLoop.flatSubmit {
       do { return try exchange(channel) } catch { return channel.eventLoop.makeFailedFuture(error) }
@@ -74,9 +74,10 @@ public struct HTTPSClient: Sendable {
     async throws
     -> Certificate
   {
-    let target = try Target(url)
-    let leaf = try await ClientTLS(trust: .any).connect(host: target.host, port: target.port, alpn: ["http/1.1"], group: group, timeout: timeout) {
-      channel, peer in
+    let target = try Self.target(url)
+    let leaf = try await ClientTLS(trust: .any).connect(
+      host: target.place.host, port: target.place.port, alpn: ["http/1.1"], group: group, timeout: timeout
+    ) { channel, peer in
       channel.close(promise: nil)
       return peer.leaf
     }
@@ -84,25 +85,9 @@ public struct HTTPSClient: Sendable {
     return leaf
   }
 
-  private struct Target {
-    let host: String
-    let port: Int
-    let authority: String
-    let path: String
-    let isTLS: Bool
-
-    init(_ url: String, allowsPlaintext: Bool = false) throws(TransportError) {
-      isTLS = url.hasPrefix("https://")
-      guard isTLS || (allowsPlaintext && url.hasPrefix("http://")) else { throw .badURL(url) }
-      let rest = url.dropFirst(isTLS ? 8 : 7)
-      let end = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
-      guard let parts = PeerAddress.split(rest[..<end], defaultPort: isTLS ? 443 : 80) else { throw .badURL(url) }
-      host = parts.host
-      port = parts.port
-      authority = String(rest[..<end])
-      let tail = String(rest[end...])
-      path = tail.hasPrefix("/") ? tail : "/" + tail
-    }
+  private static func target(_ text: String, allowsPlaintext: Bool = false) throws(TransportError) -> ServerURL {
+    guard let url = ServerURL(text), url.isTLS || allowsPlaintext else { throw .badURL(text) }
+    return url
   }
 }
 
@@ -157,7 +142,7 @@ private final class AnswerCollector: ChannelInboundHandler {
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     deadline?.cancel()
-    promise.fail(error)
+    promise.fail(error is TransportError ? error : TransportError.closed(reason: ErrorText.words(error)))
     context.close(promise: nil)
   }
 

@@ -10,7 +10,7 @@ public struct PresentedPeer: Sendable {
   public let intermediates: [Certificate]
   /// True when the TLS session was resumed, so that no certificate crossed the wire this time.
   public let isResumed: Bool
-  /// `ip:port` of the peer.
+  /// `ip:port` of the peer; an IPv6 address stands in brackets.
   public let remoteAddress: String
   /// `ip:port` on our side.
   public let localAddress: String
@@ -27,6 +27,9 @@ public struct PresentedPeer: Sendable {
   public static func anonymous(remoteAddress: String = "127.0.0.1:0") -> PresentedPeer {
     PresentedPeer(leaf: nil, intermediates: [], isResumed: false, remoteAddress: remoteAddress, localAddress: "127.0.0.1:0")
   }
+
+  /// The peer's address without port and brackets.
+  public var remoteHost: String { HostPort(remoteAddress)?.host ?? remoteAddress }
 
   /// The leaf's fingerprint, lower-case hex SHA-1 of its DER.
   public var fingerprint: String? { leaf?.sha1Fingerprint }

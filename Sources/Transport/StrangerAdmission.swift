@@ -56,7 +56,7 @@ package final class StrangerAdmission: Sendable {
   /// Counts a connection until it closes.
   /// - Returns: nil when there is no room: the caller closes the connection, as a failed initializer of NIO's asynchronous bootstrap does not.
   package func admit(_ channel: any Channel) -> Stranger? {
-    let address = channel.remoteAddress?.ipAddress.map { ClientNetwork.key($0) } ?? "local"
+    let address = channel.remoteAddress?.plainAddress.map { ClientNetwork.key($0) } ?? "local"
     let (number, source, displaced) = state.withLockedValue { state -> (UInt64?, String, [any Channel]) in
       state.number += 1
       // Behind a proxy each connection is a source of its own.

@@ -18,8 +18,7 @@ public final class TLSListener: Sendable {
     let negotiated: EventLoopFuture<ConnectionTask>
   }
 
-  private let host: String
-  private let port: Int
+  private let place: HostPort
   private let identity: ServerIdentity?
   private let acceptors: [String: any ConnectionAcceptor]
   private let preference: [String]
@@ -43,8 +42,7 @@ public final class TLSListener: Sendable {
     limits: StrangerLimits = StrangerLimits(),
     logger: Logger
   ) {
-    self.host = host
-    self.port = port
+    place = HostPort(host: host, port: port)
     self.identity = identity
     self.acceptors = Dictionary(acceptors.flatMap { entry in entry.alpn.map { ($0, entry.acceptor) } }, uniquingKeysWith: { first, _ in first })
     self.preference = acceptors.flatMap(\.alpn)
@@ -63,32 +61,38 @@ public final class TLSListener: Sendable {
         .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
         .childChannelOption(.socketOption(.so_keepalive), value: 1)
         .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-        .bind(host: host, port: port) { channel in self.prepare(channel) }
+        .bind(host: place.host, port: place.port) { channel in self.prepare(channel) }
       bound.withLockedValue { $0 = channel }
       guard let address = channel.channel.localAddress else {
-        throw TransportError.connectFailed(address: "\(host):\(port)", reason: "no local address")
+        throw TransportError.connectFailed(address: "\(place)", reason: "no local address")
       }
       return address
     } catch let error as TransportError {
       throw error
     } catch {
       throw TransportError.connectFailed(
-        address: "\(host):\(port)",
-        reason: "cannot listen there: \(error). Is the port in use by another process, or the address not on this machine?")
+        address: "\(place)",
+        reason: "cannot listen there: \(ErrorText.words(error)). Is the port in use by another process, or the address not on this machine?")
     }
   }
 
   /// Serves connections until `stop` or cancellation; returns when all connection tasks ended.
   public func run() async throws {
-    guard let server = bound.withLockedValue({ $0 }) else { throw TransportError.closed(reason: "listener \(host):\(port) was not started") }
+    guard let server = bound.withLockedValue({ $0 }) else { throw TransportError.closed(reason: "listener \(place) was not started") }
     try await withTaskCancellationHandler {
       try await server.executeThenClose { inbound in
         try await withThrowingDiscardingTaskGroup { tasks in
           for try await accepted in inbound {
-            tasks.addTask {
+            tasks.addTask { [logger] in
               await withTaskCancellationHandler {
-                // A failed handshake is the stranger's business; it is counted, not reported.
-                if let task = try? await accepted.negotiated.get() { await task() }
+                // A failed handshake is the stranger's business: told to who looks closely.
+                do {
+                  let task = try await accepted.negotiated.get()
+                  await task()
+                } catch {
+                  logger.trace(
+                    "handshake refused", metadata: ["peer": "\(accepted.channel.remoteAddress?.text ?? "")", "reason": "\(ErrorText.words(error))"])
+                }
                 accepted.channel.close(promise: nil)
               } onCancel: {
                 accepted.channel.close(promise: nil)
@@ -129,12 +133,14 @@ public final class TLSListener: Sendable {
         promise.succeed(.certificateVerified)
       }
       let budget = HandshakeBudget(limits)
+      let stray = PlainHTTPHandler(redirects: preference.contains(ALPN.http1))
       let negotiation = NIOTypedApplicationProtocolNegotiationHandler<ConnectionTask> { result, channel in
         budget.isOver()
         return self.handOver(channel, shown: shown.withLockedValue { $0 }, result: result, stranger)
       }
       let pipeline = channel.pipeline.syncOperations
       try pipeline.addHandler(budget)
+      try pipeline.addHandler(stray)
       try pipeline.addHandler(tls)
       try pipeline.addHandler(negotiation)
       return channel.eventLoop.makeSucceededFuture(Accepted(channel: channel, negotiated: negotiation.protocolNegotiationResult))

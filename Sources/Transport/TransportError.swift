@@ -12,6 +12,8 @@ public enum TransportError: Error, Sendable, CustomStringConvertible {
   case badURL(String)
   case connectFailed(address: String, reason: String)
   case handshakeFailed(address: String, reason: String)
+  /// What answers there speaks no TLS.
+  case notTLS(address: String)
   /// The server proved another identity than the one asked for.
   case serverNotTrusted(address: String, reason: String)
   case timedOut(what: String)
@@ -24,10 +26,11 @@ public enum TransportError: Error, Sendable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .badAddress(let text): "\"\(text)\" is not an address; write it as tls:host:port"
+    case .badAddress(let text): "\"\(text)\" is not an address; write it as tls:host:port, an IPv6 address in brackets: tls:[::1]:1280"
     case .badURL(let text): "\"\(text)\" is not an https URL; write it as https://host:port/path"
     case .connectFailed(let address, let reason): "cannot connect to \(address): \(reason)"
     case .handshakeFailed(let address, let reason): "TLS handshake with \(address) failed: \(reason)"
+    case .notTLS(let address): "\(address) does not speak TLS"
     case .serverNotTrusted(let address, let reason): "the certificate of \(address) is not trusted: \(reason)"
     case .timedOut(let what): "\(what) timed out"
     case .helloRefused(let address, let reason, _): "\(address) refused the channel: \(reason.isEmpty ? "no reason given" : reason)"

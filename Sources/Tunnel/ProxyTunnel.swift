@@ -10,27 +10,30 @@ import Transport
 public final class ProxyTunnel: Service {
   private let overlay: Overlay
   private let service: String
-  private let host: String
-  private let port: Int
+  private let place: HostPort
   private let transport: TunnelTransport
+  private let grace: Duration
   private let logger: Logger
   private let connectionLimit: Int
   private let bound = NIOLockedValueBox<(any Channel)?>(nil)
   private let connections = NIOLockedValueBox(0)
+  private let farewell = Farewell()
 
   /// - Parameters:
   ///   - host: local address to listen on.
   ///   - port: 0 picks a free one; `start` tells which.
+  ///   - grace: how long TCP connections in progress may go on before `run` returns when the service group shuts down.
   ///   - connectionLimit: connections, or sources of datagrams, at the same time; further ones are closed at once.
   public init(
-    overlay: Overlay, service: String, host: String, port: Int, transport: TunnelTransport = .tcp, logger: Logger, connectionLimit: Int = 65536
+    overlay: Overlay, service: String, host: String, port: Int, transport: TunnelTransport = .tcp, grace: Duration = .zero, logger: Logger,
+    connectionLimit: Int = 65536
   ) {
     self.transport = transport
+    self.grace = grace
     self.connectionLimit = connectionLimit
     self.overlay = overlay
     self.service = service
-    self.host = host
-    self.port = port
+    place = HostPort(host: host, port: port)
     self.logger = logger
   }
 
@@ -58,18 +61,19 @@ public final class ProxyTunnel: Service {
         server.eventLoop.makeCompletedFuture { try server.pipeline.syncOperations.addHandler(AcceptBackoffHandler()) }
       }
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .childChannelInitializer { [connections, connectionLimit] channel in
+      .childChannelInitializer { [connections, connectionLimit, farewell] channel in
         let isWelcome = connections.withLockedValue { count in
           count += 1
           return count <= connectionLimit
         }
         channel.closeFuture.whenComplete { _ in connections.withLockedValue { $0 -= 1 } }
-        guard isWelcome else { return channel.eventLoop.makeFailedFuture(OverlayError.closed) }
+        guard isWelcome, farewell.opened() else { return channel.eventLoop.makeFailedFuture(OverlayError.closed) }
+        channel.closeFuture.whenComplete { _ in farewell.closed() }
         return channel.eventLoop.makeCompletedFuture {
           Self.connect(try Splice.install(on: channel), on: channel.eventLoop, overlay, service, logger)
         }
       }
-      .bind(host: host, port: port).get()
+      .bind(host: place.host, port: place.port).get()
   }
 
   private func receive() async throws -> any Channel {
@@ -82,7 +86,7 @@ public final class ProxyTunnel: Service {
             DatagramListener(overlay: overlay, service: service, flowLimit: limit, logger: logger))
         }
       }
-      .bind(host: host, port: port).get()
+      .bind(host: place.host, port: place.port).get()
   }
 
   /// Dials for one local connection, on its event loop. The task ends with the dial's own time limit.
@@ -92,17 +96,27 @@ public final class ProxyTunnel: Service {
       switch result {
       case .success(let connection): splice.value.join(connection.value)
       case .failure(let error):
-        logger.warning("a local connection cannot be carried", metadata: ["service": "\(service)", "reason": "\(error)"])
+        logger.warning("a local connection cannot be carried", metadata: ["service": "\(service)", "reason": "\(ErrorText.words(error))"])
         splice.value.abandon()
       }
     }
   }
 
-  /// Carries connections until cancelled or until the service group shuts down.
+  /// Carries connections until cancelled or until the service group shuts down. Connections in progress have the grace then.
   public func run() async throws {
     try await start()
     guard let channel = bound.withLockedValue({ $0 }) else { return }
     try await channel.serve()
+    await end(within: Task.isCancelled ? .zero : grace)
+  }
+
+  /// Lets nobody in any more, and waits for TCP connections in progress. What is open at the limit, or when the task is cancelled, goes on as long as the overlay does.
+  public func end(within limit: Duration) async {
+    bound.withLockedValue { $0 }?.close(promise: nil)
+    if limit > .zero, farewell.openConnections > 0 {
+      logger.notice("waits for connections in progress", metadata: ["service": "\(service)", "open": "\(farewell.openConnections)", "limit": "\(limit)"])
+    }
+    await farewell.end(within: limit)
   }
 }
 

@@ -51,7 +51,7 @@ enum EnrollmentEndpoints {
       body["clientCsr"] = .string(String(decoding: request.body, as: UTF8.self))
     }
     let enrollment = try await desk.pending(
-      token: try token ?? body.string("token") ?? "", method: method, from: SessionDesk.host(request.peer.remoteAddress))
+      token: try token ?? body.string("token") ?? "", method: method, from: request.peer.remoteHost)
     switch method {
     case .ott:
       let chain = try await desk.redeemIdentity(enrollment, csr: try text(body, clientNames.reversed()))

@@ -78,7 +78,7 @@ enum IdentityEndpoints {
           guard own.method == .updb else { throw OperationError.authenticatorCannotChange(reason: "it is a certificate; extend it instead") }
           let current = try body.required("currentPassword", body.string("currentPassword"))
           // A session is no right to guess on.
-          let (username, address) = (own.username ?? own.id, SessionDesk.host(request.peer.remoteAddress))
+          let (username, address) = (own.username ?? own.id, request.peer.remoteHost)
           try core.attempts.begin(username, from: address, now: core.now)
           guard try await core.passwords.verify(current, against: own.password, from: address) else { throw APIError.unauthorized }
           core.attempts.proved(username, from: address, now: core.now)

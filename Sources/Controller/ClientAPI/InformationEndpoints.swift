@@ -1,6 +1,7 @@
 import Model
 import PKI
 import REST
+import Transport
 import Wire
 
 /// What anybody may know of a controller (edge-client-api.md 1.9, 2.3, 2.7, 3.6).
@@ -32,7 +33,7 @@ enum InformationEndpoints {
   static func client(_ core: ControllerCore) -> [Endpoint] {
     [
       .open("GET", "/protocols", "Protocols and their addresses") { _ in
-        .data(["https": ["address": .string("\(core.advertised.host):\(core.advertised.port)")]])
+        .data(["https": ["address": .string("\(core.advertised)")]])
       },
       .open("GET", "/external-jwt-signers", "Signers of external tokens") { request in .list([], query: try ListQuery(request)) },
     ]

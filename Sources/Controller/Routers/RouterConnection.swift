@@ -87,7 +87,7 @@ struct RouterConnection: Sendable {
 
   /// Without it a Go router stays away for good after a heartbeat timeout (fabric-planes.md 2.8).
   private func controllerAddresses() -> Wire.Message {
-    let address = "tls:\(core.advertised.host):\(core.advertised.port)"
+    let address = PeerAddress(core.advertised).description
     let update = CtrlUpdateCtrlAddresses.with {
       $0.addresses = [address]
       $0.index = 1
@@ -125,11 +125,12 @@ struct RouterConnection: Sendable {
     var protocols: [String: String] = [:]
     for listener in hello.listeners.prefix(Self.addressLimit) where listener.hasAdvertise {
       let advertise = listener.advertise
-      protocols[advertise.protocol] = "\(advertise.protocol)://\(advertise.hostname):\(advertise.port)"
+      protocols[advertise.protocol] = "\(advertise.protocol)://\(HostPort(host: advertise.hostname, port: Int(advertise.port)))"
     }
     if protocols.isEmpty {
       for (name, port) in zip(hello.protocols, hello.protocolPorts).prefix(Self.addressLimit) {
-        protocols[name] = "\(name)://\(hello.hostname):\(port)"
+        guard let port = Int(port) else { continue }
+        protocols[name] = "\(name)://\(HostPort(host: hello.hostname, port: port))"
       }
     }
     // Every SDK is told of them.

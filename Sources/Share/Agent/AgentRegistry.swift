@@ -1,6 +1,7 @@
 import Foundation
 import Model
 import SwiftletShare
+import Transport
 
 /// The orders of an agent that outlive it, in the file that zrok's agents keep theirs in, so that either goes on with what the other was asked (zrok.md 5.6).
 /// Passwords of shares stand in it: mode 0600.
@@ -37,7 +38,7 @@ struct AgentRegistry {
   private func read() throws -> JSONObject? {
     guard FileManager.default.fileExists(atPath: path) else { return nil }
     guard let data = FileManager.default.contents(atPath: path), data.count <= Self.sizeLimit,
-      let file = try? JSONValue(parsing: Array(data), limits: .stored).objectValue
+      let file = try? JSONValue(parsing: Array(FileText.withoutMark(data)), limits: .stored).objectValue
     else { throw bad("it is no readable JSON object") }
     return file
   }

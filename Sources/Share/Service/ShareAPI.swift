@@ -39,8 +39,7 @@ struct ShareAPI: Sendable {
     if trustsProxy, let first = request.header("x-forwarded-for")?.split(separator: ",").first {
       return String(first.drop { $0 == " " }.prefix(64))
     }
-    let text = request.peer.remoteAddress
-    return text.lastIndex(of: ":").map { String(text[..<$0]) } ?? text
+    return request.peer.remoteHost
   }
 
   var endpoints: [Endpoint] {

@@ -54,8 +54,9 @@ public struct StrictDocument {
   /// - Parameter file: how errors name the text.
   public init(text: String, file: String) throws(ConfigurationError) {
     guard text.utf8.count <= Self.sizeLimit else { throw ConfigurationError(file: file, "larger than \(Self.sizeLimit) bytes") }
+    let text = String(decoding: FileText.withoutMark(text.utf8), as: UTF8.self)
     let node: Node?
-    do { node = try Yams.compose(yaml: text) } catch { throw ConfigurationError(file: file, "not readable as YAML: \(error)") }
+    do { node = try Yams.compose(yaml: text) } catch { throw YAMLFault.error(error, text: text, file: file) }
     switch node {
     case nil: root = StrictSection(node: Node.Mapping([]), path: "", line: 1, file: file)
     case .mapping(let mapping)?: root = StrictSection(node: mapping, path: "", line: 1, file: file)
@@ -113,7 +114,7 @@ public final class StrictSection {
   public func string(_ key: String) throws(ConfigurationError) -> String? {
     guard let node = value(key) else { return nil }
     guard let scalar = node.scalar else { throw error(key, "expected text") }
-    return try expanded(scalar.string, key)
+    return try expanded(scalar, key)
   }
 
   public func required(_ key: String) throws(ConfigurationError) -> String {
@@ -147,34 +148,50 @@ public final class StrictSection {
   /// A list of texts; a single text counts as a list of one.
   public func list(_ key: String) throws(ConfigurationError) -> [String]? {
     guard let node = value(key) else { return nil }
-    if let scalar = node.scalar { return [try expanded(scalar.string, key)] }
+    if let scalar = node.scalar { return [try expanded(scalar, key)] }
     guard let sequence = node.sequence else { throw error(key, "expected a list") }
     var items: [String] = []
     for item in sequence {
-      guard let text = item.scalar?.string else { throw error(key, "expected a list of texts") }
-      items.append(try expanded(text, key))
+      guard let scalar = item.scalar else { throw error(key, "expected a list of texts") }
+      items.append(try expanded(scalar, key))
     }
     return items
   }
 
   /// `${NAME}` in a value is the variable of the environment.
-  private func expanded(_ text: String, _ key: String) throws(ConfigurationError) -> String {
+  private func expanded(_ scalar: Node.Scalar, _ key: String) throws(ConfigurationError) -> String {
+    func fault(_ text: String) -> ConfigurationError {
+      ConfigurationError(file: file, line: scalar.mark?.line ?? line(of: key), "\(name(key)): \(text)")
+    }
     var result = ""
-    var rest = text[...]
+    var rest = scalar.string[...]
     while let start = rest.firstRange(of: "${") {
-      guard let end = rest[start.upperBound...].firstIndex(of: "}") else { break }
+      guard let end = rest[start.upperBound...].firstIndex(of: "}") else { throw fault("${ without its }; a variable is written ${NAME}") }
       let variable = String(rest[start.upperBound..<end])
-      guard let value = ProcessInfo.processInfo.environment[variable] else { throw error(key, "the environment has no variable \(variable)") }
+      guard let value = ProcessInfo.processInfo.environment[variable] else { throw fault("the environment has no variable \(variable)") }
       result += rest[..<start.lowerBound] + value
       rest = rest[rest.index(after: end)...]
     }
     return result + rest
   }
 
+  /// `host:port`, an IPv6 address in brackets.
+  /// - Parameter defaultPort: with it the port may be missing.
+  public func place(_ key: String, defaultPort: Int? = nil) throws(ConfigurationError) -> HostPort? {
+    guard let text = try string(key) else { return nil }
+    guard let place = HostPort(text, defaultPort: defaultPort) else {
+      throw error(key, "expected host:port, an IPv6 address in brackets such as [::1]:1280, found \"\(text)\"")
+    }
+    return place
+  }
+
   /// `trustedProxies`: addresses without ports, from where connections of many come (`StrangerLimits.trustedProxies`).
   public func trustedProxies() throws(ConfigurationError) -> [String] {
-    let addresses = try list("trustedProxies") ?? []
-    for address in addresses where !address.isIPAddress { throw error("trustedProxies", "\"\(address)\" is not an address") }
+    var addresses: [String] = []
+    for text in try list("trustedProxies") ?? [] {
+      guard let address = HostPort.address(text) else { throw error("trustedProxies", "\"\(text)\" is not an address") }
+      addresses.append(address)
+    }
     return addresses
   }
 

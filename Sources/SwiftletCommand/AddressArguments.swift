@@ -30,6 +30,12 @@ enum AddressArgument {
   }
 }
 
+/// A word in a command that is shown to be pasted into a shell.
+enum ShellWord {
+  /// Brackets of an IPv6 address are a pattern to some shells.
+  static func quoted(_ word: String) -> String { word.contains("[") ? "'\(word)'" : word }
+}
+
 /// Where something listens that others dial at a host.
 struct ListeningHost: Sendable {
   /// What others dial.

@@ -68,10 +68,11 @@ struct ShareRun: Service {
   let logger: Logger
 
   func run() async throws {
-    let (options, display) = (options, display)
+    let (options, display, endpoint) = (options, display, session.environment.enabled?.endpoint)
     let running = RunningShare(session: session, options: options, target: target, backend: backend, logger: logger) { event in
       switch event {
-      case .shared(let share): display.show(LiveView.Subject(share, options), notice: "\(options.shown) is shared. Ctrl-C ends it.")
+      case .shared(let share):
+        display.show(LiveView.Subject(share, options, endpoint: endpoint), notice: "\(options.shown) is shared. Ctrl-C ends it.")
       case .sharedAgain(let share):
         let places = options.mode == .public ? share.urls.joined(separator: " ") : share.token
         Terminal.error.line("The share service had taken it back, because this machine was away. It is shared again: \(CellText.clean(places))")
@@ -95,12 +96,14 @@ extension ShareOptions {
 }
 
 extension LiveView.Subject {
-  init(_ share: Share, _ options: ShareOptions) {
+  /// - Parameter endpoint: of the share service.
+  init(_ share: Share, _ options: ShareOptions, endpoint: String?) {
     let isPublic = options.mode == .public
     self.init(
       headline: isPublic ? share.urls : ["swiftlet access private \(share.token)"],
       badges: [options.mode.rawValue.uppercased(), options.backend.rawValue.uppercased()], target: options.shown,
-      link: isPublic ? share.urls.first : nil, traffic: options.backend.isHTTP ? "requests" : nil)
+      link: isPublic ? share.urls.first : nil, traffic: options.backend.isHTTP ? "requests" : nil,
+      hints: isPublic ? Array(share.urls.compactMap { LoopbackName.hint($0, endpoint: endpoint) }.prefix(1)) : [])
   }
 }
 

@@ -166,13 +166,13 @@ let package = Package(
       "EdgeRouterTests",
       ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
     tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", "PKI", nioCore, nioEmbedded]),
-    tests("WebRelayTests", ["WebRelay", "Transport", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded]),
+    tests("WebRelayTests", ["WebRelay", "Transport", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded, nioSSL]),
     tests(
       "ShareTests",
       [
         "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "EdgeRouter", "REST", "Store", "Transport", "PKI", "Model",
         "NetworkFixture",
-        nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, crypto, logging,
+        nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, crypto, logging, lifecycle,
       ],
       exclude: ["python"]),
     tests("CommandTests", ["SwiftletCommand", "Model", "PKI", "Transport", argumentParser, nioCore, logging, lifecycle]),

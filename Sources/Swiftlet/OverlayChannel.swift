@@ -11,8 +11,6 @@ import Synchronization
 // Unchecked: everything but the two atomics is touched on `eventLoop` only, which NIO guarantees for all calls of `ChannelCore` and the connection for those of
 // its delegate; what any thread may read (`pipeline`, `closeFuture`) is set in the initialiser and never again.
 public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelegate, @unchecked Sendable {
-  /// How long a reader may take for what came before the connection ended.
-  private static let lateReading = TimeAmount.seconds(120)
   private static let windowedWaterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 64 * 1024, high: 256 * 1024)
   private static let defaultWaterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 512 * 1024, high: 1024 * 1024)
 
@@ -137,6 +135,7 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
     case is ChannelOptions.Types.AutoReadOption: value = autoRead
     case is ChannelOptions.Types.AllowRemoteHalfClosureOption: value = allowsHalfClosure
     case is ChannelOptions.Types.WriteBufferWaterMarkOption: value = waterMark
+    case is ChannelOptions.Types.BufferedWritableBytesOption: value = pendingBytes
     default: throw ChannelError.operationUnsupported
     }
     guard let typed = value as? Option.Value else { throw ChannelError.operationUnsupported }
@@ -362,10 +361,12 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   package func closed(_ error: OverlayError?) {
     guard window?.hasData == true, !isClosed else { return end(error) }
-    // What came is still read, for a while; nothing leaves any more.
+    // What came is still read, however long the reader takes; nothing leaves any more, and whoever has no use for a peer that cannot be answered is told so.
     lateEnd = .some(error)
     failPending(error ?? ChannelError.ioOnClosedChannel)
-    eventLoop.scheduleTask(in: Self.lateReading) { self.end(error) }
+    guard !outputEnded else { return }
+    outputEnded = true
+    pipeline.fireUserInboundEventTriggered(ChannelEvent.outputClosed)
   }
 
   private func failPending(_ error: any Error) {

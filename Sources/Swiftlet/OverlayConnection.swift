@@ -57,7 +57,7 @@ package final class OverlayConnection {
     eventLoop = channel.eventLoop
   }
 
-  /// From here on each message of the peer is delivered by itself: datagrams travel so. What came before it counts as one.
+  /// From here on each message of the peer is delivered by itself, and each `write` is one message, however long or short: datagrams travel so. What came before it counts as one.
   package func keepBoundaries() {
     lengths = []
     if inbox.readableBytes > 0 { lengths?.append(inbox.readableBytes) }
@@ -90,16 +90,18 @@ package final class OverlayConnection {
 
   /// Queues bytes; `flush` sends them. Bytes after `finish` are dropped.
   package func write(_ bytes: ByteBuffer) {
-    guard let channel, !endSent, bytes.readableBytes > 0 else { return }
+    let keepsBoundaries = lengths != nil
+    guard let channel, !endSent, bytes.readableBytes > 0 || keepsBoundaries else { return }
     let overhead: Int
     if case .sealed = sealing { overhead = Sealer.overhead } else { overhead = 0 }
-    let chunks = (bytes.readableBytes + Self.chunkSize - 1) / Self.chunkSize
+    let size = keepsBoundaries ? max(bytes.readableBytes, 1) : Self.chunkSize
+    let chunks = max((bytes.readableBytes + size - 1) / size, 1)
     // One buffer for all chunks: each buffer written becomes TLS records of its own.
     var frames = channel.allocator.buffer(capacity: bytes.readableBytes + chunks * (FrameHeader.size + Self.record + overhead))
     bytes.withUnsafeReadableBytes { source in
       var offset = 0
-      while offset < source.count {
-        let plain = UnsafeRawBufferPointer(rebasing: source[offset..<min(offset + Self.chunkSize, source.count)])
+      for _ in 0..<chunks {
+        let plain = UnsafeRawBufferPointer(rebasing: source[offset..<min(offset + size, source.count)])
         offset += plain.count
         writeHead(&frames, bodyLength: plain.count + overhead, flags: [])
         switch sealing {
@@ -161,7 +163,12 @@ package final class OverlayConnection {
   func receive(_ body: UnsafeRawBufferPointer, flags: EdgeFlags) {
     guard channel != nil, !endArrived else { return }
     do throws(SealedStreamError) {
-      if !body.isEmpty { try open(body, flags: flags) }
+      if !body.isEmpty {
+        try open(body, flags: flags)
+      } else if !flags.contains(.fin), case .plain = opening {
+        // A datagram of nothing.
+        lengths?.append(0)
+      }
     } catch {
       return fail(.encryptionBroken(error))
     }
@@ -188,7 +195,7 @@ package final class OverlayConnection {
     }
     let written = inbox.writerIndex - start
     guard flags.contains(.multipartMessage) else {
-      if written > 0 { lengths?.append(written) }
+      if written > 0 || !flags.contains(.fin) { lengths?.append(written) }
       return
     }
     var failure: SealedStreamError?

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Logging
+import NIOCore
 import Share
 import Swiftlet
 import SwiftletShare
@@ -46,6 +47,12 @@ struct AccessPublicCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("YAML file of limits; its frontend section counts.", valueName: "file"))
   var limits: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Answer 504 when a share has said nothing for so long, such as 30s or 2m, whatever the limits say. It may take its time otherwise.",
+      valueName: "duration"), transform: ResponseTimeout.parse)
+  var responseTimeout: TimeAmount?
+
   @Flag(help: "Show visitors a warning page before shares that want one.")
   var interstitial = false
 
@@ -76,6 +83,7 @@ struct AccessPublicCommand: AsyncParsableCommand {
     configuration.listener.strangerLimits.trustedProxies = trustedProxies
     configuration.interstitial = interstitial
     if let limits { configuration.limits = try Self.limits(limits).frontend }
+    if let responseTimeout { configuration.limits.answerLimit = responseTimeout }
     configuration.login = try oauth.map { try Self.login($0, secret: "") }
     do {
       let frontend = try StandaloneFrontend(identity: file, configuration: configuration, logger: logger)

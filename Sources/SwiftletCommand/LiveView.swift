@@ -216,7 +216,9 @@ struct LiveView {
       let method = CellText.fitted(entry.method, methodWidth)
       let duration = String(repeating: " ", count: max(11 - entry.milliseconds.count, 2)) + entry.milliseconds
       let remote = inner >= 60 && remoteWidth > 0 ? "  " + CellText.fitted(entry.remote, remoteWidth) : ""
-      let path = CellText.fitted(entry.path, inner - clock.count - 3 - 2 - methodWidth - 2 - duration.count - CellText.width(remote))
+      // Where something failed, why matters more than the rest of a long path.
+      let what = entry.failure.map { "\(entry.path.prefix(24))  \($0)" } ?? entry.path
+      let path = CellText.fitted(what, inner - clock.count - 3 - 2 - methodWidth - 2 - duration.count - CellText.width(remote))
       return ("\(paint(clock, .dim))\(paint(entry.statusText, entry.statusStyle))  \(method)  \(path)\(duration)\(remote)", nil)
     }
     if content.isEmpty { content = [(CellText.fitted("none yet", inner), .dim)] }

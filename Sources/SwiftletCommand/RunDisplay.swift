@@ -60,8 +60,9 @@ struct RunDisplay: Sendable {
 enum RequestLine {
   static func show(_ entry: TrafficFeed.Entry) {
     let out = Terminal.output
+    let reason = entry.failure.map { "  " + CellText.clean($0) } ?? ""
     out.line(
       "\(out.styled(entry.statusText, entry.statusStyle))  \(CellText.clean(entry.method))  \(CellText.clean(entry.path))  \(entry.milliseconds)  "
-        + CellText.clean(entry.remote))
+        + CellText.clean(entry.remote) + reason)
   }
 }

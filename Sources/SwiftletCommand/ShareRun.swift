@@ -6,6 +6,7 @@ import ServiceLifecycle
 import Share
 import Swiftlet
 import SwiftletShare
+import Transport
 import WebRelay
 
 /// What public and private shares have in common.
@@ -26,6 +27,12 @@ struct ShareTargetOptions: ParsableArguments {
 
   @Option(help: ArgumentHelp("Set this header on every request.", valueName: "name:value"))
   var requestHeader: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Answer 504 when the server has said nothing for so long, before its answer or within it, such as 30s or 2m. It may take its time otherwise.",
+      valueName: "duration"), transform: ResponseTimeout.parse)
+  var responseTimeout: TimeAmount?
 
   @Flag(help: "Accept any certificate of the server.")
   var insecure = false
@@ -49,12 +56,22 @@ struct ShareTargetOptions: ParsableArguments {
     options.observer = observer
     options.insecure = insecure
     options.showsHidden = showHidden
+    options.answerLimit = responseTimeout
     if let hostHeader { options.hostHeader = hostHeader == "rewrite" ? .target : .value(hostHeader) }
     options.requestHeaders = requestHeader.compactMap { header in
       guard let colon = header.firstIndex(of: ":") else { return nil }
       return (String(header[..<colon]), header[header.index(after: colon)...].trimmingCharacters(in: .whitespaces))
     }
     return options
+  }
+}
+
+/// How long servers may say nothing, as people write it.
+enum ResponseTimeout {
+  static func parse(_ text: String) throws -> TimeAmount {
+    let amount = Int64(text).flatMap { (1...86_400).contains($0) ? TimeAmount.seconds($0) : nil } ?? GoDuration.parse(text)
+    guard let amount, amount >= .seconds(1) else { throw ValidationError("'\(text)' is no duration from a second on; write 30s or 2m") }
+    return amount
   }
 }
 
@@ -128,11 +145,13 @@ struct SharePublicCommand: AsyncParsableCommand {
         swiftlet share public ./photos --name photos
         swiftlet share public ./report.pdf
         swiftlet share public https://10.0.0.7 --insecure --host-header rewrite
+        swiftlet share public http://127.0.0.1:8080/app
+        swiftlet share public unix:/run/app.sock
         swiftlet share public 8000 --basic-auth alice:secret
         swiftlet share public 8000 --oauth-provider google --oauth-email-pattern '*@example.com'
       """)
 
-  @Argument(help: ArgumentHelp("A port, host:port, a URL, a directory, or a file.", valueName: "target"))
+  @Argument(help: ArgumentHelp("A port, host:port, a URL, unix:/path of a socket, a directory, or a file.", valueName: "target"))
   var target: String
 
   @Option(name: .shortAndLong, help: ArgumentHelp("Reach it at this name; namespace:name for another namespace.", valueName: "name"))
@@ -196,7 +215,7 @@ struct SharePrivateCommand: AsyncParsableCommand {
         swiftlet share private --backend-mode socks --access-grant bob@example.com
       """)
 
-  @Argument(help: ArgumentHelp("A port, host:port, a URL, a directory, or a file; none for socks.", valueName: "target"))
+  @Argument(help: ArgumentHelp("A port, host:port, a URL, unix:/path of a socket, a directory, or a file; none for socks.", valueName: "target"))
   var target: String?
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The wanted token: 3 to 32 characters of a-z, 0-9 and -.", valueName: "token"))

@@ -15,6 +15,8 @@ final class TrafficFeed: Sendable {
     /// Of the bodies.
     var bytesIn = 0
     var bytesOut = 0
+    /// Why the server gave no whole answer.
+    var failure: String?
   }
 
   /// What happened since the last look: the totals count everything, the entries are the latest, oldest first.
@@ -64,7 +66,7 @@ extension TrafficFeed.Entry {
   init(_ record: RequestRecord) {
     self.init(
       method: record.method, path: record.path, remote: record.remoteAddress, status: record.status == 0 ? nil : record.status,
-      duration: record.duration, bytesIn: record.bytesIn, bytesOut: record.bytesOut)
+      duration: record.duration, bytesIn: record.bytesIn, bytesOut: record.bytesOut, failure: record.failure)
   }
 
   var milliseconds: String {

@@ -1,13 +1,13 @@
 import Foundation
-import NIOCore
+package import NIOCore
 
 /// Notices a peer that went away without a word: a machine that changed its network, a pulled cable, a power cut. Left alone, TCP takes a quarter of an hour for that
 /// while bytes are on their way, and two hours while none are.
 ///
 /// Idle connections are probed by the kernel. While bytes are on their way the question is when the peer's kernel last sent anything: it answers for a program that
 /// does not read, too, so a reader who is paused is not taken for one who is gone.
-final class PeerWatch: ChannelInboundHandler, RemovableChannelHandler {
-  typealias InboundIn = ByteBuffer
+package final class PeerWatch: ChannelInboundHandler, RemovableChannelHandler {
+  package typealias InboundIn = ByteBuffer
 
   /// Seconds: silence before the kernel's first probe, between probes, and how many go unanswered.
   private static let (idle, between, count): (Int, Int, Int) = (10, 5, 3)
@@ -19,7 +19,9 @@ final class PeerWatch: ChannelInboundHandler, RemovableChannelHandler {
   /// Whether the last check found no sign: one that comes at the first byte after a long silence would err.
   private var wasSilent = false
 
-  func handlerAdded(context: ChannelHandlerContext) {
+  package init() {}
+
+  package func handlerAdded(context: ChannelHandlerContext) {
     guard let options = context.channel.syncOptions else { return }
     // What is no socket has none of them.
     try? options.setOption(.socketOption(.so_keepalive), value: 1)
@@ -38,9 +40,9 @@ final class PeerWatch: ChannelInboundHandler, RemovableChannelHandler {
     #endif
   }
 
-  func handlerRemoved(context: ChannelHandlerContext) { checks?.cancel() }
+  package func handlerRemoved(context: ChannelHandlerContext) { checks?.cancel() }
 
-  func channelInactive(context: ChannelHandlerContext) {
+  package func channelInactive(context: ChannelHandlerContext) {
     checks?.cancel()
     context.fireChannelInactive()
   }

@@ -6,8 +6,8 @@ import Swiftlet
 /// What a tunnel carries.
 public enum TunnelTransport: String, Sendable {
   case tcp
-  /// Each datagram is one message of the connection, without framing, as zrok's udpTunnel has it (zrok.md 1.3). Lost where nobody reads fast enough, as datagrams
-  /// are.
+  /// Each datagram is one message of the connection, without framing, as zrok's udpTunnel has it (zrok.md 1.3), of any size that UDP itself has. Lost where nobody reads fast
+  /// enough, as datagrams are.
   case udp
 }
 
@@ -20,8 +20,8 @@ final class DatagramListener: ChannelInboundHandler {
 
   private static let idleLimit = TimeAmount.seconds(60)
   private static let sweepInterval = TimeAmount.seconds(5)
-  /// Datagrams of one source that wait for the overlay.
-  private static let earlyLimit = 64
+  /// Datagrams of one source that wait for the overlay, and their bytes.
+  private static let (earlyLimit, earlyBytes) = (64, 256 * 1024)
 
   private let overlay: Overlay
   private let service: String
@@ -65,11 +65,11 @@ final class DatagramListener: ChannelInboundHandler {
     func send(_ bytes: ByteBuffer) {
       lastUse = .now()
       guard let connection else {
-        if early.count < DatagramListener.earlyLimit { early.append(bytes) }
+        let held = early.reduce(bytes.readableBytes) { $0 + $1.readableBytes }
+        if early.count < DatagramListener.earlyLimit, held <= DatagramListener.earlyBytes { early.append(bytes) }
         return
       }
-      guard connection.isWritable, bytes.readableBytes <= OverlayConnection.chunkSize else { return }
-      connection.write(bytes)
+      if connection.isWritable { connection.write(bytes) }
     }
 
     func received(_ bytes: ByteBuffer) {
@@ -166,8 +166,7 @@ final class DatagramSplice: ChannelInboundHandler, OverlayConnectionDelegate {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let bytes = unwrapInboundIn(data).data
-    guard let connection, connection.isWritable, bytes.readableBytes <= OverlayConnection.chunkSize else { return }
-    connection.write(bytes)
+    if let connection, connection.isWritable { connection.write(bytes) }
   }
 
   func channelReadComplete(context: ChannelHandlerContext) { connection?.flush() }

@@ -13,6 +13,9 @@ public final class Farewell: Sendable {
     var waiting: [AsyncStream<Void>.Continuation] = []
   }
 
+  /// What programs give to what is open where nobody says otherwise.
+  public static let defaultLimit = Duration.seconds(10)
+
   private let state = Mutex(State())
 
   public init() {}
@@ -78,5 +81,10 @@ public final class Farewell: Sendable {
       await group.next()
       group.cancelAll()
     }
+  }
+
+  /// Closes the watched channels that are still open.
+  public func closeRest() {
+    for channel in state.withLock({ Array($0.watched.values) }) { channel.close(promise: nil) }
   }
 }

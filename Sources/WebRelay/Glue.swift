@@ -6,12 +6,14 @@ public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
   public typealias OutboundIn = ByteBuffer
   public typealias OutboundOut = ByteBuffer
 
-  /// How long what was written may take to leave, when the other side is gone.
-  private static let lingering = TimeAmount.seconds(30)
+  /// How long nothing of what was written may leave, when the other side is gone.
+  private static let lingering = TimeAmount.minutes(2)
 
   private var partner: Glue?
   private var context: ChannelHandlerContext?
   private var heldRead = false
+  /// The other side's direction ended, and with it ours.
+  private var isFinished = false
 
   /// Puts a handler at the end of each pipeline. On the event loop of both.
   public static func join(_ one: any Channel, _ other: any Channel) throws {
@@ -59,8 +61,13 @@ public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
   public func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if case ChannelEvent.inputClosed = event, let other = partner?.context {
       let channel = other.channel
+      partner?.isFinished = true
       // After what is still to be written: a socket whose input has ended is closed whole, and what waits is dropped.
       other.writeAndFlush(NIOAny(ByteBuffer())).assumeIsolated().whenComplete { _ in channel.close(mode: .output, promise: nil) }
+    }
+    if case ChannelEvent.outputClosed = event, !isFinished, let other = partner?.context {
+      // Nobody is there any more; what is still read of it goes to the other side for as long as that takes it.
+      Patience(other.channel).wait(Self.lingering)
     }
     context.fireUserInboundEventTriggered(event)
   }
@@ -77,12 +84,32 @@ public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
     partner = nil
     guard let context = other?.context else { return }
     other?.partner = nil
-    // After what was written before, for as long as a reader may take.
+    // After what was written before: a slow reader gets all of it.
     let channel = context.channel
-    let limit = context.eventLoop.assumeIsolated().scheduleTask(in: Self.lingering) { channel.close(promise: nil) }
+    let limit = Patience(channel)
+    limit.wait(Self.lingering)
     context.writeAndFlush(NIOAny(ByteBuffer())).assumeIsolated().whenComplete { _ in
-      limit.cancel()
+      limit.end()
       channel.close(promise: nil)
     }
+  }
+
+  /// Closes a channel of which nothing leaves any more.
+  private final class Patience {
+    private let channel: any Channel
+    private var timer: Scheduled<Void>?
+
+    init(_ channel: any Channel) { self.channel = channel }
+
+    private var waiting: Int { (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
+
+    func wait(_ time: TimeAmount) {
+      let before = waiting
+      timer = channel.eventLoop.assumeIsolated().scheduleTask(in: time) { () -> Void in
+        if self.waiting < before { self.wait(time) } else { self.channel.close(promise: nil) }
+      }
+    }
+
+    func end() { timer?.cancel() }
   }
 }

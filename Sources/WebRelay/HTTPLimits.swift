@@ -12,7 +12,7 @@ public struct HTTPLimits: Sendable {
   public var headTimeout = TimeAmount.seconds(10)
   /// Between two requests of one connection.
   public var idleTimeout = TimeAmount.seconds(60)
-  /// Without a byte in either direction while a request is under way.
+  /// Without a byte of a request's body while nothing else is waited for.
   public var stallTimeout = TimeAmount.seconds(120)
   /// Requests at the same time on one HTTP/2 connection.
   public var concurrentStreams = 100
@@ -60,6 +60,8 @@ public struct RequestRecord: Sendable {
   public let bytesOut: Int
   /// Where it was relayed to; nil for an answer of ours.
   public let upstream: String?
+  /// Why the upstream gave no whole answer, and what may help.
+  public internal(set) var failure: String?
 }
 
 public typealias RequestObserver = @Sendable (RequestRecord) -> Void

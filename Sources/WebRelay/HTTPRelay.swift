@@ -1,5 +1,6 @@
 public import NIOCore
 import NIOHTTP1
+import Transport
 
 /// A reverse proxy on any byte channel: TCP, TLS, or a connection of an overlay.
 public enum HTTPRelay {
@@ -19,6 +20,7 @@ public enum HTTPRelay {
       RelayHandler(
         info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: channel.eventLoop), pool: pool, judge: judge, limits: limits,
         observer: observer, isHTTP2: false, deadline: deadline))
+    try watchPeer(channel)
   }
 
   /// Makes a channel a server of HTTP/2, its streams relayed each for itself.
@@ -34,9 +36,14 @@ public enum HTTPRelay {
             info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: loop), pool: pool, judge: judge, limits: limits, observer: observer,
             isHTTP2: true, deadline: nil))
       }
-      try channel.pipeline.syncOperations.addHandler(IdleStateHandler(allTimeout: limits.stallTimeout), position: .first)
-      try channel.pipeline.syncOperations.addHandler(IdleCloser())
+      try watchPeer(channel)
     }
+  }
+
+  /// A visitor whose machine went away without a word must not be waited for: nothing else ends an answer that takes its time.
+  private static func watchPeer(_ channel: any Channel) throws {
+    // What is no socket has its own ways.
+    if channel is any SocketOptionProvider { try channel.pipeline.syncOperations.addHandler(PeerWatch(), position: .first) }
   }
 
   /// Takes the handlers of HTTP out of both pipelines, the decoders last: they hand over the bytes they hold, which by then must go through as bytes.
@@ -59,15 +66,5 @@ public enum HTTPRelay {
       client.flush()
       remove(ByteToMessageHandler<HTTPRequestDecoder>.self, client).assumeIsolated().whenComplete { _ in upstream.flush() }
     }
-  }
-}
-
-/// Closes a connection on which nothing happens.
-private final class IdleCloser: ChannelInboundHandler {
-  typealias InboundIn = NIOAny
-
-  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if event is IdleStateHandler.IdleStateEvent { context.close(promise: nil) }
-    context.fireUserInboundEventTriggered(event)
   }
 }

@@ -50,12 +50,12 @@ package final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler
     heard()
   }
 
-  /// - Parameter written: the end of the answer before. Until that has left, its client is slow, not idle.
+  /// - Parameter written: the end of the answer before. Until that has left, its client is slow, not idle, and may take its time.
   package func awaitHead(after written: EventLoopFuture<Void>) {
     awaitsHead = true
     hasBytes = false
     turn += 1
-    start(limits.stallTimeout)
+    timer?.cancel()
     let turn = turn
     written.assumeIsolated().whenComplete { [weak self] _ in
       guard let self, self.turn == turn, self.awaitsHead, !self.hasBytes else { return }

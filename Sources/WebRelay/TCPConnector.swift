@@ -1,8 +1,9 @@
 import NIOCore
 import NIOPosix
 import NIOSSL
+import Transport
 
-/// A server on TCP as an upstream.
+/// A server on TCP, or at a socket of this machine, as an upstream.
 public enum TCPConnector {
   public enum Security: Sendable {
     case plain
@@ -12,6 +13,9 @@ public enum TCPConnector {
     case insecure(name: String)
   }
 
+  private static let timeout = TimeAmount.seconds(10)
+
+  /// - Parameter host: `localhost` is both loopback addresses, IPv4 first, whatever the resolver of this machine knows of it.
   /// - Throws: `NIOSSLError` when TLS cannot be set up.
   public static func make(host: String, port: Int, security: Security = .plain) throws -> Connector {
     var context: NIOSSLContext?
@@ -29,17 +33,29 @@ public enum TCPConnector {
     }
     // An address is no name that SNI may carry.
     let name = serverName.flatMap { name in name.contains(":") || name.utf8.allSatisfy { (48...57).contains($0) || $0 == 46 } ? nil : name }
+    let isLoopback = host.lowercased() == "localhost"
     return { [context] loop, initializer in
-      ClientBootstrap(group: loop)
-        .connectTimeout(.seconds(10))
-        .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-        .channelInitializer { channel in
-          guard let context else { return initializer(channel) }
-          return channel.eventLoop.makeCompletedFuture {
-            try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: context, serverHostname: name))
-          }.flatMap { initializer(channel) }
-        }
-        .connect(host: host, port: port)
+      @Sendable func connect(_ host: String) -> EventLoopFuture<any Channel> {
+        ClientBootstrap(group: loop)
+          .connectTimeout(timeout)
+          .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+          .channelInitializer { channel in
+            channel.eventLoop.makeCompletedFuture {
+              try channel.pipeline.syncOperations.addHandler(PeerWatch())
+              if let context { try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: context, serverHostname: name)) }
+            }.flatMap { initializer(channel) }
+          }
+          .connect(host: host, port: port)
+      }
+      guard isLoopback else { return connect(host) }
+      return connect("127.0.0.1").flatMapError { first in connect("::1").flatMapErrorThrowing { _ in throw first } }
+    }
+  }
+
+  /// - Parameter path: of a socket in the file system, of at most 107 bytes.
+  public static func make(socket path: String) -> Connector {
+    { loop, initializer in
+      ClientBootstrap(group: loop).connectTimeout(timeout).channelInitializer(initializer).connect(unixDomainSocketPath: path)
     }
   }
 }

@@ -11,26 +11,27 @@ public struct Upstream: Sendable {
   public let key: String
   public let connect: Connector
   /// Shown when it cannot be reached, or breaks before it answered.
-  public let failurePage: @Sendable (any Error) -> WebPage
+  public let failurePage: @Sendable (UpstreamFailure) -> WebPage
   /// Set on its answers, whatever it says itself.
   public let responseHeaders: [ResponseHeader]
+  /// How long it may say nothing, before its answer and within it, once it has the whole request. nil: as long as both ends live.
+  public let answerLimit: TimeAmount?
+  /// Changes the heads of its answers, before `responseHeaders` are set.
+  public var rewrite: (@Sendable (inout HTTPResponseHead) -> Void)?
   /// Kept as long as the request is under way, or what it was upgraded to.
   public let lease: (any Sendable)?
 
+  /// - Parameter failurePage: nil for a page in general words.
   public init(
-    key: String, connect: @escaping Connector, lease: (any Sendable)? = nil, responseHeaders: [ResponseHeader] = [],
-    failurePage: (@Sendable (any Error) -> WebPage)? = nil
+    key: String, connect: @escaping Connector, lease: (any Sendable)? = nil, responseHeaders: [ResponseHeader] = [], answerLimit: TimeAmount? = nil,
+    failurePage: @escaping @Sendable (UpstreamFailure) -> WebPage = { $0.page(behind: "address") }
   ) {
     self.key = key
     self.responseHeaders = responseHeaders
+    self.answerLimit = answerLimit
     self.lease = lease
     self.connect = connect
-    self.failurePage =
-      failurePage ?? { _ in
-        .html(
-          status: .badGateway, title: "No answer", message: "The server behind this address does not answer.",
-          hint: "Try again in a moment, or tell the person who runs it.")
-      }
+    self.failurePage = failurePage
   }
 }
 
@@ -41,17 +42,5 @@ public enum RequestVerdict: Sendable {
   case answer(WebPage)
 }
 
-/// Decides about a request, on its event loop.
+/// Decides about a request, on its event loop. A head that asks for another protocol has `Upgrade` as its only field of the hop.
 public typealias RequestJudge = @Sendable (HTTPRequestHead, RequestInfo) -> EventLoopFuture<RequestVerdict>
-
-enum RelayError: Error, CustomStringConvertible {
-  case upstreamClosed
-  case badUpstream(String)
-
-  var description: String {
-    switch self {
-    case .upstreamClosed: "the upstream closed the connection before it answered"
-    case .badUpstream(let reason): "the upstream does not speak HTTP: \(reason)"
-    }
-  }
-}

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import Transport
 
 /// The client's end of one HTTP/1.1 connection to an upstream: carries one exchange at a time for the relay that owns it.
 final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
@@ -7,12 +8,16 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
   typealias OutboundIn = HTTPClientRequestPart
   typealias OutboundOut = HTTPClientRequestPart
 
+  /// Interim answers (1xx) that one answer may have before it: more than any server means.
+  private static let interimLimit = 64
+
   private var context: ChannelHandlerContext?
   private var owner: RelayHandler?
   private var mayRead = true
   private var heldRead = false
   private var isReusable = true
   private var answered = false
+  private var interims = 0
   private var expiry: Scheduled<Void>?
   private var dropped: (() -> Void)?
   /// Whether it has carried an exchange before: its death may be that of an idle connection.
@@ -25,7 +30,9 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
       framing.automaticallySetFramingHeaders = false
       try pipeline.addHandler(HTTPRequestEncoder(configuration: framing))
       try pipeline.addHandler(
-        ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: HTTPLimits().decoder)))
+        ByteToMessageHandler(
+          HTTPResponseDecoder(
+            leftOverBytesStrategy: .forwardBytes, informationalResponseStrategy: .forward, limitConfiguration: HTTPLimits().decoder)))
       try pipeline.addHandler(UpstreamHandler())
     }
   }
@@ -39,6 +46,7 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
   func begin(_ owner: RelayHandler, _ head: HTTPRequestHead) {
     self.owner = owner
     answered = false
+    interims = 0
     isReusable = true
     setReading(true)
     write(.head(head))
@@ -66,6 +74,12 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
   func close() {
     owner = nil
     context?.close(promise: nil)
+  }
+
+  /// The exchange is given up: the server is told at once, whatever it is busy with, and whatever waits to be sent to it.
+  func abort() {
+    owner = nil
+    context?.channel.abort()
   }
 
   /// The owner takes the bytes over; no more calls come.
@@ -98,6 +112,12 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
       return context.close(promise: nil)
     }
     switch unwrapInboundIn(data) {
+    case .head(let head) where Self.isInterim(head):
+      // An endless row of them would be waited for without end.
+      interims += 1
+      guard interims > Self.interimLimit else { return }
+      gone(RelayError.badUpstream("it sends interim answers without end"))
+      context.close(promise: nil)
     case .head(let head):
       answered = true
       if !head.isKeepAlive { isReusable = false }
@@ -106,6 +126,9 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
     case .end(let trailers): owner.upstreamEnd(trailers)
     }
   }
+
+  /// None of them says anything about the answer but the one that changes the protocol.
+  private static func isInterim(_ head: HTTPResponseHead) -> Bool { (100..<200).contains(head.status.code) && head.status != .switchingProtocols }
 
   func channelReadComplete(context: ChannelHandlerContext) {
     owner?.upstreamReadComplete()
@@ -127,7 +150,7 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    gone(error is HTTPParserError ? RelayError.badUpstream("\(error)") : error)
+    gone(error)
     context.close(promise: nil)
   }
 

@@ -25,9 +25,10 @@ struct RelayBench: Sendable {
 
   /// - Parameters:
   ///   - handler: answers on the upstream's connections; HTTP unless `raw`.
+  ///   - answerLimit: of the upstream.
   ///   - verdict: instead of relaying everything.
   static func start(
-    limits: HTTPLimits = HTTPLimits(), observer: RequestObserver? = nil, raw: Bool = false, verdict: RequestJudge? = nil,
+    limits: HTTPLimits = HTTPLimits(), answerLimit: TimeAmount? = nil, observer: RequestObserver? = nil, raw: Bool = false, verdict: RequestJudge? = nil,
     handler: @escaping @Sendable (Seen) -> any ChannelHandler & Sendable
   ) async throws -> RelayBench {
     let seen = Seen()
@@ -40,7 +41,8 @@ struct RelayBench: Sendable {
         }
       }
       .bind(host: "127.0.0.1", port: 0).get()
-    let target = Upstream(key: "upstream", connect: try TCPConnector.make(host: "127.0.0.1", port: upstream.localAddress?.port ?? 0))
+    let target = Upstream(
+      key: "upstream", connect: try TCPConnector.make(host: "127.0.0.1", port: upstream.localAddress?.port ?? 0), answerLimit: answerLimit)
     let judge: RequestJudge =
       verdict ?? { head, info in
         var head = head
@@ -144,6 +146,9 @@ final class RawClient: Sendable {
   }
 
   func close() { channel.channel.close(promise: nil) }
+
+  /// Sends no more, and goes on reading.
+  func finish() async throws { try await channel.channel.close(mode: .output) }
 }
 
 /// Answers `/echo` with the request's body, `/length/N` with N bytes, everything else with its own path; counts what it saw.

@@ -100,6 +100,10 @@ public struct AgentConfiguration: Sendable {
     var settings = BackendOptions()
     settings.insecure = try section.bool("insecure") ?? false
     settings.showsHidden = try section.bool("showHidden") ?? false
+    if let limit = try section.duration("responseTimeout") {
+      guard limit >= .seconds(1) else { throw section.error("responseTimeout", "at least 1s; leave it out for no limit") }
+      settings.answerLimit = limit
+    }
     if let host = try section.string("hostHeader") { settings.hostHeader = host == "rewrite" ? .target : .value(host) }
     return ShareEntry(options: options, target: target, backend: settings)
   }

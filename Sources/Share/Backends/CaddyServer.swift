@@ -2,7 +2,6 @@ import Foundation
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
-import NIOPosix
 import WebRelay
 
 /// An installed Caddy that runs a person's Caddyfile behind a share. It listens on a socket in a directory of its own, which stands where the file says
@@ -55,9 +54,7 @@ final class CaddyServer: Sendable {
     process.standardOutput = output
     process.standardError = FileHandle.nullDevice
     self.process = NIOLockedValueBox((process, pipe))
-    connect = { loop, initializer in
-      ClientBootstrap(group: loop).connectTimeout(.seconds(5)).channelInitializer(initializer).connect(unixDomainSocketPath: socket)
-    }
+    connect = TCPConnector.make(socket: socket)
     output.fileHandleForReading.readabilityHandler = { handle in
       guard handle.availableData.isEmpty else { return }
       handle.readabilityHandler = nil

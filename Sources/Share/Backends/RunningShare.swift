@@ -4,9 +4,11 @@ public import ServiceLifecycle
 import Swiftlet
 public import SwiftletShare
 import Transport
+public import Tunnel
 
 /// A share while it is served: made, served, and deleted at the end. Where the service took it back because this machine was away (asleep, cut off), it is made again
-/// under its names and its token. It ends with an error when somebody deleted it, or this machine's environment.
+/// under its names and its token. It ends with an error when somebody deleted it, or this machine's environment. Where it is stopped, what visitors have under way goes on to
+/// its end before the share is deleted, as far as a limit allows.
 public struct RunningShare: Service {
   public enum Event: Sendable {
     /// It can be visited.
@@ -28,28 +30,38 @@ public struct RunningShare: Service {
   private let options: ShareOptions
   private let target: BackendTarget?
   private let backend: BackendOptions
+  private let grace: Duration
   private let logger: Logger
   private let told: @Sendable (Event) -> Void
+  private let lastWork = LastWork()
 
   /// - Parameters:
   ///   - target: nil only for modes that need none.
+  ///   - grace: how long requests and connections under way may go on when it is stopped.
   ///   - told: called when something has happened; must not wait.
   public init(
-    session: ShareSession, options: ShareOptions, target: BackendTarget?, backend: BackendOptions = BackendOptions(), logger: Logger,
-    told: @escaping @Sendable (Event) -> Void
+    session: ShareSession, options: ShareOptions, target: BackendTarget?, backend: BackendOptions = BackendOptions(),
+    grace: Duration = Farewell.defaultLimit, logger: Logger, told: @escaping @Sendable (Event) -> Void
   ) {
     self.session = session
     self.options = options
     self.target = target
     self.backend = backend
+    self.grace = grace
     self.logger = logger
     self.told = told
   }
 
-  /// Shares until cancelled or until the service group shuts down.
+  /// Shares until the service group shuts down, which lets what is under way come to its end, or until cancelled, which does not.
   ///
   /// - Throws: `ShareError`: `refused` and `unreachable` as the service answers, `shareDeleted`, `environmentGone`; what ``ShareBackend/start`` throws.
-  public func run() async throws { try await cancelWhenGracefulShutdown { try await keep() } }
+  public func run() async throws {
+    try await withTaskCancellationHandler {
+      try await cancelWhenGracefulShutdown { try await keep() }
+    } onCancel: {
+      lastWork.hurry()
+    }
+  }
 
   private func keep() async throws {
     var wanted = options
@@ -115,7 +127,8 @@ public struct RunningShare: Service {
     } catch {
       ending = .failure(error)
     }
-    await running.stop()
+    let isStopped = if case .success(.stopped) = ending { true } else { false }
+    await lastWork.run { [grace] in await running.stop(within: isStopped ? grace : .zero) }
     return try ending.get()
   }
 

@@ -1,8 +1,5 @@
 public import Logging
-import NIOConcurrencyHelpers
-import NIOCore
-import NIOHTTP1
-import NIOPosix
+public import NIOCore
 public import Swiftlet
 public import SwiftletShare
 import Tunnel
@@ -22,6 +19,8 @@ public struct BackendOptions: Sendable {
   /// Any certificate of the server will do.
   public var insecure = false
   public var hostHeader = HostHeader.keep
+  /// How long the server may say nothing, before its answer and within it, until the visitor reads 504; nil: as long as both live.
+  public var answerLimit: TimeAmount?
   /// Set on every request.
   public var requestHeaders: [(name: String, value: String)] = []
   /// Whether a directory as a web site serves names that begin with a dot. `.well-known` always is served, and a drive has them all.
@@ -39,12 +38,15 @@ public final class ShareBackend: Sendable {
     public let description: String
   }
 
-  private let stopping: @Sendable () async -> Void
+  private let stopping: @Sendable (Duration) async -> Void
 
-  private init(_ stopping: @escaping @Sendable () async -> Void) { self.stopping = stopping }
+  /// - Parameter stopping: gets how long what is open may go on.
+  private init(_ stopping: @escaping @Sendable (Duration) async -> Void) { self.stopping = stopping }
 
-  /// Offers no more. Connections in progress end too, but for those of a tcpTunnel: a frontend would go on using them for the next visitor.
-  public func stop() async { await stopping() }
+  /// Offers no more, lets connections in progress go on to their end, and ends what is left at the limit. Of HTTP that is the request under way: a frontend would go on using
+  /// the connection for the next visitor. Those of a tunnel go on beyond that.
+  /// - Parameter grace: how long that may take; a cancelled task waits for nothing.
+  public func stop(within grace: Duration = .zero) async { await stopping(grace) }
 
   /// Whether what serves a mode knows flow control from end to end.
   public static func isWindowed(_ mode: ShareOptions.Backend) -> Bool {
@@ -62,16 +64,10 @@ public final class ShareBackend: Sendable {
     _ share: Share, mode: ShareOptions.Backend, target: BackendTarget?, overlay: Overlay, options: BackendOptions = BackendOptions(), logger: Logger
   ) async throws -> ShareBackend {
     switch (mode, target) {
-    case (.proxy, .server(let scheme, let host, let port)?):
-      let isTLS = scheme == .https
-      let connect = try TCPConnector.make(
-        host: host, port: port, security: isTLS ? options.insecure ? .insecure(name: host) : .verified(name: host) : .plain)
-      let authority = (host.contains(":") ? "[\(host)]" : host) + (port == (isTLS ? 443 : 80) ? "" : ":\(port)")
-      let judge = judge(connect, authority, options)
-      let pool = UpstreamPool()
-      return try await channels(share, overlay) { channel, remote in
-        try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: false, pool: pool, judge: judge, observer: options.observer)
-      }
+    case (.proxy, .server(let scheme, let host, let port, let path)?):
+      return try await proxy(share, try SharedServer(scheme, host: host, port: port, path: path, options), overlay, options, logger)
+    case (.proxy, .socket(let path)?):
+      return try await proxy(share, SharedServer(connect: TCPConnector.make(socket: path), options), overlay, options, logger)
     case (.web, .directory(let path)?):
       let site = try FileSite(root: path, showsHidden: options.showsHidden)
       return try await channels(share, overlay) { channel, remote in
@@ -87,7 +83,7 @@ public final class ShareBackend: Sendable {
       return try await channels(share, overlay) { channel, remote in
         try site.configure(channel, remoteAddress: remote, observer: options.observer)
       }
-    case (.tcpTunnel, .server(_, let host, let port)?), (.udpTunnel, .server(_, let host, let port)?):
+    case (.tcpTunnel, .server(_, let host, let port, _)?), (.udpTunnel, .server(_, let host, let port, _)?):
       let tunnel = HostTunnel(
         overlay: overlay, service: share.token, host: host, port: port, transport: mode == .udpTunnel ? .udp : .tcp, logger: logger
       ) { dial in
@@ -100,35 +96,41 @@ public final class ShareBackend: Sendable {
         return true
       }
       try await tunnel.start()
-      return ShareBackend { await tunnel.stop() }
+      return ShareBackend { grace in await tunnel.end(within: grace) }
     case (.socks, _):
       return try await channels(share, overlay) { channel, _ in try channel.pipeline.syncOperations.addHandler(SocksServerHandler()) }
-    case (.proxy, _): throw Mismatch(description: "the mode proxy needs a server: a port, host:port, or a URL")
+    case (.proxy, _): throw Mismatch(description: "the mode proxy needs a server: a port, host:port, a URL, or unix:/path of a socket")
     case (.web, _): throw Mismatch(description: "the mode web needs a directory or a file")
     case (.drive, _): throw Mismatch(description: "the mode drive needs a directory")
     case (.tcpTunnel, _), (.udpTunnel, _): throw Mismatch(description: "the mode \(mode.rawValue) needs a server: host:port")
     case (.caddy, .caddyfile(let path)?):
       let caddy = try await CaddyServer(caddyfile: path, logger: logger)
-      let judge = judge(caddy.connect, "caddy", options)
-      let pool = UpstreamPool()
-      let serving = try await channels(share, overlay) { channel, remote in
-        try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: false, pool: pool, judge: judge, observer: options.observer)
-      }
-      return ShareBackend {
-        await serving.stop()
+      let serving = try await proxy(share, SharedServer(connect: caddy.connect, options), overlay, options, logger)
+      return ShareBackend { grace in
+        await serving.stop(within: grace)
         caddy.stop()
       }
     case (.caddy, _): throw Mismatch(description: "the mode caddy needs a Caddyfile")
     }
   }
 
+  private static func proxy(
+    _ share: Share, _ server: SharedServer, _ overlay: Overlay, _ options: BackendOptions, _ logger: Logger
+  ) async throws -> ShareBackend {
+    let judge = judge(server, options, logger)
+    let pool = UpstreamPool()
+    return try await channels(share, overlay) { channel, remote in
+      try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: false, pool: pool, judge: judge, observer: options.observer)
+    }
+  }
+
   private static func channels(
     _ share: Share, _ overlay: Overlay, _ configure: @escaping @Sendable (any Channel, String) throws -> Void
   ) async throws -> ShareBackend {
-    let open = NIOLockedValueBox<[ObjectIdentifier: any Channel]>([:])
+    let farewell = Farewell()
     let server = try await overlay.serve(share.token) { channel, caller in
-      open.withLockedValue { $0[ObjectIdentifier(channel)] = channel }
-      channel.closeFuture.whenComplete { _ in open.withLockedValue { $0[ObjectIdentifier(channel)] = nil } }
+      // A failed initializer closes the channel.
+      guard farewell.watch(channel) else { return channel.eventLoop.makeFailedFuture(OverlayError.closed) }
       return channel.eventLoop.makeCompletedFuture {
         if let nonce = PathProof.nonce(caller?.appData) {
           try channel.pipeline.syncOperations.addHandler(PathProof.Responder(nonce))
@@ -137,32 +139,10 @@ public final class ShareBackend: Sendable {
         }
       }
     }
-    return ShareBackend {
+    return ShareBackend { grace in
       await server.close()
-      for channel in open.withLockedValue({ Array($0.values) }) { channel.close(promise: nil) }
-    }
-  }
-
-  private static func judge(_ connect: @escaping Connector, _ authority: String, _ options: BackendOptions) -> RequestJudge {
-    let upstream = Upstream(
-      key: authority, connect: connect,
-      failurePage: { _ in
-        .html(
-          status: .badGateway, title: "The server behind this share is down",
-          message: "The share is up, but the program it leads to does not answer.",
-          hint: "Ask the person who shares it to start that program. This page can be reloaded at any time.")
-      })
-    return { head, info in
-      var head = head
-      switch options.hostHeader {
-      case .keep: break
-      case .target: head.headers.replaceOrAdd(name: "host", value: authority)
-      case .value(let value): head.headers.replaceOrAdd(name: "host", value: value)
-      }
-      for (name, value) in options.requestHeaders { head.headers.replaceOrAdd(name: name, value: value) }
-      // A frontend said already who asks; on a private share it is the caller.
-      if !head.headers.contains(name: "x-proxy") { head.headers.add(name: "x-proxy", value: "zrok") }
-      return info.loop.makeSucceededFuture(.relay(upstream: upstream, head: head))
+      await farewell.end(within: grace)
+      farewell.closeRest()
     }
   }
 }

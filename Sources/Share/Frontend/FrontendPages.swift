@@ -55,8 +55,8 @@ extension PublicFrontend {
   }
 
   /// Tells apart what a visitor can do something about.
-  static func failurePage(_ error: any Error) -> WebPage {
-    switch error {
+  static func failurePage(_ failure: UpstreamFailure) -> WebPage {
+    switch failure.cause {
     case OverlayError.serviceNotFound, OverlayError.notPermitted:
       .html(
         status: .notFound, title: "This share has ended", message: "The share was deleted a moment ago.",
@@ -69,9 +69,10 @@ extension PublicFrontend {
       .html(
         status: .badGateway, title: "This share is asleep", message: "The share exists, but nobody serves it at the moment.",
         hint: "Ask the person who shares it to start it again: swiftlet share public ... This page can be reloaded at any time.")
-    default:
+    case is OverlayError:
       .html(
         status: .badGateway, title: "The connection broke", message: "The share did not answer this request.", hint: "Reload the page in a moment.")
+    default: failure.page(behind: "share")
     }
   }
 }

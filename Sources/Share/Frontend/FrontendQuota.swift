@@ -11,6 +11,8 @@ public struct FrontendLimits: Sendable, Equatable {
   public var window = TimeAmount.minutes(5)
   /// Requests of one share that are under way, WebSockets among them.
   public var concurrentPerShare: Int? = 4096
+  /// How long a share may say nothing, before an answer and within it, until its visitor reads 504; nil: as long as both live.
+  public var answerLimit: TimeAmount?
 
   public init() {}
 }

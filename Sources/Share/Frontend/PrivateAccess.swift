@@ -25,6 +25,8 @@ public final class PrivateAccess: Service {
   private let carrier: Carrier
   private let admission = StrangerAdmission(StrangerLimits())
   private let bound = NIOLockedValueBox<(any Channel)?>(nil)
+  /// Of what `relay` carries.
+  private let farewell = Farewell()
 
   /// - Parameters:
   ///   - access: of the identity of `overlay`. Where it does not know what runs behind the share, bytes are carried.
@@ -47,9 +49,9 @@ public final class PrivateAccess: Service {
         key: token,
         connect: { loop, initializer in overlay.channel(to: token, options: options, on: loop, initializer: initializer) },
         responseHeaders: responseHeaders,
-        failurePage: { error in
-          logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(error)"])
-          return PublicFrontend.failurePage(error)
+        failurePage: { failure in
+          logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(failure)"])
+          return PublicFrontend.failurePage(failure)
         })
       carrier = .relay(pool: UpstreamPool()) { head, info in
         var head = head
@@ -77,9 +79,11 @@ public final class PrivateAccess: Service {
           server.eventLoop.makeCompletedFuture { try server.pipeline.syncOperations.addHandler(AcceptBackoffHandler()) }
         }
         .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-        .childChannelInitializer { [admission] channel in
+        .childChannelInitializer { [admission, farewell] channel in
           // A failed initializer closes the connection.
-          guard let stranger = admission.admit(channel) else { return channel.eventLoop.makeFailedFuture(OverlayError.closed) }
+          guard let stranger = admission.admit(channel), farewell.watch(channel) else {
+            return channel.eventLoop.makeFailedFuture(OverlayError.closed)
+          }
           return channel.eventLoop.makeCompletedFuture {
             try HTTPRelay.configureHTTP1(
               channel, remoteAddress: channel.remoteAddress?.ipAddress ?? "", isTLS: false, pool: pool, judge: judge, heard: { stranger.proven() },
@@ -93,7 +97,7 @@ public final class PrivateAccess: Service {
     }
   }
 
-  /// Carries connections until cancelled or until the service group shuts down.
+  /// Carries connections until cancelled or until the service group shuts down. The port closes then; connections in progress go on.
   public func run() async throws {
     guard case .relay = carrier else {
       if case .tunnel(let tunnel) = carrier { try await tunnel.run() }
@@ -102,5 +106,15 @@ public final class PrivateAccess: Service {
     try await start()
     guard let channel = bound.withLockedValue({ $0 }) else { return }
     try await channel.serve()
+  }
+
+  /// Waits until what `run` left open has ended, up to a limit. Call when that has returned.
+  func end(within limit: Duration) async {
+    switch carrier {
+    case .tunnel(let tunnel): await tunnel.end(within: limit)
+    case .relay:
+      await farewell.end(within: limit)
+      farewell.closeRest()
+    }
   }
 }

@@ -117,6 +117,9 @@ final class PublicFrontend: ConnectionAcceptor {
     if route.interstitial, Self.wantsInterstitial(head) { return loop.makeSucceededFuture(.answer(Self.interstitialPage(host))) }
     switch route.gate.scheme {
     case "none": return loop.makeSucceededFuture(relay(head, info, route, lease, visitor: []))
+    // Browsers never send credentials with the question whether they may (Fetch, 4.8), so whoever asked for them would have the answer be no.
+    case "basic" where Self.isPreflight(head), "oauth" where Self.isPreflight(head):
+      return loop.makeSucceededFuture(relay(head, info, route, lease, visitor: []))
     case "basic":
       guard let credentials = Self.credentials(head) else { return loop.makeSucceededFuture(.answer(Self.passwordPage(route))) }
       return proofs.check(credentials, route, context: context, remote: info.remoteAddress, on: loop).map { outcome in
@@ -164,11 +167,11 @@ final class PublicFrontend: ConnectionAcceptor {
       connect: { loop, initializer in
         loop.makeFutureWithTask { try await self.network() }.flatMap { $0.channel(to: token, options: options, on: loop, initializer: initializer) }
       },
-      lease: lease,
-      failurePage: { [context] error in
+      lease: lease, answerLimit: context.settings.limits.answerLimit,
+      failurePage: { [context] failure in
         context.unreachable(token)
-        logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(error)"])
-        return Self.failurePage(error)
+        logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(failure)"])
+        return Self.failurePage(failure)
       })
     return .relay(upstream: upstream, head: head)
   }
@@ -195,10 +198,29 @@ final class PublicFrontend: ConnectionAcceptor {
     return BasicCredentials(username: String(text[..<colon]), password: String(text[text.index(after: colon)...]))
   }
 
-  private static func wantsInterstitial(_ head: HTTPRequestHead) -> Bool {
-    guard head.method != .OPTIONS, head.headers.first(name: "skip_zrok_interstitial") == nil,
-      head.headers.first(name: "user-agent")?.hasPrefix("Mozilla/5.0") ?? false
+  /// The question of a browser, ahead of a request from another origin's page, whether the server takes such requests (Fetch, 4.8).
+  private static func isPreflight(_ head: HTTPRequestHead) -> Bool {
+    head.method == .OPTIONS && head.headers.contains(name: "origin") && head.headers.contains(name: "access-control-request-method")
+      && !head.headers.contains(name: "content-length")
+  }
+
+  /// A person who goes somewhere with a browser, and nothing else that a browser or a program asks for: a page shown in the place of data breaks what asked for it.
+  static func wantsInterstitial(_ head: HTTPRequestHead) -> Bool {
+    let headers = head.headers
+    guard head.method == .GET || head.method == .HEAD, !headers.contains(name: "skip_zrok_interstitial"), !headers.contains(name: "upgrade"),
+      headers.first(name: "user-agent")?.hasPrefix("Mozilla/5.0") ?? false
     else { return false }
-    return RequestCookies.value(interstitialCookie, head.headers) == nil
+    // Browsers say what they go for, to hosts that they take for safe (Fetch Metadata); to the others they only say what they would like to have.
+    for (name, wanted) in [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")] {
+      guard headers.first(name: name).map({ $0.lowercased() == wanted }) ?? true else { return false }
+    }
+    guard headers[canonicalForm: "accept"].contains(where: isPage) else { return false }
+    return RequestCookies.value(interstitialCookie, headers) == nil
+  }
+
+  /// Whether a range of `Accept` names pages of HTML. One of anything is what scripts and images send too.
+  private static func isPage(_ range: Substring) -> Bool {
+    let type = range.prefix { $0 != ";" }.filter { $0 != " " }.lowercased()
+    return (type == "text/html" || type == "application/xhtml+xml") && !range.filter { $0 != " " }.lowercased().hasSuffix(";q=0")
   }
 }

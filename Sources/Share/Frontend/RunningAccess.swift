@@ -5,10 +5,12 @@ public import ServiceLifecycle
 import Swiftlet
 public import SwiftletShare
 import Transport
+public import Tunnel
 public import WebRelay
 
 /// A private share at a local port for as long as this runs. Where the share ends, the port stays, and leads to it again as soon as a share of that token comes back. It
-/// ends with an error when this machine's environment was deleted at the share service.
+/// ends with an error when this machine's environment was deleted at the share service. Where it is stopped, the port closes at once, and what is under way goes on to its end
+/// before the access is deleted, as far as a limit allows.
 public struct RunningAccess: Service {
   public enum Event: Sendable {
     /// The port leads to the share.
@@ -30,17 +32,20 @@ public struct RunningAccess: Service {
   private let port: Int
   private let responseHeaders: [ResponseHeader]
   private let observer: RequestObserver?
+  private let grace: Duration
   private let logger: Logger
   private let told: @Sendable (Event) -> Void
+  private let lastWork = LastWork()
 
   /// - Parameters:
   ///   - port: 0 picks a free one; `ready` tells which.
   ///   - responseHeaders: set on answers of shares that speak HTTP.
   ///   - observer: told of each request, of shares that speak HTTP.
+  ///   - grace: how long requests and connections under way may go on when it is stopped.
   ///   - told: called when something has happened; must not wait.
   public init(
     session: ShareSession, token: String, host: String, port: Int, responseHeaders: [ResponseHeader] = [], observer: RequestObserver? = nil,
-    logger: Logger, told: @escaping @Sendable (Event) -> Void
+    grace: Duration = Farewell.defaultLimit, logger: Logger, told: @escaping @Sendable (Event) -> Void
   ) {
     self.session = session
     self.token = token
@@ -48,14 +53,21 @@ public struct RunningAccess: Service {
     self.port = port
     self.responseHeaders = responseHeaders
     self.observer = observer
+    self.grace = grace
     self.logger = logger
     self.told = told
   }
 
-  /// Carries connections until cancelled or until the service group shuts down.
+  /// Carries connections until the service group shuts down, which lets what is under way come to its end, or until cancelled, which does not.
   ///
   /// - Throws: `ShareError`: `refused` and `unreachable` as the service answers, `environmentGone`; an error of the port.
-  public func run() async throws { try await cancelWhenGracefulShutdown { try await keep() } }
+  public func run() async throws {
+    try await withTaskCancellationHandler {
+      try await cancelWhenGracefulShutdown { try await keep() }
+    } onCancel: {
+      lastWork.hurry()
+    }
+  }
 
   private func keep() async throws {
     var access = try await gain()
@@ -74,7 +86,9 @@ public struct RunningAccess: Service {
         try await session.update(access, bindAddress: address.text)
         told(isFirst ? .ready(access, address) : .back)
         isFirst = false
-        next = .success(try await carry(local, held, address.text))
+        let fresh = try await carry(local, held, address.text)
+        if fresh == nil { await lastWork.run { [grace] in await local.end(within: grace) } }
+        next = .success(fresh)
       } catch {
         next = .failure(error)
       }

@@ -149,6 +149,10 @@ public struct ShareLimits: Sendable {
       guard window >= .seconds(1), window <= .hours(24) else { throw section.error("window", "from 1s to 24h") }
       limits.window = window
     }
+    if let limit = try section.duration("response_timeout") {
+      guard limit >= .seconds(1) else { throw section.error("response_timeout", "at least 1s; leave it out for no limit") }
+      limits.answerLimit = limit
+    }
     return limits
   }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import NIOCore
 import Transport
+import Tunnel
 
 /// Places on the command line, by the one reader that files and wires have too (`HostPort`).
 enum AddressArgument {
@@ -87,5 +88,5 @@ struct GraceOptions: ParsableArguments {
       }
       return .nanoseconds(amount.nanoseconds)
     })
-  var grace: Duration = .seconds(10)
+  var grace: Duration = Farewell.defaultLimit
 }

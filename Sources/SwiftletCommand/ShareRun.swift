@@ -43,6 +43,7 @@ struct ShareTargetOptions: ParsableArguments {
   @Option(help: ArgumentHelp("This account may access the share; the others may not.", valueName: "e-mail"))
   var accessGrant: [String] = []
 
+  @OptionGroup var ending: GraceOptions
   @OptionGroup var screen: DisplayOptions
   @OptionGroup var home: ShareHomeOptions
   @OptionGroup var log: LogOptions
@@ -81,12 +82,13 @@ struct ShareRun: Service {
   let options: ShareOptions
   let target: BackendTarget?
   let backend: BackendOptions
+  let grace: Duration
   let display: RunDisplay
   let logger: Logger
 
   func run() async throws {
     let (options, display, endpoint) = (options, display, session.environment.enabled?.endpoint)
-    let running = RunningShare(session: session, options: options, target: target, backend: backend, logger: logger) { event in
+    let running = RunningShare(session: session, options: options, target: target, backend: backend, grace: grace, logger: logger) { event in
       switch event {
       case .shared(let share):
         display.show(LiveView.Subject(share, options, endpoint: endpoint), notice: "\(options.shown) is shared. Ctrl-C ends it.")
@@ -198,7 +200,8 @@ struct SharePublicCommand: AsyncParsableCommand {
     share.isOpen = true
     let display = try options.screen.display(options.home, wantsCode: qr)
     let run = ShareRun(
-      session: session, options: share, target: recognised, backend: options.backend(display.observer), display: display, logger: logger)
+      session: session, options: share, target: recognised, backend: options.backend(display.observer), grace: options.ending.grace,
+      display: display, logger: logger)
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot share \(target)", error) }
   }
 }
@@ -242,7 +245,8 @@ struct SharePrivateCommand: AsyncParsableCommand {
     share.grants = options.accessGrant
     let display = try options.screen.display(options.home)
     let run = ShareRun(
-      session: session, options: share, target: recognised, backend: options.backend(display.observer), display: display, logger: logger)
+      session: session, options: share, target: recognised, backend: options.backend(display.observer), grace: options.ending.grace,
+      display: display, logger: logger)
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot share \(target ?? "a SOCKS proxy")", error) }
   }
 }

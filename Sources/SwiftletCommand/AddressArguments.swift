@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import NIOCore
 import Transport
+import Tunnel
 
 /// Places on the command line, by the one reader that files and wires have too (`HostPort`).
 enum AddressArgument {
@@ -28,6 +29,12 @@ enum AddressArgument {
   static func requirePort(_ port: Int) throws {
     guard (0...65535).contains(port) else { throw ValidationError("\(port) is no port; give a number from 0 to 65535") }
   }
+}
+
+/// A word in a command that is shown to be pasted into a shell.
+enum ShellWord {
+  /// Brackets of an IPv6 address are a pattern to some shells.
+  static func quoted(_ word: String) -> String { word.contains("[") ? "'\(word)'" : word }
 }
 
 /// Where something listens that others dial at a host.
@@ -81,5 +88,5 @@ struct GraceOptions: ParsableArguments {
       }
       return .nanoseconds(amount.nanoseconds)
     })
-  var grace: Duration = .seconds(10)
+  var grace: Duration = Farewell.defaultLimit
 }

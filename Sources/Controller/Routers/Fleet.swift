@@ -172,6 +172,7 @@ final class Fleet: Sendable {
   func terminator(_ id: String) -> LiveTerminator? { state.withLockedValue { $0.engine.terminators[id] } }
   func terminators(ofService service: String) -> [LiveTerminator] { state.withLockedValue { $0.engine.terminators.of(service: service) } }
   func terminators(of router: String) -> [LiveTerminator] { state.withLockedValue { $0.engine.terminators.of(router: router) } }
+  func routers(hosting service: String) -> Set<String> { state.withLockedValue { $0.engine.terminators.routers(hosting: service) } }
   func isHosted(_ service: String) -> Bool { state.withLockedValue { $0.engine.terminators.isHosted(service) } }
   func dynamicCost(_ terminator: String) -> Int { state.withLockedValue { $0.engine.terminators.dynamicCost(terminator) } }
 

@@ -84,6 +84,8 @@ public struct TerminatorTable: Sendable {
   public func of(service: String) -> [LiveTerminator] { terminators(byService[service]) }
   public func of(router: String) -> [LiveTerminator] { terminators(byRouter[router]) }
   func of(host: Grant) -> [LiveTerminator] { terminators(byHost[host]) }
+  /// The routers at which a service is offered.
+  public func routers(hosting service: String) -> Set<String> { Set(byService[service].lazy.compactMap { records[$0]?.terminator.routerID }) }
   public func isHosted(_ service: String) -> Bool { byService.count(service) > 0 }
   func count(router: String) -> Int { byRouter.count(router) }
   func weight(router: String) -> Int { weights[router] ?? 0 }

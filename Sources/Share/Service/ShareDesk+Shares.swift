@@ -87,9 +87,10 @@ extension ShareDesk {
       }
       var replaced: [String] = []
       if let old = try store.named(ShareRow.self, token), try Self.replace(old, account, change) { replaced.append(old.token) }
-      guard try store.named(ShareRow.self, token) == nil, try !change.hasService(named: token) else {
-        throw ShareRefusal(409, "the share token \(token) is in use")
-      }
+      guard try store.named(ShareRow.self, token) == nil, try !change.hasService(named: token),
+        try !store.isHeld(ShareHold.place(ofToken: token), against: accountID, now: store.now)
+      else { throw ShareRefusal(409, "the share token \(token) is in use") }
+      try store.release(ShareHold.place(ofToken: token))
       let grants = try order.grants.map { email in
         guard let account = try store.account(email: email) else {
           throw ShareRefusal(order.frontends == nil ? 500 : 404, "access was to be granted to \(email), but there is no such account")
@@ -132,6 +133,7 @@ extension ShareDesk {
         for place in places where place.host == loginHost { throw ShareRefusal(409, "\(place.host) is where visitors sign in; take another name") }
         for place in places {
           try store.put(place.name)
+          try store.release(ShareName.unique(place.name.namespace, place.name.name))
           made.append(
             place.template.map { ($0.replacing("{token}", with: token), $0.replacing("{token}", with: token)) }
               ?? (place.host + suffix, scheme + "://" + place.host + suffix))
@@ -232,7 +234,8 @@ extension ShareDesk {
         frontend.permissionMode == .open || account.frontendGrants.contains(frontend.id),
         let namespace = try store.all(ShareNamespace.self).first(where: { $0.frontends.contains { $0.token == frontend.id } })
       else { throw ShareRefusal.notFound("frontend \(publicName)") }
-      guard try store.named(ShareName.self, ShareName.unique(namespace.id, token)) == nil else {
+      let unique = ShareName.unique(namespace.id, token)
+      guard try store.named(ShareName.self, unique) == nil, try !store.isHeld(unique, against: account.id, now: store.now) else {
         throw ShareRefusal(409, "the name \(token) is taken")
       }
       return Place(
@@ -259,6 +262,9 @@ extension ShareDesk {
           throw ShareRefusal(409, "the account has no name \(label) in \(namespace.name); reserve it first")
         }
         try check(label: label)
+        guard try !store.isHeld(ShareName.unique(namespace.id, label), against: account.id, now: store.now) else {
+          throw ShareRefusal(409, "the name \(label) belongs to another account")
+        }
         name = ShareName(id: EntityID.short(), namespace: namespace.id, name: label, accountId: account.id)
       }
       name.shareToken = token

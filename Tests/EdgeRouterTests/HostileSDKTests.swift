@@ -423,6 +423,67 @@ struct HostileSDKTests {
     }
   }
 
+  @Test("a bind of an identity that has all the bytes waiting that it may is refused with a word, costs no place, and goes when there is room again")
+  func bindWhileFull() async throws {
+    try await withRouter {
+      $0.identityLimits.bytes = 300_000
+    } _: { router in
+      let bob = try await router.host()
+      let alice = try await RawSDK(router, "alice")
+      let token = try await router.network.sessionToken("alice", "Dial")
+      var dials: [WireMessage] = []
+      for connID in UInt32(1)...2 {
+        alice.post(EdgeMessages.Connect(connID: connID, token: token).message())
+        dials.append(try await bob.take(.dial))
+      }
+      // Before the circuits are open.
+      for dial in dials { bob.data([UInt8](repeating: 1, count: 200_000), connID: try #require(try EdgeMessages.Dial(parsing: dial).newConnID)) }
+      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "bob") }.first).share
+      try await eventually("it is full") { share.isFull }
+      let binding = Array(try await router.network.sessionToken("bob", "Bind").utf8)
+      func bind(_ number: UInt8) -> WireMessage {
+        EdgeMessages.Bind(connID: 100 + UInt32(number), token: binding, listenerID: [9, number], supportsBindSuccess: true).message()
+      }
+      for number in UInt8(0)..<50 {
+        let refusal = try EdgeMessages.StateClosed(parsing: try await bob.answer(to: bob.post(bind(number))))
+        #expect(refusal.text == "too many binds of this identity wait at this router" && refusal.error?.retryHint == .tooBusy)
+      }
+      #expect(share.has(.bind) == 1 && router.node.core.hostedIDs.count == 1)
+      for dial in dials { bob.post(EdgeMessages.DialFailed(replyFor: dial.sequence, connID: 1, text: "no").message()) }
+      try await eventually("there is room") { !share.isFull }
+      for number in UInt8(0)..<2 {
+        #expect(try await bob.answer(to: bob.post(bind(number))).contentType == .stateConnected)
+        _ = try await bob.take("it is known") { $0.contentType == .bindSuccess && $0.headers.uint32(.connID) == 100 + UInt32(number) }
+      }
+      #expect(share.has(.bind) == 3)
+      try await eventually("nothing waits") { router.node.core.waitingBytes.now == 0 }
+    }
+  }
+
+  @Test("a bind that was judged before the model changed is judged once more when it is entered")
+  func judgedAgain() async throws {
+    try await withRouter { router in
+      let bob = try await RawSDK(router, "bob")
+      _ = try await bob.answer(to: bob.post(WireMessage(contentType: .latency)))
+      let core = router.node.core
+      let handle = try #require(core.state.withLockedValue { $0.connections.of(identity: "bob") }.first)
+      func refusal(_ service: String, isEncrypted: Bool) throws -> EdgeRefusal? {
+        let facts = ServiceSessionFacts(
+          sessionID: "s", serviceID: service, apiSessionID: "as-bob", identityID: "bob", tokenType: "s", sessionType: "Bind")
+        let place = try #require(handle.share.take(.bind))
+        do throws(EdgeRefusal) {
+          _ = try core.host(EdgeMessages.Bind(connID: 7, token: [1]), facts, isEncrypted: isEncrypted, on: handle, place)
+        } catch { return error }
+        return nil
+      }
+      #expect(try refusal("svc", isEncrypted: true) == .encryptionChanged)
+      #expect(try refusal("gone", isEncrypted: false) == .serviceGone)
+      #expect(handle.share.has(.bind) == 0 && core.hostedIDs.isEmpty)
+      #expect(try refusal("svc", isEncrypted: false) == nil)
+      #expect(handle.share.has(.bind) == 1 && core.hostedIDs.count == 1)
+    }
+  }
+
   @Test("whoever is put out does not stay by not reading, and is not heard any more")
   func deafAndOut() async throws {
     try await withRouter { router in

@@ -270,6 +270,28 @@ struct QueryTests {
     #expect(gate.count == 0)
   }
 
+  /// Counts what is asked of the running controller.
+  private final class Counting: RuntimeSymbols {
+    let asked = Shared(0)
+
+    func entities(_ kind: EntityKind, where symbol: String) -> Set<String> { [] }
+    func relation(_ kind: EntityKind, _ symbol: String) -> [RelationGroup] {
+      asked.withLock { $0 += 1 }
+      return [RelationGroup(holders: ["i1"], members: ["s1"])]
+    }
+    func members(_ kind: EntityKind, matching condition: Filter, _ reader: StoreReader) throws -> Set<String>? { nil }
+  }
+
+  @Test("however often a filter names a relation, the running controller is asked for it once")
+  func relationOnce() async throws {
+    let store = try await Store.inMemory()
+    let runtime = Counting()
+    let terms = (0..<50).map { "anyOf(services) = \"s\($0)\" or count(services) > \($0)" }
+    let filter = try FilterQuery(parsing: terms.joined(separator: " or "))
+    _ = try await store.read { try $0.query(Identity.self, filter: filter, symbols: .of(.identities), runtime: runtime) }
+    #expect(runtime.asked.withLock { $0 } == 1)
+  }
+
   @Test("filters reach over references and into sub-queries")
   func references() async throws {
     let store = try await Store.inMemory()

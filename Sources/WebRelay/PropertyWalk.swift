@@ -16,8 +16,6 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
 
   /// Entries that one answer tells of. Who meets the limit reads it in the answer (507, as RFC 6578 does it), and asks for parts.
   static let entryLimit = 200_000
-  /// Directories in each other.
-  private static let depthLimit = 128
 
   private struct Level {
     let entry: ConfinedRoot.Entry
@@ -86,7 +84,7 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
       }
       let path = level.path + [name]
       text += response(path, status) { try? ConfinedRoot.open(level.entry, name) }
-      if status.isDirectory, levels.count < depth, levels.count < Self.depthLimit, let entry = try? ConfinedRoot.open(level.entry, name) {
+      if status.isDirectory, levels.count < depth, levels.count < FileName.depthLimit, let entry = try? ConfinedRoot.open(level.entry, name) {
         descend(entry, path)
       }
     }

@@ -203,9 +203,21 @@ struct DriveConditionTests {
   @Test("long listings have so many places, and give them back")
   func walkPlaces() {
     let places = WalkPlaces()
-    var held = (0..<WalkPlaces.limit).map { _ in places.take() }
-    #expect(held.allSatisfy { $0 != nil } && places.take() == nil)
-    held.removeLast()
-    #expect(places.take() != nil)
+    // Nobody gets all of them.
+    var held = (0..<WalkPlaces.limitOfOne).map { _ in places.take(for: "slow") }
+    #expect(held.allSatisfy { $0 != nil } && places.take(for: "slow") == nil)
+    held += (0..<WalkPlaces.limit - WalkPlaces.limitOfOne).map { places.take(for: "\($0)") }
+    #expect(held.allSatisfy { $0 != nil } && places.take(for: "another") == nil)
+    held.removeFirst()
+    #expect(places.take(for: "slow") != nil)
+    held.removeAll()
+    #expect(places.take(for: "another") != nil)
+  }
+
+  @Test("a path has so many directories in each other, what is deeper is no place of a drive")
+  func deepPaths() throws {
+    let deepest = String(repeating: "/d", count: FileName.depthLimit)
+    #expect(try FilePath(url: deepest).count == FileName.depthLimit)
+    #expect(throws: ConfinedRoot.Failure.badPath) { try FilePath(url: deepest + "/d") }
   }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import Transport
 
 #if canImport(Glibc)
   import Glibc
@@ -32,7 +33,7 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
   private var hasBegun = false
   private(set) var isDone = false
   private var pending = ByteBuffer()
-  private var place: WalkPlaces.Place?
+  private var place: Places.Place?
 
   var length: Int64? { nil }
 
@@ -44,7 +45,7 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
   }
 
   /// Goes on after a piece that was read ahead.
-  func resuming(_ piece: ByteBuffer, holding place: WalkPlaces.Place) -> PropertyWalk {
+  func resuming(_ piece: ByteBuffer, holding place: Places.Place) -> PropertyWalk {
     pending = piece
     self.place = place
     return self

@@ -110,13 +110,7 @@ extension WebDAVSite {
     // What is short is told with its length.
     let start = walk.next(1 << 16)
     guard walk.isDone else {
-      // By the address that the nearest proxy saw: what stands before it anybody may have written.
-      let asker = (request.head.headers["x-forwarded-for"].last ?? "").split(separator: ",").last?.trimmed ?? ""
-      guard let place = walks.take(for: asker) else {
-        throw Self.refuse(
-          .serviceUnavailable,
-          "\(WalkPlaces.limitOfOne) long listings of this drive are under way for you, or \(WalkPlaces.limit) for all; try again in a moment, or ask for parts.")
-      }
+      guard let place = longAnswers.take(for: request.head.asker) else { return .page(.tooManyLong(longAnswers)) }
       return .content(.multiStatus, Self.multistatusHeaders, walk.resuming(start, holding: place))
     }
     return .page(WebPage(status: .multiStatus, headers: Self.multistatusHeaders, body: start))

@@ -41,7 +41,7 @@ enum ServiceEndpoints {
           let terminators = core.fleet.terminators(ofService: service.id)
           return try (query.filter ?? .all).apply(to: terminators, symbols: symbols, page: query.page) { value(of: $1, $0, service) }
         }
-        return try await .list(page, filterable: symbols.filterable) { terminators in
+        return try await .list(page, core, caller, filterable: symbols.filterable) { terminators in
           terminators.map { terminator in
             [
               "id": .string(terminator.id), "createdAt": .string(terminator.createdAt.text), "updatedAt": .string(terminator.createdAt.text),

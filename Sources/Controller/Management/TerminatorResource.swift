@@ -68,7 +68,7 @@ enum TerminatorResource {
     let page = try await core.store.search(for: caller.identityID) { reader in
       try (query.filter ?? .all).apply(to: try all(core, reader, of: services), symbols: symbols, page: query.page) { value(of: $1, $0, core) }
     }
-    return try await .list(page, filterable: symbols.filterable) { terminators in
+    return try await .list(page, core, caller, filterable: symbols.filterable) { terminators in
       try await core.store.read { reader -> [JSONValue] in
         let view = DetailView(core: core, reader: reader, caller: caller)
         return try terminators.map { JSONValue.object(try $0.detail(view)) }

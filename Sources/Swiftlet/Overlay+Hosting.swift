@@ -259,6 +259,7 @@ extension Overlay {
     // A router that speaks may know better than what is kept here.
     if error.speaksOfSession { forgetSession(offer.service, .bind) }
     try? await refreshServices()
+    try? await Task.sleep(until: refusedLooks.take(.now), clock: .continuous)
     hosted[id]?.calls.yield()
   }
 

@@ -150,6 +150,8 @@ public actor Overlay {
   var hosted: [UInt64: HostedService] = [:]
   var lastHosting: UInt64 = 0
   var isCallingHosts = false
+  /// Looks that binds give cause to which a router refused: one that refuses all of them does not turn its hosts against the controller.
+  var refusedLooks = Pace(burst: 200, interval: .milliseconds(50))
   /// What the identity says of hosting, and when it was asked; of no interest where the controller sees to it.
   var hostingFacts: (facts: ControllerClient.Hosting?, at: ContinuousClock.Instant)?
   private var unhostedAt: ContinuousClock.Instant?

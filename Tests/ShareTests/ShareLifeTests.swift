@@ -272,6 +272,26 @@ struct ShareLifeTests {
     await bench.stop()
   }
 
+  @Test("accesses have numbers that are not given again, and are found by them by their own account")
+  func accessNumbers() async throws {
+    let bench = try await ShareBench.start()
+    let (ann, bob) = (try await bench.account("ann@example.com"), try await bench.account("bob@example.com"))
+    let (home, away) = (try await bench.enable(ann), try await bench.enable(bob))
+    let share = try await bench.privateShare(ann, home.id)
+    let account = try #require(try await bench.desk.network.read { try $0.account(email: "bob@example.com") }).id
+    func access() async throws -> ShareAccessRow {
+      let made = try await bench.desk.createAccess(account, environment: away.id, share: share, bindAddress: "", description: "")
+      return try #require(try await bench.desk.network.read { try $0.named(ShareAccessRow.self, made.token) })
+    }
+    let (first, second) = (try await access(), try await access())
+    try await bench.desk.deleteAccess(account, environment: away.id, token: second.token, share: share)
+    let third = try await access()
+    #expect(first.number < second.number && second.number < third.number)
+    #expect(await bench.call("GET", "/api/v2/detail/frontend/\(third.number)", bob).body["frontendToken"]?.stringValue == third.token)
+    #expect(await bench.call("GET", "/api/v2/detail/frontend/\(third.number)", ann).status == 404)
+    await bench.stop()
+  }
+
   @Test("a share that was taken back while its machine was away comes back under its name and token; one that was deleted ends with an error")
   func comesBack() async throws {
     let bench = try await ShareBench.start()

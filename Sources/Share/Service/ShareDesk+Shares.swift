@@ -229,6 +229,7 @@ extension ShareDesk {
   /// v1: the frontends' default namespaces carry the token as a name.
   private static func places(frontends: [String], token: String, _ account: ShareAccount, _ store: StoreTransaction) throws -> [Place] {
     guard !frontends.isEmpty else { throw ShareRefusal(404, "a public share needs a frontend; the default one is called \(defaultName)") }
+    guard frontends.count <= 32 else { throw ShareRefusal(422, "at most 32 frontends for one share") }
     return try frontends.map { publicName in
       guard let frontend = try store.named(ShareFrontend.self, publicName),
         frontend.permissionMode == .open || account.frontendGrants.contains(frontend.id),
@@ -357,7 +358,11 @@ extension ShareDesk {
     }
   }
 
+  /// Accounts that may access a closed share.
+  private static let grantLimit = 1000
+
   func updateShare(_ accountID: String, token: String, target: String?, add: [String], remove: [String]) async throws {
+    guard max(add.count, remove.count) <= Self.grantLimit else { throw ShareRefusal(422, "at most \(Self.grantLimit) accounts at once") }
     try await network.write(author: accountID) { change in
       var share = try change.store.share(token, of: accountID)
       if let target { share.target = String(target.prefix(2048)) }
@@ -368,6 +373,9 @@ extension ShareDesk {
       for email in remove {
         guard let id = try change.store.account(email: email)?.id else { continue }
         share.accessGrants.removeAll { $0 == id }
+      }
+      guard share.accessGrants.count <= Self.grantLimit else {
+        throw ShareRefusal(422, "at most \(Self.grantLimit) accounts may be granted access to a share; leave it open, or make another one")
       }
       try change.store.put(share)
     }
@@ -403,9 +411,8 @@ extension ShareDesk {
       if let limit = owner.flatMap({ limits.effective($0).counts.accesses }), count >= limit {
         throw ShareRefusal(404, "share \(token) has \(count) accesses and may have \(limit); end one first")
       }
-      let number = (try store.all(ShareAccessRow.self).map(\.number).max() ?? 0) + 1
       var row = ShareAccessRow(
-        id: EntityID.short(), number: number, token: access, environmentId: environment, shareToken: token, backendMode: share.backendMode,
+        id: EntityID.short(), number: try Self.nextAccessNumber(store), token: access, environmentId: environment, shareToken: token, backendMode: share.backendMode,
         dialPolicyId: "")
       row.dialPolicyId = try Self.createDialPolicy(row, share, base, change)
       row.bindAddress = String(bindAddress.prefix(256))
@@ -413,6 +420,14 @@ extension ShareDesk {
       try store.put(row)
       return MadeAccess(token: access, backendMode: share.backendMode, isWindowed: share.windowed ?? false)
     }
+  }
+
+  /// Accesses may be many: they are looked through once, where nobody has counted yet.
+  private static func nextAccessNumber(_ store: StoreTransaction) throws -> Int {
+    let kind = ShareAccessRow.kind.rawValue
+    var counter = try store.get(ShareCounter.self, kind) ?? ShareCounter(id: kind, last: store.all(ShareAccessRow.self).map(\.number).max() ?? 0)
+    counter.last += 1
+    return try store.put(counter).last
   }
 
   private static func access(_ token: String, of accountID: String, _ reader: StoreReader) throws -> ShareAccessRow {

@@ -194,7 +194,8 @@ struct QueryTests {
     ] { #expect(try isIndexed(text), "\(text)") }
     for text in [
       "sort by name", "name contains \"a\"", "name != \"a\"", "not name = \"a\"", "id = \"a\" or isAdmin", "anyOf(services) = \"s\"",
-      "externalId = \"\"", "false",
+      "externalId = \"\"", "false", "id = \"a\" and anyOf(services) = \"s\"", "id = \"a\" and not isEmpty(services)",
+      "id = \"a\" and count(from authenticators where method = \"cert\") > 0",
     ] { #expect(try !isIndexed(text), "\(text)") }
   }
 

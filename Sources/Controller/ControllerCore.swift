@@ -39,6 +39,8 @@ actor ControllerCore {
   nonisolated let wholeDataModel: WholeDataModel
   nonisolated let wholeStatePace = RouterPace(.wholeStates)
   nonisolated let routerCertificatePace = RouterPace(.certificates)
+  /// Lists of more than a page that clients are reading.
+  nonisolated let longLists = Places(limit: 256, ofOne: 16)
   nonisolated let clockWatch: NIOLockedValueBox<ClockWatch>
   private nonisolated let locks: [ProcessLock]
   private nonisolated let state: NIOLockedValueBox<ModelState>

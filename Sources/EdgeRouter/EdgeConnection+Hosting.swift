@@ -47,7 +47,7 @@ extension EdgeConnection {
   }
 
   /// The session may host: confirm, then make the terminator known.
-  func acceptBind(_ request: EdgeMessages.Bind, sequence: Int32, facts: ServiceSessionFacts, _ place: IdentityShare.Ticket) {
+  func acceptBind(_ request: EdgeMessages.Bind, sequence: Int32, facts: ServiceSessionFacts, isEncrypted: Bool, _ place: IdentityShare.Ticket) {
     switch slots[request.connID] {
     case nil, .bind?: break
     default:
@@ -57,8 +57,12 @@ extension EdgeConnection {
     let confirmation = EdgeMessages.StateConnected(
       replyFor: sequence, connID: request.connID, routerProvidesConnIDs: request.wantsRouterProvidedConnIDs
     ).message()
+    let outcome: HostedTerminators<UInt64>.BindOutcome
+    do throws(EdgeRefusal) { outcome = try core.host(request, facts, isEncrypted: isEncrypted, on: handle, place) } catch {
+      return refuseBind(request.connID, sequence: sequence, error.error)
+    }
     let hosted: RouterCore.Hosted
-    switch core.host(request, facts, on: handle, place) {
+    switch outcome {
     case .stale: return
     case .duplicate: return answer(confirmation)
     case .new(let new): hosted = new

@@ -81,9 +81,7 @@ extension RouterCore {
         return (details.bind.publicKey != nil) != service.encryptionRequired
       }
     }
-    let error = StructuredError(
-      message: "the service's encryption was changed; bind again", code: .encryptionDataMissing, retryHint: .startOver)
-    for host in hosts { dropTerminator(host.id, error) }
+    for host in hosts { dropTerminator(host.id, EdgeRefusal.encryptionChanged.error) }
   }
 
   // MARK: Sessions

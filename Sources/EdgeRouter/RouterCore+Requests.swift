@@ -24,6 +24,8 @@ extension EdgeRefusal {
     case .encryptionDataMissing:
       StructuredError(
         message: "encryption required on service, initiator did not send public header", code: .encryptionDataMissing, retryHint: .startOver)
+    case .encryptionChanged:
+      StructuredError(message: "the service's encryption was changed; bind again", code: .encryptionDataMissing, retryHint: .startOver)
     }
   }
 }
@@ -77,8 +79,8 @@ extension RouterCore {
   func bind(_ request: EdgeMessages.Bind, sequence: Int32, on handle: ConnectionHandle, _ place: IdentityShare.Ticket) async {
     do {
       let facts = try await facts(of: request.tokenText)
-      try state.withLockedValue { try $0.model.judge(facts, for: .bind, session: handle.session) }
-      handle.run { $0.acceptBind(request, sequence: sequence, facts: facts, place) }
+      let isEncrypted = try judgeBind(facts, on: handle)
+      handle.run { $0.acceptBind(request, sequence: sequence, facts: facts, isEncrypted: isEncrypted, place) }
     } catch {
       let error = (error as? EdgeRefusal ?? .invalidSession).error
       logger.info("bind refused", metadata: ["identity": "\(handle.session.identityID)", "reason": "\(error.message)"])

@@ -314,15 +314,34 @@ final class RouterCore: Sendable {
 
   // MARK: Hosts
 
-  /// - Parameter place: given back when the service is hosted no longer.
+  /// Judges a bind.
+  /// - Returns: whether its service demands encryption.
+  func judgeBind(_ facts: ServiceSessionFacts, on handle: ConnectionHandle) throws(EdgeRefusal) -> Bool {
+    try state.withLockedValue { state -> Result<Bool, EdgeRefusal> in Self.judgeBind(facts, on: handle, state) }.get()
+  }
+
+  private static func judgeBind(_ facts: ServiceSessionFacts, on handle: ConnectionHandle, _ state: State) -> Result<Bool, EdgeRefusal> {
+    do throws(EdgeRefusal) { try state.model.judge(facts, for: .bind, session: handle.session) } catch { return .failure(error) }
+    return .success(state.model.services[facts.serviceID]?.encryptionRequired ?? false)
+  }
+
+  /// - Parameters:
+  ///   - isEncrypted: whether the service demanded encryption when the bind was judged.
+  ///   - place: given back when the service is hosted no longer.
+  /// - Throws: when the model has changed since then, so that it would not be judged like that any more: what the change ended did not know of this host.
   func host(
-    _ request: EdgeMessages.Bind, _ facts: ServiceSessionFacts, on handle: ConnectionHandle, _ place: IdentityShare.Ticket
-  ) -> HostedTerminators<UInt64>.BindOutcome {
+    _ request: EdgeMessages.Bind, _ facts: ServiceSessionFacts, isEncrypted: Bool, on handle: ConnectionHandle, _ place: IdentityShare.Ticket
+  ) throws(EdgeRefusal) -> HostedTerminators<UInt64>.BindOutcome {
     let bind = Hosted(
       id: freshID(), connection: handle.id, connID: request.connID, identityID: facts.identityID, serviceID: facts.serviceID,
       sessionID: facts.sessionID,
       token: request.token, instance: request.terminatorIdentity ?? "", listenerID: request.listenerID)
-    let outcome = state.withLockedValue { state in
+    let outcome = try state.withLockedValue { state -> Result<HostedTerminators<UInt64>.BindOutcome, EdgeRefusal> in
+      switch Self.judgeBind(facts, on: handle, state) {
+      case .failure(let refusal): return .failure(refusal)
+      case .success(isEncrypted): break
+      case .success: return .failure(.encryptionChanged)
+      }
       let outcome = state.hosted.bind(bind)
       switch outcome {
       case .new(let new): state.binds[new.id] = BindDetails(handle: handle, bind: request, place: place)
@@ -331,8 +350,8 @@ final class RouterCore: Sendable {
         state.binds[new.id] = BindDetails(handle: handle, bind: request, place: place)
       case .duplicate, .stale: break
       }
-      return outcome
-    }
+      return .success(outcome)
+    }.get()
     if case .replaces(let new, let old) = outcome, new.id != old.id { withdraw([old.id]) }
     return outcome
   }

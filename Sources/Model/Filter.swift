@@ -11,6 +11,27 @@ public indirect enum Filter: Sendable, Equatable {
   case comparison(FilterOperand, FilterCondition)
 }
 
+extension Filter {
+  /// Texts of which a symbol has one in whatever meets the filter; nil where it may have any.
+  public func texts(of symbol: String) -> Set<String>? {
+    switch self {
+    case .comparison(.symbol(symbol), .compare(.equal, let literal)): Self.texts([literal])
+    case .comparison(.symbol(symbol), .oneOf(let literals, negated: false)): Self.texts(literals)
+    case .and(let terms): terms.compactMap { $0.texts(of: symbol) }.min { $0.count < $1.count }
+    case .or(let terms):
+      terms.reduce(terms.isEmpty ? nil : Set<String>()) { texts, term in texts.flatMap { texts in term.texts(of: symbol).map { texts.union($0) } } }
+    case .constant, .symbol, .not, .isEmpty, .comparison: nil
+    }
+  }
+
+  private static func texts(_ literals: [FilterLiteral]) -> Set<String>? {
+    literals.reduce(Optional(Set<String>())) { texts, literal in
+      guard case .string(let text) = literal else { return nil }
+      return texts?.union([text])
+    }
+  }
+}
+
 /// The left side of a comparison.
 public enum FilterOperand: Sendable, Equatable {
   case symbol(String)

@@ -9,6 +9,8 @@ struct FilterSQL {
   private let reader: StoreReader
   private let runtime: (any RuntimeSymbols)?
   private var aliases = 0
+  /// Groups of relations, by kind and symbol.
+  private var relations: [String: [RelationGroup]] = [:]
 
   init(_ reader: StoreReader, _ runtime: (any RuntimeSymbols)?) {
     self.reader = reader
@@ -132,10 +134,12 @@ struct FilterSQL {
   }
 
   /// nil for the sets of the store.
-  private func relation(_ set: FilterSet, _ table: SymbolTable) throws -> Members? {
+  private mutating func relation(_ set: FilterSet, _ table: SymbolTable) throws -> Members? {
     guard case .relation(let elements) = try table.source(of: set.name) else { return nil }
     guard let runtime else { throw FilterError.wrongUse(symbol: set.name, reason: "cannot be used here") }
-    let groups = runtime.relation(table.kind, set.name)
+    let key = table.kind.rawValue + " " + set.name
+    let groups = relations[key] ?? runtime.relation(table.kind, set.name)
+    relations[key] = groups
     guard let query = set.query else { return Members(groups: groups) }
     guard let elements else { throw FilterError.wrongUse(symbol: set.name, reason: "has no sub-queries here") }
     try Self.checkSort(query, .of(elements))

@@ -76,10 +76,29 @@ extension FilterSQL {
 }
 
 extension SymbolTable {
-  /// Whether an index leads to the answer; if not, every entity of the kind is looked at, and the question belongs in `Store.search`.
+  /// Whether an index leads to the answer; if not, every entity of the kind is looked at, or whole collections of others are, and the question belongs in
+  /// `Store.search`.
   public func isIndexed(_ query: FilterQuery?, sort: [SortField]) -> Bool {
-    if let predicate = query?.predicate, predicate != .constant(true) { return FilterSQL.seek(predicate, self, alias: "") != nil }
+    if let predicate = query?.predicate, predicate != .constant(true) {
+      return FilterSQL.seek(predicate, self, alias: "") != nil && !reaches(out: predicate)
+    }
     let sort = (query?.sort ?? []).isEmpty ? sort : query?.sort ?? []
     return sort.first.map { $0.name == "id" } ?? true
+  }
+
+  /// Whether a filter asks for more than what stands in the entities themselves: what policies bring together, or a sub-query.
+  private func reaches(out filter: Filter) -> Bool {
+    switch filter {
+    case .constant, .symbol, .comparison(.symbol, _): false
+    case .not(let inner): reaches(out: inner)
+    case .and(let terms), .or(let terms): terms.contains(where: reaches(out:))
+    case .isEmpty(let set), .comparison(.count(let set), _): reaches(out: set)
+    case .comparison(.anyOf(let name), _), .comparison(.allOf(let name), _): reaches(out: .symbol(name))
+    }
+  }
+
+  private func reaches(out set: FilterSet) -> Bool {
+    if set.query != nil { return true }
+    return if case .relation? = try? source(of: set.name) { true } else { false }
   }
 }

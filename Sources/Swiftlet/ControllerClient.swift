@@ -89,6 +89,7 @@ struct ControllerClient: Sendable {
   /// Towards controllers.
   private let tls: ClientTLS
   let routerTLS: ClientTLS
+  let requests = RequestCount()
 
   init(identity: IdentityFile) throws {
     bases = identity.controllers.map(Self.base)
@@ -122,6 +123,7 @@ struct ControllerClient: Sendable {
     var failure: (any Error)?
     for base in bases {
       let answer: HTTPAnswer
+      requests.add()
       do {
         answer = try await HTTPSClient(tls: tls).request(method: method, base + path, headers: headers, body: bytes)
       } catch is CancellationError {

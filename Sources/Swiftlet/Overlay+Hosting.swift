@@ -140,7 +140,7 @@ extension Overlay {
   /// What is to be offered now, by router, and whether there is a router that was not there before.
   private func look(_ id: UInt64) async throws -> (offers: [String: HostedService.Offer], isNews: Bool) {
     guard let service = hosted[id] else { return ([:], false) }
-    let details = try await hostable(service.name)
+    let details = try await self.service(service.name, .bind)
     let routers = try await session(details, .bind, isFresh: true).edgeRouters
     let options = await standing(service.options, details)
     hosted[id]?.lookedAt = .now
@@ -153,15 +153,6 @@ extension Overlay {
     guard !offers.isEmpty else { throw OverlayError.routersUnreachable(service: service.name, reason: "no router of it is online") }
     let isNews = !service.places.isEmpty && !service.isComplete && routers.contains { $0.tls != nil && service.places[$0.name] == nil }
     return (offers, isNews)
-  }
-
-  /// The service of that name, when the identity may host it.
-  private func hostable(_ name: String) async throws -> ControllerClient.Service {
-    func find() -> ControllerClient.Service? { known[name].flatMap { $0.permissions.contains(Action.bind.rawValue) ? $0 : nil } }
-    if let found = find() { return found }
-    try await refreshServices()
-    if let found = find() { return found }
-    throw known[name] == nil ? OverlayError.serviceNotFound(name: name) : .notPermitted(service: name, action: Action.bind.rawValue)
   }
 
   /// Cost and precedence: the program's, else the identity's (edge-client-api.md 5.2).
@@ -268,6 +259,7 @@ extension Overlay {
     // A router that speaks may know better than what is kept here.
     if error.speaksOfSession { forgetSession(offer.service, .bind) }
     try? await refreshServices()
+    try? await Task.sleep(until: refusedLooks.take(.now), clock: .continuous)
     hosted[id]?.calls.yield()
   }
 

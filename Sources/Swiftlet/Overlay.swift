@@ -139,11 +139,19 @@ public actor Overlay {
   /// When a service was seen to be another one than before under its name, or to be encrypted otherwise.
   private var changes: [String: ContinuousClock.Instant] = [:]
   private var sessions: [SessionKey: ControllerClient.Session] = [:]
+  /// Sessions that are being asked for.
+  private var sessionTasks: [SessionKey: Task<ControllerClient.Session, any Error>] = [:]
+  /// Looks at the services that something refused gives cause to: a program that dials what it may not again and again does not keep the controller busy.
+  private let refreshes = SharedWork(Pace(burst: 10, interval: .seconds(1)))
+  /// Of what the controller itself refused.
+  private var refusals = Pace(burst: 10, interval: .seconds(1))
   private var channels: [ChannelKey: Task<BoundChannel, any Error>] = [:]
   var hostings: [UInt64: Hosting] = [:]
   var hosted: [UInt64: HostedService] = [:]
   var lastHosting: UInt64 = 0
   var isCallingHosts = false
+  /// Looks that binds give cause to which a router refused: one that refuses all of them does not turn its hosts against the controller.
+  var refusedLooks = Pace(burst: 200, interval: .milliseconds(50))
   /// What the identity says of hosting, and when it was asked; of no interest where the controller sees to it.
   var hostingFacts: (facts: ControllerClient.Hosting?, at: ContinuousClock.Instant)?
   private var unhostedAt: ContinuousClock.Instant?
@@ -214,13 +222,21 @@ public actor Overlay {
     if let login { return try await login.value }
     let client = client
     let application = options.application
-    let task = Task { try await client.logIn(application: application) }
+    let task = Task {
+      do { return try await client.logIn(application: application) } catch {
+        await slowDown()
+        throw error
+      }
+    }
     login = task
     do { return try await task.value } catch {
       if login == task { login = nil }
       throw error
     }
   }
+
+  /// Whoever was refused is told at a pace, and asks again at no other.
+  private func slowDown() async { try? await Task.sleep(until: refusals.take(.now), clock: .continuous) }
 
   /// The session is of no more use: the next request logs in again.
   private func forgetLogin(_ token: String) async {
@@ -264,8 +280,10 @@ public actor Overlay {
     for hosting in hosted.values where old[hosting.name]?.isOffered(like: new[hosting.name]) != true { hosting.calls.yield() }
   }
 
-  /// Asks whether the services changed, and reads them again if so.
-  func refreshServices() async throws {
+  /// Asks whether the services changed, and reads them again if so. Those who ask at the same time ask once.
+  func refreshServices() async throws { try await refreshes.run { try await self.askForChanges() } }
+
+  private func askForChanges() async throws {
     let client = client
     if try await authorized({ try await client.lastChange(token: $0) }) != lastChange { try await reloadServices() }
   }
@@ -285,7 +303,7 @@ public actor Overlay {
   func service(_ name: String, _ action: Action) async throws -> ControllerClient.Service {
     func find() -> ControllerClient.Service? { known[name].flatMap { $0.permissions.contains(action.rawValue) ? $0 : nil } }
     if let found = find() { return found }
-    try await reloadServices()
+    try await refreshServices()
     if let found = find() { return found }
     throw known[name] == nil ? OverlayError.serviceNotFound(name: name) : .notPermitted(service: name, action: action.rawValue)
   }
@@ -304,17 +322,31 @@ public actor Overlay {
         if sessions[key]?.id == known.id { sessions[key] = nil }
       }
     }
+    if let task = sessionTasks[key] { return try await task.joined() }
+    let task = Task { try await makeSession(service, action, key) }
+    sessionTasks[key] = task
+    return try await task.joined()
+  }
+
+  private func makeSession(_ service: ControllerClient.Service, _ action: Action, _ key: SessionKey) async throws -> ControllerClient.Session {
+    let client = client
+    defer { sessionTasks[key] = nil }
     do {
       let made = try await authorized { try await client.session(token: $0, service: service.id, type: action.rawValue) }
       sessions[key] = made
       return made
-    } catch OverlayError.controllerRefused(_, 404, _, _) {
-      // The service list is out of date.
-      if known[service.name]?.id == service.id { known[service.name] = nil }
-      lastChange = nil
-      throw OverlayError.notPermitted(service: service.name, action: action.rawValue)
-    } catch OverlayError.controllerRefused(_, _, "NO_EDGE_ROUTERS_AVAILABLE", _) {
-      throw OverlayError.noRouters(service: service.name)
+    } catch {
+      // Hosts have a pace of their own.
+      if action == .dial { await slowDown() }
+      switch error {
+      case OverlayError.controllerRefused(_, 404, _, _):
+        // The service list is out of date.
+        if known[service.name]?.id == service.id { known[service.name] = nil }
+        lastChange = nil
+        throw OverlayError.notPermitted(service: service.name, action: action.rawValue)
+      case OverlayError.controllerRefused(_, _, "NO_EDGE_ROUTERS_AVAILABLE", _): throw OverlayError.noRouters(service: service.name)
+      default: throw error
+      }
     }
   }
 
@@ -350,6 +382,9 @@ public actor Overlay {
       throw error
     }
   }
+
+  /// How many requests the controller has had.
+  package nonisolated var controllerRequests: Int { client.requests.now }
 
   /// How many connections through this SDK have not ended, dialled and hosted ones.
   package var openConnections: Int {

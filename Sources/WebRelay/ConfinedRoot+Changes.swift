@@ -91,11 +91,8 @@ extension ConfinedRoot {
     return Leftover(place: aside, origin: place.name)
   }
 
-  /// Directories in each other that are removed or copied at most.
-  private static let depthLimit = 128
-
   private static func removeTree(_ directory: Entry, _ name: FileName, depth: Int) throws(Failure) {
-    guard depth < depthLimit else { throw .failed(ELOOP) }
+    guard depth < FileName.depthLimit else { throw .failed(ELOOP) }
     var found = stat()
     guard fstatat(directory.descriptor, name.cString, &found, AT_SYMLINK_NOFOLLOW) == 0 else { throw Failure(errno) }
     guard found.st_mode & S_IFMT == S_IFDIR else {
@@ -130,7 +127,7 @@ extension ConfinedRoot {
   static func abandon(_ place: Place) { try? removeTree(place.directory, place.name, depth: 0) }
 
   private static func copyTree(_ source: Entry, to place: Place, deep: Bool, depth: Int) throws(Failure) {
-    guard depth < depthLimit else { throw .failed(ELOOP) }
+    guard depth < FileName.depthLimit else { throw .failed(ELOOP) }
     guard source.isDirectory else { return try copyFile(source, to: place) }
     try makeDirectory(place)
     let made = try open(place.directory, place.name)

@@ -30,7 +30,8 @@ enum DeadProperties {
       return
     }
     let text = XMLElement(namespace: "", name: root, nodes: properties.map { .element($0) }).xml
-    guard properties.count <= countLimit, text.utf8.count <= XMLElement.sizeLimit else { throw .failed(ENOSPC) }
+    // What could not be read any more would be lost with all the others.
+    guard properties.count <= countLimit, (try? XMLElement(parsing: text.utf8)) != nil else { throw .failed(ENOSPC) }
     guard store(entry.descriptor, Array(text.utf8)) == 0 else { throw failure(errno) }
   }
 

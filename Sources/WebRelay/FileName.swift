@@ -1,6 +1,9 @@
 /// A name in a directory as the file system keeps it: any bytes but `/` and NUL, whether they are UTF-8 or not. Names are compared byte by byte, so that two spellings of one
 /// letter are two names.
 struct FileName: Hashable, Sendable {
+  /// Directories in each other that are reached, listed, copied or removed at most.
+  static let depthLimit = 128
+
   /// What the file system takes: the bytes, and a NUL.
   let cString: [CChar]
 
@@ -86,7 +89,7 @@ extension FilePath {
     for part in OctetText.octets(String(path)).split(separator: UInt8(ascii: "/")) {
       guard let bytes = Self.decoded(part) else { throw .badPath }
       if bytes == [UInt8(ascii: ".")] { continue }
-      guard let name = FileName(bytes: bytes) else { throw .badPath }
+      guard let name = FileName(bytes: bytes), count < FileName.depthLimit else { throw .badPath }
       append(name)
     }
   }

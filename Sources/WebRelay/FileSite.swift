@@ -1,12 +1,14 @@
 import Foundation
 import NIOCore
 import NIOHTTP1
+import Transport
 
 /// A directory as a web site: files with ranges and validators, `index.html`, and listings.
 public final class FileSite: Site {
   private let path: String
   private let listsDirectories: Bool
   private let showsHidden: Bool
+  private let longAnswers = Places.longAnswers()
 
   /// - Parameters:
   ///   - root: the directory; nothing outside what this path leads to at the time of a request is served.
@@ -44,7 +46,8 @@ public final class FileSite: Site {
       case .proceed, .notModified: break
       }
       let listed = ConfinedRoot.list(entry)
-      return .page(DirectoryPage.page(names, listed.filter { isShown($0.name) }, isCut: listed.count >= ConfinedRoot.listingLimit))
+      let page = DirectoryPage.page(names, listed.filter { isShown($0.name) }, isCut: listed.count >= ConfinedRoot.listingLimit)
+      return .long(page, longAnswers, head)
     } catch {
       return .page(.failure(error))
     }

@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import Transport
 
 #if canImport(Glibc)
   import Glibc
@@ -16,8 +17,6 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
 
   /// Entries that one answer tells of. Who meets the limit reads it in the answer (507, as RFC 6578 does it), and asks for parts.
   static let entryLimit = 200_000
-  /// Directories in each other.
-  private static let depthLimit = 128
 
   private struct Level {
     let entry: ConfinedRoot.Entry
@@ -34,7 +33,7 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
   private var hasBegun = false
   private(set) var isDone = false
   private var pending = ByteBuffer()
-  private var place: WalkPlaces.Place?
+  private var place: Places.Place?
 
   var length: Int64? { nil }
 
@@ -46,7 +45,7 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
   }
 
   /// Goes on after a piece that was read ahead.
-  func resuming(_ piece: ByteBuffer, holding place: WalkPlaces.Place) -> PropertyWalk {
+  func resuming(_ piece: ByteBuffer, holding place: Places.Place) -> PropertyWalk {
     pending = piece
     self.place = place
     return self
@@ -86,7 +85,7 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
       }
       let path = level.path + [name]
       text += response(path, status) { try? ConfinedRoot.open(level.entry, name) }
-      if status.isDirectory, levels.count < depth, levels.count < Self.depthLimit, let entry = try? ConfinedRoot.open(level.entry, name) {
+      if status.isDirectory, levels.count < depth, levels.count < FileName.depthLimit, let entry = try? ConfinedRoot.open(level.entry, name) {
         descend(entry, path)
       }
     }

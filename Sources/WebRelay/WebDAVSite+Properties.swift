@@ -110,9 +110,7 @@ extension WebDAVSite {
     // What is short is told with its length.
     let start = walk.next(1 << 16)
     guard walk.isDone else {
-      guard let place = walks.take() else {
-        throw Self.refuse(.serviceUnavailable, "\(WalkPlaces.limit) long listings of this drive are under way; try again in a moment, or ask for parts.")
-      }
+      guard let place = longAnswers.take(for: request.head.asker) else { return .page(.tooManyLong(longAnswers)) }
       return .content(.multiStatus, Self.multistatusHeaders, walk.resuming(start, holding: place))
     }
     return .page(WebPage(status: .multiStatus, headers: Self.multistatusHeaders, body: start))

@@ -2,6 +2,7 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 import Synchronization
+import Transport
 
 /// A directory as a drive: WebDAV class 2 (RFC 4918), confined to the directory, without symlinks (zrok.md 1.14).
 ///
@@ -17,7 +18,7 @@ public final class WebDAVSite: Site {
   private let path: String
   private let isReadOnly: Bool
   let locks = Mutex(LockTable())
-  let walks = WalkPlaces()
+  let longAnswers = Places.longAnswers()
 
   /// - Parameter root: the directory; nothing outside what this path leads to at the time of a request is read or written.
   /// - Throws: when there is no such directory.
@@ -191,7 +192,7 @@ public final class WebDAVSite: Site {
     var page = DirectoryPage.page(
       request.path, listed.filter { ((try? ConfinedRoot.status(entry, $0.name)) ?? nil) != nil }, isCut: listed.count >= ConfinedRoot.listingLimit)
     page.headers.add(name: "vary", value: "accept")
-    return .page(page)
+    return .long(page, longAnswers, request.head)
   }
 
   // MARK: PUT

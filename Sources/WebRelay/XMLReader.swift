@@ -58,28 +58,56 @@ struct XMLElement: Equatable, Sendable {
     scalar.value >= 0x20 ? scalar.value != 0xFFFE && scalar.value != 0xFFFF : [9, 10, 13].contains(scalar.value)
   }
 
+  /// A name with or without a prefix (Namespaces in XML 1.0, 4).
+  private struct Name: Equatable {
+    let prefix: String
+    let local: String
+  }
+
+  /// By scalars: what combines with a mark in one character must not hide it.
   private struct Reader {
-    private var rest: Substring
+    private typealias Scalars = Substring.UnicodeScalarView
+
+    /// Of one element. What is kept is written again with declarations of its own.
+    private static let (attributeLimit, headLimit) = (64, 256)
+
+    private var rest: Scalars
     private var elements = 0
 
-    init(_ text: String) { rest = text[...] }
+    init(_ text: String) { rest = Substring(text).unicodeScalars }
+
+    private func begins(_ prefix: String) -> Bool { rest.starts(with: prefix.unicodeScalars) }
 
     private mutating func take(_ prefix: String) -> Bool {
-      guard rest.hasPrefix(prefix) else { return false }
-      rest = rest.dropFirst(prefix.count)
+      guard begins(prefix) else { return false }
+      rest = rest.dropFirst(prefix.unicodeScalars.count)
       return true
     }
 
-    private mutating func skipSpace() { rest = rest.drop { $0 == " " || $0 == "\t" || $0 == "\n" || $0 == "\r" || $0 == "\r\n" } }
+    private mutating func take(while isPart: (Unicode.Scalar) -> Bool) -> Scalars {
+      let part = rest.prefix(while: isPart)
+      rest = rest[part.endIndex...]
+      return part
+    }
 
-    private mutating func skip(past end: String, _ what: String) throws(Failure) {
-      guard let found = rest.firstRange(of: end) else { throw Failure(reason: "\(what) does not end") }
-      rest = rest[found.upperBound...]
+    private mutating func skipSpace() { _ = take { $0 == " " || $0 == "\t" || $0 == "\n" || $0 == "\r" } }
+
+    /// What is before a mark, which is taken too.
+    private mutating func take(until end: String, _ what: String) throws(Failure) -> String {
+      let start = rest
+      while !rest.isEmpty {
+        if begins(end) {
+          defer { _ = take(end) }
+          return String(Substring(start[..<rest.startIndex]))
+        }
+        rest = rest.dropFirst()
+      }
+      throw Failure(reason: "\(what) does not end")
     }
 
     mutating func document() throws(Failure) -> XMLElement {
       _ = take("\u{FEFF}")
-      if take("<?xml") { try skip(past: "?>", "the declaration") }
+      if take("<?xml") { _ = try take(until: "?>", "the declaration") }
       try skipMisc()
       let root = try element(["xml": XMLElement.xmlNamespace], depth: 0)
       try skipMisc()
@@ -90,76 +118,71 @@ struct XMLElement: Equatable, Sendable {
     private mutating func skipMisc() throws(Failure) {
       while true {
         skipSpace()
-        if take("<!--") { try skip(past: "-->", "a comment") } else { return }
+        if take("<!--") { _ = try take(until: "-->", "a comment") } else { return }
       }
     }
 
-    private mutating func name() throws(Failure) -> String {
-      let name = rest.prefix { $0.isLetter || $0.isNumber || "_-.:".contains($0) }
-      guard let first = name.first, first.isLetter || first == "_", name.utf8.count <= 256 else { throw Failure(reason: "a name is missing") }
-      rest = rest.dropFirst(name.count)
-      return String(name)
+    /// XML 1.0, 2.3.
+    private static func isNameStart(_ scalar: Unicode.Scalar) -> Bool {
+      switch scalar.value {
+      case 0x41...0x5A, 0x61...0x7A, 0x5F, 0xC0...0xD6, 0xD8...0xF6, 0xF8...0x2FF, 0x370...0x37D, 0x37F...0x1FFF, 0x200C...0x200D, 0x2070...0x218F,
+        0x2C00...0x2FEF, 0x3001...0xD7FF, 0xF900...0xFDCF, 0xFDF0...0xFFFD, 0x10000...0xEFFFF:
+        true
+      default: false
+      }
+    }
+
+    private static func isNamePart(_ scalar: Unicode.Scalar) -> Bool {
+      switch scalar.value {
+      case 0x2D, 0x2E, 0x30...0x39, 0xB7, 0x300...0x36F, 0x203F...0x2040: true
+      default: isNameStart(scalar)
+      }
+    }
+
+    private mutating func name() throws(Failure) -> Name {
+      let text = take { Self.isNamePart($0) || $0 == ":" }
+      let parts = text.split(separator: ":" as Unicode.Scalar, omittingEmptySubsequences: false)
+      guard parts.count <= 2, parts.allSatisfy({ $0.first.map(Self.isNameStart) ?? false }), let local = parts.last else {
+        throw Failure(reason: "'\(String(Substring(text.prefix(16))))' is no name")
+      }
+      let name = Name(prefix: parts.count == 2 ? String(Substring(parts[0])) : "", local: String(Substring(local)))
+      guard name.prefix.utf8.count + name.local.utf8.count <= 256 else { throw Failure(reason: "a name is too long") }
+      return name
     }
 
     private mutating func element(_ outer: [String: String], depth: Int) throws(Failure) -> XMLElement {
       elements += 1
       guard depth < XMLElement.depthLimit, elements <= XMLElement.elementLimit else { throw Failure(reason: "the document is too deep or too large") }
       guard take("<") else { throw Failure(reason: "an element is missing") }
-      let qualified = try name()
+      let name = try name()
       var scope = outer
-      var attributes: [(name: String, value: String)] = []
-      var count = 0
-      while true {
-        skipSpace()
-        if rest.hasPrefix(">") || rest.hasPrefix("/>") { break }
-        count += 1
-        guard count <= 64 else { throw Failure(reason: "an element has too many attributes") }
-        let attribute = try name()
-        skipSpace()
-        guard take("=") else { throw Failure(reason: "an attribute has no value") }
-        skipSpace()
-        guard let quote = rest.first, quote == "\"" || quote == "'" else { throw Failure(reason: "an attribute's value is not quoted") }
-        rest = rest.dropFirst()
-        let raw = rest.prefix { $0 != quote && $0 != "<" }
-        rest = rest.dropFirst(raw.count)
-        guard take(String(quote)) else { throw Failure(reason: "an attribute's value does not end") }
-        let value = try Self.decoded(raw)
-        if attribute == "xmlns" {
-          scope[""] = value
-        } else if attribute.hasPrefix("xmlns:") {
-          // A prefix that stands for nothing is none (Namespaces in XML 1.0, 5).
-          guard !value.isEmpty else { throw Failure(reason: "the prefix \(attribute.dropFirst(6)) stands for nothing") }
-          scope[String(attribute.dropFirst(6))] = value
-        } else {
-          attributes.append((attribute, value))
-        }
-      }
-      let (namespace, local) = try Self.resolve(qualified, scope)
-      var made = XMLElement(namespace: namespace, name: local)
+      let attributes = try attributes(&scope)
+      var made = XMLElement(namespace: try Self.namespace(name, scope), name: name.local)
+      guard made.namespace != XMLElement.xmlNamespace else { throw Failure(reason: "the prefix xml is for attributes") }
       for (name, value) in attributes {
         // An attribute without a prefix has no namespace.
-        let (namespace, local) = try name.contains(":") ? Self.resolve(name, scope) : ("", name)
-        made.attributes.append(Attribute(namespace: namespace, name: local, value: value))
+        let namespace = name.prefix.isEmpty ? "" : try Self.namespace(name, scope)
+        guard !made.attributes.contains(where: { $0.namespace == namespace && $0.name == name.local }) else {
+          throw Failure(reason: "an attribute stands twice")
+        }
+        made.attributes.append(Attribute(namespace: namespace, name: name.local, value: value))
       }
       if take("/>") { return made }
       guard take(">") else { throw Failure(reason: "an element's head does not end") }
       while true {
-        let text = rest.prefix { $0 != "<" }
-        rest = rest.dropFirst(text.count)
+        let text = take { $0 != "<" }
         if !text.isEmpty { made.nodes.append(.text(try Self.decoded(text))) }
         if take("</") {
-          guard try name() == qualified else { throw Failure(reason: "the elements are not nested") }
+          guard try self.name() == name else { throw Failure(reason: "the elements are not nested") }
           skipSpace()
           guard take(">") else { throw Failure(reason: "an end does not end") }
           return made
         }
         if take("<!--") {
-          try skip(past: "-->", "a comment")
+          _ = try take(until: "-->", "a comment")
         } else if take("<![CDATA[") {
-          guard let end = rest.firstRange(of: "]]>") else { throw Failure(reason: "a CDATA section does not end") }
-          made.nodes.append(.text(String(rest[..<end.lowerBound])))
-          rest = rest[end.upperBound...]
-        } else if rest.hasPrefix("<!") || rest.hasPrefix("<?") {
+          made.nodes.append(.text(try take(until: "]]>", "a CDATA section")))
+        } else if begins("<!") || begins("<?") {
           throw Failure(reason: "declarations and instructions are not accepted")
         } else {
           made.nodes.append(.element(try element(scope, depth: depth + 1)))
@@ -167,38 +190,74 @@ struct XMLElement: Equatable, Sendable {
       }
     }
 
-    private static func resolve(_ qualified: String, _ scope: [String: String]) throws(Failure) -> (String, String) {
-      let parts = qualified.split(separator: ":", omittingEmptySubsequences: false)
-      guard parts.count <= 2, parts.allSatisfy({ !$0.isEmpty }) else { throw Failure(reason: "'\(qualified)' is no name") }
-      guard parts.count == 2 else { return (scope[""] ?? "", qualified) }
-      guard let namespace = scope[String(parts[0])] else { throw Failure(reason: "the prefix \(parts[0]) is not declared") }
-      return (namespace, String(parts[1]))
+    /// Those of an element's head; declarations of namespaces go to the scope.
+    private mutating func attributes(_ scope: inout [String: String]) throws(Failure) -> [(Name, String)] {
+      var attributes: [(Name, String)] = []
+      var count = 0
+      while true {
+        let before = rest.startIndex
+        skipSpace()
+        if begins(">") || begins("/>") { return attributes }
+        count += 1
+        guard before != rest.startIndex else { throw Failure(reason: "a name is missing") }
+        guard attributes.count < Self.attributeLimit, count <= Self.headLimit else { throw Failure(reason: "an element has too many attributes") }
+        let name = try name()
+        skipSpace()
+        guard take("=") else { throw Failure(reason: "an attribute has no value") }
+        skipSpace()
+        guard let quote = rest.first, quote == "\"" || quote == "'" else { throw Failure(reason: "an attribute's value is not quoted") }
+        rest = rest.dropFirst()
+        let raw = take { $0 != quote && $0 != "<" }
+        guard rest.first == quote else { throw Failure(reason: "an attribute's value does not end") }
+        rest = rest.dropFirst()
+        let value = try Self.decoded(raw)
+        switch (name.prefix, name.local) {
+        case ("", "xmlns"): scope[""] = try Self.declared(value, "")
+        case ("xmlns", let prefix): scope[prefix] = try Self.declared(value, prefix)
+        default: attributes.append((name, value))
+        }
+      }
     }
 
-    private static func decoded(_ text: Substring) throws(Failure) -> String {
-      guard text.contains("&") else { return String(text) }
-      var result = ""
+    /// What a prefix may stand for (Namespaces in XML 1.0, 3 and 5).
+    private static func declared(_ namespace: String, _ prefix: String) throws(Failure) -> String {
+      let isPossible =
+        prefix != "xmlns" && namespace != "http://www.w3.org/2000/xmlns/" && (prefix == "xml") == (namespace == XMLElement.xmlNamespace)
+        && (prefix.isEmpty || !namespace.isEmpty)
+      guard isPossible else { throw Failure(reason: "the prefix '\(prefix)' stands for something that is not possible") }
+      return namespace
+    }
+
+    private static func namespace(_ name: Name, _ scope: [String: String]) throws(Failure) -> String {
+      guard !name.prefix.isEmpty else { return scope[""] ?? "" }
+      guard let namespace = scope[name.prefix] else { throw Failure(reason: "the prefix \(name.prefix) is not declared") }
+      return namespace
+    }
+
+    private static func decoded(_ text: Scalars) throws(Failure) -> String {
+      var result = String.UnicodeScalarView()
       var rest = text
       while let mark = rest.firstIndex(of: "&") {
-        result += rest[..<mark]
+        result.append(contentsOf: rest[..<mark])
         guard let end = rest[mark...].firstIndex(of: ";") else { throw Failure(reason: "a reference does not end") }
-        let name = rest[rest.index(after: mark)..<end]
+        let name = String(Substring(rest[rest.index(after: mark)..<end]))
         switch name {
-        case "amp": result += "&"
-        case "lt": result += "<"
-        case "gt": result += ">"
-        case "quot": result += "\""
-        case "apos": result += "'"
+        case "amp": result.append("&")
+        case "lt": result.append("<")
+        case "gt": result.append(">")
+        case "quot": result.append("\"")
+        case "apos": result.append("'")
         default:
           let code = name.hasPrefix("#x") ? UInt32(name.dropFirst(2), radix: 16) : name.hasPrefix("#") ? UInt32(name.dropFirst()) : nil
           guard let scalar = code.flatMap(Unicode.Scalar.init), XMLElement.isCharacter(scalar) else {
             throw Failure(reason: "the reference &\(name.prefix(16)); is unknown")
           }
-          result.unicodeScalars.append(scalar)
+          result.append(scalar)
         }
         rest = rest[rest.index(after: end)...]
       }
-      return result + rest
+      result.append(contentsOf: rest)
+      return String(result)
     }
   }
 }

@@ -64,6 +64,16 @@ struct LongListTests {
       "--output", "/dev/null", base + all,
     ])
     #expect(String(decoding: twice, as: UTF8.self) == "1 200 0 200 ")
+    // Whoever has many under way gets no further one; pages, and lists of others, are not concerned.
+    let admin = try #require(
+      try await controller.core.store.read { reader in try reader.all(Identity.self).first(where: \.isDefaultAdmin)?.id })
+    let places = controller.core.longLists
+    var held = (0..<places.limitOfOne).map { _ in places.take(for: admin) }
+    #expect(held.allSatisfy { $0 != nil } && places.take(for: "another") != nil)
+    #expect(try list(all)["error"]?["code"] == "SERVER_TOO_MANY_REQUESTS")
+    #expect(try list("limit=500")["data"]?.arrayValue?.count == 500)
+    held = []
+    #expect(try list(all)["data"]?.arrayValue?.count == 1207)
     await controller.stop()
   }
 

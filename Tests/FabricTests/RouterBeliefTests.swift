@@ -132,6 +132,16 @@ struct RouterBeliefTests {
     #expect(now("silent") == said)
   }
 
+  @Test("what changed while it was told is told again, until what was told stands")
+  func followed() {
+    var changes = [1, 2, 2].map { Standing(cost: $0) }
+    var told: [Int] = []
+    Standing.follow(from: Standing(), now: { changes.removeFirst() }) { told.append($0.cost) }
+    #expect(told == [1, 2] && changes.isEmpty)
+    Standing.follow(from: Standing(cost: 2), now: { Standing(cost: 2) }) { told.append($0.cost) }
+    #expect(told == [1, 2])
+  }
+
   @Test("a router has so many terminators")
   func tooMany() {
     var bench = CircuitBench.ready { $0.terminatorsPerRouter = 3 }

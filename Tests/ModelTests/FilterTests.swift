@@ -174,4 +174,14 @@ import Testing
       FilterQuery(skip: 2, limit: .count(3)).left(of: 4) == 2 && FilterQuery(skip: 2).left(of: 1) == 0
         && FilterQuery(limit: .count(-1)).left(of: 9) == 9)
   }
+
+  @Test("what a filter demands of a symbol is known before anything is looked at")
+  func demandedTexts() throws {
+    let cases: [(String, Set<String>?)] = [
+      (#"service = "a""#, ["a"]), (#"service in ["a", "b"] and cost > 1"#, ["a", "b"]), (#"cost > 1 and (service = "a" or service = "b")"#, ["a", "b"]),
+      (#"service in ["a", "b"] and service = "c""#, ["c"]), (#"service = "a" or cost > 1"#, nil), (#"not service = "a""#, nil),
+      (#"service != "a""#, nil), (#"service not in ["a"]"#, nil), (#"router = "a""#, nil), ("service = 5", nil), ("true", nil),
+    ]
+    for (text, wanted) in cases { #expect(try condition(text)?.texts(of: "service") == wanted, "\(text)") }
+  }
 }

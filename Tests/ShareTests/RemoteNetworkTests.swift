@@ -170,4 +170,42 @@ struct RemoteNetworkTests {
     #expect(try await Self.known(desk) == Self.existing(network))
     await network.stop()
   }
+
+  /// Answers lists of terminators and routers, and keeps what it was asked.
+  private final class ListingGateway: NetworkGateway {
+    let paths = NIOLockedValueBox<[String]>([])
+    /// How many terminators a service has.
+    private let count: @Sendable (String) -> Int
+
+    init(_ count: @escaping @Sendable (String) -> Int) { self.count = count }
+
+    func call(_ method: String, _ path: String, _ body: JSONValue?) async throws -> (status: Int, envelope: JSONValue) {
+      paths.withLockedValue { $0.append(path) }
+      guard path.hasPrefix("/terminators?") else { return (200, ["data": [["id": "r", "isVerified": true, "isOnline": true]]]) }
+      let all = services(in: path).flatMap { service in
+        Array(repeating: ["serviceId": .string(service), "routerId": "r"] as JSONValue, count: count(service))
+      }
+      return (200, ["data": .array(Array(all.prefix(500)))])
+    }
+
+    func services(in path: String) -> [String] {
+      let filter = path.components(separatedBy: "filter=").last?.removingPercentEncoding ?? ""
+      return filter.split(separator: "\"").map(String.init).filter { $0.hasPrefix("s") && !$0.hasPrefix("service") }
+    }
+
+    func enroll(_ jwt: String) async throws -> IdentityFile { throw ShareRefusal(500) }
+  }
+
+  @Test("who hosts is asked for fifty services at a time, and one with any number of hosts does not hide the others")
+  func hosting() async throws {
+    let store = try await Store.inMemory()
+    let gateway = ListingGateway { $0 == "s3" ? 100_000 : $0.hasSuffix("7") ? 2 : 0 }
+    let network = RemoteNetwork(store: store, gateway: gateway, logger: Logger(label: "test"))
+    let services = (0..<120).map { "s\($0)" }
+    let hosting = try await network.hosting(services)
+    #expect(Set(hosting.routers.keys) == Set(["s3"]).union(services.filter { $0.hasSuffix("7") }) && hosting.isPossible && hosting.away.isEmpty)
+    let asked = gateway.paths.withLockedValue { $0 }
+    // Three parts, one of them twice, and the routers.
+    #expect(asked.count == 5 && asked.allSatisfy { gateway.services(in: $0).count <= RemoteNetwork.askedAtATime })
+  }
 }

@@ -100,14 +100,14 @@ struct ShareLifeTests {
     await listener.close()
     await overlay.close()
     let service = try #require(try await desk.network.read { try $0.named(ShareRow.self, share)?.serviceId })
-    try await Network.wait("nobody hosts it") { try await desk.network.unhosted([service]) == [service] }
+    try await Network.wait("nobody hosts it") { try await desk.network.hosting([service]).routers.isEmpty }
     await desk.takeBackUnserved()
     ahead.withLockedValue { $0 += ShareLeases.patience - 30 }
     await desk.takeBackUnserved()
     #expect(await status(share, ann) == 200)
     // Without a router nobody can host: that is not the hosts' doing.
     await network.stopRouter()
-    try await Network.wait("the router is gone") { try await desk.network.unhosted([service]) == nil }
+    try await Network.wait("the router is gone") { try await !desk.network.hosting([service]).isPossible }
     ahead.withLockedValue { $0 += 1000 }
     await desk.takeBackUnserved()
     try await network.startRouter()
@@ -120,7 +120,6 @@ struct ShareLifeTests {
     #expect(await status(share, bob) == 404)
     #expect(desk.directory.route("docs.share.localhost") == nil && desk.directory.route("kept.share.localhost") == nil)
     #expect(await bench.call("GET", "/api/v2/share/names", ann).body.arrayValue?.compactMap { $0["name"]?.stringValue }.contains("kept") == true)
-    #expect(await bench.call("POST", "/api/v2/share/name", bob, ["name": "docs"]).status == 201)
     #expect(await bench.call("POST", "/api/v2/share/name", bob, ["name": "kept"]).status == 409)
     for other in others + ["forever"] { #expect(await status(other, ann) == 200, "\(other)") }
     await bench.stop()
@@ -135,9 +134,161 @@ struct ShareLifeTests {
     let services = try await bench.desk.network.read { reader in try shares.map { try reader.named(ShareRow.self, $0)?.serviceId ?? "" } }
     let overlay = try await Overlay(identity: IdentityFile(parsing: Array(home.cfg.utf8)))
     let listener = try await overlay.listen(shares[0])
-    #expect(try await bench.desk.network.unhosted(services + ["nosuchservice"]) == [services[1], "nosuchservice"])
+    let router = await bench.network.routerID
+    #expect(
+      try await bench.desk.network.hosting(services + ["nosuchservice"])
+        == NetworkHosting(routers: [services[0]: [router]], isPossible: true, away: []))
     await listener.close()
     await overlay.close()
+    try await Network.wait("nobody hosts it") { try await bench.desk.network.hosting(services).routers.isEmpty }
+    await bench.network.stopRouter()
+    try await Network.wait("the router is gone") {
+      try await bench.desk.network.hosting(services) == NetworkHosting(routers: [:], isPossible: false, away: [router])
+    }
+    await bench.stop()
+  }
+
+  // MARK: What was taken back
+
+  @Test("names and tokens of what was taken back are held for their account, for some hours, and survive a restart of the service")
+  func held() async throws {
+    let ahead = NIOLockedValueBox<Int64>(0)
+    let network = try await Network.start { $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) } }
+    let first = try await ShareBench.start(on: network)
+    let (ann, bob) = (try await first.account("ann@example.com"), try await first.account("bob@example.com"))
+    let (home, away) = (try await first.enable(ann), try await first.enable(bob))
+    let docs: JSONObject = ["leased": true, "nameSelections": [["name": "docs", "ephemeral": true]]]
+    let notes: JSONObject = ["leased": true, "privateShareToken": "notes"]
+    let site = try await first.publicShare(ann, home.id, docs).token
+    #expect(try await first.privateShare(ann, home.id, notes) == "notes")
+    for _ in 0..<2 {
+      await first.desk.takeBackUnserved()
+      ahead.withLockedValue { $0 += ShareLeases.patience }
+    }
+    await first.desk.takeBackUnserved()
+    #expect(first.desk.directory.route("docs.share.localhost") == nil)
+    await first.stopService()
+
+    let bench = try await ShareBench.start(on: network)
+    func status(_ token: String, _ account: String) async -> Int { await bench.call("GET", "/api/v2/detail/share/" + token, account).status }
+    func share(_ account: String, _ environment: String, _ more: JSONObject, mode: String) async -> Int {
+      let body: JSONObject = [
+        "envZId": .string(environment), "shareMode": .string(mode), "backendMode": "proxy", "authScheme": "none", "target": "x",
+      ]
+      return await bench.call("POST", "/api/v2/share", account, .object(body.merging(more) { $1 })).status
+    }
+    for token in [site, "notes"] {
+      #expect(await status(token, ann) == 410)
+      #expect(await status(token, bob) == 404)
+    }
+    // Under no way to a name does somebody else get it: neither as a share's, nor reserved, nor as a token, nor as the first generation's token.
+    #expect(await share(bob, away.id, docs, mode: "public") == 409)
+    #expect(await bench.call("POST", "/api/v2/share/name", bob, ["name": "docs"]).status == 409)
+    #expect(await share(bob, away.id, notes, mode: "private") == 409)
+    let unique: JSONObject = [
+      "envZId": .string(away.id), "shareMode": "public", "frontendSelection": ["public"], "backendMode": "proxy", "authScheme": "none",
+      "reserved": true, "uniqueName": "docs",
+    ]
+    #expect(await bench.call("POST", "/api/v1/share", bob, .object(unique)).status == 409)
+    // Its account gets it, and what that account ends itself is anybody's.
+    let again = try await bench.publicShare(ann, home.id, docs)
+    #expect(again.endpoints.contains { $0.contains("docs.share.localhost") })
+    let account = try #require(try await bench.desk.network.read { try $0.account(email: "ann@example.com") }).id
+    try await bench.desk.unshare(account, environment: home.id, token: again.token, reserved: nil)
+    #expect(await status(again.token, ann) == 404)
+    #expect(await share(bob, away.id, docs, mode: "public") == 201)
+    #expect(await share(bob, away.id, notes, mode: "private") == 409)
+    ahead.withLockedValue { $0 += ShareHold.duration }
+    #expect(await status(site, ann) == 404)
+    #expect(await share(bob, away.id, notes, mode: "private") == 201)
+    try await bench.desk.forgetHolds()
+    #expect(try await bench.desk.network.read { try $0.all(ShareHold.self).isEmpty })
+
+    // Nobody holds any number of names.
+    let many = try await bench.desk.network.write(author: "test") { change -> Int in
+      for number in 0..<ShareHold.limit + 10 {
+        let row = Self.row("t\(number)", account: account)
+        try ShareDesk.takeBack(row, change)
+      }
+      return try change.store.all(ShareHold.self).count
+    }
+    #expect(many == ShareHold.limit)
+    try await bench.desk.deleteAccount(email: "ann@example.com")
+    #expect(try await bench.desk.network.read { try $0.all(ShareHold.self).isEmpty })
+    await bench.stop()
+  }
+
+  private static func row(_ token: String, account: String = "a", service: String = "none") -> ShareRow {
+    var row = ShareRow(
+      id: token, token: token, accountId: account, environmentId: "e", mode: .public, backendMode: .proxy, target: "", permissionMode: .open,
+      accessGrants: [], gate: ShareGate(), serviceId: service, configId: "none", bindPolicyId: "none", routerPolicyId: "none")
+    row.leased = true
+    return row
+  }
+
+  @Test("that nobody offers a service tells of its host while the routers are there at which it was offered, and no router keeps it for ever")
+  func evidence() {
+    let leases = ShareLeases()
+    leases.note("t", Self.row("t", service: "s"))
+    func isOverdue(_ second: Int64, at routers: Set<String> = [], isPossible: Bool = true, away: Set<String> = []) -> Bool {
+      let hosting = NetworkHosting(routers: routers.isEmpty ? [:] : ["s": routers], isPossible: isPossible, away: away)
+      return leases.overdue(hosting, now: Timestamp.epoch.adding(seconds: second)) == ["t"]
+    }
+    #expect(!isOverdue(0, at: ["honest"], away: ["third"]))
+    // The controller began anew, and the router of a thief is the first that is there.
+    #expect(!isOverdue(10, away: ["honest", "third"]) && !isOverdue(609, away: ["honest"]) && isOverdue(610, away: ["honest"]))
+    #expect(!isOverdue(700, at: ["honest"]))
+    // At its own routers nobody is; others do not matter.
+    #expect(!isOverdue(710, away: ["thief", "third"]) && !isOverdue(799, away: ["thief"]) && isOverdue(800, away: ["thief"]))
+    #expect(!isOverdue(900, isPossible: false) && !isOverdue(910) && isOverdue(1000))
+    // Never seen anywhere: it may be at any router that is away.
+    leases.note("t", nil)
+    leases.note("t", Self.row("t", service: "s"))
+    #expect(!isOverdue(2000, away: ["thief"]) && !isOverdue(2599, away: ["thief"]) && isOverdue(2600, away: ["thief"]))
+    leases.note("t", nil)
+    #expect(!isOverdue(9000) && leases.services.isEmpty)
+  }
+
+  @Test("one router that is connected is no evidence of hosts at another one that is away")
+  func routerAway() async throws {
+    let ahead = NIOLockedValueBox<Int64>(0)
+    let network = try await Network.start { $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) } }
+    let bench = try await ShareBench.start(on: network)
+    let ann = try await bench.account("ann@example.com")
+    let home = try await bench.enable(ann)
+    let share = try await bench.publicShare(ann, home.id, ["leased": true]).token
+    func status() async -> Int { await bench.call("GET", "/api/v2/detail/share/" + share, ann).status }
+    try await network.addRouter("thief")
+    let honest = await network.routerID
+    await network.stopRouter()
+    try await Network.wait("the router is away") { try await bench.desk.network.hosting([]).away == [honest] }
+    await bench.desk.takeBackUnserved()
+    ahead.withLockedValue { $0 += ShareLeases.patienceWithRouters - 60 }
+    await bench.desk.takeBackUnserved()
+    #expect(await status() == 200)
+    ahead.withLockedValue { $0 += 60 }
+    await bench.desk.takeBackUnserved()
+    #expect(await status() == 410)
+    await bench.stop()
+  }
+
+  @Test("accesses have numbers that are not given again, and are found by them by their own account")
+  func accessNumbers() async throws {
+    let bench = try await ShareBench.start()
+    let (ann, bob) = (try await bench.account("ann@example.com"), try await bench.account("bob@example.com"))
+    let (home, away) = (try await bench.enable(ann), try await bench.enable(bob))
+    let share = try await bench.privateShare(ann, home.id)
+    let account = try #require(try await bench.desk.network.read { try $0.account(email: "bob@example.com") }).id
+    func access() async throws -> ShareAccessRow {
+      let made = try await bench.desk.createAccess(account, environment: away.id, share: share, bindAddress: "", description: "")
+      return try #require(try await bench.desk.network.read { try $0.named(ShareAccessRow.self, made.token) })
+    }
+    let (first, second) = (try await access(), try await access())
+    try await bench.desk.deleteAccess(account, environment: away.id, token: second.token, share: share)
+    let third = try await access()
+    #expect(first.number < second.number && second.number < third.number)
+    #expect(await bench.call("GET", "/api/v2/detail/frontend/\(third.number)", bob).body["frontendToken"]?.stringValue == third.token)
+    #expect(await bench.call("GET", "/api/v2/detail/frontend/\(third.number)", ann).status == 404)
     await bench.stop()
   }
 
@@ -158,9 +309,8 @@ struct ShareLifeTests {
     // As the service does it.
     try await desk.network.write(author: "test") { change in
       guard let row = try change.store.named(ShareRow.self, row.token) else { return }
-      try ShareDesk.remove(row, change)
+      try ShareDesk.takeBack(row, change)
     }
-    desk.leases.end(row.token, of: row.accountId)
     try await desk.refresh(row.token)
     try await diary.wait(for: "again \(row.token) \(url)")
     try await Network.wait("the page is back") { Self.page(url) == "photos" }

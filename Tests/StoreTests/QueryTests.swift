@@ -194,7 +194,8 @@ struct QueryTests {
     ] { #expect(try isIndexed(text), "\(text)") }
     for text in [
       "sort by name", "name contains \"a\"", "name != \"a\"", "not name = \"a\"", "id = \"a\" or isAdmin", "anyOf(services) = \"s\"",
-      "externalId = \"\"", "false",
+      "externalId = \"\"", "false", "id = \"a\" and anyOf(services) = \"s\"", "id = \"a\" and not isEmpty(services)",
+      "id = \"a\" and count(from authenticators where method = \"cert\") > 0",
     ] { #expect(try !isIndexed(text), "\(text)") }
   }
 
@@ -268,6 +269,28 @@ struct QueryTests {
     }
     #expect(order.withLock { $0.firstIndex(of: "modest") } == 1 && order.withLock { $0.count } == 101)
     #expect(gate.count == 0)
+  }
+
+  /// Counts what is asked of the running controller.
+  private final class Counting: RuntimeSymbols {
+    let asked = Shared(0)
+
+    func entities(_ kind: EntityKind, where symbol: String) -> Set<String> { [] }
+    func relation(_ kind: EntityKind, _ symbol: String) -> [RelationGroup] {
+      asked.withLock { $0 += 1 }
+      return [RelationGroup(holders: ["i1"], members: ["s1"])]
+    }
+    func members(_ kind: EntityKind, matching condition: Filter, _ reader: StoreReader) throws -> Set<String>? { nil }
+  }
+
+  @Test("however often a filter names a relation, the running controller is asked for it once")
+  func relationOnce() async throws {
+    let store = try await Store.inMemory()
+    let runtime = Counting()
+    let terms = (0..<50).map { "anyOf(services) = \"s\($0)\" or count(services) > \($0)" }
+    let filter = try FilterQuery(parsing: terms.joined(separator: " or "))
+    _ = try await store.read { try $0.query(Identity.self, filter: filter, symbols: .of(.identities), runtime: runtime) }
+    #expect(runtime.asked.withLock { $0 } == 1)
   }
 
   @Test("filters reach over references and into sub-queries")

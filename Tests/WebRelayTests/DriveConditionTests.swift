@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import NIOHTTP1
 import Testing
 
 @testable import WebRelay
@@ -200,12 +201,45 @@ struct DriveConditionTests {
     try await bench.stop()
   }
 
-  @Test("long listings have so many places, and give them back")
-  func walkPlaces() {
-    let places = WalkPlaces()
-    var held = (0..<WalkPlaces.limit).map { _ in places.take() }
-    #expect(held.allSatisfy { $0 != nil } && places.take() == nil)
-    held.removeLast()
-    #expect(places.take() != nil)
+  @Test("long listings of one who does not read leave room for others, and their places come back")
+  func longAnswers() async throws {
+    let bench = try await Bench.start()
+    try FileManager.default.createDirectory(atPath: bench.root + "/many", withIntermediateDirectories: true)
+    for number in 0..<1200 {
+      _ = FileManager.default.createFile(atPath: bench.root + "/many/\(number)-" + String(repeating: "x", count: 60), contents: nil)
+    }
+    let site = try WebDAVSite(root: bench.root)
+    func ask(_ method: HTTPMethod, _ asker: String) -> SiteAnswer {
+      let head = HTTPRequestHead(
+        version: .http1_1, method: method, uri: "/many/",
+        headers: ["host": "h", "depth": "1", "accept": "text/html", "x-forwarded-for": "1.2.3.\(Int.random(in: 0...255)), \(asker)"])
+      return site.answer(head, ByteBuffer())
+    }
+    func status(_ answer: SiteAnswer) -> UInt {
+      switch answer {
+      case .page(let page): page.status.code
+      case .content(let status, _, _): status.code
+      }
+    }
+    // Pages for browsers and PROPFIND alike.
+    var held = (0..<8).map { ask($0.isMultiple(of: 2) ? .GET : .PROPFIND, "slow") }
+    #expect(held.map(status) == [200, 207, 200, 207, 200, 207, 200, 207])
+    #expect(status(ask(.GET, "slow")) == 503 && status(ask(.PROPFIND, "slow")) == 503 && status(ask(.HEAD, "slow")) == 200)
+    held += (0..<24).map { ask(.GET, "\($0)") }
+    #expect(status(ask(.GET, "another")) == 503)
+    guard case .content(_, _, let content) = held[0] else { throw ConfinedRoot.Failure.notFound }
+    var bytes = 0
+    while case let piece = try content.next(1 << 16), piece.readableBytes > 0 { bytes += piece.readableBytes }
+    #expect(Int64(bytes) == content.length)
+    held = []
+    #expect(status(ask(.GET, "another")) == 200)
+    try await bench.stop()
+  }
+
+  @Test("a path has so many directories in each other, what is deeper is no place of a drive")
+  func deepPaths() throws {
+    let deepest = String(repeating: "/d", count: FileName.depthLimit)
+    #expect(try FilePath(url: deepest).count == FileName.depthLimit)
+    #expect(throws: ConfinedRoot.Failure.badPath) { try FilePath(url: deepest + "/d") }
   }
 }

@@ -204,7 +204,8 @@ struct WebDAVTests {
       "<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><x>&e;</x>", "<x>&e;</x>", "<x>&#0;</x>", "<x>&#xD800;</x>", "<x", "<x>", "<x></y>",
       "<x/><y/>",
       "<a:x/>", "<x xmlns:a=''/>", "<x>\u{1}</x>", "<x>&#xFFFE;</x>", "<x y=z/>", "<x y='<'/>", "", "text", "<x>&amp</x>", "<?php ?><x/>",
-      "<x><![CDATA[</x>", "<x><!--</x>", "<:x/>", "<x:/>",
+      "<x><![CDATA[</x>", "<x><!--</x>", "<:x/>", "<x:/>", "<a:1b xmlns:a='u'/>", "<a:b:c xmlns:a='u'/>", "<x q='1' q='2'/>", "<x y='1'z='2'/>",
+      "<x a:q='1' b:q='2' xmlns:a='u' xmlns:b='u'/>", "<xml:x/>", "<x xmlns='http://www.w3.org/XML/1998/namespace'/>", "<x xmlns:xml='u'/>",
       String(repeating: "<x>", count: 100), "<x>" + String(repeating: "<y/>", count: 5000) + "</x>", String(repeating: " ", count: 70_000) + "<x/>",
     ])
   func badXML(_ text: String) {
@@ -224,7 +225,24 @@ struct WebDAVTests {
     for _ in 0..<5000 {
       var bytes = seed
       for _ in 0..<3 { bytes[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator) }
-      _ = try? XMLElement(parsing: bytes.prefix(Int.random(in: 0...bytes.count, using: &generator)))
+      // What can be read can be written for others to read.
+      guard let read = try? XMLElement(parsing: bytes.prefix(Int.random(in: 0...bytes.count, using: &generator))) else { continue }
+      #expect((try? XMLElement(parsing: Array(read.xml.utf8))) != nil)
+    }
+  }
+
+  @Test("a mark of XML is one, whatever combines with it in one character")
+  func combinedMarks() throws {
+    // U+0D4E and U+0600 go together with what follows.
+    let root = try XMLElement(parsing: Array("<a><b\u{0D4E}>x\u{0600}<c q='\u{0600}'/>&lt;\u{301}</b\u{0D4E}></a>".utf8))
+    let inner = try #require(root.children.first)
+    #expect(root.children.count == 1 && inner.name == "b\u{0D4E}" && inner.children.map(\.name) == ["c"])
+    #expect(inner.text.unicodeScalars.elementsEqual("x\u{0600}<\u{301}".unicodeScalars))
+    #expect(inner.xml.utf8.elementsEqual("<b\u{0D4E}>x\u{0600}<c q=\"\u{0600}\"/>&lt;\u{301}</b\u{0D4E}>".utf8))
+    // No mark gets into a name.
+    #expect(throws: XMLElement.Failure.self) { try XMLElement(parsing: Array("<a\u{0D4E}<b/>".utf8)) }
+    for text in ["<a\u{0D4E}\"/>", "<a\u{0D4E}&lt;/>"] {
+      #expect(throws: XMLElement.Failure.self) { try XMLElement(parsing: Array(text.utf8)) }
     }
   }
 }

@@ -36,29 +36,36 @@ enum ServiceEndpoints {
         let query = try ListQuery(request)
         let symbols = ClientSymbols.terminators
         try query.checkSort(symbols.checkOrder)
-        let terminators = core.fleet.terminators(ofService: service.id)
-        let page = try (query.filter ?? .all).apply(to: terminators, symbols: symbols, page: query.page) { terminator, name in
-          switch name {
-          case "id": .string(terminator.id)
-          case "instanceId": .string(terminator.instance)
-          case "router": .string(terminator.routerID)
-          case "service": .string(service.id)
-          case "service.name": .string(service.name)
-          case "createdAt", "updatedAt": .scalar(.datetime(terminator.createdAt))
-          default: .scalar(.null)
-          }
+        // A service may have many: callers take turns, and get all of them as they take them.
+        let page = try await core.store.search(for: caller.identityID) { _ in
+          let terminators = core.fleet.terminators(ofService: service.id)
+          return try (query.filter ?? .all).apply(to: terminators, symbols: symbols, page: query.page) { value(of: $1, $0, service) }
         }
-        return .list(
-          page.map { terminator in
+        return try await .list(page, core, caller, filterable: symbols.filterable) { terminators in
+          terminators.map { terminator in
             [
               "id": .string(terminator.id), "createdAt": .string(terminator.createdAt.text), "updatedAt": .string(terminator.createdAt.text),
               "_links": Rendering.links("terminators", terminator.id), "tags": [:], "identity": .string(terminator.instance),
               "routerId": .string(terminator.routerID), "serviceId": .string(service.id),
               "service": Rendering.reference(.services, service.id, service.name),
             ]
-          }, filterable: symbols.filterable)
+          }
+        }
       },
     ]
+  }
+
+  /// The symbols of `ClientSymbols.terminators`.
+  private static func value(of name: String, _ terminator: LiveTerminator, _ service: EdgeService) -> FilterValue {
+    switch name {
+    case "id": .string(terminator.id)
+    case "instanceId": .string(terminator.instance)
+    case "router": .string(terminator.routerID)
+    case "service": .string(service.id)
+    case "service.name": .string(service.name)
+    case "createdAt", "updatedAt": .scalar(.datetime(terminator.createdAt))
+    default: .scalar(.null)
+    }
   }
 
   private static func visible(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller) throws -> EdgeService {

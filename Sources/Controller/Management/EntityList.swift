@@ -38,7 +38,7 @@ struct EntityList<E: Entity>: Sendable {
     switch try await isIndexed ? core.store.read(find) : core.store.search(for: caller.identityID, find) {
     case .entries(let page): return .list(page, filterable: symbols.filterable)
     case .ids(let page):
-      return try await .list(page, filterable: symbols.filterable) { ids in
+      return try await .list(page, core, caller, filterable: symbols.filterable) { ids in
         try await core.store.read { reader -> [JSONValue] in
           try ids.compactMap { try reader.get(E.self, $0) }.map { JSONValue.object(try render($0, reader)) }
         }

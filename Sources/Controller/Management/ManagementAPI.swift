@@ -195,7 +195,7 @@ enum ManagementAPI {
         var counts: JSONObject = try await core.store.read { reader in
           try counted.reduce(into: [:]) { counts, kind in counts[kind.memberName] = JSONValue(try reader.count(kind)) }
         }
-        counts["terminators"] = JSONValue(core.liveTerminators.count)
+        counts["terminators"] = JSONValue(core.fleet.terminatorCount)
         return .data(.object(counts))
       },
     ]

@@ -14,12 +14,11 @@ struct RuntimeFacts: RuntimeSymbols {
   func relation(_ kind: EntityKind, _ symbol: String) -> [RelationGroup] {
     if symbol == EntityKind.terminators.memberName { return terminators(kind) }
     guard let way = Self.way(kind, symbol) else { return [] }
-    return core.model { state in
-      let access = state.access
-      return access.policyIDs(way.family).compactMap { policy in
-        guard way.action == nil || access.grants.action(of: policy) == way.action else { return nil }
-        return RelationGroup(holders: way.holders.of(policy, access), members: way.members.of(policy, access))
-      }
+    // Of a copy: nobody waits meanwhile.
+    let access = core.model { $0.access }
+    return access.policyIDs(way.family).compactMap { policy in
+      guard way.action == nil || access.grants.action(of: policy) == way.action else { return nil }
+      return RelationGroup(holders: way.holders.of(policy, access), members: way.members.of(policy, access))
     }
   }
 
@@ -33,8 +32,8 @@ struct RuntimeFacts: RuntimeSymbols {
   }
 
   private func terminators(_ kind: EntityKind) -> [RelationGroup] {
-    let holder: (LiveTerminator) -> String = kind == .services ? { $0.serviceID } : { $0.routerID }
-    return Dictionary(grouping: core.liveTerminators, by: holder).map { RelationGroup(holders: [$0.key], members: Set($0.value.map(\.id))) }
+    let ids = core.fleet.terminatorIDs
+    return (kind == .services ? ids.byService : ids.byRouter).map { RelationGroup(holders: [$0.key], members: $0.value) }
   }
 
   /// A side of a policy.

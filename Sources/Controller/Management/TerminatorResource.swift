@@ -44,27 +44,31 @@ enum TerminatorResource {
     Endpoint("GET", "/services/{id}/terminators", access: .admin, "List terminators of a service") { request, caller in
       let id = request.parameter("id")
       guard core.model({ $0.services[id] }) != nil else { throw StoreError.notFound(kind: .services, id: id) }
-      return try await list(core, request, caller, service: id)
+      return try await list(core, request, caller, of: [id])
     }
   }
 
-  private static func all(_ core: ControllerCore, _ reader: StoreReader, service: String?) throws -> [Terminator] {
-    if let service {
-      return try reader.all(Terminator.self, field: "serviceId", equals: service)
+  /// - Parameter services: nil for all.
+  private static func all(_ core: ControllerCore, _ reader: StoreReader, of services: Set<String>?) throws -> [Terminator] {
+    guard let services else { return try reader.all(Terminator.self) + core.liveTerminators.filter(\.isLease).map { Terminator(lease: $0) } }
+    return try services.flatMap { service in
+      try reader.all(Terminator.self, field: "serviceId", equals: service)
         + core.fleet.terminators(ofService: service).filter(\.isLease).map { Terminator(lease: $0) }
     }
-    return try reader.all(Terminator.self) + core.liveTerminators.filter(\.isLease).map { Terminator(lease: $0) }
   }
 
-  private static func list(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller, service: String? = nil) async throws -> APIResponse {
+  private static func list(
+    _ core: ControllerCore, _ request: APIRequest, _ caller: Caller, of services: Set<String>? = nil
+  ) async throws -> APIResponse {
     let query = try ListQuery(request)
     let symbols = SymbolTable.of(.terminators)
     try query.checkSort(symbols.checkOrder)
-    // All of them are looked at, and may be many.
+    let services = services ?? query.filter?.predicate?.texts(of: "service")
+    // Each of them is looked at, and they may be many.
     let page = try await core.store.search(for: caller.identityID) { reader in
-      try (query.filter ?? .all).apply(to: try all(core, reader, service: service), symbols: symbols, page: query.page) { value(of: $1, $0, core) }
+      try (query.filter ?? .all).apply(to: try all(core, reader, of: services), symbols: symbols, page: query.page) { value(of: $1, $0, core) }
     }
-    return try await .list(page, filterable: symbols.filterable) { terminators in
+    return try await .list(page, core, caller, filterable: symbols.filterable) { terminators in
       try await core.store.read { reader -> [JSONValue] in
         let view = DetailView(core: core, reader: reader, caller: caller)
         return try terminators.map { JSONValue.object(try $0.detail(view)) }
@@ -75,7 +79,8 @@ enum TerminatorResource {
   /// Ids of the terminators that meet a condition, those of live hosts among them.
   static func ids(_ core: ControllerCore, _ reader: StoreReader, matching condition: Filter) throws -> Set<String> {
     let query = FilterQuery(predicate: condition, limit: FilterLimit.none)
-    let found = try query.apply(to: try all(core, reader, service: nil), symbols: SymbolTable.of(.terminators)) { value(of: $1, $0, core) }
+    let all = try all(core, reader, of: condition.texts(of: "service"))
+    let found = try query.apply(to: all, symbols: SymbolTable.of(.terminators)) { value(of: $1, $0, core) }
     return Set(found.items.map(\.id))
   }
 

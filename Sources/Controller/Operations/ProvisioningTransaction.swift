@@ -153,8 +153,22 @@ extension Provisioning {
   /// Whether anybody offers the service at this moment.
   public func isHosted(_ serviceID: String) -> Bool { core.fleet.isHosted(serviceID) }
 
+  /// The routers at which each of the services is offered at this moment; what nobody offers is not named.
+  public func routers(hosting services: [String]) -> [String: Set<String>] {
+    services.reduce(into: [:]) { hosting, service in
+      let routers = core.fleet.routers(hosting: service)
+      if !routers.isEmpty { hosting[service] = routers }
+    }
+  }
+
   /// Whether a router is connected: without one nobody can offer anything.
   public var hasRouters: Bool { !core.fleet.connected.isEmpty }
+
+  /// Routers that have enrolled, are not disabled, and are not connected.
+  public var routersAway: Set<String> {
+    let all = core.model { state in Set(state.edgeRouters.values.lazy.filter { $0.isVerified && !$0.disabled }.map(\.id)) }
+    return all.subtracting(core.fleet.connected)
+  }
 
   /// The network's clock.
   public var now: Timestamp { core.now }

@@ -167,11 +167,16 @@ final class Fleet: Sendable {
 
   // MARK: Circuits and terminators
 
-  var terminators: [LiveTerminator] { state.withLockedValue { $0.engine.terminators.all } }
+  var terminators: [LiveTerminator] { copies { Array($0.idsByRouter.values) } }
+  /// By service and by router.
+  var terminatorIDs: (byService: [String: Set<String>], byRouter: [String: Set<String>]) {
+    state.withLockedValue { ($0.engine.terminators.idsByService, $0.engine.terminators.idsByRouter) }
+  }
   var terminatorCount: Int { state.withLockedValue { $0.engine.terminators.count } }
   func terminator(_ id: String) -> LiveTerminator? { state.withLockedValue { $0.engine.terminators[id] } }
-  func terminators(ofService service: String) -> [LiveTerminator] { state.withLockedValue { $0.engine.terminators.of(service: service) } }
-  func terminators(of router: String) -> [LiveTerminator] { state.withLockedValue { $0.engine.terminators.of(router: router) } }
+  func terminators(ofService service: String) -> [LiveTerminator] { copies { $0.idsByService[service].map { [$0] } ?? [] } }
+  func terminators(of router: String) -> [LiveTerminator] { copies { $0.idsByRouter[router].map { [$0] } ?? [] } }
+  func routers(hosting service: String) -> Set<String> { state.withLockedValue { $0.engine.terminators.routers(hosting: service) } }
   func isHosted(_ service: String) -> Bool { state.withLockedValue { $0.engine.terminators.isHosted(service) } }
   func dynamicCost(_ terminator: String) -> Int { state.withLockedValue { $0.engine.terminators.dynamicCost(terminator) } }
 
@@ -181,6 +186,22 @@ final class Fleet: Sendable {
   var allCircuits: [Circuit] { state.withLockedValue { $0.engine.all } }
   /// Those of the ids that there are.
   func circuits(_ ids: some Sequence<String>) -> [Circuit] { state.withLockedValue { state in ids.compactMap { state.engine[$0] } } }
+
+  /// What is taken out of the lock at a time.
+  private static let part = 512
+
+  /// Terminators in the order of their ids. There may be a hundred thousand: they are copied some at a time and sorted outside the lock, so that no
+  /// dial waits for them. One that goes meanwhile may be missing.
+  private func copies(_ wanted: (TerminatorTable) -> [Set<String>]) -> [LiveTerminator] {
+    let ids = state.withLockedValue { wanted($0.engine.terminators) }.joined().sorted()
+    var found: [LiveTerminator] = []
+    found.reserveCapacity(ids.count)
+    for start in stride(from: 0, to: ids.count, by: Self.part) {
+      let part = ids[start..<min(start + Self.part, ids.count)]
+      found += state.withLockedValue { state in part.compactMap { state.engine.terminators[$0] } }
+    }
+    return found
+  }
 
   func create(_ request: CircuitRequest, reply: @escaping CircuitReply) {
     state.withLockedValue { $0.replies[request.ticket] = reply }

@@ -51,8 +51,7 @@ extension RouterConnection {
       case nil: break
       }
       // Between judgement and entry the right may have gone, or what the identity says of hosting; whoever changes it from here on finds the terminator.
-      let now = core.standing(of: grant)
-      if now != standing { fleet.handle(.standing(identity: grant.identity, of: [grant.service: now])) }
+      settle(grant, since: standing)
       do throws(EdgeAuthorization.Refusal) {
         _ = try host(session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
       } catch {
@@ -77,6 +76,13 @@ extension RouterConnection {
     return (Grant(identity: api.identityId, service: service.id), service)
   }
 
+  /// Brings hosts in line with what their identity says now, where that may have changed since they were judged by it.
+  private func settle(_ grant: Grant, since judged: Standing) {
+    Standing.follow(from: judged, now: { core.standing(of: grant) }) {
+      fleet.handle(.standing(identity: grant.identity, of: [grant.service: $0]))
+    }
+  }
+
   /// Only the host changes its terminator, with the sessions that it binds with.
   func updateTerminator(_ message: Wire.Message) {
     guard let request = try? message.decode(EdgeCtrlUpdateTerminatorRequest.self) else { return }
@@ -86,9 +92,11 @@ extension RouterConnection {
     }
     do throws(EdgeAuthorization.Refusal) {
       let (grant, _) = try host(session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
+      let standing = core.standing(of: grant)
       let isDone = fleet.adjust(
         request.terminatorID, at: router, by: grant, cost: request.updateCost ? Int(min(request.cost, 65535)) : nil,
-        precedence: request.updatePrecedence ? Model.Precedence(wire: request.precedence) : nil, identity: core.standing(of: grant))
+        precedence: request.updatePrecedence ? Model.Precedence(wire: request.precedence) : nil, identity: standing)
+      settle(grant, since: standing)
       guard isDone else { return refuse("terminator \(request.terminatorID) is not known", .invalidTerminator) }
       channel.reply(Wire.Message(contentType: .updateTerminatorResponse), to: message)
     } catch {

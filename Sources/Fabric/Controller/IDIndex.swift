@@ -5,6 +5,7 @@ struct IDIndex<Key: Hashable & Sendable>: Sendable {
   subscript(key: Key) -> Set<String> { groups[key] ?? [] }
   func count(_ key: Key) -> Int { groups[key]?.count ?? 0 }
   var keys: some Collection<Key> { groups.keys }
+  var all: [Key: Set<String>] { groups }
 
   mutating func insert(_ id: String, _ key: Key) { groups[key, default: []].insert(id) }
 

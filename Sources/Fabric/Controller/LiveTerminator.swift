@@ -9,6 +9,20 @@ public struct Standing: Sendable, Equatable {
     self.cost = cost
     self.precedence = precedence
   }
+
+  /// Tells whom it concerns what stands, until nothing has changed since it was told. A change is made known by whoever makes it as well; told by two at a time, the older
+  /// word could be the last.
+  ///
+  /// - Parameters:
+  ///   - judged: what was told last.
+  ///   - now: what stands.
+  public static func follow(from judged: Standing, now: () -> Standing, tell: (Standing) -> Void) {
+    var told = judged
+    while case let standing = now(), standing != told {
+      tell(standing)
+      told = standing
+    }
+  }
 }
 
 /// Where a circuit can end: a host behind a router.

@@ -81,9 +81,15 @@ public struct TerminatorTable: Sendable {
   public var all: [LiveTerminator] { records.values.map(\.terminator).sorted { $0.id < $1.id } }
   public var count: Int { records.count }
 
+  /// Ids, which cost nothing to hand out, however many there are.
+  public var idsByService: [String: Set<String>] { byService.all }
+  public var idsByRouter: [String: Set<String>] { byRouter.all }
+
   public func of(service: String) -> [LiveTerminator] { terminators(byService[service]) }
   public func of(router: String) -> [LiveTerminator] { terminators(byRouter[router]) }
   func of(host: Grant) -> [LiveTerminator] { terminators(byHost[host]) }
+  /// The routers at which a service is offered.
+  public func routers(hosting service: String) -> Set<String> { Set(byService[service].lazy.compactMap { records[$0]?.terminator.routerID }) }
   public func isHosted(_ service: String) -> Bool { byService.count(service) > 0 }
   func count(router: String) -> Int { byRouter.count(router) }
   func weight(router: String) -> Int { weights[router] ?? 0 }

@@ -33,6 +33,8 @@ public enum EdgeRefusal: Error, Sendable, Equatable {
   case serviceGone
   case noAccess(Decision)
   case encryptionDataMissing
+  /// Between the judgement of a bind and its entry.
+  case encryptionChanged
 }
 
 extension RouterModel {

@@ -99,12 +99,16 @@ extension NetworkGateway {
   func list(_ collection: String, filter: String) async throws -> [JSONValue] {
     var found: [JSONValue] = []
     while true {
-      let page =
-        try await data("GET", "/\(collection)?limit=100&offset=\(found.count)&filter=\(filter.pathSegment)", doing: "list \(collection)").arrayValue
-        ?? []
+      let page = try await page(collection, filter: filter, limit: 100, offset: found.count)
       found += page
       if page.count < 100 { return found }
     }
+  }
+
+  /// Some of them.
+  func page(_ collection: String, filter: String, limit: Int, offset: Int = 0) async throws -> [JSONValue] {
+    let path = "/\(collection)?limit=\(limit)&offset=\(offset)&filter=\(filter.pathSegment)"
+    return try await data("GET", path, doing: "list \(collection)").arrayValue ?? []
   }
 
   /// Deletes an entity; one that is not there was deleted before.

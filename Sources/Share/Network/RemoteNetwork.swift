@@ -96,12 +96,31 @@ final class RemoteNetwork: ShareNetwork {
     return !(envelope["data"]?.arrayValue ?? []).isEmpty
   }
 
-  func unhosted(_ services: [String]) async throws -> Set<String>? {
-    var found: Set<String> = []
-    for service in services {
-      if try await !isHosted(service) { found.insert(service) }
+  /// Services that are asked for with one call.
+  static let askedAtATime = 50
+
+  func hosting(_ services: [String]) async throws -> NetworkHosting {
+    var hosting = NetworkHosting()
+    for start in stride(from: 0, to: services.count, by: Self.askedAtATime) {
+      var left = Array(services[start..<min(start + Self.askedAtATime, services.count)])
+      while !left.isEmpty {
+        let filter = "service in [\(left.map(\.filterLiteral).joined(separator: ", "))]"
+        let page = try await gateway.page("terminators", filter: filter, limit: PageRequest.maximumLimit)
+        for terminator in page {
+          guard let service = terminator["serviceId"]?.stringValue, let router = terminator["routerId"]?.stringValue else { continue }
+          hosting.routers[service, default: []].insert(router)
+        }
+        // Hosts of one service may fill the page: the others are asked for again. More is not to be known of one that is offered.
+        let unseen = left.filter { hosting.routers[$0] == nil }
+        guard page.count >= PageRequest.maximumLimit, unseen.count < left.count else { break }
+        left = unseen
+      }
     }
-    return found
+    for router in try await gateway.list("edge-routers", filter: "true") {
+      guard let id = router["id"]?.stringValue, router["isVerified"]?.boolValue ?? false, router["disabled"]?.boolValue != true else { continue }
+      if router["isOnline"]?.boolValue ?? false { hosting.isPossible = true } else { hosting.away.insert(id) }
+    }
+    return hosting
   }
 
   private static func id(of data: JSONValue) throws -> String {

@@ -18,8 +18,8 @@ protocol ShareNetwork: Sendable {
   /// Finishes or takes back what was begun and not ended.
   func settle() async throws
 
-  /// Those of the services that nobody offers at this moment; nil where nobody could, so that it tells nothing of their hosts.
-  func unhosted(_ services: [String]) async throws -> Set<String>?
+  /// Where the services are offered at this moment.
+  func hosting(_ services: [String]) async throws -> NetworkHosting
 
   /// Whether an identity whose file was lost can be given new credentials.
   var issuesCredentialsAgain: Bool { get }
@@ -28,6 +28,16 @@ protocol ShareNetwork: Sendable {
   var tellsTraffic: Bool { get }
   /// Calls back with the id of a service and the bytes to and from its host. The call must not wait.
   func onTraffic(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void)
+}
+
+/// Where services are offered, as the controller knows it.
+struct NetworkHosting: Sendable, Equatable {
+  /// Routers by service. What nobody offers is not named.
+  var routers: [String: Set<String>] = [:]
+  /// Whether a router is connected: without one nobody can offer anything.
+  var isPossible = false
+  /// Routers that take part in the network and are not connected: of who is there nobody hears.
+  var away: Set<String> = []
 }
 
 /// One change of rows and network; valid only inside the closure that received it.
@@ -82,9 +92,9 @@ struct LocalNetwork: ShareNetwork {
 
   func settle() async throws {}
 
-  func unhosted(_ services: [String]) async throws -> Set<String>? {
-    guard provisioning.hasRouters else { return nil }
-    return Set(services.filter { !provisioning.isHosted($0) })
+  func hosting(_ services: [String]) async throws -> NetworkHosting {
+    NetworkHosting(
+      routers: provisioning.routers(hosting: services), isPossible: provisioning.hasRouters, away: provisioning.routersAway)
   }
 
   var issuesCredentialsAgain: Bool { true }

@@ -39,9 +39,11 @@ extension ShareDesk {
       let namespace = try Self.usableNamespace(namespace, account, store, or: Self.namesRefusals)
       try Self.check(label: name)
       try Self.refuseOverLimit(account, limits, store)
-      guard try store.named(ShareName.self, ShareName.unique(namespace.id, name)) == nil, (name + "." + namespace.name).lowercased() != taken else {
-        throw ShareRefusal(409, "the name \(name) is taken in \(namespace.name)")
-      }
+      let place = ShareName.unique(namespace.id, name)
+      guard try store.named(ShareName.self, place) == nil, (name + "." + namespace.name).lowercased() != taken,
+        try !store.isHeld(place, against: accountID, now: store.now)
+      else { throw ShareRefusal(409, "the name \(name) is taken in \(namespace.name)") }
+      try store.release(place)
       try store.put(ShareName(id: EntityID.short(), namespace: namespace.id, name: name, accountId: accountID, reserved: true))
     }
   }

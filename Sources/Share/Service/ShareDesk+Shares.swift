@@ -87,9 +87,10 @@ extension ShareDesk {
       }
       var replaced: [String] = []
       if let old = try store.named(ShareRow.self, token), try Self.replace(old, account, change) { replaced.append(old.token) }
-      guard try store.named(ShareRow.self, token) == nil, try !change.hasService(named: token) else {
-        throw ShareRefusal(409, "the share token \(token) is in use")
-      }
+      guard try store.named(ShareRow.self, token) == nil, try !change.hasService(named: token),
+        try !store.isHeld(ShareHold.place(ofToken: token), against: accountID, now: store.now)
+      else { throw ShareRefusal(409, "the share token \(token) is in use") }
+      try store.release(ShareHold.place(ofToken: token))
       let grants = try order.grants.map { email in
         guard let account = try store.account(email: email) else {
           throw ShareRefusal(order.frontends == nil ? 500 : 404, "access was to be granted to \(email), but there is no such account")
@@ -132,6 +133,7 @@ extension ShareDesk {
         for place in places where place.host == loginHost { throw ShareRefusal(409, "\(place.host) is where visitors sign in; take another name") }
         for place in places {
           try store.put(place.name)
+          try store.release(ShareName.unique(place.name.namespace, place.name.name))
           made.append(
             place.template.map { ($0.replacing("{token}", with: token), $0.replacing("{token}", with: token)) }
               ?? (place.host + suffix, scheme + "://" + place.host + suffix))
@@ -227,12 +229,14 @@ extension ShareDesk {
   /// v1: the frontends' default namespaces carry the token as a name.
   private static func places(frontends: [String], token: String, _ account: ShareAccount, _ store: StoreTransaction) throws -> [Place] {
     guard !frontends.isEmpty else { throw ShareRefusal(404, "a public share needs a frontend; the default one is called \(defaultName)") }
+    guard frontends.count <= 32 else { throw ShareRefusal(422, "at most 32 frontends for one share") }
     return try frontends.map { publicName in
       guard let frontend = try store.named(ShareFrontend.self, publicName),
         frontend.permissionMode == .open || account.frontendGrants.contains(frontend.id),
         let namespace = try store.all(ShareNamespace.self).first(where: { $0.frontends.contains { $0.token == frontend.id } })
       else { throw ShareRefusal.notFound("frontend \(publicName)") }
-      guard try store.named(ShareName.self, ShareName.unique(namespace.id, token)) == nil else {
+      let unique = ShareName.unique(namespace.id, token)
+      guard try store.named(ShareName.self, unique) == nil, try !store.isHeld(unique, against: account.id, now: store.now) else {
         throw ShareRefusal(409, "the name \(token) is taken")
       }
       return Place(
@@ -259,6 +263,9 @@ extension ShareDesk {
           throw ShareRefusal(409, "the account has no name \(label) in \(namespace.name); reserve it first")
         }
         try check(label: label)
+        guard try !store.isHeld(ShareName.unique(namespace.id, label), against: account.id, now: store.now) else {
+          throw ShareRefusal(409, "the name \(label) belongs to another account")
+        }
         name = ShareName(id: EntityID.short(), namespace: namespace.id, name: label, accountId: account.id)
       }
       name.shareToken = token
@@ -351,7 +358,11 @@ extension ShareDesk {
     }
   }
 
+  /// Accounts that may access a closed share.
+  private static let grantLimit = 1000
+
   func updateShare(_ accountID: String, token: String, target: String?, add: [String], remove: [String]) async throws {
+    guard max(add.count, remove.count) <= Self.grantLimit else { throw ShareRefusal(422, "at most \(Self.grantLimit) accounts at once") }
     try await network.write(author: accountID) { change in
       var share = try change.store.share(token, of: accountID)
       if let target { share.target = String(target.prefix(2048)) }
@@ -362,6 +373,9 @@ extension ShareDesk {
       for email in remove {
         guard let id = try change.store.account(email: email)?.id else { continue }
         share.accessGrants.removeAll { $0 == id }
+      }
+      guard share.accessGrants.count <= Self.grantLimit else {
+        throw ShareRefusal(422, "at most \(Self.grantLimit) accounts may be granted access to a share; leave it open, or make another one")
       }
       try change.store.put(share)
     }
@@ -397,9 +411,8 @@ extension ShareDesk {
       if let limit = owner.flatMap({ limits.effective($0).counts.accesses }), count >= limit {
         throw ShareRefusal(404, "share \(token) has \(count) accesses and may have \(limit); end one first")
       }
-      let number = (try store.all(ShareAccessRow.self).map(\.number).max() ?? 0) + 1
       var row = ShareAccessRow(
-        id: EntityID.short(), number: number, token: access, environmentId: environment, shareToken: token, backendMode: share.backendMode,
+        id: EntityID.short(), number: try Self.nextAccessNumber(store), token: access, environmentId: environment, shareToken: token, backendMode: share.backendMode,
         dialPolicyId: "")
       row.dialPolicyId = try Self.createDialPolicy(row, share, base, change)
       row.bindAddress = String(bindAddress.prefix(256))
@@ -407,6 +420,14 @@ extension ShareDesk {
       try store.put(row)
       return MadeAccess(token: access, backendMode: share.backendMode, isWindowed: share.windowed ?? false)
     }
+  }
+
+  /// Accesses may be many: they are looked through once, where nobody has counted yet.
+  private static func nextAccessNumber(_ store: StoreTransaction) throws -> Int {
+    let kind = ShareAccessRow.kind.rawValue
+    var counter = try store.get(ShareCounter.self, kind) ?? ShareCounter(id: kind, last: store.all(ShareAccessRow.self).map(\.number).max() ?? 0)
+    counter.last += 1
+    return try store.put(counter).last
   }
 
   private static func access(_ token: String, of accountID: String, _ reader: StoreReader) throws -> ShareAccessRow {

@@ -231,6 +231,22 @@ struct ShareAccessRow: Entity {
   func validate() throws(ModelError) { try validateBase() }
 }
 
+/// The last number that was given of a kind of things. Its id is the kind.
+struct ShareCounter: Entity {
+  static let kind = EntityKind(rawValue: "share-counters")
+  static let isIntent = false
+
+  let id: String
+  var createdAt = Timestamp.epoch
+  var updatedAt = Timestamp.epoch
+  var tags: JSONObject = [:]
+  var isSystem = false
+
+  var last: Int
+
+  func validate() throws(ModelError) { try validateBase() }
+}
+
 /// A label in a namespace, owned by an account, in front of at most one share (zrok.md 1.3).
 struct ShareName: Entity {
   static let kind = EntityKind(rawValue: "share-names")

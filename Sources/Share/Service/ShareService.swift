@@ -126,7 +126,7 @@ public final class ShareService: Service {
       if Task.isCancelled { return }
       rounds += 1
       let isMinute = rounds.isMultiple(of: 6)
-      // Beside a controller each share costs a call.
+      // Beside a controller it costs calls.
       if desk.network.tellsTraffic || isMinute { await desk.takeBackUnserved() }
       do {
         // Limits are worth a closer look.
@@ -134,6 +134,7 @@ public final class ShareService: Service {
         guard isMinute else { continue }
         try await desk.network.settle()
         try await desk.forgetTickets()
+        try await desk.forgetHolds()
         try await desk.forgetOldTraffic()
         desk.traffic.forgetEnded(now: desk.network.now)
       } catch { logger.error("housekeeping of the share service failed", metadata: ["error": "\(error)"]) }

@@ -1,11 +1,12 @@
-/// Reads HTTP/1.1 messages of one connection, one after the other, from whatever pieces their bytes come in (RFC 9112). No byte is looked at twice, and what is kept between two
-/// pieces is one unfinished line; bodies are named as ranges of the input.
+/// Reads HTTP/1.1 messages of one connection, one after the other, from whatever pieces their bytes come in (RFC 9112). No byte is looked at twice,
+/// and what is kept between two pieces is one unfinished line; bodies are named as ranges of the input.
 ///
-/// Requests come from strangers, and are read as strictly as the grammar has them, but for a line that ends without its carriage return; answers come from servers that somebody
-/// shares, and are mended where RFC 9112 lets a recipient do that. Whatever is read either way leaves here in one form: one Host, one way to tell where the body ends.
+/// Requests come from strangers, and are read as strictly as the grammar has them, but for a line that ends without its carriage return; answers come
+/// from servers that somebody shares, and are mended where RFC 9112 lets a recipient do that. Whatever is read either way leaves here in one form:
+/// one Host, one way to tell where the body ends.
 ///
 ///     first line CRLF  *( name ":" value CRLF )  CRLF  body
-///     body: as many bytes as Content-Length says, or *( size [ ";" extension ] CRLF bytes CRLF ) "0" CRLF *( trailer CRLF ) CRLF, or all until the end
+///     body: as many bytes as Content-Length says, or *( size [ ";" extension ] CRLF bytes CRLF ) "0" CRLF *( trailer CRLF ) CRLF, or all that comes
 struct MessageParser {
   enum Kind: Sendable {
     case requests

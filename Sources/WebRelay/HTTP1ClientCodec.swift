@@ -77,6 +77,8 @@ final class HTTP1ClientCodec: ChannelDuplexHandler, RemovableChannelHandler {
   private func fail(_ error: any Error, _ context: ChannelHandlerContext) {
     mode = .unreadable
     _ = reader.takeRest()
+    // What came before is no less true.
+    context.fireChannelReadComplete()
     context.fireErrorCaught(error)
   }
 

@@ -256,9 +256,9 @@ struct MessageParser {
     var hasControl = false
     for octet in octets where (octet < Octet.space && octet != Octet.tab) || octet == 0x7F { hasControl = true }
     guard hasControl else { return OctetText.text(octets) }
-    guard kind == .answers else { throw MessageFault.value }
-    // RFC 9110, 5.5: those that others could read as the end of the field are spaces, the rest is passed on.
-    let mended = octets.map { $0 == 0 || $0 == Octet.carriageReturn ? Octet.space : $0 }
+    guard kind == .answers, !octets.contains(0) else { throw MessageFault.value }
+    // A return that ends no line is a space (RFC 9112, 2.2); other control characters say nothing to anybody, and are passed on.
+    let mended = octets.map { $0 == Octet.carriageReturn ? Octet.space : $0 }
     return mended.withUnsafeBytes { OctetText.text(Octet.trimmed($0)) }
   }
 

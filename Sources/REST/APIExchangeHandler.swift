@@ -131,14 +131,9 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     hasEnded = false
     discards = false
     hasLeft = false
-    // The decoder stops at a wish for another protocol, which is not granted here: nothing behind it is ever read.
-    closes = !head.isKeepAlive || head.method == .CONNECT || (!isHTTP2 && head.headers.contains(name: "upgrade"))
+    closes = !head.isKeepAlive
     state = .judging
     start(api.limits.strangerRequestTimeout)
-    // Behind the HTTP/2 codec there is always one: that of the authority.
-    if !isHTTP2, head.version.minor > 0, head.headers["host"].count != 1 {
-      return refuse(APIError(.couldNotParseBody, "The request is not HTTP/1.1: it must have exactly one Host field"))
-    }
     if let length = declaredLength, length > APIServer.bodyLimit { return refuse(tooLarge(APIServer.bodyLimit)) }
     let (request, server) = (request, api.server)
     run({ await server.admit(request) }, then: { $0.judged($1) })
@@ -408,7 +403,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    guard let error = error as? HTTPParserError, !isHTTP2 else { return context.close(promise: nil) }
+    guard let fault = error as? MessageFault, !isHTTP2 else { return context.close(promise: nil) }
     // What came behind a good request is none: that one gets its answer, and the connection ends.
     if isBusy { return endsWithThis() }
     if case .idle = state {
@@ -426,19 +421,6 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     closes = true
     isLast = true
     hasEnded = true
-    refuse(APIError(.couldNotParseBody, Self.reason(error)))
-  }
-
-  private static func reason(_ error: HTTPParserError) -> String {
-    switch error {
-    case .headerOverflow: "The head of the request is too large"
-    case .invalidContentLength, .unexpectedContentLength:
-      "The request is not HTTP: the length of its body cannot be told by its Content-Length and Transfer-Encoding"
-    case .invalidChunkSize: "The request is not HTTP: a chunk of its body has no size"
-    case .invalidMethod: "The request is not HTTP: its method is none"
-    case .invalidVersion: "The request is not HTTP of a version that is spoken here"
-    case .invalidHeaderToken: "The request is not HTTP: a field of its head is none"
-    default: "The request is not HTTP, or its head is too large"
-    }
+    refuse(APIError(.couldNotParseBody, "The request cannot be read as HTTP: \(fault)"))
   }
 }

@@ -83,7 +83,7 @@ extension FilePath {
   init(url path: some StringProtocol) throws(ConfinedRoot.Failure) {
     guard path.utf8.count <= urlPathLimit, path.utf8.first == UInt8(ascii: "/") else { throw .badPath }
     self = []
-    for part in path.utf8.split(separator: UInt8(ascii: "/")) {
+    for part in OctetText.octets(String(path)).split(separator: UInt8(ascii: "/")) {
       guard let bytes = Self.decoded(part) else { throw .badPath }
       if bytes == [UInt8(ascii: ".")] { continue }
       guard let name = FileName(bytes: bytes) else { throw .badPath }

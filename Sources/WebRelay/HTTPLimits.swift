@@ -1,10 +1,9 @@
 public import NIOCore
-import NIOHTTP1
 
 /// What a client gets before it is cut off.
 public struct HTTPLimits: Sendable {
   public var headerFields = 128
-  /// Bytes of one field, name and value.
+  /// Bytes of one field, name and value, and of a target.
   public var headerField = 16 * 1024
   /// Bytes of all fields together.
   public var headerList = 64 * 1024
@@ -21,13 +20,8 @@ public struct HTTPLimits: Sendable {
 
   public init() {}
 
-  var decoder: NIOHTTPDecoderLimitConfiguration {
-    var limits = NIOHTTPDecoderLimitConfiguration()
-    limits.maxHeaderFieldCount = headerFields
-    limits.maxHeaderFieldSize = headerField
-    limits.maxHeaderListSize = headerList
-    return limits
-  }
+  /// Of HTTP/1: with a method or what stands around a field.
+  var message: MessageLimits { MessageLimits(line: headerField + 48, head: headerList, fields: headerFields) }
 }
 
 /// Where a request came from.

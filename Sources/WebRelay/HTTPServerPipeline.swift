@@ -1,6 +1,6 @@
 package import NIOCore
 import NIOHPACK
-package import NIOHTTP1
+import NIOHTTP1
 import NIOHTTP2
 import Transport
 
@@ -8,22 +8,20 @@ import Transport
 /// stands behind it as a handler of `HTTPServerRequestPart`.
 package enum HTTPServerPipeline {
   /// - Parameters:
-  ///   - leftOver: what becomes of bytes behind the last request when the decoder is taken out.
+  ///   - oneByOne: a request waits, unread, until the one before it is answered; otherwise the handler behind keeps what comes meanwhile.
+  ///   - grantsUpgrades: the handler behind can change the protocol (`HTTP1ServerCodec`); otherwise no wish for that is heard.
   ///   - idleTimeout: asked each time the connection begins to wait for another request; nil for that of the limits.
   ///   - heard: called once, when the first head has come.
   /// - Returns: the deadline of heads, to be told by the handler behind when one has come, and when the next is awaited.
   package static func configureHTTP1(
-    _ channel: any Channel, limits: HTTPLimits, leftOver: RemoveAfterUpgradeStrategy = .dropBytes, idleTimeout: (@Sendable () -> TimeAmount)? = nil,
-    heard: @escaping @Sendable () -> Void = {}
+    _ channel: any Channel, limits: HTTPLimits, oneByOne: Bool = false, grantsUpgrades: Bool = false,
+    idleTimeout: (@Sendable () -> TimeAmount)? = nil, heard: @escaping @Sendable () -> Void = {}
   ) throws -> HeadDeadline {
     let deadline = HeadDeadline(limits, idleTimeout: idleTimeout, heard: heard)
     let pipeline = channel.pipeline.syncOperations
-    var framing = HTTPResponseEncoder.Configuration()
-    framing.automaticallySetFramingHeaders = false
     try? channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
     try pipeline.addHandler(deadline)
-    try pipeline.addHandler(HTTPResponseEncoder(configuration: framing))
-    try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: leftOver, limitConfiguration: limits.decoder)))
+    try pipeline.addHandler(HTTP1ServerCodec(limits: limits.message, turns: oneByOne ? .oneByOne : .together, grantsUpgrades: grantsUpgrades))
     return deadline
   }
 
@@ -44,7 +42,7 @@ package enum HTTPServerPipeline {
     var stream = NIOHTTP2Handler.StreamConfiguration()
     stream.targetWindowSize = limits.streamWindow
     let clock = NIOLoopBound(StreamClock(channel, limits, idleTimeout: idleTimeout, heard: heard), eventLoop: channel.eventLoop)
-    try channel.pipeline.syncOperations.addHandler(GoAwayCloser())
+    try channel.pipeline.syncOperations.addHandler(HTTP2Wire())
     _ = try channel.pipeline.syncOperations.configureHTTP2Pipeline(
       mode: .server, connectionConfiguration: connection, streamConfiguration: stream
     ) { stream in
@@ -53,6 +51,7 @@ package enum HTTPServerPipeline {
         let pipeline = stream.pipeline.syncOperations
         try pipeline.addHandler(AuthorityCheck())
         try pipeline.addHandler(HTTP2FramePayloadToHTTP1ServerCodec())
+        try pipeline.addHandler(StreamTexts())
         try initialize(stream)
       }
     }
@@ -111,49 +110,34 @@ private final class AuthorityCheck: ChannelInboundHandler {
   }
 }
 
-/// Ends a connection once it has been told that it is over: the HTTP/2 handler says GOAWAY to a peer that breaks the protocol and leaves the rest to others, and such a peer
-/// may go on sending for as long as it likes. Stands between that handler and the network, and looks at nothing but the frames' heads (RFC 9113, 4.1).
-private final class GoAwayCloser: ChannelOutboundHandler {
-  typealias OutboundIn = IOData
-  typealias OutboundOut = IOData
+/// HTTP/2 knows octets as well, its codec knows texts only: what is not UTF-8 goes out as the characters of ISO 8859-1, and what a visitor sends that looks like a stand-in of
+/// `OctetText` is taken by its octets.
+private final class StreamTexts: ChannelDuplexHandler {
+  typealias InboundIn = HTTPServerRequestPart
+  typealias InboundOut = HTTPServerRequestPart
+  typealias OutboundIn = HTTPServerResponsePart
+  typealias OutboundOut = HTTPServerResponsePart
 
-  private static let goAway: UInt8 = 7
-
-  /// Bytes of a frame's head that came so far, and how many follow it.
-  private var head: [UInt8] = []
-  private var payload = 0
-  private var isEnding = false
-
-  init() { head.reserveCapacity(9) }
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard case .head(var head) = unwrapInboundIn(data), !OctetText.isPlain(head.uri) || !Self.isPlain(head.headers) else {
+      return context.fireChannelRead(data)
+    }
+    head.uri = OctetText.text(head.uri)
+    head.headers = HTTPHeaders(head.headers.map { ($0.name, OctetText.text($0.value)) })
+    context.fireChannelRead(wrapInboundOut(.head(head)))
+  }
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-    if case .byteBuffer(let bytes) = unwrapOutboundIn(data) { look(at: bytes) }
-    context.write(data, promise: promise)
-  }
-
-  func flush(context: ChannelHandlerContext) {
-    context.flush()
-    guard isEnding else { return }
-    isEnding = false
-    // What was written goes out before the end of TLS does.
-    context.close(promise: nil)
-  }
-
-  private func look(at bytes: ByteBuffer) {
-    var bytes = bytes
-    while bytes.readableBytes > 0 {
-      if payload > 0 {
-        let step = min(payload, bytes.readableBytes)
-        bytes.moveReaderIndex(forwardBy: step)
-        payload -= step
-        continue
-      }
-      guard let byte = bytes.readInteger(as: UInt8.self) else { return }
-      head.append(byte)
-      guard head.count == 9 else { continue }
-      payload = Int(head[0]) << 16 | Int(head[1]) << 8 | Int(head[2])
-      if head[3] == Self.goAway { isEnding = true }
-      head.removeAll(keepingCapacity: true)
+    switch unwrapOutboundIn(data) {
+    case .head(var head) where !Self.isPlain(head.headers):
+      head.headers = Self.latin(head.headers)
+      context.write(wrapOutboundOut(.head(head)), promise: promise)
+    case .end(let trailers?) where !Self.isPlain(trailers):
+      context.write(wrapOutboundOut(.end(Self.latin(trailers))), promise: promise)
+    default: context.write(data, promise: promise)
     }
   }
+
+  private static func isPlain(_ fields: HTTPHeaders) -> Bool { fields.allSatisfy { OctetText.isPlain($0.value) } }
+  private static func latin(_ fields: HTTPHeaders) -> HTTPHeaders { HTTPHeaders(fields.map { ($0.name, OctetText.latin($0.value)) }) }
 }

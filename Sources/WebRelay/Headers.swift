@@ -10,13 +10,16 @@ enum HopByHop {
     for name in ConnectionFields.names { headers.remove(name: name) }
   }
 
-  /// The protocol a client wants to change to, as `Connection: upgrade` and `Upgrade` say it together.
-  static func upgrade(_ headers: HTTPHeaders) -> String? {
-    guard headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" }), let wanted = headers.first(name: "upgrade") else {
-      return nil
+  /// The protocols a client wants to change to, as `Connection: upgrade` and `Upgrade` say it together, without those that are for this connection alone: HTTP/2 comes about
+  /// in TLS only, and TLS is whoever's who has the certificate. Such a wish may be ignored (RFC 9110, 7.8), and no server behind hears of it.
+  static func upgrade(_ head: HTTPRequestHead) -> String? {
+    guard head.version.major == 1, head.version.minor > 0 else { return nil }
+    guard head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" }) else { return nil }
+    let wanted = head.headers[canonicalForm: "upgrade"].filter { offer in
+      let name = offer.utf8.prefix { $0 != UInt8(ascii: "/") }
+      return Octet.isToken(name) && offer.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } && !["h2c", "h2", "http", "tls"].contains(Substring(name).lowercased())
     }
-    // HTTP/2 is offered in TLS only; upstreams are asked in HTTP/1.1.
-    return wanted.lowercased() == "h2c" ? nil : wanted
+    return wanted.isEmpty ? nil : wanted.joined(separator: ", ")
   }
 }
 
@@ -36,7 +39,7 @@ public enum ForwardedHeaders {
   /// peer itself.
   static func shown(_ headers: HTTPHeaders, peer: String) -> String {
     let addresses = headers["x-forwarded-for"].joined(separator: ", ")
-    return addresses.isEmpty ? peer : String(addresses.suffix(64))
+    return addresses.isEmpty ? peer : OctetText.shown(String(addresses.suffix(64)), limit: 192)
   }
 }
 
@@ -47,35 +50,27 @@ enum RequestFraming: Equatable {
   case chunked
 }
 
-/// Refuses requests that two servers could read as different ones.
+/// Refuses requests that two servers could read as different ones. Of HTTP/1 the parser has refused them (`MessageParser`); this is for those of HTTP/2 as well, before they
+/// become requests of HTTP/1.
 enum RequestCheck {
   /// - Returns: the framing, or nil for a request that is to be refused.
   static func framing(_ head: HTTPRequestHead) -> RequestFraming? {
     let headers = head.headers
     let hosts = headers["host"]
-    guard hosts.count == 1 || (hosts.isEmpty && head.version.major == 1 && head.version.minor == 0) else { return nil }
-    if let host = hosts.first {
-      guard host.utf8.count <= 512, !host.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F || $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "@") })
-      else {
-        return nil
-      }
-    }
-    guard !head.uri.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }), head.method != .CONNECT, head.uri.hasPrefix("/") || head.uri == "*" else {
+    guard hosts.count == 1 || (hosts.isEmpty && head.version.major == 1 && head.version.minor == 0), hosts.allSatisfy(RequestTarget.isHost) else {
       return nil
     }
-    for (_, value) in headers where value.utf8.contains(where: { $0 == 0 || $0 == 10 || $0 == 13 }) { return nil }
+    guard Octet.isToken(head.method.rawValue.utf8), head.method != .CONNECT else { return nil }
+    guard !head.uri.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }), head.uri.utf8.first == UInt8(ascii: "/") || head.uri == "*" else {
+      return nil
+    }
+    for (name, value) in headers where !Octet.isToken(name.utf8) || value.utf8.contains(where: { $0 == 0 || $0 == 10 || $0 == 13 }) { return nil }
     let lengths = headers["content-length"]
-    let encodings = headers["transfer-encoding"]
-    switch (lengths.count, encodings.count) {
+    let codings = headers["transfer-encoding"]
+    switch (lengths.count, codings.count) {
     case (0, 0): return RequestFraming.none
-    case (1, 0):
-      guard let length = lengths.first, !length.isEmpty, length.utf8.count <= 18, length.utf8.allSatisfy({ (48...57).contains($0) }) else {
-        return nil
-      }
-      return .length
-    case (0, 1):
-      guard head.version.major > 1 || head.version.minor >= 1, encodings.first?.lowercased() == "chunked" else { return nil }
-      return .chunked
+    case (1, 0): return RequestTarget.length(lengths[0]) == nil ? nil : .length
+    case (0, 1): return head.version.minor > 0 && Octet.isNamed(codings[0], "chunked") ? .chunked : nil
     default: return nil
     }
   }

@@ -2,6 +2,7 @@
 enum ConnectionFields {
   static let names: [String] = [
     "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
+    "http2-settings",
   ]
 }
 

@@ -38,10 +38,8 @@ extension Site {
   }
 
   func serve(_ channel: any Channel, _ remoteAddress: String, _ limits: HTTPLimits, _ observer: RequestObserver?) throws {
-    let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: limits)
-    let pipeline = channel.pipeline.syncOperations
-    try pipeline.addHandler(HTTPServerPipelineHandler())
-    try pipeline.addHandler(SiteHandler(self, remoteAddress: remoteAddress, observer: observer, deadline: deadline))
+    let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: limits, oneByOne: true)
+    try channel.pipeline.syncOperations.addHandler(SiteHandler(self, remoteAddress: remoteAddress, observer: observer, deadline: deadline))
   }
 }
 
@@ -122,6 +120,8 @@ final class SiteHandler: ChannelDuplexHandler {
   /// Whether the answer under way is the connection's last.
   private var isLast = false
   private var isLingering = false
+  /// Whoever serves here is about to end: the request under way is the connection's last.
+  private var isQuiescing = false
   private var isClosed = false
 
   init(_ site: any Site, remoteAddress: String, observer: RequestObserver?, deadline: HeadDeadline) {
@@ -150,10 +150,7 @@ final class SiteHandler: ChannelDuplexHandler {
     self.head = head
     hasEnded = false
     started = .now()
-    guard let framing = RequestCheck.framing(head) else {
-      return answer(
-        .html(status: .badRequest, title: "This request was refused", message: "It is malformed.", hint: "Check the address."), closes: true, context)
-    }
+    guard let framing = RequestCheck.framing(head) else { return answer(.refused(nil), closes: true, context) }
     // HTTP/1.0 knows no such answer (RFC 9110, 10.1.1).
     expectsContinue = framing != .none && head.version.minor >= 1 && head.headers.first(name: "expect")?.lowercased() == "100-continue"
     switch site.bodyUse(head) {
@@ -303,7 +300,7 @@ final class SiteHandler: ChannelDuplexHandler {
   private func write(_ status: HTTPResponseStatus, _ headers: HTTPHeaders, closes: Bool, _ context: ChannelHandlerContext) {
     intake = nil
     self.status = Int(status.code)
-    isLast = closes || !(head?.isKeepAlive ?? false)
+    isLast = closes || isQuiescing || !(head?.isKeepAlive ?? false)
     var headers = headers
     if isLast { headers.replaceOrAdd(name: "connection", value: "close") }
     context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
@@ -373,7 +370,7 @@ final class SiteHandler: ChannelDuplexHandler {
     let channel = context.channel
     let written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
     deadline.awaitHead(after: written)
-    if isLast {
+    if isLast || isQuiescing {
       isLingering = true
       let hasEnded = hasEnded
       written.assumeIsolated().whenComplete { _ in
@@ -390,13 +387,17 @@ final class SiteHandler: ChannelDuplexHandler {
     guard let head else { return }
     observer?(
       RequestRecord(
-        method: head.method.rawValue, path: String(head.uri.prefix(512)),
+        method: head.method.rawValue, path: OctetText.shown(head.uri, limit: 512),
         remoteAddress: ForwardedHeaders.shown(head.headers, peer: remoteAddress), status: status,
         duration: .now() - started, bytesIn: bytesIn, bytesOut: bytesOut, upstream: nil))
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if case ChannelEvent.inputClosed = event, head == nil { context.close(promise: nil) }
+    if event is ChannelShouldQuiesceEvent {
+      isQuiescing = true
+      if head == nil, !isLingering { context.close(promise: nil) }
+    }
     context.fireUserInboundEventTriggered(event)
   }
 
@@ -408,5 +409,15 @@ final class SiteHandler: ChannelDuplexHandler {
     context.fireChannelInactive()
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    guard let fault = error as? MessageFault, !isClosed, !isLingering else { return isLingering ? () : context.close(promise: nil) }
+    // Half an answer must not look like a whole one.
+    guard head == nil || isAnswerable else { return context.close(promise: nil) }
+    hasEnded = false
+    intake = nil
+    answer(.refused(fault), closes: true, context)
+  }
+
+  /// Nothing of an answer to the request under way was sent.
+  private var isAnswerable: Bool { intake != nil }
 }

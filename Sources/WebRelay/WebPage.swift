@@ -56,6 +56,20 @@ public struct WebPage: Sendable {
         ] + headers), body: ByteBuffer(string: html))
   }
 
+  /// The answer to what is no request, or none that can be taken.
+  static func refused(_ fault: MessageFault?) -> WebPage {
+    let status: HTTPResponseStatus =
+      switch fault {
+      case .headTooLarge: .requestHeaderFieldsTooLarge
+      case .startLineTooLong: .uriTooLong
+      default: .badRequest
+      }
+    return .html(
+      status: status, title: "This request was refused",
+      message: "It cannot be understood: " + (fault.map { "\($0)" } ?? "its host, target or length is missing, doubled or malformed") + ".",
+      hint: "If a browser sent it, a program between it and here changed it.")
+  }
+
   private static let style =
     ":root{color-scheme:light dark}body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:12vh auto;padding:0 1.2rem}h1{font-size:1.5rem}"
     + "p{overflow-wrap:anywhere}.hint{opacity:.75}button,p>a{font:inherit;padding:.5rem 1.2rem;border-radius:8px;border:1px solid;background:none;"

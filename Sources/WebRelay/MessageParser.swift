@@ -211,6 +211,7 @@ struct MessageParser {
       }
       start = try kind == .requests ? Self.requestLine(line) : Self.statusLine(line)
       state = .fields
+      fields.reserveCapacity(16)
       return nil
     case .trailers where line.isEmpty:
       let trailers = fields.filter { field in !Self.isUnfitTrailer(field.0) }

@@ -63,9 +63,6 @@ struct MessageParser {
     self.limits = limits
   }
 
-  /// Whether an answer is to come, or its rest.
-  var awaitsAnswer: Bool { !awaited.isEmpty || !isBetweenMessages }
-
   /// A request was sent, whose answer comes behind those to the requests before.
   mutating func expectAnswer(toHEAD isHEAD: Bool) { awaited.append(isHEAD) }
 

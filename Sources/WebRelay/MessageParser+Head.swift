@@ -114,7 +114,7 @@ extension MessageParser {
     changesProtocol = status == 101
     let marks = Marks(head.fields)
     let isChunked = try Self.isChunked(marks, &head)
-    let length = isChunked ? nil : try Self.length(marks.lengths, &head)
+    let length = try isChunked ? nil : Self.length(marks.lengths, &head)
     let hasNone = status == 101 || status == 204
     if hasNone { Self.remove(["content-length", "transfer-encoding"], from: &head) }
     guard !isHEAD, !hasNone, status != 304 else { return }

@@ -42,7 +42,7 @@ struct HTTP1CodecTests {
     return text
   }
 
-  private static func answer(_ channel: EmbeddedChannel, _ head: HTTPResponseHead = ok) throws {
+  private static func answer(_ channel: EmbeddedChannel, _ head: HTTPResponseHead = HTTP1CodecTests.ok) throws {
     try channel.writeOutbound(HTTPServerResponsePart.head(head))
     try channel.writeOutbound(HTTPServerResponsePart.end(nil))
     channel.embeddedEventLoop.run()

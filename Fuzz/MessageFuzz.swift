@@ -1,4 +1,5 @@
-// HTTP/1.1 as strangers and servers of strangers send it. What was told of some bytes must not depend on the pieces they came in, and what is written of it must be read as the same.
+// HTTP/1.1 as strangers and servers of strangers send it. What was told of some bytes must not depend on the pieces they came in, and what is written
+// of it must be read as the same.
 
 let parsers: [String: Parser] = [
   "http-requests": { bytes in check(.requests, Array(bytes)) },

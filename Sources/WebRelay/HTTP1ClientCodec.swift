@@ -1,7 +1,8 @@
 import NIOCore
 import NIOHTTP1
 
-/// HTTP/1.1 on the client's end of a byte channel: requests out, answers in. An answer of a status below 200 that is not 101 is a head without an end, before the one that counts.
+/// HTTP/1.1 on the client's end of a byte channel: requests out, answers in. An answer of a status below 200 that is not 101 is a head without an
+/// end, before the one that counts.
 ///
 /// Behind 101 nothing is read any more; the bytes go on raw when the codec leaves the pipeline.
 final class HTTP1ClientCodec: ChannelDuplexHandler, RemovableChannelHandler {
@@ -76,6 +77,8 @@ final class HTTP1ClientCodec: ChannelDuplexHandler, RemovableChannelHandler {
   private func fail(_ error: any Error, _ context: ChannelHandlerContext) {
     mode = .unreadable
     _ = reader.takeRest()
+    // What came before is no less true.
+    context.fireChannelReadComplete()
     context.fireErrorCaught(error)
   }
 

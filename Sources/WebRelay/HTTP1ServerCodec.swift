@@ -3,8 +3,8 @@ import NIOHTTP1
 
 /// HTTP/1.1 on the server's end of a byte channel: requests in, answers out.
 ///
-/// Behind a request that asks for another protocol nothing is read as HTTP until it is answered: with 101 the bytes belong to that protocol, and go on raw when the codec leaves
-/// the pipeline; with anything else they are the next request.
+/// Behind a request that asks for another protocol nothing is read as HTTP until it is answered: with 101 the bytes belong to that protocol, and go
+/// on raw when the codec leaves the pipeline; with anything else they are the next request.
 final class HTTP1ServerCodec: ChannelDuplexHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = HTTPServerRequestPart

@@ -2,11 +2,12 @@ import NIOCore
 
 /// Stands between the HTTP/2 handler and the network, and does by the heads of frames (RFC 9113, 4.1) what that handler leaves to others.
 ///
-/// It ends a connection that was told GOAWAY: the handler says that to a peer that breaks the protocol, and such a peer may go on sending for as long as it likes.
+/// It ends a connection that was told GOAWAY: the handler says that to a peer that breaks the protocol, and such a peer may go on sending for as long
+/// as it likes.
 ///
-/// It cuts frames to what the peer takes. The handler writes the head of an answer as one frame, and gives up the whole connection where that is larger than the peer's frames
-/// may be, which is 16 KiB for nearly all of them. So it is told that the peer takes large ones, in the peer's own SETTINGS, and what it writes beyond the truth becomes HEADERS
-/// and CONTINUATION (6.10), or several frames of DATA.
+/// It cuts frames to what the peer takes. The handler writes the head of an answer as one frame, and gives up the whole connection where that is
+/// larger than the peer's frames may be, which is 16 KiB for nearly all of them. So it is told that the peer takes large ones, in the peer's own
+/// SETTINGS, and what it writes beyond the truth becomes HEADERS and CONTINUATION (6.10), or several frames of DATA.
 ///
 ///     length (24) | type (8) | flags (8) | stream (32) | payload
 final class HTTP2Wire: ChannelDuplexHandler {
@@ -118,8 +119,10 @@ final class HTTP2Wire: ChannelDuplexHandler {
   private func believing(_ settings: ByteBuffer, _ head: Head) -> ByteBuffer {
     var frame = settings
     var isSaid = false
-    for at in stride(from: frame.readerIndex + Head.size, to: frame.writerIndex - 5, by: 6) where frame.getInteger(at: at, as: UInt16.self) == Self.frameSize {
-      guard let size = frame.getInteger(at: at + 2, as: UInt32.self), Self.frameSizes.contains(size) else { continue }
+    for at in stride(from: frame.readerIndex + Head.size, to: frame.writerIndex - 5, by: 6) {
+      guard frame.getInteger(at: at, as: UInt16.self) == Self.frameSize, let size = frame.getInteger(at: at + 2, as: UInt32.self),
+        Self.frameSizes.contains(size)
+      else { continue }
       isSaid = true
       most = Int(size)
       frame.setInteger(max(size, Self.believed), at: at + 2)

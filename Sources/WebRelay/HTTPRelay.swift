@@ -1,5 +1,4 @@
 public import NIOCore
-import NIOHTTP1
 import Transport
 
 /// A reverse proxy on any byte channel: TCP, TLS, or a connection of an overlay.
@@ -15,7 +14,7 @@ public enum HTTPRelay {
     _ channel: any Channel, remoteAddress: String, isTLS: Bool, pool: UpstreamPool, judge: @escaping RequestJudge, limits: HTTPLimits = HTTPLimits(),
     heard: @escaping @Sendable () -> Void = {}, observer: RequestObserver? = nil
   ) throws {
-    let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: limits, leftOver: .forwardBytes, heard: heard)
+    let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: limits, grantsUpgrades: true, heard: heard)
     try channel.pipeline.syncOperations.addHandler(
       RelayHandler(
         info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: channel.eventLoop), pool: pool, judge: judge, limits: limits,
@@ -46,25 +45,18 @@ public enum HTTPRelay {
     if channel is any SocketOptionProvider { try channel.pipeline.syncOperations.addHandler(PeerWatch(), position: .first) }
   }
 
-  /// Takes the handlers of HTTP out of both pipelines, the decoders last: they hand over the bytes they hold, which by then must go through as bytes.
+  /// Takes the handlers of HTTP out of both pipelines. A codec that leaves hands over the bytes that it holds, and by then both let bytes through as they are.
   static func removeHTTP(from client: any Channel, _ upstream: any Channel) {
-    func remove<H: RemovableChannelHandler>(_ type: H.Type, _ channel: any Channel) -> EventLoopFuture<Void> {
+    func remove<H: RemovableChannelHandler>(_ type: H.Type, _ channel: any Channel) {
       let pipeline = channel.pipeline.syncOperations
-      guard let context = try? pipeline.context(handlerType: type) else { return channel.eventLoop.makeSucceededVoidFuture() }
-      return pipeline.removeHandler(context: context)
+      if let context = try? pipeline.context(handlerType: type) { _ = pipeline.removeHandler(context: context) }
     }
-    _ = remove(HeadDeadline.self, client)
-    _ = remove(RelayHandler.self, client)
-    _ = remove(HTTPResponseEncoder.self, client)
-    _ = remove(UpstreamHandler.self, upstream)
-    _ = remove(HTTPRequestEncoder.self, upstream)
-    // A decoder hands over its bytes when its removal completes, outside of any read burst. That of responses looks at what is written as well, so it must be
-    // gone before the other one's bytes come through.
-    let channels = NIOLoopBound((client, upstream), eventLoop: client.eventLoop)
-    remove(ByteToMessageHandler<HTTPResponseDecoder>.self, upstream).assumeIsolated().whenComplete { _ in
-      let (client, upstream) = channels.value
-      client.flush()
-      remove(ByteToMessageHandler<HTTPRequestDecoder>.self, client).assumeIsolated().whenComplete { _ in upstream.flush() }
-    }
+    try? client.pipeline.syncOperations.handler(type: HTTP1ServerCodec.self).becomeRaw()
+    try? upstream.pipeline.syncOperations.handler(type: HTTP1ClientCodec.self).becomeRaw()
+    remove(HeadDeadline.self, client)
+    remove(RelayHandler.self, client)
+    remove(UpstreamHandler.self, upstream)
+    remove(HTTP1ClientCodec.self, upstream)
+    remove(HTTP1ServerCodec.self, client)
   }
 }

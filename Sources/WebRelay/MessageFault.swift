@@ -1,5 +1,5 @@
 /// Why bytes are no HTTP/1 message that is taken. The description is a clause about the message: "its first line is none of HTTP".
-package enum MessageFault: Error, Equatable, CustomStringConvertible, CaseIterable {
+package enum MessageFault: Error, Equatable, CustomStringConvertible {
   case startLine
   case startLineTooLong
   case tls
@@ -19,7 +19,6 @@ package enum MessageFault: Error, Equatable, CustomStringConvertible, CaseIterab
   case chunk
   case truncated
   case unasked
-  case protocolChange
 
   package var description: String {
     switch self {
@@ -42,7 +41,6 @@ package enum MessageFault: Error, Equatable, CustomStringConvertible, CaseIterab
     case .chunk: "a chunk of its body has no size, or not the size that it says"
     case .truncated: "it ends before it is whole"
     case .unasked: "nobody asked for it"
-    case .protocolChange: "it changes the protocol, which nobody asked for"
     }
   }
 }

@@ -114,7 +114,7 @@ extension MessageParser {
     changesProtocol = status == 101
     let marks = Marks(head.fields)
     let isChunked = try Self.isChunked(marks, &head)
-    let length = try Self.length(marks, &head)
+    let length = try isChunked ? nil : Self.length(marks.lengths, &head)
     let hasNone = status == 101 || status == 204
     if hasNone { Self.remove(["content-length", "transfer-encoding"], from: &head) }
     guard !isHEAD, !hasNone, status != 304 else { return }
@@ -143,7 +143,8 @@ extension MessageParser {
     }
   }
 
-  /// Transfer codings count whatever Content-Length says, which goes with them (RFC 9112, 6.3). The coding that earlier versions called `identity` is none.
+  /// Transfer codings count whatever Content-Length says, which goes with them (RFC 9112, 6.3). The coding that earlier versions called `identity` is
+  /// none.
   private static func isChunked(_ marks: Marks, _ head: inout MessageHead) throws -> Bool {
     guard !marks.codings.isEmpty else { return false }
     let codings = elements(marks.codings).filter { !$0.isEmpty && !Octet.isNamed(String($0), "identity") }
@@ -157,15 +158,14 @@ extension MessageParser {
   }
 
   /// Equal lengths are one (RFC 9110, 8.6).
-  private static func length(_ marks: Marks, _ head: inout MessageHead) throws -> Int? {
-    guard !marks.lengths.isEmpty, head.fields.contains(where: { Octet.isNamed($0.0, "content-length") }) else { return nil }
-    let lengths = elements(marks.lengths).map { RequestTarget.length($0) }
+  private static func length(_ values: [String], _ head: inout MessageHead) throws -> Int? {
+    guard let value = values.first else { return nil }
+    if values.count == 1, let length = RequestTarget.length(value) { return length }
+    let lengths = elements(values).map { RequestTarget.length($0) }
     guard let first = lengths.first, let length = first, !lengths.contains(nil) else { throw MessageFault.length }
     guard lengths.allSatisfy({ $0 == length }) else { throw MessageFault.severalLengths }
-    if lengths.count > 1 {
-      remove(["content-length"], from: &head)
-      head.fields.append(("Content-Length", "\(length)"))
-    }
+    remove(["content-length"], from: &head)
+    head.fields.append(("Content-Length", "\(length)"))
     return length
   }
 }

@@ -1,11 +1,12 @@
-/// Reads HTTP/1.1 messages of one connection, one after the other, from whatever pieces their bytes come in (RFC 9112). No byte is looked at twice, and what is kept between two
-/// pieces is one unfinished line; bodies are named as ranges of the input.
+/// Reads HTTP/1.1 messages of one connection, one after the other, from whatever pieces their bytes come in (RFC 9112). No byte is looked at twice,
+/// and what is kept between two pieces is one unfinished line; bodies are named as ranges of the input.
 ///
-/// Requests come from strangers, and are read as strictly as the grammar has them, but for a line that ends without its carriage return; answers come from servers that somebody
-/// shares, and are mended where RFC 9112 lets a recipient do that. Whatever is read either way leaves here in one form: one Host, one way to tell where the body ends.
+/// Requests come from strangers, and are read as strictly as the grammar has them, but for a line that ends without its carriage return; answers come
+/// from servers that somebody shares, and are mended where RFC 9112 lets a recipient do that. Whatever is read either way leaves here in one form:
+/// one Host, one way to tell where the body ends.
 ///
 ///     first line CRLF  *( name ":" value CRLF )  CRLF  body
-///     body: as many bytes as Content-Length says, or *( size [ ";" extension ] CRLF bytes CRLF ) "0" CRLF *( trailer CRLF ) CRLF, or all until the end
+///     body: as many bytes as Content-Length says, or *( size [ ";" extension ] CRLF bytes CRLF ) "0" CRLF *( trailer CRLF ) CRLF, or all that comes
 struct MessageParser {
   enum Kind: Sendable {
     case requests
@@ -61,9 +62,6 @@ struct MessageParser {
     self.kind = kind
     self.limits = limits
   }
-
-  /// Whether an answer is to come, or its rest.
-  var awaitsAnswer: Bool { !awaited.isEmpty || !isBetweenMessages }
 
   /// A request was sent, whose answer comes behind those to the requests before.
   mutating func expectAnswer(toHEAD isHEAD: Bool) { awaited.append(isHEAD) }
@@ -210,6 +208,7 @@ struct MessageParser {
       }
       start = try kind == .requests ? Self.requestLine(line) : Self.statusLine(line)
       state = .fields
+      fields.reserveCapacity(16)
       return nil
     case .trailers where line.isEmpty:
       let trailers = fields.filter { field in !Self.isUnfitTrailer(field.0) }
@@ -255,9 +254,9 @@ struct MessageParser {
     var hasControl = false
     for octet in octets where (octet < Octet.space && octet != Octet.tab) || octet == 0x7F { hasControl = true }
     guard hasControl else { return OctetText.text(octets) }
-    guard kind == .answers else { throw MessageFault.value }
-    // RFC 9110, 5.5: those that others could read as the end of the field are spaces, the rest is passed on.
-    let mended = octets.map { $0 == 0 || $0 == Octet.carriageReturn ? Octet.space : $0 }
+    guard kind == .answers, !octets.contains(0) else { throw MessageFault.value }
+    // A return that ends no line is a space (RFC 9112, 2.2); other control characters say nothing to anybody, and are passed on.
+    let mended = octets.map { $0 == Octet.carriageReturn ? Octet.space : $0 }
     return mended.withUnsafeBytes { OctetText.text(Octet.trimmed($0)) }
   }
 

@@ -12,10 +12,14 @@ final class RelayExchange {
   /// Body that came while nobody could take it; bounded, as nothing is read meanwhile.
   var early: [HTTPServerRequestPart] = []
   var requestEnded = false
+  /// The client sends its body when it has been told to go on, and has not been told.
+  var awaitsContinue = false
   var answerStarted = false
   /// The answer goes out in chunks.
   var answerIsChunked = false
   var isUpgrade = false
+  /// The upstream was asked for another protocol: whatever it answered, some read no more requests behind that.
+  var hasAskedUpgrade = false
   var retried = false
   var status = 0
   /// The upstream's agreement to an upgrade.

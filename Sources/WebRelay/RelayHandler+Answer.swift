@@ -38,7 +38,8 @@ extension RelayHandler {
           exchange.closes = true
         }
       }
-      if inputEnded, queue.isEmpty { exchange.closes = true }
+      // Without the word to send it, a body may come or not.
+      if exchange.awaitsContinue || (inputEnded && queue.isEmpty) { exchange.closes = true }
       if exchange.closes {
         head.headers.add(name: "connection", value: "close")
       } else if exchange.head.version.minor == 0 {
@@ -77,7 +78,7 @@ extension RelayHandler {
   }
 
   /// An answer to what is no request; nothing that follows it is read.
-  func refuse(_ status: HTTPResponseStatus, _ message: String) {
+  func refuse(_ fault: MessageFault?) {
     let exchange = self.exchange ?? RelayExchange(HTTPRequestHead(version: .http1_1, method: .GET, uri: "/"), .none)
     self.exchange = exchange
     exchange.connection?.abort()
@@ -85,16 +86,13 @@ extension RelayHandler {
     guard !exchange.answerStarted else { return abort() }
     exchange.closes = true
     queue = []
-    answer(
-      .html(
-        status: status, title: "This request was refused", message: message, hint: "If a browser sent it, a program between it and here changed it."),
-      exchange)
+    answer(.refused(fault), exchange)
   }
 
   func report(_ exchange: RelayExchange) {
     guard let observer else { return }
     var record = RequestRecord(
-      method: exchange.head.method.rawValue, path: String(exchange.head.uri.prefix(512)),
+      method: exchange.head.method.rawValue, path: OctetText.shown(exchange.head.uri, limit: 512),
       remoteAddress: ForwardedHeaders.shown(exchange.head.headers, peer: info.remoteAddress), status: exchange.status,
       duration: .now() - exchange.started, bytesIn: exchange.bytesIn, bytesOut: exchange.bytesOut, upstream: exchange.upstream?.key)
     record.failure = exchange.failure

@@ -76,16 +76,11 @@ extension RelayHandler {
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     guard !isClosing else { return }
-    if error is HTTPParserError, let exchange, exchange.requestEnded {
-      // What came behind a good request is none: that one gets its answer, and the connection ends.
-      takeNoMore()
-      return updateReading()
-    }
-    switch error {
-    case HTTPParserError.headerOverflow: refuse(.requestHeaderFieldsTooLarge, "The fields of the request's head are too large or too many.")
-    case is HTTPParserError: refuse(.badRequest, "The request is not HTTP.")
-    default: context.close(promise: nil)
-    }
+    guard let fault = error as? MessageFault else { return context.close(promise: nil) }
+    guard let exchange, exchange.requestEnded else { return refuse(fault) }
+    // What came behind a good request is none: that one gets its answer, and the connection ends.
+    takeNoMore()
+    updateReading()
   }
 
   // MARK: Silence

@@ -3,15 +3,20 @@ import NIOHTTP1
 
 /// Between a request and its upstream.
 extension RelayHandler {
+  /// How long an upstream may think whether it wants a body whose client waits for the word to send it; some never say it.
+  private static let thinking = TimeAmount.milliseconds(500)
+
   func relay(_ exchange: RelayExchange, _ upstream: Upstream, _ rewritten: HTTPRequestHead) {
     var head = rewritten
-    let wanted = isHTTP2 ? nil : HopByHop.upgrade(exchange.head.headers)
+    let wanted = isHTTP2 ? nil : HopByHop.upgrade(exchange.head)
     head.version = .http1_1
     for name in ["connection", "transfer-encoding", "upgrade"] { head.headers.remove(name: name) }
     head.headers.remove(name: "expect")
-    head.headers.remove(name: "http2-settings")
+    // Who knows whether the body is wanted is the upstream.
+    if exchange.awaitsContinue { head.headers.add(name: "expect", value: "100-continue") }
     if let wanted {
       exchange.isUpgrade = true
+      exchange.hasAskedUpgrade = true
       head.headers.add(name: "connection", value: "upgrade")
       head.headers.add(name: "upgrade", value: wanted)
     }
@@ -52,9 +57,20 @@ extension RelayHandler {
     for part in early { forward(part, exchange) }
     connection.flush()
     updateReading()
+    guard exchange.awaitsContinue else { return }
+    info.loop.assumeIsolated().scheduleTask(in: Self.thinking) { [weak self] () -> Void in
+      if let self, self.exchange === exchange { self.upstreamGoesOn() }
+    }
   }
 
   // MARK: From the upstream
+
+  /// It wants the body.
+  func upstreamGoesOn() {
+    guard let exchange, exchange.awaitsContinue, !exchange.answerStarted else { return }
+    exchange.awaitsContinue = false
+    goOn()
+  }
 
   func upstreamBecameWritable() { updateReading() }
 
@@ -95,7 +111,7 @@ extension RelayHandler {
     if exchange.status == 101, exchange.isUpgrade { return upgrade(exchange) }
     if let connection = exchange.connection, let key = exchange.upstream?.key {
       exchange.connection = nil
-      connection.release(to: pool.shelf(info.loop), key: key, isReusable: exchange.requestEnded)
+      connection.release(to: pool.shelf(info.loop), key: key, isReusable: exchange.requestEnded && !exchange.hasAskedUpgrade)
     }
     finish(exchange, trailers)
   }

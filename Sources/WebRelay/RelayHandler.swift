@@ -89,7 +89,9 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
       guard let exchange else { return }
       exchange.bytesIn += bytes.readableBytes
       // A body without a frame around it would be the next request for the upstream.
-      guard exchange.framing != .none || bytes.readableBytes == 0 else { return refuse(.badRequest, "The request has a body of unknown length.") }
+      guard exchange.framing != .none || bytes.readableBytes == 0 else { return refuse(nil) }
+      // Who sends it has not waited for the word to do so.
+      exchange.awaitsContinue = false
       forward(part, exchange)
     case .end:
       guard let exchange else { return }
@@ -117,20 +119,16 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
   private func begin(_ head: HTTPRequestHead) {
     deadline?.headArrived()
-    guard let framing = RequestCheck.framing(head) else {
-      return refuse(.badRequest, "The request cannot be understood: its host, target or length is missing, doubled or malformed.")
-    }
-    guard head.headers.count <= limits.headerFields else {
-      return refuse(.requestHeaderFieldsTooLarge, "The fields of the request's head are too many.")
-    }
+    guard let framing = RequestCheck.framing(head) else { return refuse(nil) }
+    guard head.headers.count <= limits.headerFields else { return refuse(.headTooLarge) }
     let exchange = RelayExchange(head, framing)
-    let wanted = isHTTP2 ? nil : HopByHop.upgrade(head.headers)
-    // The decoder stops at a wish for another protocol: unless it comes true, this is the connection's last request.
-    if wanted != nil || isQuiescing { exchange.closes = true }
+    let wanted = isHTTP2 ? nil : HopByHop.upgrade(head)
+    if isQuiescing { exchange.closes = true }
+    exchange.awaitsContinue =
+      !isHTTP2 && framing != .none && head.version.minor >= 1 && head.headers.first(name: "expect")?.lowercased() == "100-continue"
     self.exchange = exchange
     lastProgress = .now()
     watch()
-    if !isHTTP2, framing != .none, head.version.minor >= 1, head.headers.first(name: "expect")?.lowercased() == "100-continue" { goOn() }
     // Before the judge adds anything: a client must not be able to name what is added as a field of its own hop.
     var stripped = head
     HopByHop.strip(&stripped.headers)

@@ -120,8 +120,8 @@ final class SiteHandler: ChannelDuplexHandler {
   /// Whether the answer under way is the connection's last.
   private var isLast = false
   private var isLingering = false
-  /// Whoever serves here is about to end: the request under way is the connection's last.
-  private var isQuiescing = false
+  /// The client says no more, or whoever serves here is about to end: the request under way is the connection's last.
+  private var isEnding = false
   private var isClosed = false
 
   init(_ site: any Site, remoteAddress: String, observer: RequestObserver?, deadline: HeadDeadline) {
@@ -300,7 +300,7 @@ final class SiteHandler: ChannelDuplexHandler {
   private func write(_ status: HTTPResponseStatus, _ headers: HTTPHeaders, closes: Bool, _ context: ChannelHandlerContext) {
     intake = nil
     self.status = Int(status.code)
-    isLast = closes || isQuiescing || !(head?.isKeepAlive ?? false)
+    isLast = closes || isEnding || !(head?.isKeepAlive ?? false)
     var headers = headers
     if isLast { headers.replaceOrAdd(name: "connection", value: "close") }
     context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
@@ -370,7 +370,7 @@ final class SiteHandler: ChannelDuplexHandler {
     let channel = context.channel
     let written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
     deadline.awaitHead(after: written)
-    if isLast || isQuiescing {
+    if isLast || isEnding {
       isLingering = true
       let hasEnded = hasEnded
       written.assumeIsolated().whenComplete { _ in
@@ -393,10 +393,10 @@ final class SiteHandler: ChannelDuplexHandler {
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if case ChannelEvent.inputClosed = event, head == nil { context.close(promise: nil) }
-    if event is ChannelShouldQuiesceEvent {
-      isQuiescing = true
-      if head == nil, !isLingering { context.close(promise: nil) }
+    switch event {
+    case ChannelEvent.inputClosed: if head == nil { context.close(promise: nil) } else { isEnding = true }
+    case is ChannelShouldQuiesceEvent: if head == nil, !isLingering { context.close(promise: nil) } else { isEnding = true }
+    default: break
     }
     context.fireUserInboundEventTriggered(event)
   }

@@ -45,8 +45,7 @@ public struct UpstreamFailure: Sendable, CustomStringConvertible {
       advice = "give it more time with --response-timeout, or leave that away"
     case RelayError.upstreamClosed: (kind, reason) = (.broken, "it closed the connection before it had answered")
     case RelayError.badUpstream(let what): (kind, reason) = (.unreadable, what)
-    // What a parser of ours finds wrong, it says itself.
-    case let error as HTTPParserError: (kind, reason) = (.unreadable, Self.words(error))
+    case let fault as MessageFault: (kind, reason, advice) = Self.ofHTTP(fault)
     case is NIOConnectionError, ChannelError.connectTimeout: (kind, reason) = (.down, "it does not answer (\(ErrorText.words(error)))")
     case let error as IOError where [ECONNREFUSED, ENOENT, EACCES, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT].contains(error.errnoCode):
       (kind, reason) = (.down, "it does not answer (\(ErrorText.words(error)))")
@@ -73,15 +72,17 @@ public struct UpstreamFailure: Sendable, CustomStringConvertible {
     return (.insecure, "TLS with it fails: \(ErrorText.words(error))", "")
   }
 
-  private static func words(_ error: HTTPParserError) -> String {
-    switch error {
-    case .headerOverflow: "the fields of its answer are too large or too many"
-    case .invalidEOFState, .closedConnection: "it closed the connection in the middle of its answer"
-    case .invalidVersion, .invalidConstant, .invalidStatus: "what it says is no HTTP"
-    case .invalidContentLength, .unexpectedContentLength: "the length of its answer is malformed or said twice"
-    case .invalidChunkSize: "a chunk of its answer has a malformed size"
-    case .invalidHeaderToken, .invalidCharactersUsed: "a field of its answer is malformed"
-    default: "its answer is not HTTP (\(error))"
+  private static func ofHTTP(_ fault: MessageFault) -> (Kind, String, String) {
+    switch fault {
+    case .truncated: (.broken, "it closed the connection in the middle of its answer", "")
+    case .tls: (.insecure, "it speaks TLS", "share https:// instead of http://")
+    case .unasked: (.unreadable, "it answers what nobody asked", "")
+    case .headTooLarge:
+      (
+        .unreadable, "the fields of its answer are too large or too many: 1,000 of them and 256 KiB in all are passed on",
+        "have it set fewer or shorter ones; most often they are cookies"
+      )
+    default: (.unreadable, "its answer is not HTTP/1.1: \(fault)", "curl -v --raw shows what it says")
     }
   }
 

@@ -26,13 +26,7 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
   static func initialize(_ channel: any Channel) -> EventLoopFuture<Void> {
     channel.eventLoop.makeCompletedFuture {
       let pipeline = channel.pipeline.syncOperations
-      var framing = HTTPRequestEncoder.Configuration()
-      framing.automaticallySetFramingHeaders = false
-      try pipeline.addHandler(HTTPRequestEncoder(configuration: framing))
-      try pipeline.addHandler(
-        ByteToMessageHandler(
-          HTTPResponseDecoder(
-            leftOverBytesStrategy: .forwardBytes, informationalResponseStrategy: .forward, limitConfiguration: HTTPLimits().decoder)))
+      try pipeline.addHandler(HTTP1ClientCodec())
       try pipeline.addHandler(UpstreamHandler())
     }
   }
@@ -115,6 +109,7 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
     case .head(let head) where Self.isInterim(head):
       // An endless row of them would be waited for without end.
       interims += 1
+      if head.status == .continue { owner.upstreamGoesOn() }
       guard interims > Self.interimLimit else { return }
       gone(RelayError.badUpstream("it sends interim answers without end"))
       context.close(promise: nil)

@@ -30,6 +30,7 @@ struct OverlayChannelTests {
     typealias InboundIn = ByteBuffer
     let bytes = NIOLockedValueBox(ByteBuffer())
     let ended = NIOLockedValueBox(false)
+    let deafened = NIOLockedValueBox(false)
     let errors = NIOLockedValueBox<[any Error]>([])
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -39,6 +40,7 @@ struct OverlayChannelTests {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
       if case ChannelEvent.inputClosed = event { ended.withLockedValue { $0 = true } }
+      if case ChannelEvent.outputClosed = event { deafened.withLockedValue { $0 = true } }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { errors.withLockedValue { $0.append(error) } }
@@ -141,6 +143,7 @@ struct OverlayChannelTests {
     await bench.network.stopRouter()
     await #expect(throws: (any Error).self) { try await written.futureResult.get() }
     #expect(channel.isActive)
+    try await Network.wait("the reader is told that nobody listens any more") { collector.deafened.withLockedValue { $0 } }
     try await channel.setOption(.autoRead, value: true).get()
     try await channel.closeFuture.get()
     #expect(collector.bytes.withLockedValue { $0.readableBytes } == 1000)

@@ -103,11 +103,12 @@ struct StrangerBudgetTests {
   @Test(
     "what is no HTTP is answered by 400 in the envelope of errors, with the request's id, and the connection ends",
     arguments: [
-      "BREW /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n", "GET /edge/client/v1/version HTTP/9.9\r\nhost: x\r\n\r\n", "hello\r\n\r\n",
+      "CONNECT x:1280 HTTP/1.1\r\nhost: x\r\n\r\n", "GET /edge/client/v1/version HTTP/9.9\r\nhost: x\r\n\r\n", "hello\r\n\r\n",
       "GET /edge/client/v1/version HTTP/1.1\r\n\r\n", "GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
       "GET /edge/client/v1/version HTTP/1.1\r\nno field\r\n\r\n", "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n",
       "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
       "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+      "GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\nx : y\r\n\r\n",
       "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
       "GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\nx: \(String(repeating: "a", count: 80_000))\r\n\r\n",
     ])
@@ -277,14 +278,33 @@ struct StrangerBudgetTests {
     }
   }
 
-  @Test("a wish for another protocol is not granted, and is said to be the connection's last request")
-  func upgrade() async throws {
+  @Test("a wish for another protocol is not heard, and the connection goes on", arguments: ["h2c", "websocket"])
+  func upgrade(_ wanted: String) async throws {
     try await withServer(APILimits()) { _, _, connect in
       let connection = try await connect()
-      connection.say("GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
-      #expect(try await connection.status() == 200)
-      try await connection.channel.closeFuture.get()
-      #expect(connection.raw.text.withLockedValue { $0.lowercased().contains("connection: close") })
+      for count in 2...4 {
+        let wish = count == 3 ? "" : "connection: Upgrade, HTTP2-Settings\r\nupgrade: \(wanted)\r\nhttp2-settings: AAEAAEAAAAIAAAAA\r\n"
+        connection.say("GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\(wish)\r\n")
+        let answers = { connection.raw.text.withLockedValue { $0.components(separatedBy: "HTTP/1.1 200").count } }
+        for _ in 0..<1000 where answers() < count { try await Task.sleep(for: .milliseconds(10)) }
+        #expect(answers() == count)
+      }
+      #expect(!connection.raw.text.withLockedValue { $0.lowercased().contains("connection: close") })
+      connection.channel.close(promise: nil)
+    }
+  }
+
+  @Test("a method that nobody has is told which there are, and a target may name the host")
+  func methods() async throws {
+    try await withServer(APILimits()) { _, _, connect in
+      for (request, status) in [
+        ("BREW /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n", 405), ("GET http://y/edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n", 200),
+      ] {
+        let connection = try await connect()
+        connection.say(request)
+        #expect(try await connection.status() == status)
+        connection.channel.close(promise: nil)
+      }
     }
   }
 

@@ -489,10 +489,17 @@ struct FrontendTests {
         share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
         overlay: sharer.session.overlay(), logger: bench.network.logger)
       let url = try #require(share.urls.first)
-      let browser = "Mozilla/5.0 (X11)"
-      #expect(try Self.curl("--user-agent", browser, url).contains("Before you go on"))
-      #expect(try Self.curl("--user-agent", browser, "--cookie", "zrok_interstitial=1", url).contains("path: /"))
-      #expect(try Self.curl("--user-agent", browser, "--header", "skip_zrok_interstitial: 1", url).contains("path: /"))
+      func browse(_ arguments: String...) throws -> String {
+        try Zrok.run("/usr/bin/env", ["curl", "--silent", "--max-time", "30", "--user-agent", "Mozilla/5.0 (X11)"] + arguments + [url])
+      }
+      let page = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
+      #expect(try browse("--header", page).contains("Before you go on"))
+      #expect(try browse("--header", page, "--cookie", "zrok_interstitial=1").contains("path: /"))
+      #expect(try browse("--header", page, "--header", "skip_zrok_interstitial: 1").contains("path: /"))
+      // What scripts and images of a page ask for, a form, and the handshake of a WebSocket.
+      #expect(try browse("--header", "Accept: application/json").contains("path: /"))
+      #expect(try browse("--header", page, "--data", "x").contains("path: /"))
+      #expect(try browse("--header", page, "--header", "Connection: Upgrade", "--header", "Upgrade: websocket").contains("path: /"))
       #expect(try Self.curl(url).contains("path: /"))
       await backend.stop()
     }

@@ -430,10 +430,11 @@ struct ShareLifeTests {
       #expect(serving.mode == mode && serving.target == target, "\(text)")
     }
     // A tunnel's target is shown as people write it, whatever it was written with.
-    for text in ["22", "127.0.0.1:22", "tcp://127.0.0.1:22"] {
+    for text in ["127.0.0.1:22", "tcp://127.0.0.1:22"] {
       #expect((try? BackendTarget.recognise(text, for: .tcpTunnel))?.description == "127.0.0.1:22", "\(text)")
     }
+    #expect((try? BackendTarget.recognise("22", for: .tcpTunnel))?.description == "localhost:22")
     #expect((try? BackendTarget.recognise("udp://127.0.0.1:53"))?.description == "127.0.0.1:53")
-    #expect((try? BackendTarget.recognise("8000"))?.description == "http://127.0.0.1:8000")
+    #expect((try? BackendTarget.recognise("8000"))?.description == "http://localhost:8000")
   }
 }

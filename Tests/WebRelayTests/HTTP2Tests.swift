@@ -10,9 +10,9 @@ import Testing
 /// curl is the client: it speaks HTTP/2 without TLS when told to.
 @Suite("The relay over HTTP/2", .timeLimit(.minutes(5)))
 struct HTTP2Tests {
-  private struct Failure: Error { let text: String }
+  struct Failure: Error { let text: String }
 
-  private static func curl(_ arguments: String...) throws -> String {
+  static func curl(_ arguments: String...) throws -> String {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = ["curl", "--silent", "--show-error", "--max-time", "20", "--http2-prior-knowledge"] + arguments

@@ -26,6 +26,9 @@ final class HTTP1ClientCodec: ChannelDuplexHandler, RemovableChannelHandler {
 
   init(limits: MessageLimits = .answers) { reader = HTTP1Reading(.answers, limits: limits) }
 
+  /// Bytes came behind what was told. Behind the end of an answer they are nobody's, and must not be read as the next answer.
+  var hasMore: Bool { reader.readableBytes > 0 }
+
   /// From now on bytes go through both ways, as they are.
   func becomeRaw() { mode = .raw }
 

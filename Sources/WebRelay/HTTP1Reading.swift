@@ -18,7 +18,10 @@ struct HTTP1Reading {
   var readableBytes: Int { bytes.readableBytes }
 
   mutating func append(_ more: ByteBuffer) {
-    if bytes.readableBytes == 0 { bytes = more } else { bytes.writeImmutableBuffer(more) }
+    guard bytes.readableBytes > 0 else { return bytes = more }
+    // Some are always left where requests come faster than they are answered: those before them must not stay for as long as the connection does.
+    if bytes.readerIndex > bytes.readableBytes { bytes.discardReadBytes() }
+    bytes.writeImmutableBuffer(more)
   }
 
   /// - Throws: `MessageFault`.

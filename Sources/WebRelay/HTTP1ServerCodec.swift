@@ -43,7 +43,9 @@ final class HTTP1ServerCodec: ChannelDuplexHandler, RemovableChannelHandler {
   private var asksUpgrade = false
   private var isReading = false
   private var heldRead = false
-  /// The client has said its last, and some of that waits.
+  /// The client has said its last.
+  private var hasEnded = false
+  /// Some of that waits, and the end behind it.
   private var heldEnd = false
   private var context: ChannelHandlerContext?
 
@@ -66,7 +68,8 @@ final class HTTP1ServerCodec: ChannelDuplexHandler, RemovableChannelHandler {
       context.fireChannelRead(NIOAny(rest))
       context.fireChannelReadComplete()
     }
-    if heldEnd { context.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
+    // Whoever takes over has not heard of it.
+    if hasEnded { context.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
     if heldRead { context.read() }
     context.leavePipeline(removalToken: removalToken)
   }
@@ -124,6 +127,7 @@ final class HTTP1ServerCodec: ChannelDuplexHandler, RemovableChannelHandler {
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     guard case ChannelEvent.inputClosed = event else { return context.fireUserInboundEventTriggered(event) }
+    hasEnded = true
     if case .waiting = mode, turns == .oneByOne, reader.readableBytes > 0 { heldEnd = true } else { end(context) }
   }
 

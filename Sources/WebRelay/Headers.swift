@@ -61,16 +61,17 @@ enum RequestCheck {
       return nil
     }
     guard Octet.isToken(head.method.rawValue.utf8), head.method != .CONNECT else { return nil }
-    guard !head.uri.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }), head.uri.utf8.first == UInt8(ascii: "/") || head.uri == "*" else {
-      return nil
-    }
+    let isPath = head.uri.utf8.first == UInt8(ascii: "/") || (head.uri == "*" && head.method == .OPTIONS)
+    guard isPath, !head.uri.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }) else { return nil }
     for (name, value) in headers where !Octet.isToken(name.utf8) || value.utf8.contains(where: { $0 == 0 || $0 == 10 || $0 == 13 }) { return nil }
     let lengths = headers["content-length"]
     let codings = headers["transfer-encoding"]
     switch (lengths.count, codings.count) {
     case (0, 0): return RequestFraming.none
     case (1, 0): return RequestTarget.length(lengths[0]) == nil ? nil : .length
-    case (0, 1): return head.version.minor > 0 && Octet.isNamed(codings[0], "chunked") ? .chunked : nil
+    case (0, 1):
+      // HTTP/1.0 knows no chunks; HTTP/2 is 2.0 here, and its codec says so of a body without a length.
+      return (head.version.major > 1 || head.version.minor > 0) && Octet.isNamed(codings[0], "chunked") ? .chunked : nil
     default: return nil
     }
   }

@@ -86,6 +86,9 @@ struct MessageParser {
     case .untilEnd:
       state = .over
       return .end([])
+    case .complete:
+      state = .over
+      return .end([])
     case .over: return nil
     case .start where isBetweenMessages:
       state = .over

@@ -36,6 +36,8 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
   /// Whoever serves here is about to end: the request under way is the connection's last.
   var isQuiescing = false
   var isClosing = false
+  /// The end of the last answer leaves, or has left.
+  var left: EventLoopFuture<Void>?
   /// When something of the exchange last moved, or could move again.
   var lastProgress = NIODeadline.now()
   /// Looks whether anything has moved, and when.
@@ -96,6 +98,7 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     case .end:
       guard let exchange else { return }
       exchange.requestEnded = true
+      exchange.awaitsContinue = false
       forward(part, exchange)
       // From here on it is the upstream's turn.
       if exchange.upstream?.answerLimit != nil { watch() }

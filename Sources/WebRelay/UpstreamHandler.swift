@@ -11,6 +11,7 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
   /// Interim answers (1xx) that one answer may have before it: more than any server means.
   private static let interimLimit = 64
 
+  private let codec: HTTP1ClientCodec
   private var context: ChannelHandlerContext?
   private var owner: RelayHandler?
   private var mayRead = true
@@ -23,11 +24,14 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
   /// Whether it has carried an exchange before: its death may be that of an idle connection.
   private(set) var isUsed = false
 
+  private init(_ codec: HTTP1ClientCodec) { self.codec = codec }
+
   static func initialize(_ channel: any Channel) -> EventLoopFuture<Void> {
     channel.eventLoop.makeCompletedFuture {
       let pipeline = channel.pipeline.syncOperations
-      try pipeline.addHandler(HTTP1ClientCodec())
-      try pipeline.addHandler(UpstreamHandler())
+      let codec = HTTP1ClientCodec()
+      try pipeline.addHandler(codec)
+      try pipeline.addHandler(UpstreamHandler(codec))
     }
   }
 
@@ -67,6 +71,9 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
   func close() {
     owner = nil
+    // TLS takes its time to end, and nobody may be given a connection that does.
+    dropped?()
+    dropped = nil
     context?.close(promise: nil)
   }
 
@@ -118,7 +125,10 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
       if !head.isKeepAlive { isReusable = false }
       owner.upstreamHead(head)
     case .body(let bytes): owner.upstreamBody(bytes)
-    case .end(let trailers): owner.upstreamEnd(trailers)
+    case .end(let trailers):
+      // Whoever says more than was asked may have anything to say to the next one who asks.
+      if codec.hasMore { isReusable = false }
+      owner.upstreamEnd(trailers)
     }
   }
 

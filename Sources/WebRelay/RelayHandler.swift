@@ -137,6 +137,8 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     HopByHop.strip(&stripped.headers)
     // That it is no mere request, a judge may want to know.
     if let wanted { stripped.headers.add(name: "upgrade", value: wanted) }
+    // That it brings something, too.
+    if framing == .chunked { stripped.headers.add(name: "transfer-encoding", value: "chunked") }
     judge(stripped, info).hop(to: info.loop).assumeIsolated().whenComplete { [weak self] result in
       guard let self, self.exchange === exchange else { return }
       switch result {

@@ -42,5 +42,6 @@ public enum RequestVerdict: Sendable {
   case answer(WebPage)
 }
 
-/// Decides about a request, on its event loop. A head that asks for another protocol has `Upgrade` as its only field of the hop.
+/// Decides about a request, on its event loop. Of the fields of the hop a head has `Upgrade` where it asks for another protocol, and `Transfer-Encoding` where its body has no
+/// length.
 public typealias RequestJudge = @Sendable (HTTPRequestHead, RequestInfo) -> EventLoopFuture<RequestVerdict>

@@ -57,6 +57,25 @@ struct RelayIsolationTests {
     #expect(framing(HTTPVersion(major: 2, minor: 0), .OPTIONS, "*", [:]) == RequestFraming.none)
   }
 
+  @Test("whoever judges a request sees that a body without a length comes with it, and the server behind sees one coding")
+  func unknownLength() async throws {
+    let judged = NIOLockedValueBox<[[String]]>([])
+    let target = NIOLockedValueBox<Upstream?>(nil)
+    let bench = try await RelayBench.start(verdict: { head, info in
+      judged.withLockedValue { $0.append(head.headers["transfer-encoding"]) }
+      guard let upstream = target.withLockedValue({ $0 }) else { return info.loop.makeSucceededFuture(.answer(.text(status: .notFound, ""))) }
+      return info.loop.makeSucceededFuture(.relay(upstream: upstream, head: head))
+    }) { TestServer($0) }
+    let upstream = Upstream(key: "a", connect: try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0))
+    target.withLockedValue { $0 = upstream }
+    let answer = try await bench.exchange(
+      "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close, transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+    #expect(answer.hasSuffix("\r\n\r\nhi"))
+    #expect(judged.withLockedValue { $0 } == [["chunked"]])
+    #expect(bench.seen.requests.withLockedValue { $0.map { $0.headers["transfer-encoding"] } } == [["chunked"]])
+    try await bench.stop()
+  }
+
   @Test("requests that always come before the last one is answered take no more room with time")
   func room() throws {
     var reading = HTTP1Reading(.requests, limits: HTTPLimits().message)

@@ -199,9 +199,9 @@ final class PublicFrontend: ConnectionAcceptor {
   }
 
   /// The question of a browser, ahead of a request from another origin's page, whether the server takes such requests (Fetch, 4.8).
-  private static func isPreflight(_ head: HTTPRequestHead) -> Bool {
+  static func isPreflight(_ head: HTTPRequestHead) -> Bool {
     head.method == .OPTIONS && head.headers.contains(name: "origin") && head.headers.contains(name: "access-control-request-method")
-      && !head.headers.contains(name: "content-length")
+      && !["content-length", "transfer-encoding", "upgrade"].contains { head.headers.contains(name: $0) }
   }
 
   /// A person who goes somewhere with a browser, and nothing else that a browser or a program asks for: a page shown in the place of data breaks what asked for it.

@@ -37,8 +37,8 @@ struct HTTP2WireTests {
   }
 
   private static let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
-  /// SETTINGS_MAX_FRAME_SIZE of 512 KiB, as the handler is to read it.
-  private static let believed: [UInt8] = [0, 5, 0, 8, 0, 0]
+  /// SETTINGS_MAX_FRAME_SIZE of 4 MiB, as the handler is to read it.
+  private static let believed: [UInt8] = [0, 5, 0, 0x40, 0, 0]
 
   private func inbound(_ pieces: [[UInt8]]) throws -> [UInt8] {
     let channel = EmbeddedChannel()
@@ -69,7 +69,7 @@ struct HTTP2WireTests {
     let ping = Frame(kind: 6, flags: 0, stream: 0, payload: [1, 2, 3, 4, 5, 6, 7, 8])
     let window: [UInt8] = [0, 4, 0, 1, 0, 0]
     let cases: [([UInt8], [UInt8])] = [
-      ([], Self.believed), (window, window + Self.believed), ([0, 5, 0, 0, 0x40, 0], Self.believed), ([0, 5, 0, 0x10, 0, 0], [0, 5, 0, 0x10, 0, 0]),
+      ([], Self.believed), (window, window + Self.believed), ([0, 5, 0, 0, 0x40, 0], Self.believed), ([0, 5, 0, 0x80, 0, 0], [0, 5, 0, 0x80, 0, 0]),
     ]
     for (said, read) in cases {
       let first = Frame(kind: 4, flags: 0, stream: 0, payload: said)

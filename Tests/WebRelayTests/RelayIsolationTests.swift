@@ -138,7 +138,6 @@ struct RelayIsolationTests {
     let count = NIOLockedValueBox(0)
     let client = try await ClientBootstrap(group: RelayBench.group)
       .channelOption(.autoRead, value: false)
-      .channelOption(.socketOption(.so_rcvbuf), value: 4096)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Counting(count)) }
       }

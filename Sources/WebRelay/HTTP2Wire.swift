@@ -63,7 +63,8 @@ final class HTTP2Wire: ChannelDuplexHandler {
   /// SETTINGS_MAX_FRAME_SIZE, and what it may be (6.5.2).
   private static let frameSize: UInt16 = 5
   private static let frameSizes: ClosedRange<UInt32> = 16_384...16_777_215
-  /// As the handler believes it: heads of answers are smaller (`MessageLimits.answers`), though an octet may become two in UTF-8, and each of them up to 30 bits in HPACK's code.
+  /// As the handler believes it: heads of answers are smaller (`MessageLimits.answers`), though an octet may become two in UTF-8, and each of them up
+  /// to 30 bits in HPACK's code.
   private static let believed: UInt32 = 4 << 20
   private static let preface = 24
 

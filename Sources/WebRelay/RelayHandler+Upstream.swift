@@ -13,10 +13,13 @@ extension RelayHandler {
     for name in ["connection", "transfer-encoding", "upgrade"] { head.headers.remove(name: name) }
     head.headers.remove(name: "expect")
     // Who knows whether the body is wanted is the upstream.
-    if exchange.awaitsContinue { head.headers.add(name: "expect", value: "100-continue") }
+    if exchange.awaitsContinue {
+      exchange.endsConnection = true
+      head.headers.add(name: "expect", value: "100-continue")
+    }
     if let wanted {
       exchange.isUpgrade = true
-      exchange.hasAskedUpgrade = true
+      exchange.endsConnection = true
       head.headers.add(name: "connection", value: "upgrade")
       head.headers.add(name: "upgrade", value: wanted)
     }
@@ -111,7 +114,7 @@ extension RelayHandler {
     if exchange.status == 101, exchange.isUpgrade { return upgrade(exchange) }
     if let connection = exchange.connection, let key = exchange.upstream?.key {
       exchange.connection = nil
-      connection.release(to: pool.shelf(info.loop), key: key, isReusable: exchange.requestEnded && !exchange.hasAskedUpgrade)
+      connection.release(to: pool.shelf(info.loop), key: key, isReusable: exchange.requestEnded && !exchange.endsConnection)
     }
     finish(exchange, trailers)
   }

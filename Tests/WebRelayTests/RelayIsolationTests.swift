@@ -26,6 +26,26 @@ struct RelayIsolationTests {
     try await bench.stop()
   }
 
+  @Test("a connection on which a server was asked whether it wants a body carries no other request: it may take the body for one")
+  func askedForBodies() async throws {
+    let bench = try await RelayBench.start { TestServer($0) }
+    let client = try await bench.connect()
+    for body in ["hello", "again"] {
+      try await client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n" + body)
+      try await client.wait { $0.hasSuffix(body) }
+    }
+    #expect(bench.seen.connections.withLockedValue { $0 } == 1)
+    for body in ["first", "other"] {
+      try await client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n" + body)
+      try await client.wait { $0.hasSuffix(body) }
+    }
+    try await client.send("GET /plain HTTP/1.1\r\nHost: a\r\n\r\n")
+    try await client.wait { $0.hasSuffix("path /plain") }
+    #expect(bench.seen.connections.withLockedValue { $0 } == 3)
+    client.close()
+    try await bench.stop()
+  }
+
   @Test("a connection that ends is given to nobody, however long its end takes")
   func endingConnections() throws {
     let channel = EmbeddedChannel()

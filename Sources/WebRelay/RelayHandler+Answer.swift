@@ -59,9 +59,7 @@ extension RelayHandler {
       stopWatching()
       let channel = context.channel
       let isWhole = exchange.requestEnded && !isLast
-      let written = context.writeAndFlush(wrapOutboundOut(.end(trailers)))
-      left = written
-      written.assumeIsolated().whenComplete { _ in
+      context.writeAndFlush(wrapOutboundOut(.end(trailers))).assumeIsolated().whenComplete { _ in
         // A stream ends by itself with its last frame.
         if self.isHTTP2, isWhole { return }
         guard !isWhole, !self.isHTTP2 else { return channel.close(promise: nil) }
@@ -73,7 +71,6 @@ extension RelayHandler {
       return
     }
     let written = context.writeAndFlush(wrapOutboundOut(.end(trailers)))
-    left = written
     self.exchange = nil
     deadline?.awaitHead(after: written)
     takeQueued()

@@ -29,9 +29,8 @@ extension RelayHandler {
 
   private func inputEnd(_ context: ChannelHandlerContext) {
     inputEnded = true
-    guard let exchange else { return closeBehindAnswer(context) }
     // One that broke off a request waits for nothing.
-    guard exchange.requestEnded else { return context.close(promise: nil) }
+    guard let exchange, exchange.requestEnded else { return context.close(promise: nil) }
     if queue.isEmpty { exchange.closes = true }
     guard !isHTTP2, exchange.head.version.minor >= 1 else { return }
     let (hadStarted, sent) = (exchange.answerStarted, exchange.bytesOut)
@@ -53,15 +52,7 @@ extension RelayHandler {
   private func quiesce(_ context: ChannelHandlerContext) {
     guard !isHTTP2 else { return }
     isQuiescing = true
-    if let exchange { exchange.closes = true } else if queue.isEmpty, !isClosing { closeBehindAnswer(context) }
-  }
-
-  /// A slow client gets all of what was written.
-  private func closeBehindAnswer(_ context: ChannelHandlerContext) {
-    isClosing = true
-    let channel = context.channel
-    guard let left else { return channel.close(promise: nil) }
-    left.assumeIsolated().whenComplete { _ in channel.close(promise: nil) }
+    if let exchange { exchange.closes = true } else if queue.isEmpty, !isClosing { context.close(promise: nil) }
   }
 
   /// Ends the connection so that the client sees that something is missing.

@@ -36,8 +36,6 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
   /// Whoever serves here is about to end: the request under way is the connection's last.
   var isQuiescing = false
   var isClosing = false
-  /// The end of the last answer leaves, or has left.
-  var left: EventLoopFuture<Void>?
   /// When something of the exchange last moved, or could move again.
   var lastProgress = NIODeadline.now()
   /// Looks whether anything has moved, and when.

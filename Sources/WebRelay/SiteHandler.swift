@@ -123,8 +123,6 @@ final class SiteHandler: ChannelDuplexHandler {
   /// The client says no more, or whoever serves here is about to end: the request under way is the connection's last.
   private var isEnding = false
   private var isClosed = false
-  /// The end of the last answer leaves, or has left.
-  private var left: EventLoopFuture<Void>?
 
   init(_ site: any Site, remoteAddress: String, observer: RequestObserver?, deadline: HeadDeadline) {
     self.site = site
@@ -371,7 +369,6 @@ final class SiteHandler: ChannelDuplexHandler {
     bytesOut = 0
     let channel = context.channel
     let written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
-    left = written
     deadline.awaitHead(after: written)
     if isLast || isEnding {
       isLingering = true
@@ -397,19 +394,11 @@ final class SiteHandler: ChannelDuplexHandler {
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     switch event {
-    case ChannelEvent.inputClosed: if head == nil { closeBehindAnswer(context) } else { isEnding = true }
-    case is ChannelShouldQuiesceEvent: if head == nil, !isLingering { closeBehindAnswer(context) } else { isEnding = true }
+    case ChannelEvent.inputClosed: if head == nil { context.close(promise: nil) } else { isEnding = true }
+    case is ChannelShouldQuiesceEvent: if head == nil, !isLingering { context.close(promise: nil) } else { isEnding = true }
     default: break
     }
     context.fireUserInboundEventTriggered(event)
-  }
-
-  /// A slow client gets all of what was written.
-  private func closeBehindAnswer(_ context: ChannelHandlerContext) {
-    isLingering = true
-    let channel = context.channel
-    guard let left else { return channel.close(promise: nil) }
-    left.assumeIsolated().whenComplete { _ in channel.close(promise: nil) }
   }
 
   func channelInactive(context: ChannelHandlerContext) {

@@ -119,7 +119,7 @@ let package = Package(
         "REST", "Authentication", "Store", "Fabric", "Access", "Model", "Facts", "Transport", "Wire", "WireSchemas", "PKI", nioCore, nioPosix,
         nioSSL, protobuf, x509, logging, lifecycle, yams,
       ]),
-    floor("SwiftletShare", ["Swiftlet", "Transport", "Model", nioCore, nioPosix, logging]),
+    floor("SwiftletShare", ["Swiftlet", "Transport", "PKI", "Model", nioCore, nioPosix, logging]),
     floor("Tunnel", ["Swiftlet", "Transport", nioCore, nioPosix, logging, lifecycle]),
     // Floor 6
     floor(

@@ -57,7 +57,7 @@ struct ListeningHost: Sendable {
 
   /// Whether a socket that listens on `::` is reached over both families.
   private static let takesBoth: Bool = {
-    let descriptor = socket(AF_INET6, Self.streamType, 0)
+    let descriptor = socket(AF_INET6, ListeningHost.streamType, 0)
     guard descriptor >= 0 else { return false }
     defer { close(descriptor) }
     var isV6Only: Int32 = 1

@@ -175,7 +175,7 @@ let package = Package(
         nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, crypto, logging, lifecycle,
       ],
       exclude: ["python"]),
-    tests("CommandTests", ["SwiftletCommand", "Model", "PKI", "Transport", argumentParser, nioCore, logging, lifecycle]),
+    tests("CommandTests", ["SwiftletCommand", "NetworkFixture", "Model", "PKI", "Transport", argumentParser, nioCore, logging, lifecycle]),
     // A network in the test's process, shared by the two targets below.
     .target(
       name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Swiftlet", "Transport", "Model", nioCore, nioPosix, logging],

@@ -41,6 +41,7 @@ struct AccessPrivateCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Set this header on every answer, where the share speaks HTTP.", valueName: "name: value"))
   var responseHeader: [String] = []
 
+  @OptionGroup var ending: GraceOptions
   @OptionGroup var screen: DisplayOptions
   @OptionGroup var home: ShareHomeOptions
   @OptionGroup var log: LogOptions
@@ -55,8 +56,8 @@ struct AccessPrivateCommand: AsyncParsableCommand {
     }
     let session = try home.session(logger)
     let run = AccessRun(
-      session: session, token: token, host: bind.host, port: bind.port, responseHeaders: headers, display: try screen.display(home),
-      logger: logger)
+      session: session, token: token, host: bind.host, port: bind.port, responseHeaders: headers, grace: ending.grace,
+      display: try screen.display(home), logger: logger)
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot access the share \(token)", error) }
   }
 }
@@ -68,13 +69,15 @@ private struct AccessRun: Service {
   let host: String
   let port: Int
   let responseHeaders: [ResponseHeader]
+  let grace: Duration
   let display: RunDisplay
   let logger: Logger
 
   func run() async throws {
     let (token, display) = (token, display)
     let running = RunningAccess(
-      session: session, token: token, host: host, port: port, responseHeaders: responseHeaders, observer: display.observer, logger: logger
+      session: session, token: token, host: host, port: port, responseHeaders: responseHeaders, observer: display.observer, grace: grace,
+      logger: logger
     ) { event in
       switch event {
       case .ready(let access, let address):

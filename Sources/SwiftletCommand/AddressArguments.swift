@@ -1,7 +1,9 @@
 import ArgumentParser
 import Foundation
 import NIOCore
+import PKI
 import Transport
+import Tunnel
 
 /// Places on the command line, by the one reader that files and wires have too (`HostPort`).
 enum AddressArgument {
@@ -30,16 +32,22 @@ enum AddressArgument {
   }
 }
 
+/// A word in a command that is shown to be pasted into a shell.
+enum ShellWord {
+  /// Brackets of an IPv6 address are a pattern to some shells.
+  static func quoted(_ word: String) -> String { word.contains("[") ? "'\(word)'" : word }
+}
+
 /// Where something listens that others dial at a host.
 struct ListeningHost: Sendable {
   /// What others dial.
   let host: String
 
-  var isLocal: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+  var isLocal: Bool { HostName(host)?.isLoopback ?? false }
 
   /// The address to listen on: of this machine alone, or all there are.
   var address: String {
-    if isLocal { return host == "localhost" ? "127.0.0.1" : host }
+    if isLocal { return HostPort.address(host) ?? "127.0.0.1" }
     // An IPv6 socket takes IPv4 as well, where the machine lets it.
     return host.contains(":") || Self.takesBoth ? "::" : "0.0.0.0"
   }
@@ -49,7 +57,7 @@ struct ListeningHost: Sendable {
 
   /// Whether a socket that listens on `::` is reached over both families.
   private static let takesBoth: Bool = {
-    let descriptor = socket(AF_INET6, Self.streamType, 0)
+    let descriptor = socket(AF_INET6, ListeningHost.streamType, 0)
     guard descriptor >= 0 else { return false }
     defer { close(descriptor) }
     var isV6Only: Int32 = 1
@@ -81,5 +89,5 @@ struct GraceOptions: ParsableArguments {
       }
       return .nanoseconds(amount.nanoseconds)
     })
-  var grace: Duration = .seconds(10)
+  var grace: Duration = Farewell.defaultLimit
 }

@@ -14,6 +14,8 @@ struct LiveView {
     var link: String?
     /// What is counted and listed, such as `requests`; nil where nobody tells.
     var traffic: String?
+    /// What else to know for whoever uses it.
+    var hints: [String] = []
   }
 
   /// Of a window, in cells.
@@ -176,6 +178,7 @@ struct LiveView {
     let shown = headline.prefix(4) + (headline.count > 4 ? ["and more"] : [])
     var facts = [CellText.clean(subject.target)]
     if subject.traffic != nil { facts.append(totals + (rateText.isEmpty ? "" : "   " + rateText)) }
+    for hint in subject.hints { facts += CellText.wrapped(CellText.clean(hint), max(columns - 4, 1)) }
     return box("swiftlet", shown.map { (CellText.fitted($0, columns - 4), .bold) }, columns)
       + box(subject.badges.map { "[\($0)]" }.joined(separator: " "), facts.map { (CellText.fitted($0, columns - 4), nil) }, columns)
   }

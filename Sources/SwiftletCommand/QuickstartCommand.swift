@@ -73,7 +73,7 @@ struct QuickstartCommand: AsyncParsableCommand {
       out.line("  curl http://127.0.0.1:8080/")
       out.line()
     }
-    out.line("Manage it:  \(program) login \(report.url.replacing("https://", with: "")) -u admin")
+    out.line("Manage it:  \(program) login \(ShellWord.quoted(report.url.replacing("https://", with: ""))) -u admin")
     out.line("Ctrl-C stops it.")
   }
 }

@@ -46,6 +46,7 @@ struct RunDisplay: Sendable {
       for line in QRCode.lines(code.modules) { out.line(QRCode.painted(line, hasColour: out.hasColour)) }
     }
     Terminal.error.line(notice)
+    for hint in subject.hints { Terminal.error.line(CellText.clean(hint)) }
   }
 
   /// Gives the terminal back as soon as it takes anything.

@@ -68,6 +68,8 @@ struct ShareAgentStatusCommand: AsyncParsableCommand {
       out.line("\(out.styled(entry.phase.rawValue, style))  \(entry.kind)  \(label)  \(proof)  \(places)\(origin)")
       if let error = entry.error { out.line("    " + CellText.clean(error)) }
     }
+    let endpoint = environment.enabled?.endpoint
+    if let hint = report.entries.flatMap(\.places).compactMap({ LoopbackName.hint($0, endpoint: endpoint) }).first { out.line(CellText.clean(hint)) }
   }
 }
 

@@ -43,6 +43,7 @@ struct ShareTargetOptions: ParsableArguments {
   @Option(help: ArgumentHelp("This account may access the share; the others may not.", valueName: "e-mail"))
   var accessGrant: [String] = []
 
+  @OptionGroup var ending: GraceOptions
   @OptionGroup var screen: DisplayOptions
   @OptionGroup var home: ShareHomeOptions
   @OptionGroup var log: LogOptions
@@ -81,14 +82,16 @@ struct ShareRun: Service {
   let options: ShareOptions
   let target: BackendTarget?
   let backend: BackendOptions
+  let grace: Duration
   let display: RunDisplay
   let logger: Logger
 
   func run() async throws {
-    let (options, display) = (options, display)
-    let running = RunningShare(session: session, options: options, target: target, backend: backend, logger: logger) { event in
+    let (options, display, endpoint) = (options, display, session.environment.enabled?.endpoint)
+    let running = RunningShare(session: session, options: options, target: target, backend: backend, grace: grace, logger: logger) { event in
       switch event {
-      case .shared(let share): display.show(LiveView.Subject(share, options), notice: "\(options.shown) is shared. Ctrl-C ends it.")
+      case .shared(let share):
+        display.show(LiveView.Subject(share, options, endpoint: endpoint), notice: "\(options.shown) is shared. Ctrl-C ends it.")
       case .sharedAgain(let share):
         let places = options.mode == .public ? share.urls.joined(separator: " ") : share.token
         Terminal.error.line("The share service had taken it back, because this machine was away. It is shared again: \(CellText.clean(places))")
@@ -112,12 +115,14 @@ extension ShareOptions {
 }
 
 extension LiveView.Subject {
-  init(_ share: Share, _ options: ShareOptions) {
+  /// - Parameter endpoint: of the share service.
+  init(_ share: Share, _ options: ShareOptions, endpoint: String?) {
     let isPublic = options.mode == .public
     self.init(
       headline: isPublic ? share.urls : ["swiftlet access private \(share.token)"],
       badges: [options.mode.rawValue.uppercased(), options.backend.rawValue.uppercased()], target: options.shown,
-      link: isPublic ? share.urls.first : nil, traffic: options.backend.isHTTP ? "requests" : nil)
+      link: isPublic ? share.urls.first : nil, traffic: options.backend.isHTTP ? "requests" : nil,
+      hints: isPublic ? Array(share.urls.compactMap { LoopbackName.hint($0, endpoint: endpoint) }.prefix(1)) : [])
   }
 }
 
@@ -195,7 +200,8 @@ struct SharePublicCommand: AsyncParsableCommand {
     share.isOpen = true
     let display = try options.screen.display(options.home, wantsCode: qr)
     let run = ShareRun(
-      session: session, options: share, target: recognised, backend: options.backend(display.observer), display: display, logger: logger)
+      session: session, options: share, target: recognised, backend: options.backend(display.observer), grace: options.ending.grace,
+      display: display, logger: logger)
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot share \(target)", error) }
   }
 }
@@ -239,7 +245,8 @@ struct SharePrivateCommand: AsyncParsableCommand {
     share.grants = options.accessGrant
     let display = try options.screen.display(options.home)
     let run = ShareRun(
-      session: session, options: share, target: recognised, backend: options.backend(display.observer), display: display, logger: logger)
+      session: session, options: share, target: recognised, backend: options.backend(display.observer), grace: options.ending.grace,
+      display: display, logger: logger)
     do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot share \(target ?? "a SOCKS proxy")", error) }
   }
 }

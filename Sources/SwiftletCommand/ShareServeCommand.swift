@@ -269,9 +269,11 @@ struct ShareServeCommand: AsyncParsableCommand {
     out.line()
     out.line("Share something. In another terminal:")
     if ownCertificate { out.line("  export SWIFTLET_SHARE_CA=\(directory)/authority.pem") }
-    out.line("  \(program) share enable \(account.token) --endpoint \(endpoint)")
+    out.line("  \(program) share enable \(account.token) --endpoint \(ShellWord.quoted(endpoint))")
     out.line("  \(program) share public 8000")
     out.line()
+    let example = "\(endpoint.prefix { $0 != ":" })://NAME.\(zone.lowercased()):\(frontendPort)/"
+    if let hint = LoopbackName.hint(example, endpoint: endpoint) { out.line(hint) }
     if ownCertificate { out.line("Visitors' browsers believe the shares once they trust \(directory)/authority.pem") }
     out.line("Administrative calls of zrok's client: ZROK2_ADMIN_TOKEN is in \(directory)/admin-token")
     out.line("Ctrl-C stops it.")

@@ -26,12 +26,12 @@ enum TrustProbe {
 
   /// `https://host:port` of a controller as people write it, without a path.
   static func base(_ address: String) throws -> String {
-    var text = address
-    if text.hasPrefix("http://") { throw CommandFailure("\(text) is not encrypted", next: "controllers answer over https only") }
-    if text.hasPrefix("https://") { text.removeFirst("https://".count) }
-    let authority = text.prefix { $0 != "/" }
-    guard !authority.isEmpty else { throw CommandFailure("\(address) names no host") }
-    return "https://" + (authority.last == "]" || !authority.contains(":") ? "\(authority):1280" : authority)
+    guard let url = ServerURL(address, impliesTLS: true, defaultPort: 1280) else {
+      throw CommandFailure(
+        "'\(address)' is no address of a controller", next: "write host:port or https://host:port, an IPv6 address in brackets: [::1]:1280")
+    }
+    guard url.isTLS else { throw CommandFailure("\(address) is not encrypted", next: "controllers answer over https only") }
+    return "https://\(HostPort(host: url.place.host.lowercased(), port: url.place.port))"
   }
 
   /// Shows roots that are new here, and asks.

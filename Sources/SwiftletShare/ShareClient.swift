@@ -46,12 +46,21 @@ struct ShareClient: Sendable {
     }
     let value: JSONValue
     do { value = answer.body.isEmpty ? .null : try JSONValue(parsing: answer.body) } catch {
+      // A port that wants TLS, and proxies in front, answer in words.
+      if !(200..<300).contains(answer.status), let words = Self.words(answer) {
+        throw ShareError.refused(operation: operation, status: answer.status, reason: words)
+      }
       throw ShareError.badAnswer(operation: operation, reason: "HTTP \(answer.status), \(error)")
     }
     guard (200..<300).contains(answer.status) else {
       throw ShareError.refused(operation: operation, status: answer.status, reason: value.stringValue ?? value["message"]?.stringValue ?? "")
     }
     return value
+  }
+
+  private static func words(_ answer: HTTPAnswer) -> String? {
+    guard answer.header("content-type")?.hasPrefix("text/plain") == true else { return nil }
+    return String(decoding: answer.body.prefix(200), as: UTF8.self).split(whereSeparator: \.isNewline).first.map(String.init)
   }
 
   func text(_ value: JSONValue, _ member: String, _ operation: String) throws -> String {

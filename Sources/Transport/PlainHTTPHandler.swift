@@ -1,7 +1,7 @@
 import NIOCore
 
-/// Stands before TLS until the first bytes tell what is spoken. Whoever speaks plain HTTP to a TLS port reads in plain HTTP where to go, or what is wrong; everything else
-/// is TLS's business. What it reads and how long it waits is within the handshake's budget.
+/// Stands before TLS until the first bytes tell what is spoken. Whoever speaks plain HTTP to a TLS port reads in plain HTTP where to go, or what is
+/// wrong; everything else is TLS's business. What it reads and how long it waits is within the handshake's budget.
 final class PlainHTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer
@@ -92,9 +92,7 @@ package struct PlainHTTPRequest: Sendable, Equatable {
   /// - Parameter fields: lines of a whole head.
   private init(method: String, target: String, fields: [String]) {
     self.method = method
-    let hosts = fields.filter { $0.prefix(5).lowercased() == "host:" }.map { line in
-      line.dropFirst(5).drop { $0 == " " || $0 == "\t" }.prefix { $0 != " " && $0 != "\t" }
-    }
+    let hosts = fields.filter { $0.prefix(5).lowercased() == "host:" }.map { $0.dropFirst(5).trimmingBlanks }
     location = Self.location(target, hosts: hosts)
   }
 
@@ -144,5 +142,13 @@ package struct PlainHTTPRequest: Sendable, Equatable {
     }
     fields.append("content-length: \(text.utf8.count)")
     return "HTTP/1.1 \(status)\r\n" + fields.map { $0 + "\r\n" }.joined() + "\r\n" + (request?.method == "HEAD" ? "" : text)
+  }
+}
+
+extension Substring {
+  fileprivate var trimmingBlanks: Substring {
+    var rest = self.drop { $0 == " " || $0 == "\t" }
+    while rest.last == " " || rest.last == "\t" { rest.removeLast() }
+    return rest
   }
 }

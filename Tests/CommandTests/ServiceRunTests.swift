@@ -20,6 +20,43 @@ struct ServiceRunTests {
     }
   }
 
+  /// Ends when it is cancelled, and not before.
+  private struct Patient: Service {
+    let told: AsyncStream<String>.Continuation
+
+    func run() async throws {
+      told.yield("runs")
+      try? await gracefulShutdown()
+      told.yield("waits")
+      try await Task.sleep(for: .seconds(3600))
+    }
+  }
+
+  @Test("a second signal ends at once what the first one left in peace, and is no failure")
+  func twice() async throws {
+    let (steps, told) = AsyncStream<String>.makeStream()
+    let running = Task { try await ServiceRun.run([Patient(told: told)], logger: Logger(label: "test")) }
+    var seen = steps.makeAsyncIterator()
+    #expect(await seen.next() == "runs")
+    kill(getpid(), SIGTERM)
+    #expect(await seen.next() == "waits")
+    kill(getpid(), SIGINT)
+    try await running.value
+  }
+
+  @Test("services that are stopped together do not wait for one another")
+  func together() async throws {
+    let (steps, told) = AsyncStream<String>.makeStream()
+    let both = ServiceRun.Together(services: [Patient(told: told), Patient(told: told)])
+    let running = Task { try await ServiceRun.run([both], logger: Logger(label: "test")) }
+    var seen = steps.makeAsyncIterator()
+    for _ in 0..<2 { #expect(await seen.next() == "runs") }
+    kill(getpid(), SIGTERM)
+    for _ in 0..<2 { #expect(await seen.next() == "waits") }
+    kill(getpid(), SIGTERM)
+    try await running.value
+  }
+
   @Test("a closed terminal ends a command as SIGTERM does, unless SIGHUP was ignored at the start, as under nohup", arguments: [false, true])
   func hangUp(underNohup: Bool) async throws {
     let before = signal(SIGHUP, underNohup ? SIG_IGN : SIG_DFL)

@@ -63,6 +63,16 @@ struct ControllerConfigurationTests {
     #expect(configuration.supplied == nil)
   }
 
+  @Test("IPv6 addresses stand wherever an address does, and are told in tokens and URLs as others read them")
+  func version6() throws {
+    let text = Self.base.replacing("address: ctrl.example.org:1280\nweb", with: "address: \"[2001:db8::7]:1280\"\nweb").replacing(
+      "0.0.0.0:1280", with: "\"[::]:1280\"")
+    let configuration = try load(text + "ctrl:\n  listener: tls:[::]:6262\ntrustedProxies: ['::1']\n")
+    #expect(configuration.advertised == HostPort(host: "2001:db8::7", port: 1280))
+    #expect(configuration.listeners == [HostPort(host: "::", port: 1280), HostPort(host: "::", port: 6262)])
+    #expect(configuration.strangerLimits.trustedProxies == ["::1"])
+  }
+
   @Test("an operator's certificates come whole or not at all")
   func supplied() throws {
     let identity = "identity: {cert: a, server_cert: b, key: c, ca: d}\n"

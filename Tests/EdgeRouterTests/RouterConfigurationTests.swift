@@ -67,6 +67,16 @@ struct RouterConfigurationTests {
     #expect(configuration.identity.serverCertificate == "b")
   }
 
+  @Test("IPv6 addresses are read and told in brackets, and certified without")
+  func version6() throws {
+    let text = Self.base.replacing("tls:localhost:1280", with: "tls:[::1]:1280").replacing(
+      "advertise: example.org:3022", with: "advertise: \"[2001:db8::1]:3022\"")
+    let configuration = try load(text)
+    #expect(configuration.controllers.map(\.description) == ["tls:[::1]:1280"])
+    #expect(configuration.listener.advertised.url == "tls://[2001:db8::1]:3022")
+    #expect(configuration.request.names.contains("2001:db8::1"))
+  }
+
   @Test("a misspelt key is an error with its line and a guess")
   func misspelt() {
     #expect(problem(Self.base + "edges:\n  csr: {}\n")?.hasSuffix(":14: unknown key 'edges'; did you mean 'edge'?") == true)

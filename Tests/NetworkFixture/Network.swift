@@ -26,6 +26,7 @@ public actor Network {
   private var routerTask: Task<Void, Never>?
   private var routerPort = 0
   private let identityLimits: IdentityLimits
+  private let host: String
   public private(set) var routerID = ""
   /// Beside the first one, by name.
   private var others: [String: Other] = [:]
@@ -40,9 +41,11 @@ public actor Network {
   public var provisioning: Provisioning { controllerNode.provisioning }
   public var router: RouterNode? { routerNode }
 
-  private init(directory: String, configuration: ControllerConfiguration, controller: ControllerNode, identityLimits: IdentityLimits, logger: Logger)
-  {
+  private init(
+    directory: String, host: String, configuration: ControllerConfiguration, controller: ControllerNode, identityLimits: IdentityLimits, logger: Logger
+  ) {
     self.directory = directory
+    self.host = host
     self.configuration = configuration
     self.identityLimits = identityLimits
     controllerNode = controller
@@ -51,20 +54,23 @@ public actor Network {
 
   /// Starts everything and waits until the router is connected.
   /// - Parameters:
+  ///   - host: address that everything listens on and is dialled at.
   ///   - sharesRouters: whether policies let every identity and every service use the router.
   ///   - identityLimits: what one identity may have of the router.
   ///   - configure: changes the controller's configuration before its start.
   public static func start(
-    sharesRouters: Bool = true, identityLimits: IdentityLimits = IdentityLimits(), _ configure: (inout ControllerConfiguration) -> Void = { _ in }
+    host: String = "127.0.0.1", sharesRouters: Bool = true, identityLimits: IdentityLimits = IdentityLimits(),
+    _ configure: (inout ControllerConfiguration) -> Void = { _ in }
   ) async throws -> Network {
     let directory = NSTemporaryDirectory() + "swiftlet-network-" + UUID().uuidString
     var logger = Logger(label: "network")
     logger.logLevel = ProcessInfo.processInfo.environment["SWIFTLET_TEST_LOG"].flatMap { Logger.Level(rawValue: $0) } ?? .critical
-    var configuration = ControllerConfiguration(dataDirectory: directory + "/controller", host: "127.0.0.1", port: 0)
+    var configuration = ControllerConfiguration(dataDirectory: directory + "/controller", host: host, port: 0)
     configuration.serverNames = ["localhost"]
     configure(&configuration)
     let controller = try await ControllerNode(configuration: configuration, logger: logger)
-    let network = Network(directory: directory, configuration: configuration, controller: controller, identityLimits: identityLimits, logger: logger)
+    let network = Network(
+      directory: directory, host: host, configuration: configuration, controller: controller, identityLimits: identityLimits, logger: logger)
     try await network.begin(sharesRouters: sharesRouters)
     return network
   }
@@ -92,8 +98,8 @@ public actor Network {
     let files = directory + "/" + name
     try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: true)
     return RouterConfiguration(
-      identity: .init(directory: files), controllers: [PeerAddress(host: "127.0.0.1", port: configuration.advertised.port)],
-      listener: .init(host: "127.0.0.1", port: port, advertised: PeerAddress(host: "127.0.0.1", port: port)),
+      identity: .init(directory: files), controllers: [PeerAddress(host: host, port: configuration.advertised.port)],
+      listener: .init(host: host, port: port, advertised: PeerAddress(host: host, port: port)),
       usageInterval: .seconds(1), identityLimits: identityLimits)
   }
 

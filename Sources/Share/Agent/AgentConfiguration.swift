@@ -56,8 +56,8 @@ public struct AgentConfiguration: Sendable {
     for section in try root.sections("accesses") ?? [] {
       let token = try section.required("token")
       let bind = try section.string("bind") ?? "127.0.0.1:0"
-      guard let address = PeerAddress.split(bind[...], defaultPort: 0) else {
-        throw section.error("bind", "'\(bind)' is no address; write host:port")
+      guard let address = HostPort(bind, defaultPort: 0) else {
+        throw section.error("bind", "'\(bind)' is no address; write host:port, an IPv6 address in brackets")
       }
       let headers = try (section.list("responseHeaders") ?? []).map { text in
         guard let header = ResponseHeader(text) else { throw section.error("responseHeaders", "'\(text)' is no header of an answer, 'Name: value'") }

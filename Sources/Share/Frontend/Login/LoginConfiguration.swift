@@ -56,16 +56,14 @@ public struct LoginConfiguration: Sendable {
 
     /// - Returns: nil for text that is not `http(s)://host[:port]`.
     public init?(_ url: String) {
-      isTLS = url.hasPrefix("https://")
-      guard isTLS || url.hasPrefix("http://") else { return nil }
-      var rest = url.dropFirst(isTLS ? 8 : 7)
-      if rest.hasSuffix("/") { rest = rest.dropLast() }
-      let standard = isTLS ? 443 : 80
-      guard let parts = PeerAddress.split(rest, defaultPort: standard), (1...65535).contains(parts.port), !parts.host.isEmpty,
-        parts.host.utf8.allSatisfy({ $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") || (48...57).contains($0) || (97...122).contains($0 | 0x20) })
+      guard let parts = ServerURL(url), parts.target == "/", parts.place.port > 0,
+        parts.place.host.utf8.allSatisfy({
+          $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") || (48...57).contains($0) || (97...122).contains($0 | 0x20)
+        })
       else { return nil }
-      host = parts.host.lowercased()
-      port = parts.port == standard ? "" : ":\(parts.port)"
+      isTLS = parts.isTLS
+      host = parts.place.host.lowercased()
+      port = parts.place.port == (isTLS ? 443 : 80) ? "" : ":\(parts.place.port)"
     }
 
     func url(_ host: String? = nil, _ path: String) -> String { "\(isTLS ? "https" : "http")://\(host ?? self.host)\(port)\(path)" }

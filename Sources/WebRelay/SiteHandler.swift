@@ -123,6 +123,10 @@ final class SiteHandler: ChannelDuplexHandler {
   /// Whoever serves here is about to end: the request under way is the connection's last.
   private var isQuiescing = false
   private var isClosed = false
+  /// Answers that are written, and have not left yet.
+  private var unsent = 0
+  /// The connection ends as soon as they have.
+  private var endsWhenSent = false
 
   init(_ site: any Site, remoteAddress: String, observer: RequestObserver?, deadline: HeadDeadline) {
     self.site = site
@@ -368,7 +372,12 @@ final class SiteHandler: ChannelDuplexHandler {
     bytesIn = 0
     bytesOut = 0
     let channel = context.channel
+    unsent += 1
     let written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
+    written.assumeIsolated().whenComplete { _ in
+      self.unsent -= 1
+      if self.unsent == 0, self.endsWhenSent { channel.close(promise: nil) }
+    }
     deadline.awaitHead(after: written)
     if isLast || isQuiescing {
       isLingering = true
@@ -393,13 +402,16 @@ final class SiteHandler: ChannelDuplexHandler {
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if case ChannelEvent.inputClosed = event, head == nil { context.close(promise: nil) }
+    if case ChannelEvent.inputClosed = event, head == nil { endWhenSent(context) }
     if event is ChannelShouldQuiesceEvent {
       isQuiescing = true
-      if head == nil, !isLingering { context.close(promise: nil) }
+      if head == nil, !isLingering { endWhenSent(context) }
     }
     context.fireUserInboundEventTriggered(event)
   }
+
+  /// Ends the connection, but what was answered still leaves, as fast as the client takes it.
+  private func endWhenSent(_ context: ChannelHandlerContext) { if unsent == 0 { context.close(promise: nil) } else { endsWhenSent = true } }
 
   func channelInactive(context: ChannelHandlerContext) {
     isClosed = true

@@ -53,6 +53,7 @@ extension RelayHandler {
     guard let context, self.exchange === exchange else { return }
     report(exchange)
     if !exchange.requestEnded { exchange.closes = true }
+    unsent += 1
     if exchange.closes || isHTTP2 {
       isClosing = true
       self.exchange = nil
@@ -60,6 +61,7 @@ extension RelayHandler {
       let channel = context.channel
       let isWhole = exchange.requestEnded && !isLast
       context.writeAndFlush(wrapOutboundOut(.end(trailers))).assumeIsolated().whenComplete { _ in
+        self.sent()
         // A stream ends by itself with its last frame.
         if self.isHTTP2, isWhole { return }
         guard !isWhole, !self.isHTTP2 else { return channel.close(promise: nil) }
@@ -71,11 +73,21 @@ extension RelayHandler {
       return
     }
     let written = context.writeAndFlush(wrapOutboundOut(.end(trailers)))
+    written.assumeIsolated().whenComplete { _ in self.sent() }
     self.exchange = nil
     deadline?.awaitHead(after: written)
     takeQueued()
     updateReading()
+    if self.exchange == nil, inputEnded { endWhenSent() }
   }
+
+  private func sent() {
+    unsent -= 1
+    if unsent == 0, endsWhenSent { context?.close(promise: nil) }
+  }
+
+  /// Ends the connection, but what was answered still leaves, as fast as the client takes it.
+  func endWhenSent() { if unsent == 0 { context?.close(promise: nil) } else { endsWhenSent = true } }
 
   /// An answer to what is no request; nothing that follows it is read.
   func refuse(_ fault: MessageFault?) {

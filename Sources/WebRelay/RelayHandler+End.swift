@@ -21,7 +21,7 @@ extension RelayHandler {
     case ChannelEvent.inputClosed: inputEnd(context)
     // Nothing that is written arrives any more, whatever there is to read yet.
     case ChannelEvent.outputClosed: if !isClosing { context.close(promise: nil) }
-    case is ChannelShouldQuiesceEvent: quiesce(context)
+    case is ChannelShouldQuiesceEvent: quiesce()
     default: break
     }
     context.fireUserInboundEventTriggered(event)
@@ -29,8 +29,15 @@ extension RelayHandler {
 
   private func inputEnd(_ context: ChannelHandlerContext) {
     inputEnded = true
-    // One that broke off a request waits for nothing.
-    guard let exchange, exchange.requestEnded else { return context.close(promise: nil) }
+    guard let exchange else { return endWhenSent() }
+    guard exchange.requestEnded else {
+      // One that broke off a request waits for nothing but what was answered before.
+      exchange.connection?.abort()
+      report(exchange)
+      self.exchange = nil
+      isClosing = true
+      return endWhenSent()
+    }
     if queue.isEmpty { exchange.closes = true }
     guard !isHTTP2, exchange.head.version.minor >= 1 else { return }
     let (hadStarted, sent) = (exchange.answerStarted, exchange.bytesOut)
@@ -49,10 +56,10 @@ extension RelayHandler {
   }
 
   /// The request under way gets its answer, and says that no other one will; idle, the connection closes.
-  private func quiesce(_ context: ChannelHandlerContext) {
+  private func quiesce() {
     guard !isHTTP2 else { return }
     isQuiescing = true
-    if let exchange { exchange.closes = true } else if queue.isEmpty, !isClosing { context.close(promise: nil) }
+    if let exchange { exchange.closes = true } else if queue.isEmpty, !isClosing { endWhenSent() }
   }
 
   /// Ends the connection so that the client sees that something is missing.

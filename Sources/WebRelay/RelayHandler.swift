@@ -36,6 +36,10 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
   /// Whoever serves here is about to end: the request under way is the connection's last.
   var isQuiescing = false
   var isClosing = false
+  /// Answers that are written, and have not left yet.
+  var unsent = 0
+  /// The connection ends as soon as they have.
+  var endsWhenSent = false
   /// When something of the exchange last moved, or could move again.
   var lastProgress = NIODeadline.now()
   /// Looks whether anything has moved, and when.

@@ -123,6 +123,10 @@ final class SiteHandler: ChannelDuplexHandler {
   /// The client says no more, or whoever serves here is about to end: the request under way is the connection's last.
   private var isEnding = false
   private var isClosed = false
+  /// Answers that are written, and have not left yet.
+  private var unsent = 0
+  /// The connection ends as soon as they have.
+  private var endsWhenSent = false
 
   init(_ site: any Site, remoteAddress: String, observer: RequestObserver?, deadline: HeadDeadline) {
     self.site = site
@@ -368,7 +372,12 @@ final class SiteHandler: ChannelDuplexHandler {
     bytesIn = 0
     bytesOut = 0
     let channel = context.channel
+    unsent += 1
     let written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
+    written.assumeIsolated().whenComplete { _ in
+      self.unsent -= 1
+      if self.unsent == 0, self.endsWhenSent { channel.close(promise: nil) }
+    }
     deadline.awaitHead(after: written)
     if isLast || isEnding {
       isLingering = true
@@ -394,12 +403,15 @@ final class SiteHandler: ChannelDuplexHandler {
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     switch event {
-    case ChannelEvent.inputClosed: if head == nil { context.close(promise: nil) } else { isEnding = true }
-    case is ChannelShouldQuiesceEvent: if head == nil, !isLingering { context.close(promise: nil) } else { isEnding = true }
+    case ChannelEvent.inputClosed: if head == nil { endWhenSent(context) } else { isEnding = true }
+    case is ChannelShouldQuiesceEvent: if head == nil, !isLingering { endWhenSent(context) } else { isEnding = true }
     default: break
     }
     context.fireUserInboundEventTriggered(event)
   }
+
+  /// Ends the connection, but what was answered still leaves, as fast as the client takes it.
+  private func endWhenSent(_ context: ChannelHandlerContext) { if unsent == 0 { context.close(promise: nil) } else { endsWhenSent = true } }
 
   func channelInactive(context: ChannelHandlerContext) {
     isClosed = true

@@ -55,7 +55,7 @@ struct DatagramTests {
     let port = try await proxy.start().port ?? 0
     let running = Task { try await proxy.run() }
     let sizes = [1, 0, 100, 1472, 16_384, 31_743, 31_744, 31_745, 32_000, 32_768, 40_000, 65_000, 65_506, 65_507, 2]
-    let carried = try await withCheckedThrowingContinuation { continuation in
+    let carried = try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<[Int], any Error>) in
       Thread.detachNewThread { continuation.resume(with: Result { try Self.exchange(port, sizes) }) }
     }
     #expect(carried == sizes)

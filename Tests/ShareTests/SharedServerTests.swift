@@ -43,6 +43,7 @@ struct SharedServerTests {
       #expect(try BackendTarget.recognise(target.description) == target, "\(target)")
     }
     #expect(try BackendTarget.recognise("unix:/run/app.sock").defaultMode == .proxy)
+    #expect(try BackendTarget.recognise("53", for: .udpTunnel) == .server(.udp, host: "127.0.0.1", port: 53))
     for text in ["tcp://127.0.0.1:22/home", "unix:", "unix:/", "unix:/" + String(repeating: "x", count: 120), "http://user:secret@127.0.0.1/"] {
       #expect(throws: BackendTarget.Unclear.self, "\(text)") { try BackendTarget.recognise(text) }
     }

@@ -218,6 +218,43 @@ struct RelayEndTests {
     try await bench.stop()
   }
 
+  /// Counts what comes.
+  private final class Counter: ChannelInboundHandler, Sendable {
+    typealias InboundIn = ByteBuffer
+
+    let bytes = NIOLockedValueBox(0)
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+      let count = unwrapInboundIn(data).readableBytes
+      bytes.withLockedValue { $0 += count }
+    }
+  }
+
+  @Test("a client that pauses in the middle of an answer, or before its end, gets all of it", arguments: [200_000, 1_000_000, 3_000_000, 9_000_000], [false, true])
+  func pausing(_ size: Int, says: Bool) async throws {
+    var limits = HTTPLimits()
+    limits.stallTimeout = .milliseconds(200)
+    let bench = try await RelayBench.start(limits: limits) { TestServer($0) }
+    let counter = Counter()
+    let client = try await ClientBootstrap(group: RelayBench.group).channelOption(.autoRead, value: false).channelOption(.socketOption(.so_rcvbuf), value: 8192)
+      .channelOption(.allowRemoteHalfClosure, value: true)
+      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(counter) } }
+      .connect(host: "127.0.0.1", port: bench.port).get()
+    try await client.writeAndFlush(ByteBuffer(string: "GET /length/\(size) HTTP/1.1\r\nHost: a\r\n\r\n"))
+    try await Task.sleep(for: .seconds(1))
+    #expect(client.isActive)
+    // Nor does it matter that it has nothing more to ask.
+    if says { try await client.close(mode: .output) }
+    try await client.setOption(.autoRead, value: true).get()
+    let deadline = ContinuousClock.now + .seconds(30)
+    while counter.bytes.withLockedValue({ $0 }) <= size {
+      try #require(ContinuousClock.now < deadline, "\(counter.bytes.withLockedValue { $0 }) of \(size)")
+      try await Task.sleep(for: .milliseconds(5))
+    }
+    client.close(promise: nil)
+    try await bench.stop()
+  }
+
   @Test("with a limit of the operator's, a silent upstream is a page with status 504 that says so, and within an answer its end; one that speaks now and then is none")
   func answerLimit() async throws {
     let records = NIOLockedValueBox<[RequestRecord]>([])

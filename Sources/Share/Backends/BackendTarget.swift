@@ -28,7 +28,9 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
   public static func recognise(_ text: String, for mode: ShareOptions.Backend? = nil) throws -> BackendTarget {
     if let port = Int(text) {
       guard (1...65535).contains(port) else { throw Unclear(description: "\(port) is no port; give a number from 1 to 65535") }
-      return .server(.implied(nil, port, mode), host: "localhost", port: port)
+      let spoken = Scheme.implied(nil, port, mode)
+      // Of datagrams nobody tells at which of the two addresses they arrived.
+      return .server(spoken, host: spoken == .udp ? "127.0.0.1" : "localhost", port: port)
     }
     if text.lowercased().hasPrefix("unix:") { return try socket(text.dropFirst(5)) }
     var rest = text[...]

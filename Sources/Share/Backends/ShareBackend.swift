@@ -70,17 +70,17 @@ public final class ShareBackend: Sendable {
       return try await proxy(share, SharedServer(connect: TCPConnector.make(socket: path), options), overlay, options, logger)
     case (.web, .directory(let path)?):
       let site = try FileSite(root: path, showsHidden: options.showsHidden)
-      return try await channels(share, overlay) { channel, remote in
+      return try await channels(share, overlay, logger) { channel, remote in
         try site.configure(channel, remoteAddress: remote, observer: options.observer)
       }
     case (.web, .file(let path)?):
       let site = try SingleFileSite(path: path)
-      return try await channels(share, overlay) { channel, remote in
+      return try await channels(share, overlay, logger) { channel, remote in
         try site.configure(channel, remoteAddress: remote, observer: options.observer)
       }
     case (.drive, .directory(let path)?):
       let site = try WebDAVSite(root: path)
-      return try await channels(share, overlay) { channel, remote in
+      return try await channels(share, overlay, logger) { channel, remote in
         try site.configure(channel, remoteAddress: remote, observer: options.observer)
       }
     case (.tcpTunnel, .server(_, let host, let port, _)?), (.udpTunnel, .server(_, let host, let port, _)?):
@@ -98,7 +98,7 @@ public final class ShareBackend: Sendable {
       try await tunnel.start()
       return ShareBackend { grace in await tunnel.end(within: grace) }
     case (.socks, _):
-      return try await channels(share, overlay) { channel, _ in try channel.pipeline.syncOperations.addHandler(SocksServerHandler()) }
+      return try await channels(share, overlay, logger) { channel, _ in try channel.pipeline.syncOperations.addHandler(SocksServerHandler()) }
     case (.proxy, _): throw Mismatch(description: "the mode proxy needs a server: a port, host:port, a URL, or unix:/path of a socket")
     case (.web, _): throw Mismatch(description: "the mode web needs a directory or a file")
     case (.drive, _): throw Mismatch(description: "the mode drive needs a directory")
@@ -119,13 +119,13 @@ public final class ShareBackend: Sendable {
   ) async throws -> ShareBackend {
     let judge = judge(server, options, logger)
     let pool = UpstreamPool()
-    return try await channels(share, overlay) { channel, remote in
+    return try await channels(share, overlay, logger) { channel, remote in
       try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: false, pool: pool, judge: judge, observer: options.observer)
     }
   }
 
   private static func channels(
-    _ share: Share, _ overlay: Overlay, _ configure: @escaping @Sendable (any Channel, String) throws -> Void
+    _ share: Share, _ overlay: Overlay, _ logger: Logger, _ configure: @escaping @Sendable (any Channel, String) throws -> Void
   ) async throws -> ShareBackend {
     let farewell = Farewell()
     let server = try await overlay.serve(share.token) { channel, caller in
@@ -141,8 +141,7 @@ public final class ShareBackend: Sendable {
     }
     return ShareBackend { grace in
       await server.close()
-      await farewell.end(within: grace)
-      farewell.closeRest()
+      await farewell.end(within: grace, share: share.token, logger)
     }
   }
 }

@@ -22,6 +22,7 @@ public final class PrivateAccess: Service {
   private let token: String
   private let address: (host: String, port: Int)
   private let observer: RequestObserver?
+  private let logger: Logger
   private let carrier: Carrier
   private let admission = StrangerAdmission(StrangerLimits())
   private let bound = NIOLockedValueBox<(any Channel)?>(nil)
@@ -42,6 +43,7 @@ public final class PrivateAccess: Service {
     self.token = token
     address = (host, port)
     self.observer = observer
+    self.logger = logger
     switch backend {
     case .proxy, .web, .drive, .caddy:
       let options = Overlay.DialOptions.windowed(access.isWindowed)
@@ -112,9 +114,7 @@ public final class PrivateAccess: Service {
   func end(within limit: Duration) async {
     switch carrier {
     case .tunnel(let tunnel): await tunnel.end(within: limit)
-    case .relay:
-      await farewell.end(within: limit)
-      farewell.closeRest()
+    case .relay: await farewell.end(within: limit, share: token, logger)
     }
   }
 }

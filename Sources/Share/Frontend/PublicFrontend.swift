@@ -25,6 +25,7 @@ final class PublicFrontend: ConnectionAcceptor {
   private let overlay = NIOLockedValueBox<(make: @Sendable () async throws -> Overlay, task: Task<Overlay, any Error>?)?>(nil)
   private let proofs = PasswordProofs()
   private let quota: FrontendQuota
+  private let answerLimit: TimeAmount?
   private let login: FrontendLogin?
   /// Cookies that never reach a share.
   private let ownCookies: [String]
@@ -34,6 +35,7 @@ final class PublicFrontend: ConnectionAcceptor {
     self.context = context
     self.logger = logger
     quota = FrontendQuota(context.settings.limits)
+    answerLimit = context.settings.limits.answerLimit
     login = try context.settings.login.map { try FrontendLogin($0) }
     ownCookies = [Self.interstitialCookie] + (login?.cookieNames ?? [])
   }
@@ -167,7 +169,7 @@ final class PublicFrontend: ConnectionAcceptor {
       connect: { loop, initializer in
         loop.makeFutureWithTask { try await self.network() }.flatMap { $0.channel(to: token, options: options, on: loop, initializer: initializer) }
       },
-      lease: lease, answerLimit: context.settings.limits.answerLimit,
+      lease: lease, answerLimit: answerLimit,
       failurePage: { [context] failure in
         context.unreachable(token)
         logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(failure)"])

@@ -83,10 +83,7 @@ struct MessageParser {
   /// - Throws: `MessageFault.truncated` in the middle of a message.
   mutating func finish() throws -> MessageEvent? {
     switch state {
-    case .untilEnd:
-      state = .over
-      return .end([])
-    case .complete:
+    case .untilEnd, .complete:
       state = .over
       return .end([])
     case .over: return nil

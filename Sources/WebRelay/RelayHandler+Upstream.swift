@@ -41,9 +41,12 @@ extension RelayHandler {
     upstream.connect(info.loop, UpstreamHandler.initialize).hop(to: info.loop).assumeIsolated().whenComplete { [weak self] result in
       switch result {
       case .success(let channel):
-        guard let connection = try? channel.pipeline.syncOperations.handler(type: UpstreamHandler.self), let self, self.exchange === exchange,
-          !exchange.answerStarted
-        else { return channel.close(promise: nil) }
+        guard let self, self.exchange === exchange, !exchange.answerStarted else { return channel.close(promise: nil) }
+        // One that has ended already tells nobody any more.
+        guard channel.isActive, let connection = try? channel.pipeline.syncOperations.handler(type: UpstreamHandler.self) else {
+          channel.close(promise: nil)
+          return self.fail(exchange, RelayError.upstreamClosed)
+        }
         self.send(exchange, head, connection)
       case .failure(let error):
         guard let self, self.exchange === exchange, !exchange.answerStarted else { return }

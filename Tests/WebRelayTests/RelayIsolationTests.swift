@@ -96,6 +96,20 @@ struct RelayIsolationTests {
     try await bench.stop()
   }
 
+  @Test("a way to a server that ends before it is used is an answer, and nothing to wait for")
+  func endedWays() async throws {
+    let target = NIOLockedValueBox<Upstream?>(nil)
+    let bench = try await RelayBench.start(verdict: { head, info in
+      guard let upstream = target.withLockedValue({ $0 }) else { return info.loop.makeSucceededFuture(.answer(.text(status: .notFound, ""))) }
+      return info.loop.makeSucceededFuture(.relay(upstream: upstream, head: head))
+    }) { TestServer($0) }
+    let connect = try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0)
+    let upstream = Upstream(key: "a", connect: { loop, initializer in connect(loop, initializer).flatMap { way in way.close().map { way } } })
+    target.withLockedValue { $0 = upstream }
+    #expect(try await bench.exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").hasPrefix("HTTP/1.1 502"))
+    try await bench.stop()
+  }
+
   @Test("requests that always come before the last one is answered take no more room with time")
   func room() throws {
     var reading = HTTP1Reading(.requests, limits: HTTPLimits().message)

@@ -95,8 +95,8 @@ struct TunnelEndTests {
       let subject = Group(end == .host ? hosting as any Service : proxy)
       let other = Task {
         switch end {
-        case .host: try? await proxy.run()
-        case .proxy: try? await hosting.run()
+        case .host: _ = try? await proxy.run()
+        case .proxy: _ = try? await hosting.run()
         }
       }
       return Bench(overlays: overlays, server: server, hosting: hosting, proxy: proxy, port: port, subject: subject, other: other)

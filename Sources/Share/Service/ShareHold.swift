@@ -62,8 +62,8 @@ extension StoreTransaction {
       (hold.accountId, hold.until) = (share.accountId, until)
       try put(hold)
     }
-    let all = try all(ShareHold.self, field: "accountId", equals: share.accountId).sorted { ($0.until, $0.place) < ($1.until, $1.place) }
-    for old in all.dropLast(ShareHold.limit) { try delete(ShareHold.self, old.id) }
+    let held = try all(ShareHold.self, field: "accountId", equals: share.accountId).sorted { ($0.until, $0.place) < ($1.until, $1.place) }
+    for old in held.dropLast(ShareHold.limit) { try delete(ShareHold.self, old.id) }
   }
 
   /// Its account has it again.

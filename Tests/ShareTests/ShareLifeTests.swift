@@ -218,6 +218,54 @@ struct ShareLifeTests {
     await bench.stop()
   }
 
+  @Test("the port of a share that was taken back leads to nobody else, as long as there are others; its account gets it again")
+  func heldPorts() async throws {
+    let bench = try await ShareBench.start()
+    var row = Self.row("t", account: "ann")
+    (row.backendMode, row.publicPort) = (.tcpTunnel, 7001)
+    let share = row
+    let given = try await bench.desk.network.write(author: "test") { change -> [Int?] in
+      try ShareDesk.takeBack(share, change)
+      let free = [7001, 7002]
+      var given = try [
+        change.store.port(of: free, .tcpTunnel, for: "bob"), change.store.port(of: free, .udpTunnel, for: "bob"),
+        change.store.port(of: free, .tcpTunnel, for: "ann"), change.store.port(of: [7001], .tcpTunnel, for: "bob"),
+        change.store.port(of: [], .tcpTunnel, for: "ann"),
+      ]
+      try change.store.release(ShareHold.place(ofPort: 7001, .tcpTunnel))
+      given.append(try change.store.port(of: free, .tcpTunnel, for: "bob"))
+      return given
+    }
+    #expect(given == [7002, 7001, 7001, 7001, nil, 7001])
+    await bench.stop()
+  }
+
+  @Test("a share whose token another machine of the account took meanwhile ends with an error, and leaves what that machine has alone")
+  func takenElsewhere() async throws {
+    let bench = try await ShareBench.start()
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let session = try Self.session(sharer)
+    let enabled = try #require(session.environment.enabled)
+    let other = try await bench.enable(enabled.token).id
+    let diary = Diary()
+    var options = ShareOptions(.private, backend: .web, target: "site")
+    options.token = "my-site"
+    let running = Self.share(session, options, .directory(try Self.site(bench, "first")), bench, diary)
+    try await diary.wait(for: "shared my-site ")
+    // As if it had been taken back and made by the other machine, all before this one was there again.
+    try await bench.desk.network.write(author: "test") { change in
+      guard var row = try change.store.named(ShareRow.self, "my-site") else { return }
+      try change.deleteServicePolicy(row.bindPolicyId)
+      row.bindPolicyId = try change.createServicePolicy(name: "other-bind", type: .bind, identities: [other], service: row.serviceId, tags: [:])
+      row.environmentId = other
+      try change.store.put(row)
+    }
+    await #expect(throws: ShareError.shareElsewhere(token: "my-site")) { try await running.value }
+    #expect(try await bench.desk.network.read { try $0.named(ShareRow.self, "my-site")?.environmentId } == other)
+    await session.close()
+    await bench.stop()
+  }
+
   private static func row(_ token: String, account: String = "a", service: String = "none") -> ShareRow {
     var row = ShareRow(
       id: token, token: token, accountId: account, environmentId: "e", mode: .public, backendMode: .proxy, target: "", permissionMode: .open,

@@ -1,8 +1,8 @@
 import Model
 import Store
 
-/// What was an account's when the service took its share back: a name in a namespace, or a share's token. Nobody else gets it for a while, so that what fell over comes back
-/// under its address, and nobody who has that address is led to somebody else meanwhile.
+/// What was an account's when the service took its share back: a name in a namespace, a share's token, or a port of the frontend. Nobody else gets it
+/// for a while, so that what fell over comes back under its address, and nobody who has that address is led to somebody else meanwhile.
 struct ShareHold: Entity {
   static let kind = EntityKind(rawValue: "share-holds")
   static let indexedMembers = [IndexedMember("accountId")]
@@ -29,6 +29,8 @@ struct ShareHold: Entity {
 
   /// No namespace has an empty token.
   static func place(ofToken token: String) -> String { ShareName.unique("", token) }
+  /// No token has a colon.
+  static func place(ofPort port: Int, _ mode: BackendMode) -> String { ShareName.unique("", "\(mode.rawValue):\(port)") }
 
   func validate() throws(ModelError) { try validateBase() }
 }
@@ -56,7 +58,9 @@ extension StoreTransaction {
   fileprivate func hold(_ share: ShareRow) throws {
     let names = try all(ShareName.self, field: "shareToken", equals: share.token).filter { !$0.reserved }
     let until = now.adding(seconds: ShareHold.duration)
-    for place in [ShareHold.place(ofToken: share.token)] + names.map({ ShareName.unique($0.namespace, $0.name) }) {
+    var places = [ShareHold.place(ofToken: share.token)] + names.map { ShareName.unique($0.namespace, $0.name) }
+    if let port = share.publicPort { places.append(ShareHold.place(ofPort: port, share.backendMode)) }
+    for place in places {
       var hold =
         try named(ShareHold.self, place) ?? ShareHold(id: EntityID.short(), place: place, accountId: share.accountId, until: until)
       (hold.accountId, hold.until) = (share.accountId, until)
@@ -69,6 +73,18 @@ extension StoreTransaction {
   /// Its account has it again.
   func release(_ place: String) throws {
     if let hold = try named(ShareHold.self, place) { try delete(ShareHold.self, hold.id) }
+  }
+
+  /// The port to give: one that is held for the account, else one that is held for nobody, else the one that was held longest. Unlike names there are
+  /// few of them, so a held one is the last to be given, not refused.
+  /// - Parameter free: ports that no share has.
+  func port(of free: [Int], _ mode: BackendMode, for accountID: String) throws -> Int? {
+    let held = try all(ShareHold.self).filter { $0.until > now }
+    let holds = Dictionary(held.map { ($0.place, $0) }, uniquingKeysWith: { first, _ in first })
+    func hold(_ port: Int) -> ShareHold? { holds[ShareHold.place(ofPort: port, mode)] }
+    if let own = free.first(where: { hold($0)?.accountId == accountID }) { return own }
+    if let unheld = free.first(where: { hold($0) == nil }) { return unheld }
+    return free.min { (hold($0)?.until ?? .epoch) < (hold($1)?.until ?? .epoch) }
   }
 
   func releaseAll(of accountID: String) throws {

@@ -35,6 +35,7 @@ struct HostPortTests {
     arguments: [
       "", ":", ":80", "a:b:1", "::1:", "1::5:xyz", "[]:80", "[::1", "::1]:80", "[a]:80", "[192.0.2.1]:80", "[::1]80", "[::1]:", "a b:80", "a/b:80",
       "user@host:80", "host:+80", "host:-1", "host:65536", "host:080000", "host:8a", "[fe80::1%]:80", "[fe80::1%a b]:80",
+      "[::1\u{0}x]:80", "127.0.0.1\u{0}x:80",
     ])
   func refused(text: String) { #expect(HostPort(text) == nil) }
 

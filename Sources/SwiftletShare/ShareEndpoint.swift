@@ -22,7 +22,10 @@ enum ShareEndpoint {
     return url.shortOrigin + url.path
   }
 
-  private static func isLoopback(_ host: String) -> Bool { host == "localhost" || host.hasSuffix(".localhost") || host == "::1" || host.hasPrefix("127.") }
+  /// Names below `localhost` are not among them: not every resolver keeps them from the name servers, whose answer may lead anywhere.
+  static func isLoopback(_ host: String) -> Bool {
+    host.lowercased() == "localhost" || host == "::1" || (host.hasPrefix("127.") && HostPort.address(host) != nil)
+  }
 
   private static func answersPlainly(_ url: ServerURL) async -> Bool {
     let client = HTTPSClient(tls: ClientTLS(trust: .any), allowsPlaintext: true)

@@ -53,6 +53,7 @@ struct HostPortTests {
     #expect(try SocketAddress(ipAddress: "::1", port: 7).text == "[::1]:7")
     #expect(try SocketAddress(ipAddress: "192.0.2.1", port: 7).text == "192.0.2.1:7")
     #expect(try SocketAddress(ipAddress: "::ffff:192.0.2.1", port: 7).text == "192.0.2.1:7")
+    #expect(ClientNetwork.key("::ffff:192.0.2.1") == "192.0.2.1" && ClientNetwork.key("[::FFFF:c000:201]") == "192.0.2.1")
     #expect(PresentedPeer.anonymous(remoteAddress: "[2001:db8::1]:7").remoteHost == "2001:db8::1")
     #expect(PresentedPeer.anonymous(remoteAddress: "192.0.2.1:7").remoteHost == "192.0.2.1")
     #expect(PresentedPeer.anonymous(remoteAddress: "unknown").remoteHost == "unknown")

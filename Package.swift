@@ -119,7 +119,7 @@ let package = Package(
         "REST", "Authentication", "Store", "Fabric", "Access", "Model", "Facts", "Transport", "Wire", "WireSchemas", "PKI", nioCore, nioPosix,
         nioSSL, protobuf, x509, logging, lifecycle, yams,
       ]),
-    floor("SwiftletShare", ["Swiftlet", "Transport", "Model", nioCore, nioPosix, logging]),
+    floor("SwiftletShare", ["Swiftlet", "Transport", "PKI", "Model", nioCore, nioPosix, logging]),
     floor("Tunnel", ["Swiftlet", "Transport", nioCore, nioPosix, logging, lifecycle]),
     // Floor 6
     floor(
@@ -175,7 +175,7 @@ let package = Package(
         nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, crypto, logging, lifecycle,
       ],
       exclude: ["python"]),
-    tests("CommandTests", ["SwiftletCommand", "Model", "PKI", "Transport", argumentParser, nioCore, logging, lifecycle]),
+    tests("CommandTests", ["SwiftletCommand", "NetworkFixture", "Model", "PKI", "Transport", argumentParser, nioCore, logging, lifecycle]),
     // A network in the test's process, shared by the two targets below.
     .target(
       name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Swiftlet", "Transport", "Model", nioCore, nioPosix, logging],

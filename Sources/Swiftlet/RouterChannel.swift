@@ -323,7 +323,7 @@ final class RouterChannel: FrameReceiver {
   }
 
   func closed(_ underlay: Underlay, error: (any Error)?) {
-    let reason = error.map { "\($0)" } ?? "the router closed it"
+    let reason = error.map { ErrorText.words($0) } ?? "the router closed it"
     let lost = OverlayError.channelLost(router: router, reason: reason)
     deliverDirty()
     let open = connections

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NIOCore
+import PKI
 import Transport
 import Tunnel
 
@@ -42,11 +43,11 @@ struct ListeningHost: Sendable {
   /// What others dial.
   let host: String
 
-  var isLocal: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+  var isLocal: Bool { HostName(host)?.isLoopback ?? false }
 
   /// The address to listen on: of this machine alone, or all there are.
   var address: String {
-    if isLocal { return host == "localhost" ? "127.0.0.1" : host }
+    if isLocal { return HostPort.address(host) ?? "127.0.0.1" }
     // An IPv6 socket takes IPv4 as well, where the machine lets it.
     return host.contains(":") || Self.takesBoth ? "::" : "0.0.0.0"
   }
@@ -56,7 +57,7 @@ struct ListeningHost: Sendable {
 
   /// Whether a socket that listens on `::` is reached over both families.
   private static let takesBoth: Bool = {
-    let descriptor = socket(AF_INET6, Self.streamType, 0)
+    let descriptor = socket(AF_INET6, ListeningHost.streamType, 0)
     guard descriptor >= 0 else { return false }
     defer { close(descriptor) }
     var isV6Only: Int32 = 1

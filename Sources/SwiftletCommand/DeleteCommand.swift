@@ -77,10 +77,10 @@ struct DeleteCommand: AsyncParsableCommand {
 }
 
 /// Deletes one after the other, and tells what became of each.
-private struct Deletion: Sendable {
+struct Deletion: Sendable {
   enum State: String, Sendable { case deleted, missing, failed }
 
-  struct Outcome: Sendable {
+  struct Outcome: Sendable, Equatable {
     let id: String
     let state: State
 

@@ -272,7 +272,8 @@ struct ShareServeCommand: AsyncParsableCommand {
     out.line("  \(program) share enable \(account.token) --endpoint \(ShellWord.quoted(endpoint))")
     out.line("  \(program) share public 8000")
     out.line()
-    if let hint = LoopbackName.hint("\(endpoint.prefix { $0 != ":" })://NAME.\(zone.lowercased()):\(frontendPort)/", endpoint: endpoint) { out.line(hint) }
+    let example = "\(endpoint.prefix { $0 != ":" })://NAME.\(zone.lowercased()):\(frontendPort)/"
+    if let hint = LoopbackName.hint(example, endpoint: endpoint) { out.line(hint) }
     if ownCertificate { out.line("Visitors' browsers believe the shares once they trust \(directory)/authority.pem") }
     out.line("Administrative calls of zrok's client: ZROK2_ADMIN_TOKEN is in \(directory)/admin-token")
     out.line("Ctrl-C stops it.")

@@ -135,6 +135,9 @@ struct HostTarget: ExpressibleByArgument, Sendable {
 
   /// Nobody can tell where an IPv6 address without brackets begins.
   private static func endsInBareAddress(_ text: Substring) -> Bool {
-    text.indices.contains { text[$0] == ":" && text[text.index(after: $0)...].contains(":") && HostPort.address(text[text.index(after: $0)...]) != nil }
+    text.indices.contains { index in
+      let rest = text[text.index(after: index)...]
+      return text[index] == ":" && rest.contains(":") && HostPort.address(rest) != nil
+    }
   }
 }

@@ -1,12 +1,13 @@
 import NIOCore
+import PKI
 import Transport
 
 /// Where a share service is, as people write it.
 enum ShareEndpoint {
   private static let patience = TimeAmount.seconds(10)
 
-  /// The endpoint with its scheme. Without one it is https; and http of this machine, where TLS is not spoken: what crosses no wire, nobody reads on the way. Elsewhere
-  /// http has to be written, for whoever can listen there reads the account's token.
+  /// The endpoint with its scheme. Without one it is https; and http of this machine, where TLS is not spoken: what crosses no wire, nobody reads on
+  /// the way. Elsewhere http has to be written, for whoever can listen there reads the account's token.
   /// - Throws: `ShareError.badEndpoint`, `ShareError.plainEndpoint`. Whether anything answers there, the first call tells.
   static func complete(_ text: String) async throws -> String {
     guard !text.contains("://") else { return text }
@@ -23,9 +24,7 @@ enum ShareEndpoint {
   }
 
   /// Names below `localhost` are not among them: not every resolver keeps them from the name servers, whose answer may lead anywhere.
-  static func isLoopback(_ host: String) -> Bool {
-    host.lowercased() == "localhost" || host == "::1" || (host.hasPrefix("127.") && HostPort.address(host) != nil)
-  }
+  static func isLoopback(_ host: String) -> Bool { HostName(host)?.isLoopback ?? false }
 
   private static func answersPlainly(_ url: ServerURL) async -> Bool {
     let client = HTTPSClient(tls: ClientTLS(trust: .any), allowsPlaintext: true)

@@ -26,7 +26,10 @@ extension ServerTrust {
   /// The roots of this system, or those of a PEM file.
   /// - Throws: `PKIError` when a given file has no certificates; a system without roots trusts nobody.
   public static func roots(file: String? = nil) throws -> ServerTrust {
-    if let file { return .anchors(TrustAnchors(try Certificate.list(pem: String(contentsOfFile: file, encoding: .utf8)))) }
+    if let file {
+      let text = String(decoding: FileText.withoutMark(try Data(contentsOf: URL(fileURLWithPath: file))), as: UTF8.self)
+      return .anchors(TrustAnchors(try Certificate.list(pem: text)))
+    }
     for file in systemFiles {
       guard let text = try? String(contentsOfFile: file, encoding: .utf8), let roots = try? Certificate.list(pem: text) else { continue }
       return .anchors(TrustAnchors(roots))

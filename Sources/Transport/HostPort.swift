@@ -1,8 +1,8 @@
 public import NIOCore
 import PKI
 
-/// A host and a port as people, files and wires write them: `host:port`, and `[2001:db8::1]:port` where the host is an IPv6 address. The one reader and the one writer of
-/// such texts.
+/// A host and a port as people, files and wires write them: `host:port`, and `[2001:db8::1]:port` where the host is an IPv6 address. The one reader
+/// and the one writer of such texts.
 public struct HostPort: Sendable, Hashable, CustomStringConvertible {
   /// A name or an address; an IPv6 address without brackets and in its shortest spelling, with its zone where one was given (`fe80::1%eth0`).
   public var host: String
@@ -81,8 +81,8 @@ public struct HostPort: Sendable, Hashable, CustomStringConvertible {
   }
 
   private static func port(_ text: Substring) -> Int? {
-    guard (1...5).contains(text.utf8.count), text.utf8.allSatisfy({ (48...57).contains($0) }), let value = Int(text), value <= 65535 else { return nil }
-    return value
+    guard (1...5).contains(text.utf8.count), text.utf8.allSatisfy({ (48...57).contains($0) }), let value = Int(text) else { return nil }
+    return value <= 65535 ? value : nil
   }
 }
 

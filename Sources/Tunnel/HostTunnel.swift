@@ -73,7 +73,8 @@ public final class HostTunnel: Service {
     if let made { await overlay.stop(made) }
   }
 
-  /// Ends the offer, and waits for TCP connections in progress. What is open at the limit, or when the task is cancelled, goes on as long as the overlay does.
+  /// Ends the offer, and waits for TCP connections in progress. What is open at the limit, or when the task is cancelled, goes on as long as the
+  /// overlay does.
   public func end(within limit: Duration) async {
     await stop()
     if limit > .zero, farewell.openConnections > 0 {

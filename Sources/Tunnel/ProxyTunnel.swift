@@ -110,7 +110,8 @@ public final class ProxyTunnel: Service {
     await end(within: Task.isCancelled ? .zero : grace)
   }
 
-  /// Lets nobody in any more, and waits for TCP connections in progress. What is open at the limit, or when the task is cancelled, goes on as long as the overlay does.
+  /// Lets nobody in any more, and waits for TCP connections in progress. What is open at the limit, or when the task is cancelled, goes on as long as
+  /// the overlay does.
   public func end(within limit: Duration) async {
     bound.withLockedValue { $0 }?.close(promise: nil)
     if limit > .zero, farewell.openConnections > 0 {

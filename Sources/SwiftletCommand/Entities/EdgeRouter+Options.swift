@@ -10,7 +10,7 @@ struct EdgeRouterFields: ParsableArguments {
     name: .customLong("host"),
     help: ArgumentHelp(
       "Host name or address that its certificates may carry; repeat it for several. Without any, what it enrolls with and nobody else has.",
-      valueName: "host"))
+      valueName: "host"), transform: AddressArgument.host)
   var hosts: [String] = []
 
   @Option(help: ArgumentHelp("Cost of paths over it, 0 to 65535.", valueName: "cost"))

@@ -291,7 +291,7 @@ public actor Overlay {
     callNextHost()
     guard ContinuousClock.now - polledAt >= options.pollInterval else { return }
     polledAt = .now
-    do { try await refreshServices() } catch {
+    do { try await askForChanges() } catch {
       // Whom the controller does not accept any more may do nothing; where it cannot be asked, what was known holds.
       if case OverlayError.notAuthenticated = error { replaceServices([:]) }
       logger.debug("the controller cannot be asked for changes", metadata: ["error": "\(error)"])

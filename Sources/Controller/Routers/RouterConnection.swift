@@ -209,9 +209,7 @@ struct RouterConnection: Sendable {
       case .createTunnelCircuitV2, .createTunnelTerminatorV2, .createTunnelAPISession, .createCircuitForService, .updateTunnelTerminator:
         let refusal = ControlMessages.Failure(replyFor: message.sequence, text: "tunneling not enabled", code: .tunnelingNotEnabled)
         channel.reply(refusal.message(), to: message)
-      case .quiesce, .dequiesce:
-        fleet.handle(.quiesce(router: router, message.contentType == .quiesce))
-        channel.reply(Wire.Message.result(success: true, text: "", replyTo: message), to: message)
+      case .quiesce, .dequiesce: quiesce(message)
       case .metrics: fleet.handle(.usage(router: router, CircuitTraffic.claims(try message.decode(MetricsMetricsMessage.self))))
       default: break  // Links, alerts and traces: of no consequence in a network whose circuits stay on one router.
       }

@@ -249,12 +249,10 @@ struct RouterConnection: Sendable {
 
   /// Only identities that may use the router can be connected to it, whatever it says.
   private func connectEvents(_ events: EdgeCtrlConnectEvents) throws {
-    let possible = core.model { state in
-      Set(
-        events.events.lazy.filter { event in
-          event.isConnected && !state.access.edgeRouterPolicies(identity: event.identityID, router: router).isEmpty
-        }.map(\.identityID))
-    }
+    // Of a copy: a message may name any number of them.
+    let access = core.model { $0.access }
+    let possible = Set(
+      events.events.lazy.filter { $0.isConnected && !access.edgeRouterPolicies(identity: $0.identityID, router: router).isEmpty }.map(\.identityID))
     core.routers.update(router) { status in
       if events.fullState { status.identities = [] }
       for event in events.events {

@@ -166,8 +166,8 @@ extension Provisioning {
 
   /// Routers that have enrolled, are not disabled, and are not connected.
   public var routersAway: Set<String> {
-    let all = core.model { state in Set(state.edgeRouters.values.lazy.filter { $0.isVerified && !$0.disabled }.map(\.id)) }
-    return all.subtracting(core.fleet.connected)
+    let routers = core.model { $0.edgeRouters }.values
+    return Set(routers.lazy.filter { $0.isVerified && !$0.disabled }.map(\.id)).subtracting(core.fleet.connected)
   }
 
   /// The network's clock.

@@ -150,9 +150,6 @@ extension Provisioning {
     core.usage.listen { traffic in for circuit in traffic { listener(circuit.serviceID, circuit.toHost, circuit.fromHost) } }
   }
 
-  /// Whether anybody offers the service at this moment.
-  public func isHosted(_ serviceID: String) -> Bool { core.fleet.isHosted(serviceID) }
-
   /// The routers at which each of the services is offered at this moment; what nobody offers is not named.
   public func routers(hosting services: [String]) -> [String: Set<String>] {
     services.reduce(into: [:]) { hosting, service in

@@ -413,8 +413,8 @@ extension ShareDesk {
         throw ShareRefusal(404, "share \(token) has \(count) accesses and may have \(limit); end one first")
       }
       var row = ShareAccessRow(
-        id: EntityID.short(), number: try Self.nextAccessNumber(store), token: access, environmentId: environment, shareToken: token, backendMode: share.backendMode,
-        dialPolicyId: "")
+        id: EntityID.short(), number: try Self.nextAccessNumber(store), token: access, environmentId: environment, shareToken: token,
+        backendMode: share.backendMode, dialPolicyId: "")
       row.dialPolicyId = try Self.createDialPolicy(row, share, base, change)
       row.bindAddress = String(bindAddress.prefix(256))
       row.description = String(description.prefix(1024))

@@ -154,6 +154,7 @@ extension ControllerCore {
           routers.forget(change.id)
           wholeStatePace.forget(change.id)
           routerCertificatePace.forget(change.id)
+          quiescePace.forget(change.id)
         }
         if router?.disabled ?? true || router?.isVerified == false { expel(change.id) }
       default: break

@@ -39,6 +39,7 @@ actor ControllerCore {
   nonisolated let wholeDataModel: WholeDataModel
   nonisolated let wholeStatePace = RouterPace(.wholeStates)
   nonisolated let routerCertificatePace = RouterPace(.certificates)
+  nonisolated let quiescePace = RouterPace(.quiesces)
   /// Lists of more than a page that clients are reading.
   nonisolated let longLists = Places(limit: 256, ofOne: 16)
   nonisolated let clockWatch: NIOLockedValueBox<ClockWatch>

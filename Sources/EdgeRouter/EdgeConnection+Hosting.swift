@@ -31,7 +31,7 @@ extension EdgeConnection {
       if case .bind(let bind) = work { handle.share.addWaiting(-bind.cost) }
       jobs.yield {
         switch work {
-        case .bind(let bind): await core.bind(bind.request, sequence: bind.sequence, on: handle, bind.place)
+        case .bind(let bind): await core.bind(bind, on: handle)
         case .establish(let id): await core.establish(id)
         }
         handle.run {
@@ -47,7 +47,9 @@ extension EdgeConnection {
   }
 
   /// The session may host: confirm, then make the terminator known.
-  func acceptBind(_ request: EdgeMessages.Bind, sequence: Int32, facts: ServiceSessionFacts, isEncrypted: Bool, _ place: IdentityShare.Ticket) {
+  func acceptBind(_ bind: HostingQueue.Bind, facts: ServiceSessionFacts, isEncrypted: Bool) {
+    guard hosting.settle(bind) else { return }
+    let (request, sequence, place) = (bind.request, bind.sequence, bind.place)
     switch slots[request.connID] {
     case nil, .bind?: break
     default:
@@ -59,7 +61,7 @@ extension EdgeConnection {
     ).message()
     let outcome: HostedTerminators<UInt64>.BindOutcome
     do throws(EdgeRefusal) { outcome = try core.host(request, facts, isEncrypted: isEncrypted, on: handle, place) } catch {
-      return refuseBind(request.connID, sequence: sequence, error.error)
+      return refuse(request, sequence, error.error)
     }
     let hosted: RouterCore.Hosted
     switch outcome {
@@ -82,9 +84,14 @@ extension EdgeConnection {
     host()
   }
 
+  func refuseBind(_ bind: HostingQueue.Bind, _ error: StructuredError) {
+    _ = hosting.settle(bind)
+    refuse(bind.request, bind.sequence, error)
+  }
+
   /// Refused binds are answered at once, repeated ones with a delay: some SDKs ask again without waiting (edge-data-plane.md 9.5).
-  func refuseBind(_ connID: UInt32, sequence: Int32, _ error: StructuredError) {
-    let refusal = EdgeMessages.StateClosed(replyFor: sequence, connID: connID, text: error.message, error: error).message()
+  private func refuse(_ request: EdgeMessages.Bind, _ sequence: Int32, _ error: StructuredError) {
+    let refusal = EdgeMessages.StateClosed(replyFor: sequence, connID: request.connID, text: error.message, error: error).message()
     let isRepeated = lastBindRefusal.map { NIODeadline.now() - $0 < .seconds(2) } ?? false
     lastBindRefusal = .now()
     guard isRepeated else { return answer(refusal) }

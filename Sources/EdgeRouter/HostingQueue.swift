@@ -2,14 +2,24 @@ import NIOCore
 import Wire
 
 /// What a hosting SDK asked for and is not under way yet: a gateway that starts binds thousands of services in one burst, and each of them is judged, and then made known to the
-/// controller. Some go at a time, in turn; those that are to be made known go first, for they are what the SDK waits for.
+/// controller. Some go at a time, in turn; those that are to be made known go first, for they are what the SDK waits for. A bind that is taken back before it was accepted is
+/// none.
 struct HostingQueue {
-  struct Bind {
+  struct Bind: Sendable {
     let request: EdgeMessages.Bind
     let sequence: Int32
     let place: IdentityShare.Ticket
     /// Bytes that it holds while it waits.
     let cost: Int
+    /// In the order in which they came.
+    fileprivate(set) var number: UInt64 = 0
+
+    init(request: EdgeMessages.Bind, sequence: Int32, place: IdentityShare.Ticket, cost: Int) {
+      self.request = request
+      self.sequence = sequence
+      self.place = place
+      self.cost = cost
+    }
   }
 
   enum Work {
@@ -25,26 +35,35 @@ struct HostingQueue {
 
   private var binds = CircularBuffer<Bind>()
   private var unknown = CircularBuffer<String>()
-  /// Of the binds that wait, by the id of their listener: how many there are, and how many of them were taken back.
-  private var waiting: [UInt32: (all: Int, withdrawn: Int)] = [:]
+  /// Of the binds that wait or are judged, by the id of their listener: how many there are, and the last one that was taken back.
+  private var open: [UInt32: (count: Int, withdrawn: UInt64)] = [:]
+  private var last: UInt64 = 0
   private var running = 0
 
   var waitingBinds: Int { binds.count }
 
   mutating func add(_ bind: Bind) {
+    last += 1
+    var bind = bind
+    bind.number = last
     binds.append(bind)
-    waiting[bind.request.connID, default: (0, 0)].all += 1
+    open[bind.request.connID, default: (0, 0)].count += 1
   }
 
   mutating func establish(_ terminator: String) { unknown.append(terminator) }
 
-  /// The SDK closed a listener: what it asked for before that and was not looked at is not done.
-  mutating func withdraw(_ connID: UInt32) {
-    if let all = waiting[connID]?.all { waiting[connID]?.withdrawn = all }
+  /// The SDK closed a listener: what it asked for before that and is not accepted yet is not done.
+  mutating func withdraw(_ connID: UInt32) { open[connID]?.withdrawn = last }
+
+  /// A bind was judged. - Returns: whether it still counts.
+  mutating func settle(_ bind: Bind) -> Bool {
+    guard let (count, withdrawn) = open[bind.request.connID] else { return false }
+    open[bind.request.connID] = count > 1 ? (count - 1, withdrawn) : nil
+    return bind.number > withdrawn
   }
 
   /// - Parameter drop: takes what was withdrawn.
-  /// - Returns: what to begin with now; `ended` is called once for it.
+  /// - Returns: what to begin with now; `ended` is called once for it, and for a bind `settle`.
   mutating func next(_ drop: (Bind) -> Void) -> Work? {
     guard running < Self.parallel else { return nil }
     if let id = unknown.popFirst() {
@@ -52,9 +71,8 @@ struct HostingQueue {
       return .establish(id)
     }
     while let bind = binds.popFirst() {
-      let counts = waiting[bind.request.connID] ?? (1, 0)
-      waiting[bind.request.connID] = counts.all > 1 ? (counts.all - 1, max(0, counts.withdrawn - 1)) : nil
-      guard counts.withdrawn == 0 else {
+      guard bind.number > open[bind.request.connID]?.withdrawn ?? 0 else {
+        _ = settle(bind)
         drop(bind)
         continue
       }

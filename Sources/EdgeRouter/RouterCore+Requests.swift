@@ -75,16 +75,15 @@ extension RouterCore {
     }
   }
 
-  /// - Parameter place: among the services that the identity hosts.
-  func bind(_ request: EdgeMessages.Bind, sequence: Int32, on handle: ConnectionHandle, _ place: IdentityShare.Ticket) async {
+  func bind(_ bind: HostingQueue.Bind, on handle: ConnectionHandle) async {
     do {
-      let facts = try await facts(of: request.tokenText)
+      let facts = try await facts(of: bind.request.tokenText)
       let isEncrypted = try judgeBind(facts, on: handle)
-      handle.run { $0.acceptBind(request, sequence: sequence, facts: facts, isEncrypted: isEncrypted, place) }
+      handle.run { $0.acceptBind(bind, facts: facts, isEncrypted: isEncrypted) }
     } catch {
       let error = (error as? EdgeRefusal ?? .invalidSession).error
       logger.info("bind refused", metadata: ["identity": "\(handle.session.identityID)", "reason": "\(error.message)"])
-      handle.run { $0.refuseBind(request.connID, sequence: sequence, error) }
+      handle.run { $0.refuseBind(bind, error) }
     }
   }
 

@@ -164,6 +164,8 @@ extension GeneralName {
 public enum IPAddressText {
   /// The four or sixteen bytes of an IP literal, nil for anything else.
   public static func octets(_ text: String) -> [UInt8]? {
+    // The system would read as far as a NUL.
+    guard !text.utf8.contains(0) else { return nil }
     var v4 = in_addr()
     if inet_pton(AF_INET, text, &v4) == 1 { return withUnsafeBytes(of: v4) { Array($0) } }
     var v6 = in6_addr()

@@ -93,7 +93,7 @@ extension SymbolTable {
     case .not(let inner): reaches(out: inner)
     case .and(let terms), .or(let terms): terms.contains(where: reaches(out:))
     case .isEmpty(let set), .comparison(.count(let set), _): reaches(out: set)
-    case .comparison(.anyOf(let name), _), .comparison(.allOf(let name), _): reaches(out: .symbol(name))
+    case .comparison(.anyOf(let name), _), .comparison(.allOf(let name), _): reaches(out: FilterSet.symbol(name))
     }
   }
 

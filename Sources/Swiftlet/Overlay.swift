@@ -151,7 +151,7 @@ public actor Overlay {
   var lastHosting: UInt64 = 0
   var isCallingHosts = false
   /// Looks that binds give cause to which a router refused: one that refuses all of them does not turn its hosts against the controller.
-  var refusedLooks = Pace(burst: 200, interval: .milliseconds(50))
+  var refusedLooks = Pace(burst: 200, interval: .milliseconds(50), longest: .seconds(30))
   /// What the identity says of hosting, and when it was asked; of no interest where the controller sees to it.
   var hostingFacts: (facts: ControllerClient.Hosting?, at: ContinuousClock.Instant)?
   private var unhostedAt: ContinuousClock.Instant?
@@ -292,7 +292,7 @@ public actor Overlay {
     callNextHost()
     guard ContinuousClock.now - polledAt >= options.pollInterval else { return }
     polledAt = .now
-    do { try await refreshServices() } catch {
+    do { try await askForChanges() } catch {
       // Whom the controller does not accept any more may do nothing; where it cannot be asked, what was known holds.
       if case OverlayError.notAuthenticated = error { replaceServices([:]) }
       logger.debug("the controller cannot be asked for changes", metadata: ["error": "\(error)"])

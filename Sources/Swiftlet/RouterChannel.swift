@@ -12,6 +12,9 @@ final class RouterChannel: FrameReceiver {
 
   /// A service hosted on this channel.
   struct Listener {
+    /// Connections that a router may bring in; one of good will keeps its diallers to far fewer.
+    static let connectionLimit = 65_536
+
     let token: [UInt8]
     let keys: KeyPair?
     /// A dialler wants in.
@@ -20,6 +23,19 @@ final class RouterChannel: FrameReceiver {
     let established: () -> Void
     /// The router ended the listener, or the channel is gone.
     let ended: (OverlayError) -> Void
+    /// It was told: a router may say it again, and as often as it likes.
+    fileprivate var isEstablished = false
+
+    init(
+      token: [UInt8], keys: KeyPair?, offered: @escaping (IncomingDial) -> Void, established: @escaping () -> Void,
+      ended: @escaping (OverlayError) -> Void
+    ) {
+      self.token = token
+      self.keys = keys
+      self.offered = offered
+      self.established = established
+      self.ended = ended
+    }
   }
 
   let eventLoop: any EventLoop
@@ -182,9 +198,15 @@ final class RouterChannel: FrameReceiver {
         return done(.bindRefused(service: service, text: closed?.text ?? "no reason given", error: closed?.error))
       }
       done(nil)
-      if !supportsBindSuccess { listeners[connID]?.established() }
+      if !supportsBindSuccess { established(connID) }
     }
     return connID
+  }
+
+  private func established(_ connID: UInt32) {
+    guard let listener = listeners[connID], !listener.isEstablished else { return }
+    listeners[connID]?.isEstablished = true
+    listener.established()
   }
 
   /// Ends a listener; connections that came through it live on.
@@ -199,6 +221,7 @@ final class RouterChannel: FrameReceiver {
     func refuse(_ text: String) { answer(EdgeMessages.DialFailed(replyFor: message.sequence, connID: dial.connID, text: text).message()) }
     guard let listener = listeners[dial.connID] else { return refuse("nobody listens here") }
     guard dial.token == listener.token else { return refuse("invalid token") }
+    guard connections.count < Listener.connectionLimit else { return refuse("the host has \(Listener.connectionLimit) connections already") }
     guard let connID = dial.newConnID, connections[connID] == nil else { return refuse("a new connection id of the router is required") }
     var session: SessionKeys?
     // A dialler that still takes the service for an encrypted one gets a key for this connection.
@@ -295,7 +318,7 @@ final class RouterChannel: FrameReceiver {
       self.answer(answer)
     case .dial: offered(message)
     case .stateClosed: stateClosed(message)
-    case .bindSuccess: if let connID = message.headers.uint32(.connID) { listeners[connID]?.established() }
+    case .bindSuccess: if let connID = message.headers.uint32(.connID) { established(connID) }
     case .connInspectRequest: inspected(message)
     default: break
     }

@@ -2,22 +2,26 @@ import Synchronization
 
 /// How often something is done: some times at once, then once in an interval.
 struct Pace: Sendable {
-  let burst: Int
-  let interval: Duration
+  private let interval: Duration
+  /// What is taken in advance at most.
+  private let credit: Duration
+  /// Nobody waits longer, however many wait.
+  private let longest: Duration
   /// When all that was admitted is made up for.
   private var even: ContinuousClock.Instant?
 
   /// - Parameter burst: at least 1.
-  init(burst: Int, interval: Duration) {
-    self.burst = burst
+  init(burst: Int, interval: Duration, longest: Duration = .seconds(5)) {
     self.interval = interval
+    credit = interval * (burst - 1)
+    self.longest = longest
   }
 
   /// Takes the next turn. - Returns: when it is.
   mutating func take(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant {
-    let from = max(even ?? now, now)
+    let from = min(max(even ?? now, now), now.advanced(by: longest + credit))
     even = from.advanced(by: interval)
-    return max(now, from.advanced(by: interval * (1 - burst)))
+    return max(now, from.advanced(by: .zero - credit))
   }
 }
 

@@ -62,7 +62,8 @@ enum ServiceRun {
     func run() async throws {
       try await withThrowingTaskGroup(of: Void.self) { group in
         for service in services { group.addTask { try await service.run() } }
-        try await group.waitForAll()
+        // `waitForAll` would keep the first error until the others have ended, which they never do.
+        for try await _ in group {}
       }
     }
   }

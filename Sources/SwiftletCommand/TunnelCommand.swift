@@ -127,7 +127,7 @@ struct HostTarget: ExpressibleByArgument, Sendable {
     guard let last = argument.lastIndex(of: ":") else { return nil }
     let rest = argument[..<last]
     let split = rest.hasSuffix("]") ? rest.lastIndex(of: "[").map { rest[..<$0] }?.lastIndex(of: ":") : rest.lastIndex(of: ":")
-    guard let split, split != rest.startIndex, !Self.endsInBareAddress(rest) else { return nil }
+    guard let split, split != rest.startIndex, rest.hasSuffix("]") || !Self.endsInBareAddress(rest) else { return nil }
     guard let server = HostPort(argument[argument.index(after: split)...]), server.port > 0 else { return nil }
     service = String(rest[..<split])
     self.server = server

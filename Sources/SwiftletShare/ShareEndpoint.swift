@@ -23,7 +23,8 @@ enum ShareEndpoint {
     return url.shortOrigin + url.path
   }
 
-  private static func isLoopback(_ host: String) -> Bool { HostName(host)?.isLoopback ?? false || host.lowercased().hasSuffix(".localhost") }
+  /// Names below `localhost` are not among them: not every resolver keeps them from the name servers, whose answer may lead anywhere.
+  static func isLoopback(_ host: String) -> Bool { HostName(host)?.isLoopback ?? false }
 
   private static func answersPlainly(_ url: ServerURL) async -> Bool {
     let client = HTTPSClient(tls: ClientTLS(trust: .any), allowsPlaintext: true)

@@ -7,6 +7,8 @@ public enum ShareError: Error, Sendable, Equatable, CustomStringConvertible {
   case environmentGone(endpoint: String)
   /// Somebody deleted the share at the share service.
   case shareDeleted(token: String)
+  /// Another machine of the account shares under that token now.
+  case shareElsewhere(token: String)
   /// Nobody said where the share service is.
   case noEndpoint
   /// What was said to be the share service cannot be one.
@@ -28,6 +30,7 @@ public enum ShareError: Error, Sendable, Equatable, CustomStringConvertible {
       "the share service \(endpoint) knows this machine no more: its environment was deleted there; "
         + "forget it here with: swiftlet share disable, and come back with: swiftlet share enable TOKEN"
     case .shareDeleted(let token): "the share \(token) was deleted at the share service"
+    case .shareElsewhere(let token): "another machine of this account has the share \(token) now, since this one was away; end it there first"
     case .noEndpoint: "no share service is known; say which: --endpoint URL, or swiftlet share config apiEndpoint URL"
     case .badEndpoint(let text): "'\(text)' is not where a share service is; write https://host, http://host:port, or host:port"
     case .plainEndpoint(let place):

@@ -1,3 +1,4 @@
+import Model
 import Swiftlet
 import Transport
 
@@ -10,6 +11,8 @@ extension ShareSession {
     /// The service took it back, because nobody had served it for a while.
     case takenBack
     case deleted
+    /// Another machine of the account has a share of that token now.
+    case elsewhere
     /// The service does not answer, or does not say.
     case unknown
   }
@@ -17,8 +20,9 @@ extension ShareSession {
   /// - Throws: `ShareError.environmentGone`.
   package func standing(ofShare token: String) async throws -> Standing {
     do {
-      try await client.call("show the share \(token)", "GET", "/detail/share/" + token.pathSegment)
-      return .there
+      let share = try await client.call("show the share \(token)", "GET", "/detail/share/" + token.pathSegment)
+      guard let machine = share["envZId"]?.stringValue else { return .there }
+      return machine == identity ? .there : .elsewhere
     } catch ShareError.refused(_, let status, _) where [401, 404, 410].contains(status) {
       if await isForgotten() { throw ShareError.environmentGone(endpoint: endpoint) }
       // Of the account's token nothing follows for the share.

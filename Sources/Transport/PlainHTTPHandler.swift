@@ -71,22 +71,24 @@ package struct PlainHTTPRequest: Sendable, Equatable {
     guard word.endIndex < start.endIndex else { return word.count > methodLimit ? .other : .unfinished }
     guard start[word.endIndex] == UInt8(ascii: " ") else { return .other }
     let head = bytes.prefix(headLimit)
-    var request: (method: String, target: String)?
-    var fields: [String] = []
-    var rest = head[...]
-    while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
-      var line = rest[..<end]
-      if line.last == UInt8(ascii: "\r") { line = line.dropLast() }
-      rest = rest[rest.index(after: end)...]
-      guard let request else {
-        guard let first = requestLine(line) else { return .other }
-        request = first
-        continue
+    let newline = UInt8(ascii: "\n")
+    guard let end = head.firstIndex(of: newline) else { return .unfinished }
+    guard let (method, target) = requestLine(withoutReturn(head[..<end])) else { return .other }
+    let fields = head[head.index(after: end)...]
+    var rest = fields
+    // A head may come byte by byte, and is judged each time: nothing is made of it before it is whole.
+    while let end = rest.firstIndex(of: newline) {
+      if withoutReturn(rest[..<end]).isEmpty {
+        let lines = fields[..<rest.startIndex].split(separator: newline).map { String(decoding: withoutReturn($0), as: UTF8.self) }
+        return .request(PlainHTTPRequest(method: method, target: target, fields: lines))
       }
-      if line.isEmpty { return .request(PlainHTTPRequest(method: request.method, target: request.target, fields: fields)) }
-      fields.append(String(decoding: line, as: UTF8.self))
+      rest = rest[rest.index(after: end)...]
     }
     return .unfinished
+  }
+
+  private static func withoutReturn<Line: BidirectionalCollection>(_ line: Line) -> Line.SubSequence where Line.Element == UInt8 {
+    line.last == UInt8(ascii: "\r") ? line.dropLast() : line[...]
   }
 
   /// - Parameter fields: lines of a whole head.

@@ -26,12 +26,14 @@ struct LockTable: Sendable {
   static let longest: Int64 = 3600
   /// Locks of a drive.
   static let limit = 1000
+  /// Shared ones on one place: they are told of everything that they cover.
+  static let limitOfPlace = 16
 
   private var byToken: [String: Lock] = [:]
   private var byPath: [FilePath: [String]] = [:]
 
   var count: Int { byToken.count }
-  var isFull: Bool { byToken.count >= Self.limit }
+  func isFull(at path: FilePath) -> Bool { byToken.count >= Self.limit || byPath[path]?.count ?? 0 >= Self.limitOfPlace }
 
   /// Those that cover a path: its own, and deep ones above.
   func covering(_ path: FilePath) -> [Lock] {
@@ -87,7 +89,7 @@ struct LockTable: Sendable {
   ) throws(Refusal) -> Lock {
     let others = conflicts(path, isExclusive: isExclusive, isDeep: isDeep)
     guard others.isEmpty else { throw .locked(others) }
-    guard !isFull else { throw .full }
+    guard !isFull(at: path) else { throw .full }
     let lock = Lock(
       token: "urn:uuid:" + UUID().uuidString.lowercased(), path: path, isDirectory: isDirectory, isExclusive: isExclusive, isDeep: isDeep,
       owner: owner,

@@ -5,7 +5,7 @@ import NIOHTTP1
 
 extension WebDAVSite {
   /// Bytes of what a client says of the owner of a lock.
-  private static let ownerLimit = 2048
+  private static let ownerLimit = 1024
 
   func lock(_ request: Request, _ body: ByteBuffer) throws -> WebPage {
     let seconds = LockTable.seconds(request.head.headers.first(name: "timeout"))
@@ -31,7 +31,7 @@ extension WebDAVSite {
       let isExclusive = scope.child("exclusive") != nil
       let others = table.conflicts(request.path, isExclusive: isExclusive, isDeep: request.depth != "0")
       guard others.isEmpty else { throw SiteRefusal(page: Self.multistatus(Self.error("no-conflicting-lock", others), status: .locked)) }
-      guard !table.isFull else { throw LockTable.Refusal.full }
+      guard !table.isFull(at: request.path) else { throw LockTable.Refusal.full }
       if status == nil, let place { try ConfinedRoot.makeFile(place) }
       let lock = try table.add(
         request.path, isDirectory: status?.isDirectory ?? false, isExclusive: isExclusive, isDeep: request.depth != "0", owner: owner,

@@ -57,6 +57,17 @@ struct ServiceRunTests {
     try await running.value
   }
 
+  @Test("where one of several cannot run, such as for a port in use, the others do not hide it")
+  func oneFails() async throws {
+    struct Failure: Error {}
+    struct Broken: Service {
+      func run() async throws { throw Failure() }
+    }
+    let (_, told) = AsyncStream<String>.makeStream()
+    let both = ServiceRun.Together(services: [Patient(told: told), Broken()])
+    await #expect(throws: Failure.self) { try await ServiceRun.run([both], logger: Logger(label: "test")) }
+  }
+
   @Test("a closed terminal ends a command as SIGTERM does, unless SIGHUP was ignored at the start, as under nohup", arguments: [false, true])
   func hangUp(underNohup: Bool) async throws {
     let before = signal(SIGHUP, underNohup ? SIG_IGN : SIG_DFL)

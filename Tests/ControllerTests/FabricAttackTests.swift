@@ -419,6 +419,24 @@ struct HostSDKTests {
     await network.controller.stop()
   }
 
+  @Test("a router that quiesces again and again is refused after some times, and a router with many terminators takes them back")
+  func quiescing() async throws {
+    let network = try await AttackedNetwork.start()
+    var texts: [String] = []
+    for round in 0..<20 {
+      let wish = Wire.Message(contentType: round.isMultiple(of: 2) ? .quiesce : .dequiesce)
+      texts.append(try await network.router.request(wish).text)
+    }
+    #expect(texts.prefix(10).allSatisfy(\.isEmpty) && texts.suffix(5).allSatisfy { $0.contains("too often") })
+    let ids = (0..<2500).map { "m\($0)" }
+    for id in ids { #expect(try await network.bind(id).result == .success) }
+    #expect(network.controller.core.fleet.terminators.count == 2501 && network.controller.core.fleet.terminatorIDs.byService.count == 1)
+    let removal = CtrlRemoveTerminatorsRequest.with { $0.terminatorIds = ids + ["nobody's"] }
+    _ = try await network.router.request(Wire.Message(.removeTerminators, removal))
+    #expect(network.controller.core.fleet.terminators.map(\.id) == ["t1"])
+    await network.controller.stop()
+  }
+
   @Test("hosts that bind while their identity's cost changes have the cost that stands in the end")
   func changing() async throws {
     let network = try await AttackedNetwork.start()

@@ -46,6 +46,26 @@ struct HostileBindTests {
     }
   }
 
+  @Test("a listener that is closed while its bind is judged is not hosted; one that is bound again behind that is")
+  func closedMeanwhile() async throws {
+    try await withRouter { router in
+      let bob = try await RawSDK(router, "bob")
+      let token = Array(try await router.network.sessionToken("bob", "Bind").utf8)
+      var burst: [UInt8] = []
+      for connID in UInt32(1)...60 {
+        let bind = EdgeMessages.Bind(connID: connID, token: token, terminatorIdentity: "\(connID)", supportsBindSuccess: true).message().encoded()
+        burst += bind + EdgeMessages.Unbind(connID: connID, token: token).message().encoded()
+        if connID.isMultiple(of: 10) { burst += bind }
+      }
+      bob.send(burst)
+      try await eventually("those that stay are known") { bob.count(.bindSuccess) == 6 }
+      _ = try await bob.answer(to: bob.post(WireMessage(contentType: .latency)))
+      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "bob") }.first).share
+      try await eventually("and no other") { router.node.core.hostedIDs.count == 6 && share.has(.bind) == 6 && router.controller.terminators.count == 6 }
+      #expect(bob.count(.stateConnected) == 6 && router.node.core.waitingBytes.now == 0)
+    }
+  }
+
   @Test("a bind that was judged before the model changed is judged once more when it is entered")
   func judgedAgain() async throws {
     try await withRouter { router in

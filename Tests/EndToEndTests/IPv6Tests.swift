@@ -9,14 +9,15 @@ import Testing
 import Transport
 import Tunnel
 
-@Suite("A network on IPv6", .timeLimit(.minutes(5)), .enabled("this machine has no ::1") { await IPv6Tests.isPossible() })
-struct IPv6Tests {
-  static func isPossible() async -> Bool {
-    guard let channel = try? await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(host: "::1", port: 0).get() else { return false }
-    try? await channel.close()
-    return true
-  }
+@Sendable private func hasIPv6() async -> Bool {
+  let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+  guard let channel = try? await bootstrap.bind(host: "::1", port: 0).get() else { return false }
+  try? await channel.close()
+  return true
+}
 
+@Suite("A network on IPv6", .timeLimit(.minutes(5)), .enabled("this machine has no ::1", hasIPv6))
+struct IPv6Tests {
   /// A TCP server on ::1 that sends back what it gets.
   private static func echoServer() async throws -> any Channel {
     try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)

@@ -1,3 +1,4 @@
+import Controller
 import NetworkFixture
 import Swiftlet
 import Testing

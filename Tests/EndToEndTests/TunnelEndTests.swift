@@ -54,15 +54,15 @@ struct TunnelEndTests {
   private struct Group {
     let group: ServiceGroup
     let running: Task<Void, any Error>
-    let ended = NIOLockedValueBox(false)
+    private let ended: NIOLockedValueBox<Bool>
 
     init(_ service: any Service) {
-      let group = ServiceGroup(services: [service], logger: Logger(label: "test"))
-      let ended = ended
-      self.group = group
+      let (made, over) = (ServiceGroup(services: [service], logger: Logger(label: "test")), NIOLockedValueBox(false))
+      group = made
+      ended = over
       running = Task {
-        defer { ended.withLockedValue { $0 = true } }
-        try await group.run()
+        defer { over.withLockedValue { $0 = true } }
+        try await made.run()
       }
     }
 
@@ -95,8 +95,8 @@ struct TunnelEndTests {
       let subject = Group(end == .host ? hosting as any Service : proxy)
       let other = Task {
         switch end {
-        case .host: try? await proxy.run()
-        case .proxy: try? await hosting.run()
+        case .host: _ = try? await proxy.run()
+        case .proxy: _ = try? await hosting.run()
         }
       }
       return Bench(overlays: overlays, server: server, hosting: hosting, proxy: proxy, port: port, subject: subject, other: other)

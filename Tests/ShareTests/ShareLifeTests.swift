@@ -208,13 +208,62 @@ struct ShareLifeTests {
     let many = try await bench.desk.network.write(author: "test") { change -> Int in
       for number in 0..<ShareHold.limit + 10 {
         let row = Self.row("t\(number)", account: account)
-        try ShareDesk.takeBack(row, change)
+        try ShareDesk.remove(row, change, isTakenBack: true)
       }
       return try change.store.all(ShareHold.self).count
     }
     #expect(many == ShareHold.limit)
+    // Nor does anybody come into what an account leaves that is gone.
     try await bench.desk.deleteAccount(email: "ann@example.com")
-    #expect(try await bench.desk.network.read { try $0.all(ShareHold.self).isEmpty })
+    #expect(await share(bob, away.id, ["privateShareToken": "t70"], mode: "private") == 409)
+    await bench.stop()
+  }
+
+  @Test("the port of a share that was taken back leads to nobody else, as long as there are others; its account gets it again")
+  func heldPorts() async throws {
+    let bench = try await ShareBench.start()
+    var row = Self.row("t", account: "ann")
+    (row.backendMode, row.publicPort) = (.tcpTunnel, 7001)
+    let share = row
+    let given = try await bench.desk.network.write(author: "test") { change -> [Int?] in
+      try ShareDesk.remove(share, change, isTakenBack: true)
+      let free = [7001, 7002]
+      var given = try [
+        change.store.port(of: free, .tcpTunnel, for: "bob"), change.store.port(of: free, .udpTunnel, for: "bob"),
+        change.store.port(of: free, .tcpTunnel, for: "ann"), change.store.port(of: [7001], .tcpTunnel, for: "bob"),
+        change.store.port(of: [], .tcpTunnel, for: "ann"),
+      ]
+      try change.store.release(ShareHold.place(ofPort: 7001, .tcpTunnel))
+      given.append(try change.store.port(of: free, .tcpTunnel, for: "bob"))
+      return given
+    }
+    #expect(given == [7002, 7001, 7001, 7001, nil, 7001])
+    await bench.stop()
+  }
+
+  @Test("a share whose token another machine of the account took meanwhile ends with an error, and leaves what that machine has alone")
+  func takenElsewhere() async throws {
+    let bench = try await ShareBench.start()
+    let sharer = try await Sharer.enable(bench, "ann@example.com")
+    let session = try Self.session(sharer)
+    let enabled = try #require(session.environment.enabled)
+    let other = try await bench.enable(enabled.token).id
+    let diary = Diary()
+    var options = ShareOptions(.private, backend: .web, target: "site")
+    options.token = "my-site"
+    let running = Self.share(session, options, .directory(try Self.site(bench, "first")), bench, diary)
+    try await diary.wait(for: "shared my-site ")
+    // As if it had been taken back and made by the other machine, all before this one was there again.
+    try await bench.desk.network.write(author: "test") { change in
+      guard var row = try change.store.named(ShareRow.self, "my-site") else { return }
+      try change.deleteServicePolicy(row.bindPolicyId)
+      row.bindPolicyId = try change.createServicePolicy(name: "other-bind", type: .bind, identities: [other], service: row.serviceId, tags: [:])
+      row.environmentId = other
+      try change.store.put(row)
+    }
+    await #expect(throws: ShareError.shareElsewhere(token: "my-site")) { try await running.value }
+    #expect(try await bench.desk.network.read { try $0.named(ShareRow.self, "my-site")?.environmentId } == other)
+    await session.close()
     await bench.stop()
   }
 
@@ -289,6 +338,13 @@ struct ShareLifeTests {
     #expect(first.number < second.number && second.number < third.number)
     #expect(await bench.call("GET", "/api/v2/detail/frontend/\(third.number)", bob).body["frontendToken"]?.stringValue == third.token)
     #expect(await bench.call("GET", "/api/v2/detail/frontend/\(third.number)", ann).status == 404)
+    // An access waits for the next share of its token: that is no other account's, and one that was ended on purpose was not taken back.
+    let owner = try #require(try await bench.desk.network.read { try $0.account(email: "ann@example.com") }).id
+    try await bench.desk.unshare(owner, environment: home.id, token: share, reserved: nil)
+    #expect(await bench.call("GET", "/api/v2/detail/share/" + share, ann).status == 404)
+    func order(_ environment: String) -> ShareOrder { ShareOrder(environment: environment, mode: .private, backendMode: .tcpTunnel, token: share) }
+    await #expect(throws: ShareRefusal.self) { _ = try await bench.desk.createShare(account, order(away.id)) }
+    #expect(try await bench.desk.createShare(owner, order(home.id)).token == share)
     await bench.stop()
   }
 
@@ -309,7 +365,7 @@ struct ShareLifeTests {
     // As the service does it.
     try await desk.network.write(author: "test") { change in
       guard let row = try change.store.named(ShareRow.self, row.token) else { return }
-      try ShareDesk.takeBack(row, change)
+      try ShareDesk.remove(row, change, isTakenBack: true)
     }
     try await desk.refresh(row.token)
     try await diary.wait(for: "again \(row.token) \(url)")

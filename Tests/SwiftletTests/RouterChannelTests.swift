@@ -114,6 +114,21 @@ struct RouterChannelTests {
     #expect(text == "dial access lost")
   }
 
+  @Test("a router that says a thousand times that a listener is known says it once")
+  func establishedOnce() throws {
+    let router = try ScriptedRouter()
+    var (known, ends) = (0, 0)
+    let listener = RouterChannel.Listener(
+      token: [1], keys: nil, offered: { _ in }, established: { known += 1 }, ended: { _ in ends += 1 })
+    let connID = router.channel.bind(service: "svc", token: "t", listenerID: [1], options: .init(), listener: listener) { _ in }
+    let bind = try #require(try router.sent().first)
+    try router.say(EdgeMessages.StateConnected(replyFor: bind.sequence, connID: connID).message())
+    for _ in 0..<1000 { try router.say(EdgeMessages.BindSuccess(connID: connID).message()) }
+    #expect(known == 1 && ends == 0)
+    for _ in 0..<2 { try router.say(EdgeMessages.StateClosed(connID: connID, text: "over").message()) }
+    #expect(known == 1 && ends == 1)
+  }
+
   @Test("refusals carry the router's words")
   func refused() throws {
     let router = try ScriptedRouter()

@@ -35,6 +35,7 @@ struct HostPortTests {
     arguments: [
       "", ":", ":80", "a:b:1", "::1:", "1::5:xyz", "[]:80", "[::1", "::1]:80", "[a]:80", "[192.0.2.1]:80", "[::1]80", "[::1]:", "a b:80", "a/b:80",
       "user@host:80", "host:+80", "host:-1", "host:65536", "host:080000", "host:8a", "[fe80::1%]:80", "[fe80::1%a b]:80",
+      "[::1\u{0}x]:80", "127.0.0.1\u{0}x:80",
     ])
   func refused(text: String) { #expect(HostPort(text) == nil) }
 
@@ -52,6 +53,7 @@ struct HostPortTests {
     #expect(try SocketAddress(ipAddress: "::1", port: 7).text == "[::1]:7")
     #expect(try SocketAddress(ipAddress: "192.0.2.1", port: 7).text == "192.0.2.1:7")
     #expect(try SocketAddress(ipAddress: "::ffff:192.0.2.1", port: 7).text == "192.0.2.1:7")
+    #expect(ClientNetwork.key("::ffff:192.0.2.1") == "192.0.2.1" && ClientNetwork.key("[::FFFF:c000:201]") == "192.0.2.1")
     #expect(PresentedPeer.anonymous(remoteAddress: "[2001:db8::1]:7").remoteHost == "2001:db8::1")
     #expect(PresentedPeer.anonymous(remoteAddress: "192.0.2.1:7").remoteHost == "192.0.2.1")
     #expect(PresentedPeer.anonymous(remoteAddress: "unknown").remoteHost == "unknown")

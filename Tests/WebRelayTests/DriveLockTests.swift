@@ -145,6 +145,15 @@ struct DriveLockTests {
     #expect(throws: LockTable.Refusal.full) { try add(path, 10, now: 0) }
     table.expire(now: 10)
     #expect(table.count == 0)
+    // Whoever locks everything a thousand times would make every listing unreadable.
+    @discardableResult func share(_ path: FilePath) throws -> LockTable.Lock {
+      try table.add(path, isDirectory: true, isExclusive: false, isDeep: true, owner: nil, seconds: 10, now: 10)
+    }
+    for _ in 0..<LockTable.limitOfPlace { try share([]) }
+    #expect(throws: LockTable.Refusal.full) { try share([]) }
+    try share(path)
+    #expect(table.covering(path).count == LockTable.limitOfPlace + 1)
+    table.expire(now: 20)
     for (field, seconds) in [
       (nil, 3600), ("Infinite", 3600), ("Second-5", 5), ("Second-0", 1), ("Extend, Second-7", 7), ("Second-99999999999999999999", 3600),
       ("Second--1", 3600),

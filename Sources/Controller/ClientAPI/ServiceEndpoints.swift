@@ -13,7 +13,7 @@ enum ServiceEndpoints {
     return [
       Endpoint("GET", "/services", "Services the caller may dial or host") { request, caller in
         try await Resource<EdgeService>(core: core).list(
-          request, caller, ids: core.model { $0.access.grants.services(for: caller.identityID) }, configTypes: try configTypes(desk, request, caller),
+          request, caller, ids: core.model { $0.access }.grants.services(for: caller.identityID), configTypes: try configTypes(desk, request, caller),
           symbols: ClientSymbols.services)
       },
       Endpoint("GET", "/services/{id}", "A service the caller may dial or host") { request, caller in

@@ -16,15 +16,13 @@ enum Roles {
     return Set(attributes.filter { list.matches(id: $0.key, attributes: $0.value, semantic: semantic) }.keys)
   }
 
-  /// Attributes by entity, nil for kinds that have none.
+  /// Attributes by entity, nil for kinds that have none. There may be many: they are looked through outside the model's lock.
   private static func attributes(_ core: ControllerCore, _ kind: EntityKind) -> [String: [String]]? {
-    core.model { state in
-      switch kind {
-      case .identities: state.identities.mapValues(\.roleAttributes)
-      case .services: state.services.mapValues(\.roleAttributes)
-      case .edgeRouters: state.edgeRouters.mapValues(\.roleAttributes)
-      default: nil
-      }
+    switch kind {
+    case .identities: core.model { $0.identities }.mapValues(\.roleAttributes)
+    case .services: core.model { $0.services }.mapValues(\.roleAttributes)
+    case .edgeRouters: core.model { $0.edgeRouters }.mapValues(\.roleAttributes)
+    default: nil
     }
   }
 

@@ -150,9 +150,6 @@ extension Provisioning {
     core.usage.listen { traffic in for circuit in traffic { listener(circuit.serviceID, circuit.toHost, circuit.fromHost) } }
   }
 
-  /// Whether anybody offers the service at this moment.
-  public func isHosted(_ serviceID: String) -> Bool { core.fleet.isHosted(serviceID) }
-
   /// The routers at which each of the services is offered at this moment; what nobody offers is not named.
   public func routers(hosting services: [String]) -> [String: Set<String>] {
     services.reduce(into: [:]) { hosting, service in
@@ -166,8 +163,8 @@ extension Provisioning {
 
   /// Routers that have enrolled, are not disabled, and are not connected.
   public var routersAway: Set<String> {
-    let all = core.model { state in Set(state.edgeRouters.values.lazy.filter { $0.isVerified && !$0.disabled }.map(\.id)) }
-    return all.subtracting(core.fleet.connected)
+    let routers = core.model { $0.edgeRouters }.values
+    return Set(routers.lazy.filter { $0.isVerified && !$0.disabled }.map(\.id)).subtracting(core.fleet.connected)
   }
 
   /// The network's clock.

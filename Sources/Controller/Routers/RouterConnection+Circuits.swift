@@ -16,7 +16,7 @@ extension RouterConnection {
   /// Bytes of a circuit id; OpenZiti's have 22.
   private static let idLength = 64
 
-  /// Circuits that are dealt with at a time: dials of everybody else come in between.
+  /// Circuits or terminators that are dealt with at a time: dials of everybody else come in between.
   private static let part = 1000
 
   /// Each once.
@@ -25,7 +25,7 @@ extension RouterConnection {
     return texts.prefix(idLimit).filter { $0.utf8.count <= idLength && seen.insert($0).inserted }
   }
 
-  private static func parts(_ ids: [String]) -> [[String]] {
+  static func parts(_ ids: [String]) -> [[String]] {
     stride(from: 0, to: ids.count, by: part).map { Array(ids[$0..<min($0 + part, ids.count)]) }
   }
 

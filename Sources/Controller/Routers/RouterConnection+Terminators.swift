@@ -104,8 +104,15 @@ extension RouterConnection {
     }
   }
 
+  func quiesce(_ message: Wire.Message) {
+    let isAdmitted = core.quiescePace.admits(router)
+    if isAdmitted { fleet.handle(.quiesce(router: router, message.contentType == .quiesce)) }
+    let text = isAdmitted ? "" : "the router quiesces too often; try again in half a minute"
+    channel.reply(Wire.Message.result(success: isAdmitted, text: text, replyTo: message), to: message)
+  }
+
   func removeTerminators(_ request: CtrlRemoveTerminatorsRequest, _ message: Wire.Message) {
-    fleet.handle(.withdraw(router: router, terminators: request.terminatorIds))
+    withdraw(request.terminatorIds)
     channel.reply(Wire.Message.result(success: true, text: "", replyTo: message), to: message)
   }
 
@@ -132,7 +139,11 @@ extension RouterConnection {
 
   func terminatorStates(_ message: Wire.Message) {
     guard let answer = try? message.decode(CtrlValidateTerminatorsV2Response.self) else { return }
-    fleet.handle(.withdraw(router: router, terminators: answer.states.lazy.filter { !$0.value.valid }.map { $0.key }))
+    withdraw(answer.states.filter { !$0.value.valid }.map(\.key))
+  }
+
+  private func withdraw(_ ids: [String]) {
+    for part in Self.parts(ids) { fleet.handle(.withdraw(router: router, terminators: part)) }
   }
 }
 

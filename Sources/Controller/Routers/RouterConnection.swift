@@ -210,9 +210,7 @@ struct RouterConnection: Sendable {
       case .createTunnelCircuitV2, .createTunnelTerminatorV2, .createTunnelAPISession, .createCircuitForService, .updateTunnelTerminator:
         let refusal = ControlMessages.Failure(replyFor: message.sequence, text: "tunneling not enabled", code: .tunnelingNotEnabled)
         channel.reply(refusal.message(), to: message)
-      case .quiesce, .dequiesce:
-        fleet.handle(.quiesce(router: router, message.contentType == .quiesce))
-        channel.reply(Wire.Message.result(success: true, text: "", replyTo: message), to: message)
+      case .quiesce, .dequiesce: quiesce(message)
       case .metrics: fleet.handle(.usage(router: router, CircuitTraffic.claims(try message.decode(MetricsMetricsMessage.self))))
       default: break  // Links, alerts and traces: of no consequence in a network whose circuits stay on one router.
       }
@@ -252,12 +250,10 @@ struct RouterConnection: Sendable {
 
   /// Only identities that may use the router can be connected to it, whatever it says.
   private func connectEvents(_ events: EdgeCtrlConnectEvents) throws {
-    let possible = core.model { state in
-      Set(
-        events.events.lazy.filter { event in
-          event.isConnected && !state.access.edgeRouterPolicies(identity: event.identityID, router: router).isEmpty
-        }.map(\.identityID))
-    }
+    // Of a copy: a message may name any number of them.
+    let access = core.model { $0.access }
+    let possible = Set(
+      events.events.lazy.filter { $0.isConnected && !access.edgeRouterPolicies(identity: $0.identityID, router: router).isEmpty }.map(\.identityID))
     core.routers.update(router) { status in
       if events.fullState { status.identities = [] }
       for event in events.events {

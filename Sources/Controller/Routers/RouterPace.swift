@@ -12,6 +12,8 @@ final class RouterPace: Sendable {
     static let wholeStates = Rate(burst: 20, seconds: 1)
     /// Certificates: signed, stored, and told to every router. One lasts an hour at the least.
     static let certificates = Rate(burst: 10, seconds: 60)
+    /// Quiescing: each of a router's terminators gets another place among those of its service. An operator does it, by hand.
+    static let quiesces = Rate(burst: 10, seconds: 30)
   }
 
   private struct Bucket {

@@ -54,7 +54,8 @@ public struct RunningShare: Service {
 
   /// Shares until the service group shuts down, which lets what is under way come to its end, or until cancelled, which does not.
   ///
-  /// - Throws: `ShareError`: `refused` and `unreachable` as the service answers, `shareDeleted`, `environmentGone`; what ``ShareBackend/start`` throws.
+  /// - Throws: `ShareError`: `refused` and `unreachable` as the service answers, `shareDeleted`, `shareElsewhere`, `environmentGone`; what
+  ///   ``ShareBackend/start`` throws.
   public func run() async throws {
     try await withTaskCancellationHandler {
       try await cancelWhenGracefulShutdown { try await keep() }
@@ -81,7 +82,7 @@ public struct RunningShare: Service {
       } catch {
         told(.ending)
         switch error {
-        case ShareError.shareDeleted, ShareError.environmentGone: throw error
+        case ShareError.shareDeleted, ShareError.shareElsewhere, ShareError.environmentGone: throw error
         default: break
         }
         try? await delete(share)
@@ -146,6 +147,7 @@ public struct RunningShare: Service {
       case .deleted:
         if Task.isCancelled { return .stopped }
         throw ShareError.shareDeleted(token: share.token)
+      case .elsewhere: throw ShareError.shareElsewhere(token: share.token)
       }
     }
   }

@@ -88,7 +88,7 @@ public final class PrivateAccess: Service {
           }
           return channel.eventLoop.makeCompletedFuture {
             try HTTPRelay.configureHTTP1(
-              channel, remoteAddress: channel.remoteAddress?.ipAddress ?? "", isTLS: false, pool: pool, judge: judge, heard: { stranger.proven() },
+              channel, remoteAddress: channel.remoteAddress?.plainAddress ?? "", isTLS: false, pool: pool, judge: judge, heard: { stranger.proven() },
               observer: observer)
           }
         }

@@ -54,7 +54,6 @@ extension ShareDesk {
     }
     try await network.write(author: "share administrator") { change in
       for name in try change.store.all(ShareName.self, field: "accountId", equals: account.id) { try change.store.delete(ShareName.self, name.id) }
-      try change.store.releaseAll(of: account.id)
       for organization in try change.store.all(ShareOrganization.self) where organization.members.contains(where: { $0.accountId == account.id }) {
         var organization = organization
         organization.members.removeAll { $0.accountId == account.id }

@@ -52,8 +52,11 @@ extension ShareDesk {
   }
 
   /// A share's rows and the entities that stand for it; reserved names stay with their account.
-  static func remove(_ share: ShareRow, _ change: any NetworkChange) throws {
-    for access in try change.store.all(ShareAccessRow.self, field: "shareToken", equals: share.token) { try remove(access, change) }
+  /// - Parameter isTakenBack: nobody of its account ends it.
+  static func remove(_ share: ShareRow, _ change: any NetworkChange, isTakenBack: Bool = false) throws {
+    let accesses = try change.store.all(ShareAccessRow.self, field: "shareToken", equals: share.token)
+    try change.store.hold(share, accessedBy: accesses, isTakenBack: isTakenBack)
+    for access in accesses { try remove(access, change) }
     for name in try change.store.all(ShareName.self, field: "shareToken", equals: share.token) {
       var name = name
       name.shareToken = ""

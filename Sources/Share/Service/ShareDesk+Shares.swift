@@ -110,7 +110,7 @@ extension ShareDesk {
       var made: [(shown: String, url: String)] = []
       if let pool {
         let taken = Set(try store.all(ShareRow.self).filter { $0.backendMode == order.backendMode }.compactMap(\.publicPort))
-        guard let port = pool.ports.first(where: { !taken.contains($0) }) else {
+        guard let port = try store.port(of: pool.ports.filter { !taken.contains($0) }, order.backendMode, for: accountID) else {
           throw ShareRefusal(
             409,
             "all \(pool.ports.count) ports for public \(order.backendMode.rawValue) shares are in use; try again later, or make the share private")
@@ -118,6 +118,7 @@ extension ShareDesk {
         guard let frontend = try store.named(ShareFrontend.self, Self.defaultName) else {
           throw ShareRefusal.notFound("frontend \(Self.defaultName)")
         }
+        try store.release(ShareHold.place(ofPort: port, order.backendMode))
         row.publicPort = port
         row.dialIdentities = [frontend.zId]
         made = [("\(zone):\(port)", "\(pool.transport.rawValue)://\(zone):\(port)")]
@@ -412,8 +413,8 @@ extension ShareDesk {
         throw ShareRefusal(404, "share \(token) has \(count) accesses and may have \(limit); end one first")
       }
       var row = ShareAccessRow(
-        id: EntityID.short(), number: try Self.nextAccessNumber(store), token: access, environmentId: environment, shareToken: token, backendMode: share.backendMode,
-        dialPolicyId: "")
+        id: EntityID.short(), number: try Self.nextAccessNumber(store), token: access, environmentId: environment, shareToken: token,
+        backendMode: share.backendMode, dialPolicyId: "")
       row.dialPolicyId = try Self.createDialPolicy(row, share, base, change)
       row.bindAddress = String(bindAddress.prefix(256))
       row.description = String(description.prefix(1024))

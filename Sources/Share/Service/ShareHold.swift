@@ -1,8 +1,9 @@
 import Model
 import Store
 
-/// What was an account's when the service took its share back: a name in a namespace, or a share's token. Nobody else gets it for a while, so that what fell over comes back
-/// under its address, and nobody who has that address is led to somebody else meanwhile.
+/// What was an account's when its share ended: a name in a namespace, a share's token, or a port of the frontend. Nobody else gets it for a while, so
+/// that what fell over comes back under its address, and nobody who has that address, or an access that waits for the share, is led to somebody else
+/// meanwhile. It may outlive its account.
 struct ShareHold: Entity {
   static let kind = EntityKind(rawValue: "share-holds")
   static let indexedMembers = [IndexedMember("accountId")]
@@ -24,46 +25,59 @@ struct ShareHold: Entity {
   var accountId: String
   /// From then on it is anybody's.
   var until: Timestamp
+  /// The service ended the share, not its account.
+  var isTakenBack: Bool
 
   var uniqueName: String? { place }
 
   /// No namespace has an empty token.
   static func place(ofToken token: String) -> String { ShareName.unique("", token) }
+  /// No token has a colon.
+  static func place(ofPort port: Int, _ mode: BackendMode) -> String { ShareName.unique("", "\(mode.rawValue):\(port)") }
 
   func validate() throws(ModelError) { try validateBase() }
 }
 
 extension StoreReader {
-  /// Whether something is held, and for whom that counts.
-  private func isHeld(_ place: String, now: Timestamp, _ whose: (_ accountID: String) -> Bool) throws -> Bool {
-    try named(ShareHold.self, place).map { $0.until > now && whose($0.accountId) } ?? false
-  }
+  private func hold(_ place: String, now: Timestamp) throws -> ShareHold? { try named(ShareHold.self, place).flatMap { $0.until > now ? $0 : nil } }
 
   /// Whether a name or a token is held for another account.
   func isHeld(_ place: String, against accountID: String, now: Timestamp) throws -> Bool {
-    try isHeld(place, now: now) { $0 != accountID }
+    try hold(place, now: now).map { $0.accountId != accountID } ?? false
   }
 
   /// Whether a share that is not there was taken back from that account, and not deleted by it.
   func wasTakenBack(_ token: String, of accountID: String, now: Timestamp) throws -> Bool {
     guard try named(ShareRow.self, token) == nil else { return false }
-    return try isHeld(ShareHold.place(ofToken: token), now: now) { $0 == accountID }
+    return try hold(ShareHold.place(ofToken: token), now: now).map { $0.accountId == accountID && $0.isTakenBack } ?? false
   }
 }
 
 extension StoreTransaction {
-  /// Holds the token of a share, and the names that go with it.
-  fileprivate func hold(_ share: ShareRow) throws {
-    let names = try all(ShareName.self, field: "shareToken", equals: share.token).filter { !$0.reserved }
+  /// Holds what an account had.
+  private func hold(_ places: [String], for accountID: String, isTakenBack: Bool) throws {
     let until = now.adding(seconds: ShareHold.duration)
-    for place in [ShareHold.place(ofToken: share.token)] + names.map({ ShareName.unique($0.namespace, $0.name) }) {
-      var hold =
-        try named(ShareHold.self, place) ?? ShareHold(id: EntityID.short(), place: place, accountId: share.accountId, until: until)
-      (hold.accountId, hold.until) = (share.accountId, until)
-      try put(hold)
+    for place in places {
+      let id = try named(ShareHold.self, place)?.id ?? EntityID.short()
+      try put(ShareHold(id: id, place: place, accountId: accountID, until: until, isTakenBack: isTakenBack))
     }
-    let held = try all(ShareHold.self, field: "accountId", equals: share.accountId).sorted { ($0.until, $0.place) < ($1.until, $1.place) }
+    let held = try all(ShareHold.self, field: "accountId", equals: accountID).sorted { ($0.until, $0.place) < ($1.until, $1.place) }
     for old in held.dropLast(ShareHold.limit) { try delete(ShareHold.self, old.id) }
+  }
+
+  /// Holds what an account has of a share that ends.
+  /// - Parameter isTakenBack: the service ends it: the names and the port that go with it are held too. Of one that its account ends only the token is,
+  ///   and only where others access it: their ports stay open, and lead to the next share of that token.
+  func hold(_ share: ShareRow, accessedBy accesses: [ShareAccessRow], isTakenBack: Bool) throws {
+    var places = [ShareHold.place(ofToken: share.token)]
+    if isTakenBack {
+      let names = try all(ShareName.self, field: "shareToken", equals: share.token)
+      places += names.filter { !$0.reserved }.map { ShareName.unique($0.namespace, $0.name) }
+      if let port = share.publicPort { places.append(ShareHold.place(ofPort: port, share.backendMode)) }
+    } else if try !accesses.contains(where: { try get(ShareEnvironmentRow.self, $0.environmentId)?.accountId != share.accountId }) {
+      return
+    }
+    try hold(places, for: share.accountId, isTakenBack: isTakenBack)
   }
 
   /// Its account has it again.
@@ -71,18 +85,20 @@ extension StoreTransaction {
     if let hold = try named(ShareHold.self, place) { try delete(ShareHold.self, hold.id) }
   }
 
-  func releaseAll(of accountID: String) throws {
-    for hold in try all(ShareHold.self, field: "accountId", equals: accountID) { try delete(ShareHold.self, hold.id) }
+  /// The port to give: one that is held for the account, else one that is held for nobody, else the one that was held longest. Unlike names there are
+  /// few of them, so a held one is the last to be given, not refused.
+  /// - Parameter free: ports that no share has.
+  func port(of free: [Int], _ mode: BackendMode, for accountID: String) throws -> Int? {
+    let held = try all(ShareHold.self).filter { $0.until > now }
+    let holds = Dictionary(held.map { ($0.place, $0) }, uniquingKeysWith: { first, _ in first })
+    func holder(_ port: Int) -> ShareHold? { holds[ShareHold.place(ofPort: port, mode)] }
+    if let own = free.first(where: { holder($0)?.accountId == accountID }) { return own }
+    if let unheld = free.first(where: { holder($0) == nil }) { return unheld }
+    return free.min { (holder($0)?.until ?? .epoch) < (holder($1)?.until ?? .epoch) }
   }
 }
 
 extension ShareDesk {
-  /// Removes a share that nobody serves any more, and holds its token and names for its account. Reserved names are the account's anyhow.
-  static func takeBack(_ share: ShareRow, _ change: any NetworkChange) throws {
-    try change.store.hold(share)
-    try remove(share, change)
-  }
-
   /// Deletes what is held no longer.
   func forgetHolds() async throws {
     let now = network.now

@@ -76,7 +76,7 @@ extension ShareDesk {
           guard let share = try change.store.named(ShareRow.self, token), share.leased ?? false, try !change.isHosted(share.serviceId) else {
             return false
           }
-          try Self.takeBack(share, change)
+          try Self.remove(share, change, isTakenBack: true)
           return true
         }
         guard isDone else { continue }

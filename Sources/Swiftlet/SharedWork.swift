@@ -58,7 +58,7 @@ extension Task where Failure == any Error {
       first.finish()
     }
     for await result in results { return try result.get() }
-    throw CancellationError()
+    throw _Concurrency.CancellationError()
   }
 }
 

@@ -81,7 +81,7 @@ extension RouterCore {
       let isEncrypted = try judgeBind(facts, on: handle)
       handle.run { $0.acceptBind(bind, facts: facts, isEncrypted: isEncrypted) }
     } catch {
-      let error = (error as? EdgeRefusal ?? .invalidSession).error
+      let error = error.error
       logger.info("bind refused", metadata: ["identity": "\(handle.session.identityID)", "reason": "\(error.message)"])
       handle.run { $0.refuseBind(bind, error) }
     }

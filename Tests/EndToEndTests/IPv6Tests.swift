@@ -1,3 +1,5 @@
+import Controller
+import EdgeRouter
 import Foundation
 import Model
 import NIOCore

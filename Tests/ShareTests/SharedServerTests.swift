@@ -191,7 +191,8 @@ struct SharedServerTests {
     let unbelieved = BackendTarget.server(.https, host: "127.0.0.1", port: secure.frontendPort)
     let refused = try await visit(unbelieved, { $0.observer = { record in records.withLockedValue { $0.append(record) } } }, "URL/")
     #expect(refused.hasPrefix("HTTP/1.1 502") && refused.contains("certificate") && refused.contains("--insecure"), "\(refused)")
-    #expect(records.withLockedValue { $0.first?.failure ?? "" }.contains("--insecure"))
+    let failure = records.withLockedValue { $0.first?.failure } ?? ""
+    #expect(failure.contains("--insecure"), "\(failure)")
     #expect(try await visit(unbelieved, { $0.insecure = true }, "URL/").hasPrefix("HTTP/1.1 404"))
     let plain = BackendTarget.server(.https, host: "127.0.0.1", port: bench.frontendPort)
     #expect(try await visit(plain, { $0.insecure = true }, "URL/").contains("TLS"))

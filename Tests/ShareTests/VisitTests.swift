@@ -118,7 +118,8 @@ struct VisitTests {
       let backend = try await ShareBackend.start(
         share, mode: .proxy, target: scene.target, overlay: scene.sharer.session.overlay(), logger: scene.bench.network.logger)
       let url = try #require(share.urls.first)
-      for (round, version) in (isTLS ? ["--http1.1", "--http2"] : ["--http1.1"]).enumerated() {
+      let versions = isTLS ? ["--http1.1", "--http2"] : ["--http1.1"]
+      for (round, version) in versions.enumerated() {
         async let visit = Self.curl("--insecure", version, "--max-time", "2", url + "/slow")
         try await Network.wait("the request is there") { works.asked == round + 1 }
         #expect(works.gone == round)

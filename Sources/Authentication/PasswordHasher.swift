@@ -86,17 +86,17 @@ public final class PasswordHasher: Sendable {
     }
   }
 
-#if os(Linux)
-  /// What a thread of the pool is set to: five steps behind the process.
-  private static let nice = min(19, getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0) + 5)
-#endif
+  #if os(Linux)
+    /// What a thread of the pool is set to: ten steps behind the process.
+    private static let nice = min(19, getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0) + 10)
+  #endif
 
   /// Lets event loops go first: a check keeps a processor for tens of milliseconds, and whoever guesses passwords would slow everybody's traffic.
   /// On Linux a thread has a priority of its own; elsewhere nothing is changed.
   private static func stepBack() {
-#if os(Linux)
-    _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, nice)
-#endif
+    #if os(Linux)
+      _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, nice)
+    #endif
   }
 
   private static func make(_ password: String) throws -> PasswordHash {

@@ -13,11 +13,6 @@ import X509
 /// Client certificates are requested and recorded, never judged in the handshake. On a resumed session NIOSSL calls no verify
 /// callback and shows only the leaf; the helpers the peer sent in its full handshake are then taken from `ResumptionMemory`.
 public final class TLSListener: Sendable {
-  private struct Accepted: Sendable {
-    let channel: any Channel
-    let negotiated: EventLoopFuture<ConnectionTask>
-  }
-
   private let place: HostPort
   private let identity: ServerIdentity?
   private let acceptors: [String: any ConnectionAcceptor]
@@ -28,7 +23,8 @@ public final class TLSListener: Sendable {
   private let limits: StrangerLimits
   private let memory = ResumptionMemory()
   private let admission: StrangerAdmission
-  private let bound = NIOLockedValueBox<NIOAsyncChannel<Accepted, Never>?>(nil)
+  private let connections = ConnectionTasks()
+  private let bound = NIOLockedValueBox<(any Channel)?>(nil)
 
   /// - Parameters:
   ///   - host: address to bind, for example `0.0.0.0`.
@@ -53,17 +49,19 @@ public final class TLSListener: Sendable {
     admission = StrangerAdmission(limits)
   }
 
-  /// Binds the port. Connections are accepted from now on and served once `run` is called.
+  /// Binds the port. Connections wait at the kernel from now on and are served once `run` is called.
   public func start() async throws -> SocketAddress {
     do {
       let channel = try await ServerBootstrap(group: group)
         .serverChannelOption(.backlog, value: 4096)
         .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+        .serverChannelOption(.autoRead, value: false)
         .childChannelOption(.socketOption(.so_keepalive), value: 1)
         .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-        .bind(host: place.host, port: place.port) { channel in self.prepare(channel) }
+        .childChannelInitializer { channel in self.prepare(channel) }
+        .bind(host: place.host, port: place.port).get()
       bound.withLockedValue { $0 = channel }
-      guard let address = channel.channel.localAddress else {
+      guard let address = channel.localAddress else {
         throw TransportError.connectFailed(address: "\(place)", reason: "no local address")
       }
       return address
@@ -80,35 +78,16 @@ public final class TLSListener: Sendable {
   public func run() async throws {
     guard let server = bound.withLockedValue({ $0 }) else { throw TransportError.closed(reason: "listener \(place) was not started") }
     try await withTaskCancellationHandler {
-      try await server.executeThenClose { inbound in
-        try await withThrowingDiscardingTaskGroup { tasks in
-          for try await accepted in inbound {
-            tasks.addTask { [logger] in
-              await withTaskCancellationHandler {
-                // A failed handshake is the stranger's business: told to who looks closely.
-                do {
-                  let task = try await accepted.negotiated.get()
-                  await task()
-                } catch {
-                  logger.trace(
-                    "handshake refused", metadata: ["peer": "\(accepted.channel.remoteAddress?.text ?? "")", "reason": "\(ErrorText.words(error))"])
-                }
-                accepted.channel.close(promise: nil)
-              } onCancel: {
-                accepted.channel.close(promise: nil)
-              }
-            }
-          }
-          tasks.cancelAll()
-        }
-      }
+      try? await server.setOption(.autoRead, value: true).get()
+      try await server.closeFuture.get()
     } onCancel: {
-      server.channel.close(promise: nil)
+      server.close(promise: nil)
     }
+    await connections.end()
   }
 
   public func stop() {
-    bound.withLockedValue { $0 }?.channel.close(promise: nil)
+    bound.withLockedValue { $0 }?.close(promise: nil)
   }
 
   /// Connections open now, for metrics.
@@ -116,38 +95,48 @@ public final class TLSListener: Sendable {
   /// Those among them that have not proven who they are.
   public var strangers: Int { admission.strangers }
 
-  private func prepare(_ channel: any Channel) -> EventLoopFuture<Accepted> {
+  private func prepare(_ channel: any Channel) -> EventLoopFuture<Void> {
     guard let stranger = admission.admit(channel) else {
       // A failed initializer alone leaves the socket open.
       channel.close(promise: nil)
       return channel.eventLoop.makeFailedFuture(TransportError.closed(reason: "too many connections"))
     }
-    guard let identity else {
-      return channel.eventLoop.makeSucceededFuture(
-        Accepted(channel: channel, negotiated: handOver(channel, shown: nil, result: .fallback, stranger)))
-    }
     do {
-      let shown = NIOLockedValueBox<[NIOSSLCertificate]?>(nil)
-      let tls = NIOSSLServerHandler(context: try identity.context(alpn: self.preference)) { certificates, promise in
-        shown.withLockedValue { $0 = certificates }
-        promise.succeed(.certificateVerified)
+      connections.add(channel, try negotiation(on: channel, stranger)) { [logger] error in
+        // A failed handshake is the stranger's business: told to who looks closely.
+        logger.trace("handshake refused", metadata: ["peer": "\(stranger.source)", "reason": "\(ErrorText.words(error))"])
       }
-      let budget = HandshakeBudget(limits)
-      let stray = PlainHTTPHandler(redirects: preference.contains(ALPN.http1))
-      let negotiation = NIOTypedApplicationProtocolNegotiationHandler<ConnectionTask> { result, channel in
-        budget.isOver()
-        return self.handOver(channel, shown: shown.withLockedValue { $0 }, result: result, stranger)
-      }
-      let pipeline = channel.pipeline.syncOperations
-      try pipeline.addHandler(budget)
-      try pipeline.addHandler(stray)
-      try pipeline.addHandler(tls)
-      try pipeline.addHandler(negotiation)
-      return channel.eventLoop.makeSucceededFuture(Accepted(channel: channel, negotiated: negotiation.protocolNegotiationResult))
+      return channel.eventLoop.makeSucceededVoidFuture()
     } catch {
       channel.close(promise: nil)
       return channel.eventLoop.makeFailedFuture(error)
     }
+  }
+
+  private func negotiation(on channel: any Channel, _ stranger: Stranger) throws -> EventLoopFuture<ConnectionTask> {
+    let pipeline = channel.pipeline.syncOperations
+    guard let identity else {
+      let gate = WhenActive(on: channel.eventLoop)
+      try pipeline.addHandler(gate, position: .first)
+      gate.agreed = handOver(channel, shown: nil, result: .fallback, stranger)
+      return gate.passed.futureResult
+    }
+    let shown = NIOLockedValueBox<[NIOSSLCertificate]?>(nil)
+    let tls = NIOSSLServerHandler(context: try identity.context(alpn: self.preference)) { certificates, promise in
+      shown.withLockedValue { $0 = certificates }
+      promise.succeed(.certificateVerified)
+    }
+    let budget = HandshakeBudget(limits)
+    let stray = PlainHTTPHandler(redirects: preference.contains(ALPN.http1))
+    let negotiation = NIOTypedApplicationProtocolNegotiationHandler<ConnectionTask> { result, channel in
+      budget.isOver()
+      return self.handOver(channel, shown: shown.withLockedValue { $0 }, result: result, stranger)
+    }
+    try pipeline.addHandler(budget)
+    try pipeline.addHandler(stray)
+    try pipeline.addHandler(tls)
+    try pipeline.addHandler(negotiation)
+    return negotiation.protocolNegotiationResult
   }
 
   private func handOver(

@@ -17,7 +17,8 @@ enum HopByHop {
     guard head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" }) else { return nil }
     let wanted = head.headers[canonicalForm: "upgrade"].filter { offer in
       let name = offer.utf8.prefix { $0 != UInt8(ascii: "/") }
-      return Octet.isToken(name) && offer.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } && !["h2c", "h2", "http", "tls"].contains(Substring(name).lowercased())
+      return Octet.isToken(name) && offer.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+        && !["h2c", "h2", "http", "tls"].contains(Substring(name).lowercased())
     }
     return wanted.isEmpty ? nil : wanted.joined(separator: ", ")
   }

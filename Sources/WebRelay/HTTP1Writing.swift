@@ -72,5 +72,7 @@ struct HTTP1Writing {
     fields.reduce(2) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
   }
 
-  private static func isChunked(_ fields: HTTPHeaders) -> Bool { fields.first(name: "transfer-encoding").map { Octet.isNamed($0, "chunked") } ?? false }
+  private static func isChunked(_ fields: HTTPHeaders) -> Bool {
+    fields.first(name: "transfer-encoding").map { Octet.isNamed($0, "chunked") } ?? false
+  }
 }

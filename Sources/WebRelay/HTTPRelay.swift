@@ -45,7 +45,8 @@ public enum HTTPRelay {
     if channel is any SocketOptionProvider { try channel.pipeline.syncOperations.addHandler(PeerWatch(), position: .first) }
   }
 
-  /// Takes the handlers of HTTP out of both pipelines. A codec that leaves hands over the bytes that it holds, and by then both let bytes through as they are.
+  /// Takes the handlers of HTTP out of both pipelines. A codec that leaves hands over the bytes that it holds, and by then both let bytes through as
+  /// they are.
   static func removeHTTP(from client: any Channel, _ upstream: any Channel) {
     func remove<H: RemovableChannelHandler>(_ type: H.Type, _ channel: any Channel) {
       let pipeline = channel.pipeline.syncOperations

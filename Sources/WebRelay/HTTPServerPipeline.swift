@@ -4,8 +4,8 @@ import NIOHTTP1
 import NIOHTTP2
 import Transport
 
-/// A server's end of HTTP on any byte channel, with limits of bytes and time for what comes before a request: whoever answers requests, be it a relay, a site or an API,
-/// stands behind it as a handler of `HTTPServerRequestPart`.
+/// A server's end of HTTP on any byte channel, with limits of bytes and time for what comes before a request: whoever answers requests, be it a
+/// relay, a site or an API, stands behind it as a handler of `HTTPServerRequestPart`.
 package enum HTTPServerPipeline {
   /// - Parameters:
   ///   - oneByOne: a request waits, unread, until the one before it is answered; otherwise the handler behind keeps what comes meanwhile.
@@ -95,7 +95,8 @@ private final class StreamClock {
   }
 }
 
-/// Ends a stream whose request names two hosts, one in `:authority` and another one in `host` (RFC 9113, 8.3.1): behind the codec only one of them is left.
+/// Ends a stream whose request names two hosts, one in `:authority` and another one in `host` (RFC 9113, 8.3.1): behind the codec only one of them is
+/// left.
 private final class AuthorityCheck: ChannelInboundHandler {
   typealias InboundIn = HTTP2Frame.FramePayload
   typealias OutboundOut = HTTP2Frame.FramePayload
@@ -110,8 +111,8 @@ private final class AuthorityCheck: ChannelInboundHandler {
   }
 }
 
-/// HTTP/2 knows octets as well, its codec knows texts only: what is not UTF-8 goes out as the characters of ISO 8859-1, and what a visitor sends that looks like a stand-in of
-/// `OctetText` is taken by its octets.
+/// HTTP/2 knows octets as well, its codec knows texts only: what is not UTF-8 goes out as the characters of ISO 8859-1, and what a visitor sends that
+/// looks like a stand-in of `OctetText` is taken by its octets.
 private final class StreamTexts: ChannelDuplexHandler {
   typealias InboundIn = HTTPServerRequestPart
   typealias InboundOut = HTTPServerRequestPart

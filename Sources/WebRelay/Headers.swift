@@ -10,14 +10,16 @@ enum HopByHop {
     for name in ConnectionFields.names { headers.remove(name: name) }
   }
 
-  /// The protocols a client wants to change to, as `Connection: upgrade` and `Upgrade` say it together, without those that are for this connection alone: HTTP/2 comes about
-  /// in TLS only, and TLS is whoever's who has the certificate. Such a wish may be ignored (RFC 9110, 7.8), and no server behind hears of it.
+  /// The protocols a client wants to change to, as `Connection: upgrade` and `Upgrade` say it together, without those that are for this connection
+  /// alone: HTTP/2 comes about in TLS only, and TLS is whoever's who has the certificate. Such a wish may be ignored (RFC 9110, 7.8), and no server
+  /// behind hears of it.
   static func upgrade(_ head: HTTPRequestHead) -> String? {
     guard head.version.major == 1, head.version.minor > 0 else { return nil }
     guard head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" }) else { return nil }
     let wanted = head.headers[canonicalForm: "upgrade"].filter { offer in
       let name = offer.utf8.prefix { $0 != UInt8(ascii: "/") }
-      return Octet.isToken(name) && offer.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } && !["h2c", "h2", "http", "tls"].contains(Substring(name).lowercased())
+      return Octet.isToken(name) && offer.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+        && !["h2c", "h2", "http", "tls"].contains(Substring(name).lowercased())
     }
     return wanted.isEmpty ? nil : wanted.joined(separator: ", ")
   }
@@ -35,8 +37,8 @@ public enum ForwardedHeaders {
     headers.replaceOrAdd(name: "x-proxy", value: "zrok")
   }
 
-  /// Who asked, as a person is shown it: what the proxies in front say, the nearest of them last, since a visitor can only invent what stands before; else the
-  /// peer itself.
+  /// Who asked, as a person is shown it: what the proxies in front say, the nearest of them last, since a visitor can only invent what stands before;
+  /// else the peer itself.
   static func shown(_ headers: HTTPHeaders, peer: String) -> String {
     let addresses = headers["x-forwarded-for"].joined(separator: ", ")
     return addresses.isEmpty ? peer : OctetText.shown(String(addresses.suffix(64)), limit: 192)
@@ -50,8 +52,8 @@ enum RequestFraming: Equatable {
   case chunked
 }
 
-/// Refuses requests that two servers could read as different ones. Of HTTP/1 the parser has refused them (`MessageParser`); this is for those of HTTP/2 as well, before they
-/// become requests of HTTP/1.
+/// Refuses requests that two servers could read as different ones. Of HTTP/1 the parser has refused them (`MessageParser`); this is for those of
+/// HTTP/2 as well, before they become requests of HTTP/1.
 enum RequestCheck {
   /// - Returns: the framing, or nil for a request that is to be refused.
   static func framing(_ head: HTTPRequestHead) -> RequestFraming? {

@@ -94,7 +94,9 @@ enum OctetText {
 
   /// The octet that four bytes stand for.
   static func standIn(_ utf8: UnsafeRawBufferPointer, _ at: Int) -> UInt8? {
-    guard utf8[at] == lead, at + 4 <= utf8.count, utf8[at + 1] == second, third.contains(utf8[at + 2]), utf8[at + 3] & 0xC0 == 0x80 else { return nil }
+    guard utf8[at] == lead, at + 4 <= utf8.count, utf8[at + 1] == second, third.contains(utf8[at + 2]), utf8[at + 3] & 0xC0 == 0x80 else {
+      return nil
+    }
     return (utf8[at + 2] == 0xBE ? 0x80 : 0xC0) | (utf8[at + 3] & 0x3F)
   }
 

@@ -23,9 +23,9 @@ struct RequestTarget {
     }
   }
 
-  /// Whether a Host may be that: at most 512 octets that end no host in anybody's eyes.
+  /// Whether a Host may be that: at most 512 octets that stand in a host (RFC 3986, 3.2.2), with those of names that are not ASCII.
   static func isHost(_ text: String) -> Bool {
-    text.utf8.count <= 512 && !text.utf8.contains { $0 <= 0x20 || $0 == 0x7F || "/@?#\\".utf8.contains($0) }
+    text.utf8.count <= 512 && !text.utf8.contains { $0 <= 0x20 || $0 == 0x7F || "\"#/<>?@\\^`{|}".utf8.contains($0) }
   }
 
   /// Of a body. nil for what is no number, and for one that nobody can send.

@@ -130,7 +130,7 @@ struct HostileUpstreamTests {
   func early() async throws {
     let (answer, _, _) = try await Self.ask(
       "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 3\r\n\r\nno!", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nsome")
-    #expect(answer.hasPrefix("HTTP/1.1 413") && answer.lowercased().contains("connection: close") && answer.hasSuffix("no!"), "\(answer)")
+    #expect(answer.hasPrefix("HTTP/1.1 413") && answer.hasSuffix("no!"), "\(answer)")
   }
 
   @Test("random bytes for an answer end with a page or a closed connection, never otherwise")

@@ -80,7 +80,8 @@ struct MessageParserTests {
       ("QUERY / HTTP/1.1\r\nHost: a\r\n\r\n", ["> QUERY / 1 [Host: a]", "."]),
       ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", ["> OPTIONS * 1 [Host: a]", "."]),
       ("GET http://b:81/p?q HTTP/1.1\r\nX: 1\r\nHost: a\r\n\r\n", ["> GET /p?q 1 [Host: b:81] [X: 1]", "."]),
-      ("GET HTTPS://b HTTP/1.1\r\nHost: a\r\n\r\n", ["> GET / 1 [Host: b]", "."]), ("GET http://b?x HTTP/1.0\r\n\r\n", ["> GET /?x 0 [Host: b]", "."]),
+      ("GET HTTPS://b HTTP/1.1\r\nHost: a\r\n\r\n", ["> GET / 1 [Host: b]", "."]),
+      ("GET http://b?x HTTP/1.0\r\n\r\n", ["> GET /?x 0 [Host: b]", "."]),
       ("OPTIONS http://b HTTP/1.1\r\nHost: b\r\n\r\n", ["> OPTIONS * 1 [Host: b]", "."]),
       (
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -106,7 +107,8 @@ struct MessageParserTests {
       ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", .target), ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", .target),
       ("GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n", .target), ("GET / HTTP/1.1\r\nX: y\r\n\r\n", .host),
       ("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", .host), ("GET http://b/ HTTP/1.1\r\n\r\n", .host),
-      ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", .host), ("GET / HTTP/1.1\r\nHost: a/..\r\n\r\n", .host), ("GET / HTTP/1.1\r\nno field\r\n\r\n", .field),
+      ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", .host), ("GET / HTTP/1.1\r\nHost: a/..\r\n\r\n", .host), ("GET / HTTP/1.1\r\nHost: <b>\r\n\r\n", .host),
+      ("GET / HTTP/1.1\r\nno field\r\n\r\n", .field),
       ("GET / HTTP/1.1\r\n: y\r\n\r\n", .field), ("GET / HTTP/1.1\r\nX^E9: y\r\n\r\n", .field),
       ("GET / HTTP/1.1\r\nX : y\r\n\r\n", .spaceBeforeColon), ("GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", .folded),
       ("GET / HTTP/1.1\r\nX: a^00b\r\n\r\n", .value), ("GET / HTTP/1.1\r\nX: a\rb\r\n\r\n", .value), ("GET / HTTP/1.1\r\nX: a\r\r\n\r\n", .value),
@@ -142,10 +144,14 @@ struct MessageParserTests {
   func truncated() {
     check(.requests, "GET / HTT", ["! \(MessageFault.truncated)"])
     check(.requests, "GET / HTTP/1.1\r\nHost: a\r\n", ["! \(MessageFault.truncated)"])
-    check(.requests, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel", ["> POST / 1 [Host: a] [Content-Length: 5]", "= hel", "! \(MessageFault.truncated)"])
-    check(.answers, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", [
-      "> 200 OK 1 [Transfer-Encoding: chunked]", "= hello", "! \(MessageFault.truncated)",
-    ])
+    check(
+      .requests, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel",
+      ["> POST / 1 [Host: a] [Content-Length: 5]", "= hel", "! \(MessageFault.truncated)"])
+    check(
+      .answers, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+      [
+        "> 200 OK 1 [Transfer-Encoding: chunked]", "= hello", "! \(MessageFault.truncated)",
+      ])
   }
 
   @Test(
@@ -166,17 +172,23 @@ struct MessageParserTests {
       ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", ["> 200 OK 0 [Transfer-Encoding: chunked] last", "= ok", "."]),
       ("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok", ["> 200 OK 1 [Content-Length: 2]", "= ok", "."]),
       ("HTTP/1.1 200 OK\r\n\r\nall until the end", ["> 200 OK 1 last", "= all until the end", "."]),
-      ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nHTTP/1.1 304 \r\nContent-Length: 5\r\n\r\n", [
-        "> 204 No Content 1", ".", "> 304  1 [Content-Length: 5]", ".",
-      ]),
+      (
+        "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nHTTP/1.1 304 \r\nContent-Length: 5\r\n\r\n",
+        [
+          "> 204 No Content 1", ".", "> 304  1 [Content-Length: 5]", ".",
+        ]
+      ),
       (
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
         ["> 100 Continue 1", "> 103 Early Hints 1 [Link: x]", "> 200 OK 1 [Content-Length: 0]", "."]
       ),
       ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nno HTTP", ["> 101 Switching Protocols 1 [Upgrade: x]", "."]),
-      ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: caf^E9^F4^8F^BF^A9\r\n\r\n", [
-        "> 200 OK 1 [Content-Length: 0] [X: caf%E9%F4%8F%BF%A9]", ".",
-      ]),
+      (
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: caf^E9^F4^8F^BF^A9\r\n\r\n",
+        [
+          "> 200 OK 1 [Content-Length: 0] [X: caf%E9%F4%8F%BF%A9]", ".",
+        ]
+      ),
     ] as [(String, [String])])
   func answers(_ text: String, _ expected: [String]) { check(.answers, text, expected) }
 
@@ -205,7 +217,8 @@ struct MessageParserTests {
   func unasked() {
     check(.answers, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n\r\n", ["> 200 OK 1 [Content-Length: 0]", "."], toHEAD: [false])
     check(
-      .answers, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n", ["> 200 OK 1 [Content-Length: 0]", ".", "! \(MessageFault.unasked)"],
+      .answers, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n",
+      ["> 200 OK 1 [Content-Length: 0]", ".", "! \(MessageFault.unasked)"],
       toHEAD: [false])
   }
 
@@ -226,7 +239,9 @@ struct MessageParserTests {
 
   @Test("every octet comes through a text unchanged, alone and beside every other")
   func octetTexts() {
-    var all: [[UInt8]] = [[0xF4, 0x8F, 0xBE, 0x80], [0xF4, 0x8F, 0xBF, 0xBF], [0xF4, 0x8F, 0xBD, 0xBF], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80]]
+    var all: [[UInt8]] = [
+      [0xF4, 0x8F, 0xBE, 0x80], [0xF4, 0x8F, 0xBF, 0xBF], [0xF4, 0x8F, 0xBD, 0xBF], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80],
+    ]
     for first in UInt8.min...UInt8.max { for second in UInt8.min...UInt8.max { all.append([first, second]) } }
     var texts: Set<[UInt8]> = []
     for octets in all {

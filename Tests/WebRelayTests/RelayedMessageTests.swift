@@ -69,7 +69,8 @@ struct RelayedMessageTests {
   @Test(
     "what a server answers and RFC 9112 lets a recipient mend is mended and passed on",
     arguments: [
-      ("HTTP/1.1 200 OK\r\nX-Odd : v\r\nContent-Length: 2\r\n\r\nok", "X-Odd: v\r\n"), ("HTTP/1.1 200 OK\nX-Odd: v\nContent-Length: 2\n\nok", "X-Odd: v\r\n"),
+      ("HTTP/1.1 200 OK\r\nX-Odd : v\r\nContent-Length: 2\r\n\r\nok", "X-Odd: v\r\n"),
+      ("HTTP/1.1 200 OK\nX-Odd: v\nContent-Length: 2\n\nok", "X-Odd: v\r\n"),
       ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", "Content-Length: 2\r\n"),
       ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok", "Content-Length: 2\r\n"),
       ("HTTP/1.1 200 OK\r\nX-Odd: v\r\n  w\r\nContent-Length: 2\r\n\r\nok", "X-Odd: v w\r\n"),
@@ -112,7 +113,8 @@ struct RelayedMessageTests {
     "an answer that cannot be passed on is a page that says what is wrong with it, and whoever shares reads the same",
     arguments: [
       ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", MessageFault.severalLengths),
-      ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok", .coding), ("HTTP/1.1 200 OK\r\nno field\r\n\r\n", .field), ("SSH-2.0-x\r\n", .startLine),
+      ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok", .coding), ("HTTP/1.1 200 OK\r\nno field\r\n\r\n", .field),
+      ("SSH-2.0-x\r\n", .startLine),
     ] as [(String, MessageFault)])
   func refused(_ answer: String, _ fault: MessageFault) async throws {
     let bench = try await Bench.start(answer)
@@ -261,7 +263,8 @@ struct RelayedMessageTests {
       .bind(host: "127.0.0.1", port: 0).get()
     let client = try await RawClient.connect(port: server.localAddress?.port ?? 0)
     try await client.send(
-      "GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\nGET /a.txt HTTP/1.1\r\nHost: a\r\n\r\nX : y\r\n\r\n")
+      "GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\nGET /a.txt HTTP/1.1\r\nHost: a\r\n\r\nX : y\r\n\r\n"
+    )
     let text = try await client.rest()
     #expect(text.components(separatedBy: "HTTP/1.1 200").count == 3)
     #expect(text.contains("HTTP/1.1 400") && text.contains("\(MessageFault.startLine)"))

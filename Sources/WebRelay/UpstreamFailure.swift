@@ -60,7 +60,8 @@ public struct UpstreamFailure: Sendable, CustomStringConvertible {
     let accepting = "accept any certificate with --insecure, or give it one that is trusted here"
     if (error as? NIOSSLExtraError) == .failedToValidateHostname { return (.untrusted, "its certificate is for another name", accepting) }
     switch error {
-    case NIOSSLError.unableToValidateCertificate, NIOSSLError.noCertificateToValidate: return (.untrusted, "its certificate is not trusted", accepting)
+    case NIOSSLError.unableToValidateCertificate, NIOSSLError.noCertificateToValidate:
+      return (.untrusted, "its certificate is not trusted", accepting)
     case NIOSSLError.uncleanShutdown: return (.broken, "it closed the connection without ending TLS", "")
     default: break
     }
@@ -68,7 +69,9 @@ public struct UpstreamFailure: Sendable, CustomStringConvertible {
     if text.contains("CERTIFICATE_VERIFY_FAILED") {
       return (.untrusted, "its certificate is not trusted: self-signed, expired, or of an authority unknown here", accepting)
     }
-    if text.contains("WRONG_VERSION_NUMBER") || text.contains("HTTP_REQUEST") { return (.insecure, "it does not speak TLS", "share http:// instead of https://") }
+    if text.contains("WRONG_VERSION_NUMBER") || text.contains("HTTP_REQUEST") {
+      return (.insecure, "it does not speak TLS", "share http:// instead of https://")
+    }
     return (.insecure, "TLS with it fails: \(ErrorText.words(error))", "")
   }
 
@@ -113,7 +116,8 @@ public struct UpstreamFailure: Sendable, CustomStringConvertible {
         hint: "Try again in a moment, or tell the person who runs it.")
     case .silent:
       return .html(
-        status: .gatewayTimeout, title: "\(server) takes too long", message: "The program took the request, but \(reason), and it is not given more time.",
+        status: .gatewayTimeout, title: "\(server) takes too long",
+        message: "The program took the request, but \(reason), and it is not given more time.",
         hint: "Try again later, or tell the person who runs it. \(again)")
     case .other:
       return .html(

@@ -215,7 +215,8 @@ struct SharedServerTests {
       let url = try #require(share.urls.first)
       let (origin, wish) = (["--header", "Origin: https://app.example"], ["--header", "Access-Control-Request-Method: PUT"])
       for (more, method, status) in [
-        (origin + wish, "OPTIONS", "200"), (origin, "OPTIONS", "401"), (wish, "OPTIONS", "401"), ([], "OPTIONS", "401"), (origin + wish, "PUT", "401"),
+        (origin + wish, "OPTIONS", "200"), (origin, "OPTIONS", "401"), (wish, "OPTIONS", "401"), ([], "OPTIONS", "401"),
+        (origin + wish, "PUT", "401"),
         (origin + wish + ["--data", "x"], "OPTIONS", "401"),
       ] {
         let text = try Zrok.run(
@@ -243,14 +244,19 @@ struct SharedServerTests {
     #expect(shows(.GET, [("Accept", "application/xml, application/xhtml+xml")]))
     #expect(!shows(.GET, [("accept", page)], agent: "curl/8.5") && !shows(.GET, [("accept", page)], agent: nil))
     #expect(!shows(.POST, [("accept", page)]) && !shows(.OPTIONS, [("accept", page)]))
-    for accept in ["application/json", "*/*", "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "text/event-stream", "text/html;q=0"] {
+    for accept in [
+      "application/json", "*/*", "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "text/event-stream", "text/html;q=0",
+    ] {
       #expect(!shows(.GET, [("accept", accept)]), "\(accept)")
     }
     #expect(!shows(.GET, []))
-    for (mode, destination) in [("cors", "empty"), ("no-cors", "image"), ("websocket", "websocket"), ("navigate", "iframe"), ("same-origin", "document")] {
+    for (mode, destination) in [
+      ("cors", "empty"), ("no-cors", "image"), ("websocket", "websocket"), ("navigate", "iframe"), ("same-origin", "document"),
+    ] {
       #expect(!shows(.GET, [("accept", page), ("sec-fetch-mode", mode), ("sec-fetch-dest", destination)]), "\(mode) \(destination)")
     }
     #expect(!shows(.GET, [("accept", page), ("upgrade", "websocket")]))
-    #expect(!shows(.GET, [("accept", page), ("skip_zrok_interstitial", "1")]) && !shows(.GET, [("accept", page), ("cookie", "zrok_interstitial=1")]))
+    #expect(
+      !shows(.GET, [("accept", page), ("skip_zrok_interstitial", "1")]) && !shows(.GET, [("accept", page), ("cookie", "zrok_interstitial=1")]))
   }
 }

@@ -56,7 +56,8 @@ struct VisitTests {
 
     func listen() async throws -> any Channel {
       try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-        .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Handler(self)) } }
+        .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Handler(self)) }
+        }
         .bind(host: "127.0.0.1", port: 0).get()
     }
 
@@ -107,7 +108,9 @@ struct VisitTests {
     }
   }
 
-  @Test("a visitor who leaves while the server works: it is told, through frontend, overlay and sharer, over HTTP/1.1 and HTTP/2", arguments: [false, true])
+  @Test(
+    "a visitor who leaves while the server works: it is told, through frontend, overlay and sharer, over HTTP/1.1 and HTTP/2",
+    arguments: [false, true])
   func leaving(_ isTLS: Bool) async throws {
     let identity = try isTLS ? ShareBench.certificate() : nil
     let scene = try await Scene.start { $0.frontend.identity = identity }
@@ -204,7 +207,8 @@ struct VisitTests {
     /// - Returns: the service group of a share, its URL, and the task in which it runs.
     func share(grace: Duration) async throws -> (group: ServiceGroup, url: String, running: Task<Void, any Error>) {
       let url = NIOLockedValueBox<String?>(nil)
-      let share = RunningShare(session: session, options: ShareOptions(.public, backend: .proxy), target: scene.target, grace: grace, logger: logger) {
+      let share = RunningShare(session: session, options: ShareOptions(.public, backend: .proxy), target: scene.target, grace: grace, logger: logger)
+      {
         if case .shared(let share) = $0 { url.withLockedValue { $0 = share.urls.first } }
       }
       let group = ServiceGroup(services: [share], logger: logger)
@@ -232,7 +236,7 @@ struct VisitTests {
     #expect(await cut.text != "200")
 
     let cancelled = try await share(grace: .seconds(600))
-    async let other = Self.curl("--max-time", "60", cancelled.url + "/slow")
+    async let other = Self.curl("--fail", "--max-time", "60", cancelled.url + "/slow")
     try await Network.wait("the third request is there") { works.asked == 3 }
     await cancelled.group.triggerGracefulShutdown()
     try await Task.sleep(for: .milliseconds(300))

@@ -47,7 +47,8 @@ struct HostileUpstreamTests {
     }
   }
 
-  private static func ask(_ piece: String, rest: String = "", closes: Bool = true, _ request: String = "GET / HTTP/1.1\r\nHost: a\r\n\r\n") async throws
+  private static func ask(_ piece: String, rest: String = "", closes: Bool = true, _ request: String = "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    async throws
     -> (answer: String, reason: String, bytes: Int)
   {
     let records = NIOLockedValueBox<[RequestRecord]>([])
@@ -71,7 +72,8 @@ struct HostileUpstreamTests {
   @Test(
     "no answer at all, or none of HTTP: a page that says so, and a reason for whoever shares",
     arguments: [
-      "", "HTTP/1.1 200 OK\r\nContent-Le", "SSH-2.0-OpenSSH\r\n", "\u{16}\u{3}\u{1}\u{0}\u{2}\u{2}\u{28}", "HTTP/9.9 200 OK\r\n\r\n", "HTTP/1.1 abc OK\r\n\r\n",
+      "", "HTTP/1.1 200 OK\r\nContent-Le", "SSH-2.0-OpenSSH\r\n", "\u{16}\u{3}\u{1}\u{0}\u{2}\u{2}\u{28}", "HTTP/9.9 200 OK\r\n\r\n",
+      "HTTP/1.1 abc OK\r\n\r\n",
       "HTTP/1.1 200 OK\r\nContent-Length: twelve\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
       "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nx", "HTTP/1.1 200 OK\r\nX: a\u{0}b\r\nContent-Length: 0\r\n\r\n",
       "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",

@@ -117,7 +117,9 @@ struct RelayEndTests {
     let server = try await ServerBootstrap(group: RelayBench.group)
       .childChannelInitializer { channel in
         if isHTTP2 { return HTTPRelay.configureHTTP2(channel, remoteAddress: "", isTLS: false, pool: pool, judge: judge) }
-        return channel.eventLoop.makeCompletedFuture { try HTTPRelay.configureHTTP1(channel, remoteAddress: "", isTLS: false, pool: pool, judge: judge) }
+        return channel.eventLoop.makeCompletedFuture {
+          try HTTPRelay.configureHTTP1(channel, remoteAddress: "", isTLS: false, pool: pool, judge: judge)
+        }
       }
       .bind(host: "127.0.0.1", port: 0).get()
     let curl = Process()
@@ -230,16 +232,20 @@ struct RelayEndTests {
     }
   }
 
-  @Test("a client that pauses in the middle of an answer, or before its end, gets all of it", arguments: [200_000, 1_000_000, 3_000_000, 9_000_000], [false, true])
+  @Test(
+    "a client that pauses in the middle of an answer, or before its end, gets all of it", arguments: [200_000, 1_000_000, 3_000_000, 9_000_000],
+    [false, true])
   func pausing(_ size: Int, says: Bool) async throws {
     var limits = HTTPLimits()
     limits.stallTimeout = .milliseconds(200)
     let bench = try await RelayBench.start(limits: limits) { TestServer($0) }
     let counter = Counter()
-    let client = try await ClientBootstrap(group: RelayBench.group).channelOption(.autoRead, value: false).channelOption(.socketOption(.so_rcvbuf), value: 8192)
-      .channelOption(.allowRemoteHalfClosure, value: true)
-      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(counter) } }
-      .connect(host: "127.0.0.1", port: bench.port).get()
+    let client = try await ClientBootstrap(group: RelayBench.group).channelOption(.autoRead, value: false).channelOption(
+      .socketOption(.so_rcvbuf), value: 8192
+    )
+    .channelOption(.allowRemoteHalfClosure, value: true)
+    .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(counter) } }
+    .connect(host: "127.0.0.1", port: bench.port).get()
     try await client.writeAndFlush(ByteBuffer(string: "GET /length/\(size) HTTP/1.1\r\nHost: a\r\n\r\n"))
     try await Task.sleep(for: .seconds(1))
     #expect(client.isActive)
@@ -255,7 +261,9 @@ struct RelayEndTests {
     try await bench.stop()
   }
 
-  @Test("with a limit of the operator's, a silent upstream is a page with status 504 that says so, and within an answer its end; one that speaks now and then is none")
+  @Test(
+    "with a limit of the operator's, a silent upstream is a page with status 504 that says so, and within an answer its end; one that speaks now and then is none"
+  )
   func answerLimit() async throws {
     let records = NIOLockedValueBox<[RequestRecord]>([])
     let (bench, works) = try await Self.start(answerLimit: .seconds(1), observer: { record in records.withLockedValue { $0.append(record) } })
@@ -286,7 +294,9 @@ struct RelayEndTests {
     let works = Works()
     let children = NIOLockedValueBox<[any Channel]>([])
     let upstream = try await ServerBootstrap(group: RelayBench.group)
-      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Works.Handler(works)) } }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Works.Handler(works)) }
+      }
       .bind(host: "127.0.0.1", port: 0).get()
     let target = Upstream(key: "works", connect: try TCPConnector.make(host: "127.0.0.1", port: upstream.localAddress?.port ?? 0))
     let pool = UpstreamPool()

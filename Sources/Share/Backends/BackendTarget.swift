@@ -50,7 +50,8 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
     if text.hasPrefix("/") || text.hasPrefix(".") || text.hasPrefix("~") { throw Unclear(description: "there is no file or directory \(text)") }
     let end = rest.firstIndex { $0 == "/" || $0 == "?" || $0 == "#" } ?? rest.endIndex
     guard let parts = PeerAddress.split(rest[..<end], defaultPort: scheme?.defaultPort ?? 0), parts.port > 0 else {
-      throw Unclear(description: "'\(text)' is neither a directory nor a server; give a directory, a port, host:port, a URL, or unix:/path of a socket")
+      throw Unclear(
+        description: "'\(text)' is neither a directory nor a server; give a directory, a port, host:port, a URL, or unix:/path of a socket")
     }
     let spoken = Scheme.implied(scheme, parts.port, mode)
     // What is behind `#` never leaves a browser.
@@ -67,7 +68,9 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
     let path = slashes > 1 ? "/" + text.dropFirst(slashes) : NSString(string: String(text)).expandingTildeInPath
     let whole = absolute(path)
     guard !text.isEmpty, whole != "/" else { throw Unclear(description: "unix: needs the path of a socket, such as unix:/run/app.sock") }
-    guard whole.utf8.count <= socketLimit else { throw Unclear(description: "\(whole) is too long for a socket: its path has at most \(socketLimit) bytes") }
+    guard whole.utf8.count <= socketLimit else {
+      throw Unclear(description: "\(whole) is too long for a socket: its path has at most \(socketLimit) bytes")
+    }
     return .socket(whole)
   }
 

@@ -61,7 +61,9 @@ struct HostileBindTests {
       try await eventually("those that stay are known") { bob.count(.bindSuccess) == 6 }
       _ = try await bob.answer(to: bob.post(WireMessage(contentType: .latency)))
       let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "bob") }.first).share
-      try await eventually("and no other") { router.node.core.hostedIDs.count == 6 && share.has(.bind) == 6 && router.controller.terminators.count == 6 }
+      try await eventually("and no other") {
+        router.node.core.hostedIDs.count == 6 && share.has(.bind) == 6 && router.controller.terminators.count == 6
+      }
       #expect(bob.count(.stateConnected) == 6 && router.node.core.waitingBytes.now == 0)
     }
   }

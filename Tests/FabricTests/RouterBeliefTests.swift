@@ -136,9 +136,9 @@ struct RouterBeliefTests {
   func followed() {
     var changes = [1, 2, 2].map { Standing(cost: $0) }
     var told: [Int] = []
-    Standing.follow(from: Standing(), now: { changes.removeFirst() }) { told.append($0.cost) }
+    Standing.follow(from: Standing(), now: { changes.removeFirst() }, tell: { told.append($0.cost) })
     #expect(told == [1, 2] && changes.isEmpty)
-    Standing.follow(from: Standing(cost: 2), now: { Standing(cost: 2) }) { told.append($0.cost) }
+    Standing.follow(from: Standing(cost: 2), now: { Standing(cost: 2) }, tell: { told.append($0.cost) })
     #expect(told == [1, 2])
   }
 

@@ -52,9 +52,11 @@ struct HostileUpstreamTests {
     -> (answer: String, reason: String, bytes: Int)
   {
     let records = NIOLockedValueBox<[RequestRecord]>([])
-    let bench = try await RelayBench.start(observer: { record in records.withLockedValue { $0.append(record) } }, raw: true) {
-      Rude($0, piece, rest: rest, closes: closes)
-    }
+    let bench = try await RelayBench.start(
+      observer: { record in records.withLockedValue { $0.append(record) } }, raw: true,
+      handler: {
+        Rude($0, piece, rest: rest, closes: closes)
+      })
     let client = try await bench.connect()
     try await client.send(request)
     // An answer that keeps the connection ends with the page, one that does not ends it.

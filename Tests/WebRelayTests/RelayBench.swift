@@ -28,7 +28,8 @@ struct RelayBench: Sendable {
   ///   - answerLimit: of the upstream.
   ///   - verdict: instead of relaying everything.
   static func start(
-    limits: HTTPLimits = HTTPLimits(), answerLimit: TimeAmount? = nil, observer: RequestObserver? = nil, raw: Bool = false, verdict: RequestJudge? = nil,
+    limits: HTTPLimits = HTTPLimits(), answerLimit: TimeAmount? = nil, observer: RequestObserver? = nil, raw: Bool = false,
+    verdict: RequestJudge? = nil,
     handler: @escaping @Sendable (Seen) -> any ChannelHandler & Sendable
   ) async throws -> RelayBench {
     let seen = Seen()

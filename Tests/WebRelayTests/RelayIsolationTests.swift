@@ -81,11 +81,12 @@ struct RelayIsolationTests {
   func unknownLength() async throws {
     let judged = NIOLockedValueBox<[[String]]>([])
     let target = NIOLockedValueBox<Upstream?>(nil)
-    let bench = try await RelayBench.start(verdict: { head, info in
-      judged.withLockedValue { $0.append(head.headers["transfer-encoding"]) }
-      guard let upstream = target.withLockedValue({ $0 }) else { return info.loop.makeSucceededFuture(.answer(.text(status: .notFound, ""))) }
-      return info.loop.makeSucceededFuture(.relay(upstream: upstream, head: head))
-    }) { TestServer($0) }
+    let bench = try await RelayBench.start(
+      verdict: { head, info in
+        judged.withLockedValue { $0.append(head.headers["transfer-encoding"]) }
+        guard let upstream = target.withLockedValue({ $0 }) else { return info.loop.makeSucceededFuture(.answer(.text(status: .notFound, ""))) }
+        return info.loop.makeSucceededFuture(.relay(upstream: upstream, head: head))
+      }, handler: { TestServer($0) })
     let upstream = Upstream(key: "a", connect: try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0))
     target.withLockedValue { $0 = upstream }
     let answer = try await bench.exchange(
@@ -99,10 +100,11 @@ struct RelayIsolationTests {
   @Test("a way to a server that ends before it is used is an answer, and nothing to wait for")
   func endedWays() async throws {
     let target = NIOLockedValueBox<Upstream?>(nil)
-    let bench = try await RelayBench.start(verdict: { head, info in
-      guard let upstream = target.withLockedValue({ $0 }) else { return info.loop.makeSucceededFuture(.answer(.text(status: .notFound, ""))) }
-      return info.loop.makeSucceededFuture(.relay(upstream: upstream, head: head))
-    }) { TestServer($0) }
+    let bench = try await RelayBench.start(
+      verdict: { head, info in
+        guard let upstream = target.withLockedValue({ $0 }) else { return info.loop.makeSucceededFuture(.answer(.text(status: .notFound, ""))) }
+        return info.loop.makeSucceededFuture(.relay(upstream: upstream, head: head))
+      }, handler: { TestServer($0) })
     let connect = try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0)
     let upstream = Upstream(key: "a", connect: { loop, initializer in connect(loop, initializer).flatMap { way in way.close().map { way } } })
     target.withLockedValue { $0 = upstream }
@@ -190,8 +192,8 @@ struct RelayIsolationTests {
     let answered = NIOLockedValueBox(0)
     let page = WebPage(status: .ok, body: ByteBuffer(repeating: 7, count: 16 << 20))
     let bench = try await RelayBench.start(
-      observer: { _ in answered.withLockedValue { $0 += 1 } }, verdict: { _, info in info.loop.makeSucceededFuture(.answer(page)) }
-    ) { TestServer($0) }
+      observer: { _ in answered.withLockedValue { $0 += 1 } }, verdict: { _, info in info.loop.makeSucceededFuture(.answer(page)) },
+      handler: { TestServer($0) })
     let ofPage = try await Self.readLate(port: bench.port) { answered.withLockedValue { $0 == 1 } }
     #expect(ofPage > page.body.readableBytes)
     try await bench.stop()

@@ -48,9 +48,11 @@ struct RelayedMessageTests {
       let heard = NIOLockedValueBox<[UInt8]>([])
       let records = NIOLockedValueBox<[RequestRecord]>([])
       let octets = MessageParserTests.octets(answer)
-      let relay = try await RelayBench.start(observer: { record in records.withLockedValue { $0.append(record) } }, raw: true) { _ in
-        Canned(octets, closes: closes, heard)
-      }
+      let relay = try await RelayBench.start(
+        observer: { record in records.withLockedValue { $0.append(record) } }, raw: true,
+        handler: { _ in
+          Canned(octets, closes: closes, heard)
+        })
       return Bench(relay: relay, heard: heard, records: records)
     }
 
@@ -99,9 +101,11 @@ struct RelayedMessageTests {
     for (fields, count) in [(many, 1000), (large, 4)] {
       let bench = try await Bench.start("HTTP/1.1 200 OK\r\n\(fields)Content-Length: 2\r\n\r\nok")
       let backend = Upstream(key: "backend", connect: try TCPConnector.make(host: "127.0.0.1", port: bench.relay.port))
-      let frontend = try await RelayBench.start(verdict: { head, info in info.loop.makeSucceededFuture(.relay(upstream: backend, head: head)) }) {
-        TestServer($0)
-      }
+      let frontend = try await RelayBench.start(
+        verdict: { head, info in info.loop.makeSucceededFuture(.relay(upstream: backend, head: head)) },
+        handler: {
+          TestServer($0)
+        })
       let text = try await frontend.exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
       #expect(text.hasPrefix("HTTP/1.1 200") && text.hasSuffix("ok") && text.components(separatedBy: "\r\nX-").count == count + 1)
       try await frontend.stop()
@@ -161,9 +165,11 @@ struct RelayedMessageTests {
 
   @Test("where the answer is known nobody is told to send a body first: it comes at once, and the connection ends")
   func knownAnswer() async throws {
-    let bench = try await RelayBench.start(verdict: { _, info in info.loop.makeSucceededFuture(.answer(.text(status: .notFound, "none\n"))) }) {
-      TestServer($0)
-    }
+    let bench = try await RelayBench.start(
+      verdict: { _, info in info.loop.makeSucceededFuture(.answer(.text(status: .notFound, "none\n"))) },
+      handler: {
+        TestServer($0)
+      })
     #expect(try await bench.exchange(Self.expecting).hasPrefix("HTTP/1.1 404"))
     try await bench.stop()
     // The upstream may know it too.

@@ -78,9 +78,11 @@ extension RouterConnection {
 
   /// Brings hosts in line with what their identity says now, where that may have changed since they were judged by it.
   private func settle(_ grant: Grant, since judged: Standing) {
-    Standing.follow(from: judged, now: { core.standing(of: grant) }) {
-      fleet.handle(.standing(identity: grant.identity, of: [grant.service: $0]))
-    }
+    Standing.follow(
+      from: judged, now: { core.standing(of: grant) },
+      tell: {
+        fleet.handle(.standing(identity: grant.identity, of: [grant.service: $0]))
+      })
   }
 
   /// Only the host changes its terminator, with the sessions that it binds with.

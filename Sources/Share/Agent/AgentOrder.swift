@@ -85,7 +85,8 @@ enum AgentOrder: Sendable, Equatable {
           throw AgentRefusal("at most 1000 ports are tried; \(autoStartPort) to \(autoEndPort) are more")
         }
         return .init(
-          token: token, host: autoAddress.isEmpty ? "127.0.0.1" : HostPort.host(autoAddress) ?? autoAddress, ports: autoStartPort...autoEndPort, responseHeaders: headers)
+          token: token, host: autoAddress.isEmpty ? "127.0.0.1" : HostPort.host(autoAddress) ?? autoAddress, ports: autoStartPort...autoEndPort,
+          responseHeaders: headers)
       }
       guard let address = HostPort(bindAddress.isEmpty ? "127.0.0.1:0" : bindAddress, defaultPort: 0) else {
         throw AgentRefusal("'\(bindAddress.prefix(64))' is no address; write host:port")

@@ -28,6 +28,8 @@ enum ShareEndpoint {
 
   private static func answersPlainly(_ url: ServerURL) async -> Bool {
     let client = HTTPSClient(tls: ClientTLS(trust: .any), allowsPlaintext: true)
-    return (try? await client.request("http://" + url.authority + "/", timeout: patience, maxBody: nil)) != nil
+    let answer = try? await client.request("http://" + url.authority + "/", timeout: patience, maxBody: nil)
+    // A port that speaks TLS may say so in plain HTTP.
+    return answer.map { $0.header("location").flatMap { ServerURL($0) }?.isTLS != true } ?? false
   }
 }

@@ -3,7 +3,9 @@ import Model
 import NIOCore
 import NIOPosix
 import NetworkFixture
+import PKI
 import Testing
+import Transport
 
 @testable import Share
 @testable import SwiftletShare
@@ -35,6 +37,7 @@ struct ShareEndpointTests {
   @Test("a service that speaks TLS is asked in TLS, and what is wrong with it is told in words")
   func encrypted() async throws {
     let bench = try await ShareBench.start { $0.api.identity = try? ShareBench.certificate() }
+    #expect(try await HTTPSClient.leaf(of: "https://127.0.0.1:\(bench.apiPort)").hostNames == ["*.share.localhost"])
     var environment = try ShareEnvironment.load(directory: Self.temporary())
     for endpoint in ["127.0.0.1:\(bench.apiPort)", "http://127.0.0.1:\(bench.apiPort)"] {
       do {

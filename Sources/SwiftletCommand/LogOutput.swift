@@ -72,7 +72,9 @@ struct LogOutput: LogHandler {
       }
     let word = level.rawValue.padding(toLength: 8, withPad: " ", startingAt: 0)
     var text = "\(terminal.styled(Self.clock(), .dim)) \(terminal.styled(word, style)) \(terminal.styled(label, .cyan)) \(Self.harmless(message))"
-    for (key, value) in fields.sorted(by: { $0.key < $1.key }) { text += " " + terminal.styled("\(key)=", .dim) + Self.harmless(ErrorText.plain("\(value)")) }
+    for (key, value) in fields.sorted(by: { $0.key < $1.key }) {
+      text += " " + terminal.styled("\(key)=", .dim) + Self.harmless(ErrorText.plain("\(value)"))
+    }
     return text
   }
 

@@ -78,7 +78,8 @@ public final class HostTunnel: Service {
   public func end(within limit: Duration) async {
     await stop()
     if limit > .zero, farewell.openConnections > 0 {
-      logger.notice("waits for connections in progress", metadata: ["service": "\(service)", "open": "\(farewell.openConnections)", "limit": "\(limit)"])
+      logger.notice(
+        "waits for connections in progress", metadata: ["service": "\(service)", "open": "\(farewell.openConnections)", "limit": "\(limit)"])
     }
     await farewell.end(within: limit)
   }
@@ -109,7 +110,8 @@ public final class HostTunnel: Service {
         case .failure(let error):
           farewell.closed()
           logger.warning(
-            "the server of a service does not answer", metadata: ["service": "\(service)", "server": "\(place)", "reason": "\(ErrorText.words(error))"])
+            "the server of a service does not answer",
+            metadata: ["service": "\(service)", "server": "\(place)", "reason": "\(ErrorText.words(error))"])
           dial.reject("the server behind \(service) does not answer")
         }
       }
@@ -133,7 +135,8 @@ public final class HostTunnel: Service {
           splice.join(connection)
         case .failure(let error):
           logger.warning(
-            "the server of a service cannot be addressed", metadata: ["service": "\(service)", "server": "\(place)", "reason": "\(ErrorText.words(error))"])
+            "the server of a service cannot be addressed",
+            metadata: ["service": "\(service)", "server": "\(place)", "reason": "\(ErrorText.words(error))"])
           dial.reject("the server behind \(service) cannot be addressed")
         }
       }

@@ -115,7 +115,8 @@ public final class ProxyTunnel: Service {
   public func end(within limit: Duration) async {
     bound.withLockedValue { $0 }?.close(promise: nil)
     if limit > .zero, farewell.openConnections > 0 {
-      logger.notice("waits for connections in progress", metadata: ["service": "\(service)", "open": "\(farewell.openConnections)", "limit": "\(limit)"])
+      logger.notice(
+        "waits for connections in progress", metadata: ["service": "\(service)", "open": "\(farewell.openConnections)", "limit": "\(limit)"])
     }
     await farewell.end(within: limit)
   }

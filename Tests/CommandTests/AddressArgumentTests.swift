@@ -9,7 +9,8 @@ import Transport
 struct AddressArgumentTests {
   @Test("hosts of flags may be IPv6, with or without brackets, and have no port")
   func hosts() throws {
-    #expect(try AddressArgument.host("::1") == "::1" && AddressArgument.host("[::1]") == "::1" && AddressArgument.host("example.com") == "example.com")
+    #expect(
+      try AddressArgument.host("::1") == "::1" && AddressArgument.host("[::1]") == "::1" && AddressArgument.host("example.com") == "example.com")
     #expect(try AddressArgument.place("[::1]:2222") == HostPort(host: "::1", port: 2222) && AddressArgument.place("::1").port == 0)
     #expect(try AddressArgument.address("2001:db8::1") == "2001:db8::1")
     for text in ["", "[::1]:80", "example.com:80", "a b"] { #expect(throws: ValidationError.self) { try AddressArgument.host(text) } }
@@ -41,7 +42,9 @@ struct AddressArgumentTests {
       let target = try #require(HostTarget(argument: text))
       #expect(target.service == service && target.server.description == server)
     }
-    for text in ["web", "web:80", ":127.0.0.1:80", "web:127.0.0.1:0", "web:127.0.0.1:x", "web:::1:22", "web:2001:db8::1:22", "web:[::1]", "web[::1]:22"] {
+    for text in [
+      "web", "web:80", ":127.0.0.1:80", "web:127.0.0.1:0", "web:127.0.0.1:x", "web:::1:22", "web:2001:db8::1:22", "web:[::1]", "web[::1]:22",
+    ] {
       #expect(HostTarget(argument: text) == nil, "\(text)")
     }
     #expect(ProxyTarget(argument: "a:b:0")?.service == "a:b")
@@ -72,8 +75,10 @@ struct AddressArgumentTests {
   func loopbackNames() {
     #expect(
       LoopbackName.hint("http://docs.share.localhost:8080")
-        == "Browsers and curl find docs.share.localhost; other programs may not, then: curl -H 'Host: docs.share.localhost:8080' 'http://127.0.0.1:8080/'")
-    #expect(LoopbackName.hint("http://d.localhost", endpoint: "http://[::1]:18080")?.hasSuffix("curl -H 'Host: d.localhost' 'http://[::1]:80/'") == true)
+        == "Browsers and curl find docs.share.localhost; other programs may not, then: curl -H 'Host: docs.share.localhost:8080' 'http://127.0.0.1:8080/'"
+    )
+    #expect(
+      LoopbackName.hint("http://d.localhost", endpoint: "http://[::1]:18080")?.hasSuffix("curl -H 'Host: d.localhost' 'http://[::1]:80/'") == true)
     #expect(LoopbackName.hint("https://d.localhost:8443")?.hasSuffix("write '127.0.0.1 d.localhost' into /etc/hosts") == true)
     for text in ["https://docs.share.example.com", "http://localhost:8080", "swiftlet access private x", "127.0.0.1:80"] {
       #expect(LoopbackName.hint(text) == nil)

@@ -56,7 +56,9 @@ struct FilterSelectionTests {
     #expect(both.ids == ["i1", "i2"] && both.controller.asked.first?["filter"] == "name = \"a limit 3\" sort by skip")
   }
 
-  @Test("an empty filter means nothing, and what is no filter is refused before anything is asked", arguments: ["", " \n", "name =", "true limit -2", "true limit"])
+  @Test(
+    "an empty filter means nothing, and what is no filter is refused before anything is asked",
+    arguments: ["", " \n", "name =", "true limit -2", "true limit"])
   func refused(filter: String) {
     #expect(throws: CommandFailure.self) { try FilterSelection(filter, of: .identity) }
   }

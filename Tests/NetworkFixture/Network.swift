@@ -42,7 +42,8 @@ public actor Network {
   public var router: RouterNode? { routerNode }
 
   private init(
-    directory: String, host: String, configuration: ControllerConfiguration, controller: ControllerNode, identityLimits: IdentityLimits, logger: Logger
+    directory: String, host: String, configuration: ControllerConfiguration, controller: ControllerNode, identityLimits: IdentityLimits,
+    logger: Logger
   ) {
     self.directory = directory
     self.host = host

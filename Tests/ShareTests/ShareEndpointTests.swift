@@ -3,9 +3,7 @@ import Model
 import NIOCore
 import NIOPosix
 import NetworkFixture
-import PKI
 import Testing
-import Transport
 
 @testable import Share
 @testable import SwiftletShare
@@ -37,7 +35,6 @@ struct ShareEndpointTests {
   @Test("a service that speaks TLS is asked in TLS, and what is wrong with it is told in words")
   func encrypted() async throws {
     let bench = try await ShareBench.start { $0.api.identity = try? ShareBench.certificate() }
-    #expect(try await HTTPSClient.leaf(of: "https://127.0.0.1:\(bench.apiPort)").hostNames == ["*.share.localhost"])
     var environment = try ShareEnvironment.load(directory: Self.temporary())
     for endpoint in ["127.0.0.1:\(bench.apiPort)", "http://127.0.0.1:\(bench.apiPort)"] {
       do {
@@ -55,7 +52,9 @@ struct ShareEndpointTests {
   @Test("only what cannot lead to another machine counts as this one")
   func loopback() {
     for host in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "::1"] { #expect(ShareEndpoint.isLoopback(host), "\(host)") }
-    for host in ["127.example.com", "share.localhost", "localhost.example.com", "128.0.0.1", "::2"] { #expect(!ShareEndpoint.isLoopback(host), "\(host)") }
+    for host in ["127.example.com", "share.localhost", "localhost.example.com", "128.0.0.1", "::2"] {
+      #expect(!ShareEndpoint.isLoopback(host), "\(host)")
+    }
   }
 
   @Test("plain HTTP on another machine has to be written, and what is no endpoint is called that")

@@ -98,6 +98,8 @@ struct ServerURLTests {
     #expect(ServerURL("example.com:8080/x", impliesTLS: false)?.origin == "http://example.com:8080")
   }
 
-  @Test("anything else is refused", arguments: ["example.com", "ftp://example.com", "https://", "https:///x", "https://a b/", "https://user@host/", "https://::1:80x/"])
+  @Test(
+    "anything else is refused",
+    arguments: ["example.com", "ftp://example.com", "https://", "https:///x", "https://a b/", "https://user@host/", "https://::1:80x/"])
   func refused(text: String) { #expect(ServerURL(text) == nil) }
 }

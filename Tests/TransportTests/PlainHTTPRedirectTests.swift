@@ -80,7 +80,8 @@ struct PlainHTTPRedirectTests {
     "what cannot be led elsewhere reads what is wrong",
     arguments: [
       "POST / HTTP/1.1\r\nHost: a:1\r\nContent-Length: 3\r\n\r\nabc", "GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-      "GET / HTTP/1.1\r\nHost: a b\u{7}\r\n\r\n", "GET * HTTP/1.1\r\nHost: a@b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:1\r\nX: \(String(repeating: "x", count: 20_000))",
+      "GET / HTTP/1.1\r\nHost: a b\u{7}\r\n\r\n", "GET * HTTP/1.1\r\nHost: a@b\r\n\r\n",
+      "GET / HTTP/1.1\r\nHost: a:1\r\nX: \(String(repeating: "x", count: 20_000))",
       "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ])
   func told(request: String) async throws {
@@ -98,7 +99,9 @@ struct PlainHTTPRedirectTests {
     }
   }
 
-  @Test("what is neither gets no HTTP, and who says half a request is not waited for", arguments: ["SSH-2.0-OpenSSH_9\r\n", "\u{3}\u{6}\u{9}", "GET / HT"])
+  @Test(
+    "what is neither gets no HTTP, and who says half a request is not waited for",
+    arguments: ["SSH-2.0-OpenSSH_9\r\n", "\u{3}\u{6}\u{9}", "GET / HT"])
   func others(bytes: String) async throws {
     var limits = StrangerLimits()
     limits.handshakeTimeout = .milliseconds(500)

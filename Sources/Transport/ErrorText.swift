@@ -13,6 +13,7 @@ public enum ErrorText {
     case let error as ChannelError: words(error)
     case let error as NIOSSLError: words(error)
     case let error as BoringSSLError: words(error)
+    case let error as NIOSSLExtraError where error == .failedToValidateHostname: "the certificate does not name the host"
     case is NIOSSLCloseTimedOutError: "the peer did not end TLS in time"
     case is CancellationError: "it was cancelled"
     default: plain("\(error)")

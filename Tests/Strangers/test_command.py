@@ -148,6 +148,13 @@ def test_a_network_on_ipv6():
     with open(token, "w", encoding="utf-8-sig", newline="") as file:
         file.write(text + "\r\n")
     made.swiftlet("enroll", token)
+    identity = made.directory + "/guest.json"
+    with open(identity, encoding="utf-8") as file:
+        text = file.read()
+    with open(identity, "w", encoding="utf-8-sig") as file:
+        file.write(text)
+    guest = place.Running(place.SWIFTLET, "tunnel", "proxy", "-i", identity, f"page:{free_port()}", environment=made.environment)
+    guest.says("proxy listens")
 
 
 class Page6(http.server.BaseHTTPRequestHandler):

@@ -40,7 +40,9 @@ func floor(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
   .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []) -> Target {
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = [])
+  -> Target
+{
   .testTarget(name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: settings)
 }
 
@@ -67,7 +69,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-asn1.git", from: "1.7.4"),
     // Bodies of control and link messages.
     .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
-    // gRPC, which share services and agents speak to each other on zrok's wire: over a socket, and over channels of the overlay.
+    // gRPC, which share services and agents speak to each other on zrok's wire: over a socket, and over channels of the
+    // overlay.
     .package(url: "https://github.com/grpc/grpc-swift-2.git", from: "2.4.3"),
     .package(url: "https://github.com/grpc/grpc-swift-nio-transport.git", from: "2.9.2"),
     // SQLite with migrations and a concurrency contract.
@@ -99,24 +102,31 @@ let package = Package(
     floor("Access", ["Model"]),
     floor("Fabric", ["Wire", "WireSchemas", "Model", "Access", "Facts", protobuf]),
     // Floor 3
-    floor("Transport", ["Wire", "PKI", nioCore, nioPosix, nioHTTP1, nioConcurrency, nioTLS, nioSSL, x509, asn1, logging, yams]),
+    floor(
+      "Transport",
+      ["Wire", "PKI", nioCore, nioPosix, nioHTTP1, nioConcurrency, nioTLS, nioSSL, x509, asn1, logging, yams]),
     floor("Store", ["Model", "Facts", grdb]),
     // Floor 4
-    floor("Swiftlet", ["Transport", "SealedStream", "Wire", "PKI", nioCore, nioPosix, nioHTTP1, nioSSL, x509, logging]),
+    floor(
+      "Swiftlet", ["Transport", "SealedStream", "Wire", "PKI", nioCore, nioPosix, nioHTTP1, nioSSL, x509, logging]),
     floor(
       "EdgeRouter",
       [
-        "Transport", "Fabric", "Access", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix, nioSSL, protobuf, x509, logging,
+        "Transport", "Fabric", "Access", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix, nioSSL,
+        protobuf, x509, logging,
         lifecycle, yams,
       ]),
-    floor("WebRelay", ["CLinuxShims", "Transport", crypto, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging]),
+    floor(
+      "WebRelay",
+      ["CLinuxShims", "Transport", crypto, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging]),
     floor("REST", ["Transport", "WebRelay", "Model", nioCore, nioHTTP1, nioConcurrency, logging]),
     floor("Authentication", ["Transport", "PKI", "Model", "Store", "CSodium", nioCore, nioPosix, x509, logging]),
     // Floor 5
     floor(
       "Controller",
       [
-        "REST", "Authentication", "Store", "Fabric", "Access", "Model", "Facts", "Transport", "Wire", "WireSchemas", "PKI", nioCore, nioPosix,
+        "REST", "Authentication", "Store", "Fabric", "Access", "Model", "Facts", "Transport", "Wire", "WireSchemas",
+        "PKI", nioCore, nioPosix,
         nioSSL, protobuf, x509, logging, lifecycle, yams,
       ]),
     floor("SwiftletShare", ["Swiftlet", "Transport", "PKI", "Model", nioCore, nioPosix, logging]),
@@ -125,7 +135,8 @@ let package = Package(
     floor(
       "Share",
       [
-        "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport", "Model", "PKI",
+        "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport",
+        "Model", "PKI",
         "WireSchemas",
         nioCore, nioPosix, nioHTTP1, nioConcurrency, nioSSL, crypto, protobuf, grpc, grpcNIO, logging, lifecycle, yams,
       ]),
@@ -133,7 +144,8 @@ let package = Package(
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "Controller", "EdgeRouter", "Tunnel", "Share", "SwiftletShare", "WebRelay", "Swiftlet", "Transport", "PKI", "Model", "CLinuxShims",
+        "Controller", "EdgeRouter", "Tunnel", "Share", "SwiftletShare", "WebRelay", "Swiftlet", "Transport", "PKI",
+        "Model", "CLinuxShims",
         "CQREncode", argumentParser, yams,
         logging,
         lifecycle, nioCore,
@@ -141,9 +153,11 @@ let package = Package(
       ],
       swiftSettings: settings),
     // Programs that show how the SDK is used; the tutorial's code is this one.
-    .executableTarget(name: "echo", dependencies: ["Swiftlet", nioCore], path: "Examples/Echo", swiftSettings: settings),
     .executableTarget(
-      name: "chat", dependencies: ["SwiftletShare", "Swiftlet", nioCore], path: "Examples/Chat", swiftSettings: settings),
+      name: "echo", dependencies: ["Swiftlet", nioCore], path: "Examples/Echo", swiftSettings: settings),
+    .executableTarget(
+      name: "chat", dependencies: ["SwiftletShare", "Swiftlet", nioCore], path: "Examples/Chat", swiftSettings: settings
+    ),
     // Tests, one target a floor's target
     tests("WireTests", ["Wire"], resources: [.copy("Resources")]),
     tests("WireSchemasTests", ["WireSchemas", "Wire"], resources: [.copy("Resources")]),
@@ -159,7 +173,8 @@ let package = Package(
     tests(
       "ControllerTests",
       [
-        "Controller", "Store", "Model", "REST", "Transport", "PKI", "Wire", "WireSchemas", "Fabric", nioCore, nioPosix, nioConcurrency, protobuf,
+        "Controller", "Store", "Model", "REST", "Transport", "PKI", "Wire", "WireSchemas", "Fabric", nioCore, nioPosix,
+        nioConcurrency, protobuf,
         logging, x509,
       ]),
     tests(
@@ -170,32 +185,40 @@ let package = Package(
     tests(
       "ShareTests",
       [
-        "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "EdgeRouter", "REST", "Store", "Transport", "PKI", "Model",
+        "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "EdgeRouter", "REST", "Store",
+        "Transport", "PKI", "Model",
         "NetworkFixture",
         nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, crypto, logging, lifecycle,
       ],
       exclude: ["python"]),
-    tests("CommandTests", ["SwiftletCommand", "NetworkFixture", "Model", "PKI", "Transport", argumentParser, nioCore, logging, lifecycle]),
+    tests(
+      "CommandTests",
+      ["SwiftletCommand", "NetworkFixture", "Model", "PKI", "Transport", argumentParser, nioCore, logging, lifecycle]),
     // A network in the test's process, shared by the two targets below.
     .target(
-      name: "NetworkFixture", dependencies: ["Controller", "EdgeRouter", "Swiftlet", "Transport", "Model", nioCore, nioPosix, logging],
+      name: "NetworkFixture",
+      dependencies: ["Controller", "EdgeRouter", "Swiftlet", "Transport", "Model", nioCore, nioPosix, logging],
       path: "Tests/NetworkFixture",
       swiftSettings: settings),
     tests(
       "EndToEndTests",
       [
-        "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Fabric", "Model", "PKI", nioCore, nioPosix, nioConcurrency,
+        "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Fabric", "Model", "PKI",
+        nioCore, nioPosix, nioConcurrency,
         logging, lifecycle, x509,
       ]),
     // Whoever means harm: strangers, enrolled SDKs, enrolled routers (docs/security.md).
     tests(
       "AttackTests",
       [
-        "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Fabric", "Transport", "Model", "PKI", "Wire", "WireSchemas", nioCore, nioPosix,
+        "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Fabric", "Transport", "Model", "PKI", "Wire",
+        "WireSchemas", nioCore, nioPosix,
         nioConcurrency, logging, crypto, asn1, x509,
       ]),
     // The scripts run in a virtual environment, from where they are.
-    tests("InteropTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Model", nioCore], exclude: ["python"]),
+    tests(
+      "InteropTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Model", nioCore],
+      exclude: ["python"]),
   ]
 )
 
@@ -203,6 +226,7 @@ let package = Package(
 if Context.environment["FUZZ"] != nil {
   package.targets.append(
     .executableTarget(
-      name: "fuzz", dependencies: ["PKI", "SealedStream", "Transport", "WireSchemas", "Swiftlet", x509, asn1, protobuf], path: "Fuzz",
+      name: "fuzz",
+      dependencies: ["PKI", "SealedStream", "Transport", "WireSchemas", "Swiftlet", x509, asn1, protobuf], path: "Fuzz",
       exclude: ["FrameFuzz.swift", "MessageFuzz.swift", "TextFuzz.swift"], swiftSettings: settings))
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that need no compiler: a target imports only targets of lower floors and only what Package.swift gives it, and no build product is committed.
+"""Checks that need no compiler: a target imports only targets of lower floors and only what Package.swift gives it, no line of code is
+longer than 120 columns, and no build product is committed.
 
 Prints `file:line: what is wrong` and exits 1 when there is something."""
 import json
@@ -18,6 +19,29 @@ SAME_FLOOR = {("Fabric", "Access"), ("REST", "WebRelay")}
 # Sockets, clocks on sockets and databases stay out of floors 1 and 2.
 HEAVY = {"NIOCore", "NIOPosix", "NIOSSL", "NIOHTTP1", "NIOHTTP2", "GRDB", "ServiceLifecycle", "Yams"}
 IMPORT = re.compile(r"^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:public |package |internal |private |fileprivate )?import (?:struct |class |enum |protocol |func |var |let |typealias )?(\w+)")
+
+
+# A line of Swift ends at this column at the latest; string literals, regular expressions, tables and URLs may be longer.
+COLUMNS = 120
+LITERAL = re.compile(r'#+".*?"#+|"(?:\\.|[^"\\])*"|#*/(?:\\.|[^/\\\n])+/#*')
+
+
+def long_lines(path):
+    """The numbers of the lines of a Swift file that are too long."""
+    in_text = False
+    with open(path, encoding="utf-8") as source:
+        for number, line in enumerate(source, 1):
+            line = line.rstrip("\n")
+            was_in_text = in_text
+            in_text ^= line.count('"""') % 2 == 1
+            if len(line) <= COLUMNS or was_in_text or in_text:
+                continue
+            text = line.lstrip()
+            if text.startswith("//"):
+                if "://" not in text and not text.startswith("/// |"):
+                    yield number
+            elif len(LITERAL.sub('""', line)) > COLUMNS:
+                yield number
 
 
 def main():
@@ -55,6 +79,8 @@ def main():
     for path in tracked:
         if path.split("/")[0].startswith(".build") or path == "Package.resolved" or path.endswith((".pyc", ".o", ".swiftmodule")):
             problems.append(f"{path}: is a build product and must not be committed")
+        if path.endswith(".swift") and not path.endswith(".pb.swift"):
+            problems += [f"{path}:{number}: the line is longer than {COLUMNS} columns" for number in long_lines(path)]
     for problem in problems:
         print(problem)
     return 1 if problems else 0

@@ -1,7 +1,7 @@
 import Foundation
 
-/// libFuzzer's entry: hands every input to the parser that the environment names in FUZZ_PARSER, so that each has a corpus and a count of its own.
-/// `./run fuzz` compiles this file with one of the files that hold a table `parsers`.
+/// libFuzzer's entry: hands every input to the parser that the environment names in FUZZ_PARSER, so that each has a
+/// corpus and a count of its own. `./run fuzz` compiles this file with one of the files that hold a table `parsers`.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   chosen(UnsafeRawBufferPointer(start: start, count: count))

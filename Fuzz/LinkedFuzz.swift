@@ -8,13 +8,16 @@ import Transport
 import WireSchemas
 import X509
 
-// Parsers that need their packages (X.509, protobuf, YAML, libsodium): a target of the package that exists while FUZZ is set, built with the sanitizers
-// throughout. A trap, a sanitizer report or a broken promise fails.
+// Parsers that need their packages (X.509, protobuf, YAML, libsodium): a target of the package that exists while FUZZ
+// is set, built with the sanitizers throughout. A trap, a sanitizer report or a broken promise fails.
 
 let parsers: [String: Parser] = [
   "certificate": { bytes in
     guard let leaf = try? Certificate(derEncoded: Array(bytes)) else { return }
-    _ = (leaf.spiffeID, leaf.commonName, leaf.isAuthority, leaf.sha1Fingerprint, leaf.hostNames, leaf.names(host: "a"), leaf.isValid(at: Date()))
+    _ = (
+      leaf.spiffeID, leaf.commonName, leaf.isAuthority, leaf.sha1Fingerprint, leaf.hostNames, leaf.names(host: "a"),
+      leaf.isValid(at: Date())
+    )
     _ = CertificateRenewal.isDue(leaf, now: Date())
   },
   "pem": { bytes in
@@ -46,9 +49,13 @@ let parsers: [String: Parser] = [
     if let address = try? PeerAddress(parsing: text) {
       precondition((try? PeerAddress(parsing: address.description)) == address, "an address changes")
     }
-    if let place = HostPort(text, defaultPort: 80) { precondition(HostPort(place.description) == place, "a host with its port changes") }
+    if let place = HostPort(text, defaultPort: 80) {
+      precondition(HostPort(place.description) == place, "a host with its port changes")
+    }
     if let url = ServerURL(text, impliesTLS: true) {
-      precondition(ServerURL(url.origin + url.target).map { $0.target == url.target && $0.place == url.place } == true, "a URL changes")
+      precondition(
+        ServerURL(url.origin + url.target).map { $0.target == url.target && $0.place == url.place } == true,
+        "a URL changes")
     }
     if let name = HostName(text) { precondition(HostName(name.description) == name, "a host name changes") }
     if let octets = IPAddressText.octets(text) {
@@ -62,7 +69,9 @@ let parsers: [String: Parser] = [
     if PlainHTTPRequest.judge(half) == .other { precondition(verdict == .other, "what was no HTTP becomes some") }
     guard case .request(let request) = verdict else { return }
     let answer = PlainHTTPRequest.answer(to: request, redirects: true)
-    precondition(answer.utf8.allSatisfy { $0 < 0x7F && ($0 >= 0x20 || $0 == 0x0D || $0 == 0x0A) }, "an answer repeats control characters")
+    precondition(
+      answer.utf8.allSatisfy { $0 < 0x7F && ($0 >= 0x20 || $0 == 0x0D || $0 == 0x0A) },
+      "an answer repeats control characters")
     precondition(answer.split(separator: "\r\n").count <= 7, "an answer has fields that a stranger wrote")
   },
   "yaml": { bytes in
@@ -76,7 +85,8 @@ let parsers: [String: Parser] = [
   },
   "identity-file": { bytes in
     guard let file = try? IdentityFile(parsing: Array(bytes)) else { return }
-    precondition((try? IdentityFile(parsing: file.serialized())) != nil, "an identity file that was written does not parse")
+    precondition(
+      (try? IdentityFile(parsing: file.serialized())) != nil, "an identity file that was written does not parse")
   },
   "secretstream": { bytes in
     _ = try? Multipart.parts(of: Array(bytes))
@@ -95,7 +105,8 @@ let parsers: [String: Parser] = [
 
 /// Bodies that routers and controllers send each other.
 private let messages: [any SwiftProtobuf.Message.Type] = [
-  EdgeCtrlCreateTerminatorV2Request.self, EdgeCtrlDataState.self, EdgeCtrlChangeSet.self, EdgeCtrlApiSessionAdded.self, EdgeCtrlConnectEvents.self,
-  EdgeCtrlSubscribeToDataModelRequest.self, EdgeCtrlClientHello.self, EdgeCtrlEnrollmentExtendRouterRequest.self, CtrlCircuitConfirmation.self,
-  CtrlFault.self, CtrlUnroute.self, CtrlValidateTerminatorsV2Request.self, CtrlUpdateCtrlAddresses.self, MetricsMetricsMessage.self,
+  EdgeCtrlCreateTerminatorV2Request.self, EdgeCtrlDataState.self, EdgeCtrlChangeSet.self, EdgeCtrlApiSessionAdded.self,
+  EdgeCtrlConnectEvents.self, EdgeCtrlSubscribeToDataModelRequest.self, EdgeCtrlClientHello.self,
+  EdgeCtrlEnrollmentExtendRouterRequest.self, CtrlCircuitConfirmation.self, CtrlFault.self, CtrlUnroute.self,
+  CtrlValidateTerminatorsV2Request.self, CtrlUpdateCtrlAddresses.self, MetricsMetricsMessage.self,
 ]

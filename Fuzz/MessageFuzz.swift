@@ -1,5 +1,5 @@
-// HTTP/1.1 as strangers and servers of strangers send it. What was told of some bytes must not depend on the pieces they came in, and what is written
-// of it must be read as the same.
+// HTTP/1.1 as strangers and servers of strangers send it. What was told of some bytes must not depend on the pieces
+// they came in, and what is written of it must be read as the same.
 
 let parsers: [String: Parser] = [
   "http-requests": { bytes in check(.requests, Array(bytes)) },
@@ -8,13 +8,16 @@ let parsers: [String: Parser] = [
     let octets = Array(bytes)
     let text = OctetText.text(bytes)
     precondition(OctetText.octets(text) == octets, "octets change on their way through a text")
-    precondition(Array(OctetText.text(text).utf8) == Array(text.utf8) || !OctetText.isPlain(text), "a plain text changes")
+    precondition(
+      Array(OctetText.text(text).utf8) == Array(text.utf8) || !OctetText.isPlain(text), "a plain text changes")
     precondition(OctetText.isPlain(OctetText.latin(text)), "a text for others keeps a stand-in")
     let shown = OctetText.shown(text, limit: 100)
-    precondition(OctetText.isPlain(shown) && shown.utf8.count <= 100, "a text for people keeps a stand-in, or is too long")
+    precondition(
+      OctetText.isPlain(shown) && shown.utf8.count <= 100, "a text for people keeps a stand-in, or is too long")
     var line: [UInt8] = []
     MessageText.write(field: "x", text, to: &line)
-    precondition(line.count { $0 == 0x0A } == 1 && line.count { $0 == 0x0D } == 1 && !line.contains(0), "a field ends its line")
+    precondition(
+      line.count { $0 == 0x0A } == 1 && line.count { $0 == 0x0D } == 1 && !line.contains(0), "a field ends its line")
   },
 ]
 
@@ -49,9 +52,13 @@ private struct Reading: Equatable {
   }
 }
 
-private func flat(_ fields: [(String, String)]) -> [[UInt8]] { fields.flatMap { [Array($0.0.utf8), Array($0.1.utf8)] } }
+private func flat(_ fields: [(String, String)]) -> [[UInt8]] {
+  fields.flatMap { [Array($0.0.utf8), Array($0.1.utf8)] }
+}
 private func pairs(_ flat: [[UInt8]]) -> [(String, String)] {
-  stride(from: 0, to: flat.count, by: 2).map { (String(decoding: flat[$0], as: UTF8.self), String(decoding: flat[$0 + 1], as: UTF8.self)) }
+  stride(from: 0, to: flat.count, by: 2).map {
+    (String(decoding: flat[$0], as: UTF8.self), String(decoding: flat[$0 + 1], as: UTF8.self))
+  }
 }
 
 private func read(_ kind: MessageParser.Kind, _ pieces: some Sequence<[UInt8]>, _ limits: MessageLimits) -> Reading {
@@ -76,9 +83,13 @@ private func check(_ kind: MessageParser.Kind, _ bytes: [UInt8]) {
   let reading = read(kind, [bytes], limits)
   precondition(read(kind, bytes.map { [$0] }, limits) == reading, "bytes one by one are told otherwise")
   let half = Int(bytes.first ?? 0) % (bytes.count + 1)
-  precondition(read(kind, [Array(bytes[..<half]), Array(bytes[half...])], limits) == reading, "bytes in two pieces are told otherwise")
+  precondition(
+    read(kind, [Array(bytes[..<half]), Array(bytes[half...])], limits) == reading,
+    "bytes in two pieces are told otherwise")
   // A request of HTTP/1.0 is written as one of HTTP/1.1, which must have a host.
-  let hasOld = reading.whole.contains { if case .head(_, let minor, _) = $0 { minor == 0 && kind == .requests } else { false } }
+  let hasOld = reading.whole.contains {
+    if case .head(_, let minor, _) = $0 { minor == 0 && kind == .requests } else { false }
+  }
   guard !hasOld else { return }
   let again = read(kind, [written(reading.whole)], MessageLimits(line: 4096, head: 8192, fields: 64))
   precondition(again.told[...] == reading.whole && again.fault == nil, "what is written is read otherwise")
@@ -100,7 +111,11 @@ private func written(_ told: ArraySlice<Told>) -> [UInt8] {
       precondition(bytes[begin...].count { $0 == 0x0A } == fields.count / 2 + 2, "a head has more lines than fields")
       isChunked = pairs(fields).contains { Octet.isNamed($0.0, "transfer-encoding") }
       // An answer to HEAD and the like: nothing follows.
-      if index + 1 < told.endIndex, case .end(let trailers) = told[index + 1], trailers.isEmpty, start.hasNoBody(told[..<index]) { isChunked = false }
+      if index + 1 < told.endIndex, case .end(let trailers) = told[index + 1], trailers.isEmpty,
+        start.hasNoBody(told[..<index])
+      {
+        isChunked = false
+      }
     case .body(let body):
       if isChunked { bytes += Array(String(body.count, radix: 16).utf8) + [0x0D, 0x0A] }
       bytes += body

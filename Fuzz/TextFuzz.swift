@@ -1,16 +1,20 @@
-// Parsers of texts that strangers send and that need nothing but their own sources. A trap, a sanitizer report or a broken promise fails.
+// Parsers of texts that strangers send and that need nothing but their own sources. A trap, a sanitizer report or a
+// broken promise fails.
 
 let parsers: [String: Parser] = [
   "json": { bytes in
     guard let value = try? JSONValue(parsing: Array(bytes)) else { return }
     // Numbers may read otherwise once, texts never.
-    guard let again = try? JSONValue(parsing: value.serialized()) else { fatalError("a document that was written does not parse") }
+    guard let again = try? JSONValue(parsing: value.serialized()) else {
+      fatalError("a document that was written does not parse")
+    }
     precondition(again.serialized() == value.serialized(), "a document changes when it is written and read")
   },
   "json-schema": { bytes in
     // A document and a schema, one behind the other.
     let parts = bytes.split(separator: 0, maxSplits: 1)
-    guard parts.count == 2, let schema = try? JSONValue(parsing: Array(parts[0])).objectValue, let value = try? JSONValue(parsing: Array(parts[1]))
+    guard parts.count == 2, let schema = try? JSONValue(parsing: Array(parts[0])).objectValue,
+      let value = try? JSONValue(parsing: Array(parts[1]))
     else {
       return
     }
@@ -42,6 +46,8 @@ let parsers: [String: Parser] = [
     guard let header = ResponseHeader(text(bytes)) else { return }
     let all = header.name.utf8 + [0x3A] + header.value.utf8
     precondition(!all.contains(0x0A) && !all.contains(0x0D) && !all.contains(0), "a header ends its line")
-    precondition(ResponseHeader(String(decoding: Array(all), as: UTF8.self)) == header, "a header changes when it is written and read")
+    precondition(
+      ResponseHeader(String(decoding: Array(all), as: UTF8.self)) == header,
+      "a header changes when it is written and read")
   },
 ]

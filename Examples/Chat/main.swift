@@ -1,4 +1,5 @@
-// A chat over a private share: nothing listens on any port, on neither machine. Each line that somebody writes reaches everybody else.
+// A chat over a private share: nothing listens on any port, on neither machine. Each line that somebody writes reaches
+// everybody else.
 //
 //   swift run chat serve            prints the token of the chat
 //   swift run chat join TOKEN NAME  on another enabled machine, as often as you like

@@ -1,4 +1,5 @@
-// An echo service that no port scan can find, and its client: the program of the tutorial "An echo service in five minutes".
+// An echo service that no port scan can find, and its client: the program of the tutorial "An echo service in five
+// minutes".
 //
 //   swift run echo enroll server.jwt server.json
 //   swift run echo serve server.json

@@ -66,7 +66,8 @@ public struct AccessDelta: Sendable, Equatable {
   public var memberships: [MembershipChange]
   /// Net gains and losses.
   public var access: [AccessChange]
-  /// Identities and services whose sets of usable routers may have changed; never too few, sometimes one whose set is as before.
+  /// Identities and services whose sets of usable routers may have changed; never too few, sometimes one whose set is
+  /// as before.
   public var routerAccessIdentities: Set<String>
   public var routerAccessServices: Set<String>
 
@@ -80,9 +81,12 @@ public struct AccessDelta: Sendable, Equatable {
     self.routerAccessServices = routerAccessServices
   }
 
-  public var isEmpty: Bool { memberships.isEmpty && access.isEmpty && routerAccessIdentities.isEmpty && routerAccessServices.isEmpty }
+  public var isEmpty: Bool {
+    memberships.isEmpty && access.isEmpty && routerAccessIdentities.isEmpty && routerAccessServices.isEmpty
+  }
 
-  /// The delta of one transaction from those of its changes, in their order; access that was lost and regained (or the reverse) cancels out.
+  /// The delta of one transaction from those of its changes, in their order; access that was lost and regained (or the
+  /// reverse) cancels out.
   public init(merging deltas: [AccessDelta]) {
     self.init()
     for delta in deltas {
@@ -103,13 +107,15 @@ public struct AccessDelta: Sendable, Equatable {
     guard changes.count > 1 else { return changes }
     var balance: [Right: Int] = [:]
     for change in changes {
-      balance[Right(identity: change.identity, service: change.service, action: change.action), default: 0] += change.gained ? 1 : -1
+      balance[Right(identity: change.identity, service: change.service, action: change.action), default: 0] +=
+        change.gained ? 1 : -1
     }
     var result: [AccessChange] = []
     for change in changes {
       let right = Right(identity: change.identity, service: change.service, action: change.action)
       guard let sum = balance.removeValue(forKey: right), sum != 0 else { continue }
-      result.append(AccessChange(identity: change.identity, service: change.service, action: change.action, gained: sum > 0))
+      result.append(
+        AccessChange(identity: change.identity, service: change.service, action: change.action, gained: sum > 0))
     }
     return result
   }

@@ -50,11 +50,14 @@ public enum Reason: Sendable, Equatable {
       "no service policy of type \(action.rawValue) matches both identity \(identity) and service \(service)"
     case .postureFailing(let action, _, let name, let checks):
       "service policy \"\(name)\" would grant \(action.rawValue) but its posture checks do not pass: \(checks.joined(separator: ", "))"
-    case .identityMayUseRouter(let identity, let router, let policy): "edge router policy \(policy) lets identity \(identity) use router \(router)"
+    case .identityMayUseRouter(let identity, let router, let policy):
+      "edge router policy \(policy) lets identity \(identity) use router \(router)"
     case .serviceMayUseRouter(let service, let router, let policy):
       "service edge router policy \(policy) lets service \(service) use router \(router)"
-    case .noEdgeRouterPolicy(let identity, let router): "identity \(identity) has no edge router policy for router \(router)"
-    case .noServiceEdgeRouterPolicy(let service, let router): "service \(service) has no service edge router policy for router \(router)"
+    case .noEdgeRouterPolicy(let identity, let router):
+      "identity \(identity) has no edge router policy for router \(router)"
+    case .noServiceEdgeRouterPolicy(let service, let router):
+      "service \(service) has no service edge router policy for router \(router)"
     case .routerDisabled(let router): "router \(router) is disabled"
     case .unknownIdentity(let id): "identity \(id) is not known here"
     case .unknownService(let id): "service \(id) is not known here"

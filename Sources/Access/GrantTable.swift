@@ -1,8 +1,9 @@
-/// Layer 2: who may dial or bind what, from explicit members of service policies. It knows no role expressions, so it runs
-/// on routers as well, fed by the controller.
+/// Layer 2: who may dial or bind what, from explicit members of service policies. It knows no role expressions, so it
+/// runs on routers as well, fed by the controller.
 ///
-/// A pair is granted as many times as policies hold both its halves. The count is not stored per pair, which would grow with
-/// identities times services: it is the intersection of two small sets, the policies of the identity and those of the service.
+/// A pair is granted as many times as policies hold both its halves. The count is not stored per pair, which would grow
+/// with identities times services: it is the intersection of two small sets, the policies of the identity and those of
+/// the service.
 public struct GrantTable: Sendable, Equatable {
   private struct Policy: Sendable, Equatable {
     var name: String
@@ -82,8 +83,11 @@ public struct GrantTable: Sendable, Equatable {
   }
 
   /// The change, unless another policy grants the pair anyway.
-  private func change(_ identity: String, _ service: String, _ action: AccessAction, except id: String, gained: Bool) -> AccessChange? {
-    isGranted(identity, service, action, except: id) ? nil : AccessChange(identity: identity, service: service, action: action, gained: gained)
+  private func change(_ identity: String, _ service: String, _ action: AccessAction, except id: String, gained: Bool)
+    -> AccessChange?
+  {
+    isGranted(identity, service, action, except: id)
+      ? nil : AccessChange(identity: identity, service: service, action: action, gained: gained)
   }
 
   private func changes(of policy: Policy, id: String, gained: Bool) -> [AccessChange] {
@@ -97,7 +101,9 @@ public struct GrantTable: Sendable, Equatable {
   }
 
   private func isGranted(_ identity: String, _ service: String, _ action: AccessAction, except id: String?) -> Bool {
-    guard let ofIdentity = policiesByIdentity[identity], let ofService = policiesByService[service] else { return false }
+    guard let ofIdentity = policiesByIdentity[identity], let ofService = policiesByService[service] else {
+      return false
+    }
     let (few, many) = ofIdentity.count <= ofService.count ? (ofIdentity, ofService) : (ofService, ofIdentity)
     return few.contains { $0 != id && many.contains($0) && policies[$0]?.action == action }
   }
@@ -142,7 +148,9 @@ public struct GrantTable: Sendable, Equatable {
     identity: String, service: String, action: AccessAction,
     passesPosture: (_ policyID: String, _ checks: Set<String>) -> Bool = { _, checks in checks.isEmpty }
   ) -> Decision {
-    decide(identity: EntityName(id: identity), service: EntityName(id: service), action: action, passesPosture: passesPosture)
+    decide(
+      identity: EntityName(id: identity), service: EntityName(id: service), action: action, passesPosture: passesPosture
+    )
   }
 
   /// `decide` with names for the reasons.
@@ -156,7 +164,8 @@ public struct GrantTable: Sendable, Equatable {
       if passesPosture(id, policy.postureChecks) {
         return Decision(outcome: .allow, reasons: [.granted(action, policyID: id, policyName: policy.name)])
       }
-      failing.append(.postureFailing(action, policyID: id, policyName: policy.name, checks: policy.postureChecks.sorted()))
+      failing.append(
+        .postureFailing(action, policyID: id, policyName: policy.name, checks: policy.postureChecks.sorted()))
     }
     guard failing.isEmpty else { return Decision(outcome: .deny, reasons: failing) }
     return Decision(outcome: .deny, reasons: [.noServicePolicy(action, identity: identity, service: service)])

@@ -51,14 +51,16 @@ struct AttributeIndex: Sendable {
     case .anyOf: for group in groups { members.formUnion(group) }
     case .allOf:
       let ordered = groups.sorted { $0.count < $1.count }
-      if let smallest = ordered.first { members.formUnion(ordered.dropFirst().reduce(smallest) { $0.intersection($1) }) }
+      if let smallest = ordered.first {
+        members.formUnion(ordered.dropFirst().reduce(smallest) { $0.intersection($1) })
+      }
     }
     return members
   }
 }
 
-/// One role list of every policy of a family (such as the identity roles of all service policies), indexed in the four ways a
-/// change can come: by policy, by listed id, by attribute, and the ones that match all.
+/// One role list of every policy of a family (such as the identity roles of all service policies), indexed in the four
+/// ways a change can come: by policy, by listed id, by attribute, and the ones that match all.
 struct RoleSide: Sendable {
   private var roles: [String: (list: RoleList, semantic: Semantic)] = [:]
   private var matchingAll: Set<String> = []
@@ -72,7 +74,9 @@ struct RoleSide: Sendable {
   func policies(of entity: String) -> Set<String> { policiesByMember[entity] ?? [] }
 
   /// Re-judges an entity after `AttributeIndex.set`: policies it entered or left, by policy id.
-  mutating func update(entity: String, touched: AttributeIndex.Touched, in entities: AttributeIndex) -> [(policy: String, added: Bool)] {
+  mutating func update(entity: String, touched: AttributeIndex.Touched, in entities: AttributeIndex) -> [(
+    policy: String, added: Bool
+  )] {
     var candidates: Set<String> = []
     switch touched {
     case .nothing: return []
@@ -94,7 +98,9 @@ struct RoleSide: Sendable {
   }
 
   /// Sets a policy's roles (nil removes the policy): entities that left, then those that entered, by id.
-  mutating func setPolicy(_ policy: String, roles new: (RoleList, Semantic)?, in entities: AttributeIndex) -> [(entity: String, added: Bool)] {
+  mutating func setPolicy(_ policy: String, roles new: (RoleList, Semantic)?, in entities: AttributeIndex) -> [(
+    entity: String, added: Bool
+  )] {
     if let (old, _) = roles[policy] {
       if let (list, semantic) = new, list == old, roles[policy]?.semantic == semantic { return [] }
       matchingAll.remove(policy)

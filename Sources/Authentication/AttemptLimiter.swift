@@ -1,11 +1,14 @@
 import Synchronization
 import Transport
 
-/// Makes guessing slow without locking anybody out: the wait before the next try grows with each failure for an account from one source, and a source that tries
-/// many accounts has a budget of failures. Whoever proves a password is counted for nothing, and passes the source's budget from then on, so that a whole office
-/// behind one address does not wait for a neighbour who guesses. An attempt is counted when it begins: of many at once no more are admitted than one after the other.
+/// Makes guessing slow without locking anybody out: the wait before the next try grows with each failure for an account
+/// from one source, and a source that tries many accounts has a budget of failures. Whoever proves a password is
+/// counted for nothing, and passes the source's budget from then on, so that a whole office behind one address does not
+/// wait for a neighbour who guesses. An attempt is counted when it begins: of many at once no more are admitted than
+/// one after the other.
 ///
-/// A pure value of fixed size; time comes from the caller, in milliseconds. A source is an address (of IPv6 a network, `ClientNetwork`).
+/// A pure value of fixed size; time comes from the caller, in milliseconds. A source is an address (of IPv6 a network,
+/// `ClientNetwork`).
 public struct AttemptLimiter: Sendable {
   public struct Limits: Sendable {
     /// Failures for one account from one source before the first wait: people mistype.
@@ -16,7 +19,8 @@ public struct AttemptLimiter: Sendable {
     public var longestWait: Int64 = 15 * 60_000
     /// Failures are forgotten this long after the last; milliseconds.
     public var memory: Int64 = 24 * 3_600_000
-    /// Failures a source may have at once over all accounts, and those it regains each second: an office on a Monday morning.
+    /// Failures a source may have at once over all accounts, and those it regains each second: an office on a Monday
+    /// morning.
     public var sourceBurst = 60.0
     public var sourcePerSecond = 0.5
     /// Pairs of source and account that are remembered, and sources.
@@ -55,7 +59,8 @@ public struct AttemptLimiter: Sendable {
   }
 
   /// Counts an attempt as failed until `proved` or `withdraw` says otherwise.
-  /// - Returns: nil when it is admitted, else the milliseconds until another will be; a refused attempt changes nothing.
+  /// - Returns: nil when it is admitted, else the milliseconds until another will be; a refused attempt changes
+  ///   nothing.
   public mutating func begin(source address: String, account: String, now: Int64) -> Int64? {
     let source = ClientNetwork.key(address)
     let key = Pair(source: source, account: account)
@@ -92,10 +97,12 @@ public struct AttemptLimiter: Sendable {
     pairs.set(pair, for: key, worth: \.worth)
   }
 
-  /// Counts a wrong secret that is too long to be guessed, or a request that makes somebody work: only the source has a budget for those, and a right secret is
-  /// never asked to wait.
+  /// Counts a wrong secret that is too long to be guessed, or a request that makes somebody work: only the source has a
+  /// budget for those, and a right secret is never asked to wait.
   /// - Returns: nil while the budget lasts, else milliseconds until there is more.
-  public mutating func failed(source address: String, now: Int64) -> Int64? { take(ClientNetwork.key(address), now: now) }
+  public mutating func failed(source address: String, now: Int64) -> Int64? {
+    take(ClientNetwork.key(address), now: now)
+  }
 
   /// What is left of a source's budget: nil when there is some, else milliseconds until there is.
   public func wait(source address: String, now: Int64) -> Int64? {
@@ -103,7 +110,9 @@ public struct AttemptLimiter: Sendable {
     return fact.tokens >= 1 ? nil : untilOne(fact)
   }
 
-  private func untilOne(_ fact: SourceFact) -> Int64 { max(1, Int64((1 - fact.tokens) / limits.sourcePerSecond * 1000)) }
+  private func untilOne(_ fact: SourceFact) -> Int64 {
+    max(1, Int64((1 - fact.tokens) / limits.sourcePerSecond * 1000))
+  }
 
   private func fact(_ key: Pair, now: Int64) -> PairFact {
     guard var fact = pairs.fact(of: key) else { return PairFact() }
@@ -164,7 +173,9 @@ public final class SharedAttempts: Sendable {
   }
 
   /// See `AttemptLimiter.failed`.
-  public func failed(from source: String, now: Int64) -> Int64? { limiter.withLock { $0.failed(source: source, now: now) } }
+  public func failed(from source: String, now: Int64) -> Int64? {
+    limiter.withLock { $0.failed(source: source, now: now) }
+  }
 
   public func wait(from source: String, now: Int64) -> Int64? { limiter.withLock { $0.wait(source: source, now: now) } }
 }

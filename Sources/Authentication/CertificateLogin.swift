@@ -40,13 +40,20 @@ public struct CertificateLogin: Sendable {
   ) async throws -> Result<Success, Refusal> {
     guard let leaf else { return .failure(.noCertificate) }
     var improper = false
-    if case .failure = await roots.verify(leaf: leaf, intermediates: intermediates, now: now, purpose: .clientAuth, ignoreLeafExpiry: true) {
-      guard case .success = await all.verify(leaf: leaf, intermediates: intermediates, now: now, purpose: .clientAuth, ignoreLeafExpiry: true) else {
+    if case .failure = await roots.verify(
+      leaf: leaf, intermediates: intermediates, now: now, purpose: .clientAuth, ignoreLeafExpiry: true)
+    {
+      guard
+        case .success = await all.verify(
+          leaf: leaf, intermediates: intermediates, now: now, purpose: .clientAuth, ignoreLeafExpiry: true)
+      else {
         return .failure(.untrusted)
       }
       improper = true
     }
-    guard let authenticator = try await lookup(leaf.sha1Fingerprint), authenticator.method == .cert else { return .failure(.unknown) }
+    guard let authenticator = try await lookup(leaf.sha1Fingerprint), authenticator.method == .cert else {
+      return .failure(.unknown)
+    }
     let rules = try await policy(authenticator)
     guard rules.allowed else { return .failure(.notAllowed) }
     // One that begins later was issued by a clock of this network that ran ahead; it is known by its fingerprint.

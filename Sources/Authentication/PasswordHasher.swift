@@ -1,5 +1,6 @@
-// Authentication: proofs of identity: Argon2id passwords on a bounded thread pool, certificates against the network's anchors, and the limits that
-// keep guessing expensive. It stores nothing itself and opens no socket. Start reading at `PasswordHasher` and `CertificateLogin`.
+// Authentication: proofs of identity: Argon2id passwords on a bounded thread pool, certificates against the network's
+// anchors, and the limits that keep guessing expensive. It stores nothing itself and opens no socket. Start reading at
+// `PasswordHasher` and `CertificateLogin`.
 
 import CSodium
 import Foundation
@@ -25,8 +26,8 @@ public enum AuthenticationError: Error, Sendable, Equatable, CustomStringConvert
 
 /// Hashes and checks passwords with libsodium's Argon2id, off the event loops and the cooperative pool.
 ///
-/// The parameters are stored with each hash, so they can be raised later. A check of an unknown user costs what a wrong password costs, because it is done
-/// against a decoy hash with the same parameters.
+/// The parameters are stored with each hash, so they can be raised later. A check of an unknown user costs what a wrong
+/// password costs, because it is done against a decoy hash with the same parameters.
 public final class PasswordHasher: Sendable {
   /// libsodium's interactive limits: 2 passes over 64 MiB.
   private static let passes = 2
@@ -91,8 +92,8 @@ public final class PasswordHasher: Sendable {
     private static let nice = min(19, getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0) + 10)
   #endif
 
-  /// Lets event loops go first: a check keeps a processor for tens of milliseconds, and whoever guesses passwords would slow everybody's traffic.
-  /// On Linux a thread has a priority of its own; elsewhere nothing is changed.
+  /// Lets event loops go first: a check keeps a processor for tens of milliseconds, and whoever guesses passwords would
+  /// slow everybody's traffic. On Linux a thread has a priority of its own; elsewhere nothing is changed.
   private static func stepBack() {
     #if os(Linux)
       _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, nice)
@@ -104,7 +105,8 @@ public final class PasswordHasher: Sendable {
     randombytes_buf(&salt, saltLength)
     let hash = try derive(password, salt: salt, passes: passes, memory: memory)
     return PasswordHash(
-      algorithm: algorithm, salt: Data(salt).base64EncodedString(), hash: Data(hash).base64EncodedString(), opslimit: passes, memlimit: memory)
+      algorithm: algorithm, salt: Data(salt).base64EncodedString(), hash: Data(hash).base64EncodedString(),
+      opslimit: passes, memlimit: memory)
   }
 
   private static func check(_ password: String, _ stored: PasswordHash) throws -> Bool {
@@ -140,7 +142,9 @@ public enum PasswordPolicy {
     if policy.requireMixedCase, !(password.contains(where: \.isUppercase) && password.contains(where: \.isLowercase)) {
       throw .badPolicy("it must contain upper and lower case letters")
     }
-    if policy.requireSpecialChar, password.allSatisfy({ $0.isLetter || $0.isNumber }) { throw .badPolicy("it must contain a special character") }
+    if policy.requireSpecialChar, password.allSatisfy({ $0.isLetter || $0.isNumber }) {
+      throw .badPolicy("it must contain a special character")
+    }
   }
 }
 

@@ -1,5 +1,6 @@
-/// Facts about strangers in a fixed amount of memory. Keys are kept as digests under a seed of this process, so long names cost nothing and nobody can aim at a
-/// slot; every look-up and every eviction touches one set of eight slots, however full the table is. A new key takes an empty slot or that of the fact worth least.
+/// Facts about strangers in a fixed amount of memory. Keys are kept as digests under a seed of this process, so long
+/// names cost nothing and nobody can aim at a slot; every look-up and every eviction touches one set of eight slots,
+/// however full the table is. A new key takes an empty slot or that of the fact worth least.
 struct SeededTable<Fact: Sendable>: Sendable {
   private struct Slot: Sendable {
     var digest: Int

@@ -4,8 +4,8 @@ import NIOConcurrencyHelpers
 import PKI
 import Store
 
-/// Notices when the wall clock leaves the path of the monotonic one: somebody set it, or it was never right. Everything with an end is told in wall time, so a
-/// jump must be known before it is believed.
+/// Notices when the wall clock leaves the path of the monotonic one: somebody set it, or it was never right. Everything
+/// with an end is told in wall time, so a jump must be known before it is believed.
 struct ClockWatch: Sendable {
   /// Milliseconds. Less is what time services mend by themselves, and as much as certificates are backdated.
   static let tolerance = Int64(CertificateAuthority.Lifetime.backdate * 1000)
@@ -42,7 +42,8 @@ extension ControllerCore {
     try await renewCertificatesIfDue()
   }
 
-  /// What was stored by a clock that ran ahead gets the life it was meant to have, from now on; otherwise it would last as much longer as the clock was wrong.
+  /// What was stored by a clock that ran ahead gets the life it was meant to have, from now on; otherwise it would last
+  /// as much longer as the clock was wrong.
   func settle(now: Timestamp) async throws {
     let limit = now.adding(milliseconds: ClockWatch.tolerance)
     let early = sessions.settle(now: now, limit: limit)
@@ -51,18 +52,22 @@ extension ControllerCore {
       (
         state.publicKeys.values.filter { $0.publishedUntil.map { $0 > keyLimit } ?? false }.map(\.id),
         state.identities.values.filter { identity in
-          [(identity.disabledAt, identity.disabledUntil), (identity.lockedAt, identity.lockedUntil)].contains { from, until in
+          [(identity.disabledAt, identity.disabledUntil), (identity.lockedAt, identity.lockedUntil)].contains {
+            from, until in
             until != nil && from.map { $0 > limit } ?? false
           }
         }.map(\.id)
       )
     }
-    let enrollments = try await store.read { try $0.all(Enrollment.self).filter { $0.issuedAt.map { $0 > limit } ?? false }.map(\.id) }
+    let enrollments = try await store.read {
+      try $0.all(Enrollment.self).filter { $0.issuedAt.map { $0 > limit } ?? false }.map(\.id)
+    }
     guard early > 0 || !keys.isEmpty || !identities.isEmpty || !enrollments.isEmpty else { return }
     logger.warning(
       "the clock was ahead when this was stored, or is behind now; its ends are counted from now on",
       metadata: [
-        "sessions": "\(early)", "enrollments": "\(enrollments.count)", "identities": "\(identities.count)", "keys": "\(keys.count)",
+        "sessions": "\(early)", "enrollments": "\(enrollments.count)", "identities": "\(identities.count)",
+        "keys": "\(keys.count)",
         "now": "\(now.text)",
       ])
     guard !keys.isEmpty || !identities.isEmpty || !enrollments.isEmpty else { return }
@@ -85,7 +90,8 @@ extension ControllerCore {
         try transaction.put(identity)
       }
       for id in enrollments {
-        guard var enrollment = try transaction.get(Enrollment.self, id), let from = enrollment.issuedAt, from > now else { continue }
+        guard var enrollment = try transaction.get(Enrollment.self, id), let from = enrollment.issuedAt, from > now
+        else { continue }
         enrollment.expiresAt = enrollment.expiresAt.adding(milliseconds: now.milliseconds(since: from))
         enrollment.issuedAt = now
         try transaction.put(enrollment)

@@ -3,8 +3,8 @@ import NIOCore
 import Transport
 
 extension ControllerConfiguration {
-  /// Reads a YAML file with the reference's keys (management-and-model.md 7.1). Keys of features that Swiftlet does not have yet are accepted where
-  /// they change nothing, and are errors where ignoring them would mislead.
+  /// Reads a YAML file with the reference's keys (management-and-model.md 7.1). Keys of features that Swiftlet does not
+  /// have yet are accepted where they change nothing, and are errors where ignoring them would mislead.
   /// - Throws: `ConfigurationError`, with the line of whatever is wrong.
   public static func load(path: String) throws -> ControllerConfiguration {
     try ControllerConfiguration(StrictDocument(path: path))
@@ -12,9 +12,13 @@ extension ControllerConfiguration {
 
   init(_ document: StrictDocument) throws {
     let root = document.root
-    root.accept("v", "events", "healthChecks", "command", "commandRateLimiter", "routerDataModel", "tls", "connectEvents", "trace", "profile")
+    root.accept(
+      "v", "events", "healthChecks", "command", "commandRateLimiter", "routerDataModel", "tls", "connectEvents",
+      "trace", "profile")
 
-    if root.contains("cluster") { throw root.error("cluster", "several controllers are not available yet; write db: FILE") }
+    if root.contains("cluster") {
+      throw root.error("cluster", "several controllers are not available yet; write db: FILE")
+    }
     let database = try root.required("db")
     guard let edge = try root.section("edge") else { throw root.missing("edge") }
     guard let api = try edge.section("api") else { throw edge.missing("api") }
@@ -35,12 +39,14 @@ extension ControllerConfiguration {
       sessionTimeout = Int(timeout.nanoseconds / 1_000_000_000)
     }
     sessionsPerIdentity = try api.int("sessionsPerIdentity", in: 1...1_000_000) ?? sessionsPerIdentity
-    serviceSessionsPerIdentity = try api.int("serviceSessionsPerIdentity", in: 1...10_000_000) ?? serviceSessionsPerIdentity
+    serviceSessionsPerIdentity =
+      try api.int("serviceSessionsPerIdentity", in: 1...10_000_000) ?? serviceSessionsPerIdentity
     keepsCircuitsOfLostRouters = try edge.bool("keepCircuitsOfLostRouters") ?? keepsCircuitsOfLostRouters
     try readEnrollment(edge, root)
     if let network = try root.section("network") {
       network.accept(
-        "minRouterCost", "routerConnectChurnLimit", "cycleSeconds", "pendingLinkTimeoutSeconds", "initialLinkLatency", "metricsReportInterval",
+        "minRouterCost", "routerConnectChurnLimit", "cycleSeconds", "pendingLinkTimeoutSeconds", "initialLinkLatency",
+        "metricsReportInterval",
         "intervalAgeThreshold", "smart", "routerMessaging")
       routeTimeout = Int64(try network.int("routeTimeoutSeconds", in: 1...600) ?? 10) * 1000
       circuitAttempts = try network.int("createCircuitRetries", in: 1...10) ?? 2
@@ -66,13 +72,18 @@ extension ControllerConfiguration {
       signing = try enrollment.section("signingCert")
       signing?.accept("ca")
     }
-    // An operator supplies all certificates or none: a signing certificate without a server certificate would make two networks of one.
+    // An operator supplies all certificates or none: a signing certificate without a server certificate would make two
+    // networks of one.
     guard let identity = try root.section("identity") else {
-      if let signing { throw signing.error("cert", "needs the section identity with server_cert, key and ca; supply both or neither") }
+      if let signing {
+        throw signing.error("cert", "needs the section identity with server_cert, key and ca; supply both or neither")
+      }
       return
     }
     identity.accept("cert", "alt_server_certs")
-    guard let signing else { throw identity.error("server_cert", "needs edge.enrollment.signingCert with cert and key; supply both or neither") }
+    guard let signing else {
+      throw identity.error("server_cert", "needs edge.enrollment.signingCert with cert and key; supply both or neither")
+    }
     let key = try identity.string("server_key") ?? identity.required("key")
     _ = try identity.string("key")
     supplied = SuppliedIdentity(
@@ -90,7 +101,9 @@ extension ControllerConfiguration {
       guard let points = try entry.sections("bindPoints"), !points.isEmpty else { throw entry.missing("bindPoints") }
       for point in points {
         point.accept("newAddress", "address")
-        if point.contains("identity") { throw point.error("identity", "serving over the overlay is not available; write interface and address") }
+        if point.contains("identity") {
+          throw point.error("identity", "serving over the overlay is not available; write interface and address")
+        }
         guard let address = try point.place("interface") else { throw point.missing("interface") }
         add(address)
       }
@@ -98,7 +111,8 @@ extension ControllerConfiguration {
         api.accept("options")
         let binding = try api.required("binding")
         guard ["edge-client", "edge-management", "health-checks", "metrics"].contains(binding) else {
-          throw api.error("binding", "\(binding) is not available; there are edge-client, edge-management, health-checks and metrics")
+          throw api.error(
+            "binding", "\(binding) is not available; there are edge-client, edge-management, health-checks and metrics")
         }
       }
     }
@@ -106,7 +120,8 @@ extension ControllerConfiguration {
       control.accept("dialer")
       if let options = try control.section("options") {
         options.accept(
-          "advertiseAddress", "newListener", "maxQueuedConnects", "maxOutstandingConnects", "connectTimeoutMs", "writeTimeout", "routerHeartbeats",
+          "advertiseAddress", "newListener", "maxQueuedConnects", "maxOutstandingConnects", "connectTimeoutMs",
+          "writeTimeout", "routerHeartbeats",
           "peerHeartbeats")
       }
       let text = try control.required("listener")

@@ -1,5 +1,6 @@
-// Controller: the shell of a controller: configuration, PKI, enrollment and sessions, the REST APIs, the control channels of routers. The decisions live
-// below, in Access and Fabric. Start reading at `ControllerNode`, then `ControllerCore`.
+// Controller: the shell of a controller: configuration, PKI, enrollment and sessions, the REST APIs, the control
+// channels of routers. The decisions live below, in Access and Fabric. Start reading at `ControllerNode`, then
+// `ControllerCore`.
 
 import Foundation
 public import Model
@@ -58,7 +59,9 @@ public struct ControllerConfiguration: Sendable {
 }
 
 extension ControllerConfiguration {
-  var sessionLimits: SessionRegistry.Limits { .init(apiSessions: sessionsPerIdentity, serviceSessions: serviceSessionsPerIdentity) }
+  var sessionLimits: SessionRegistry.Limits {
+    .init(apiSessions: sessionsPerIdentity, serviceSessions: serviceSessionsPerIdentity)
+  }
 }
 
 extension Timestamp {

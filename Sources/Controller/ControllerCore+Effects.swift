@@ -6,7 +6,8 @@ import Store
 import Wire
 import WireSchemas
 
-/// What follows from a committed change: routers learn of it, and whatever lost its right ends, before the change is acknowledged.
+/// What follows from a committed change: routers learn of it, and whatever lost its right ends, before the change is
+/// acknowledged.
 extension ControllerCore {
   func publish(_ update: ModelUpdate) async throws {
     // Of a copy: a policy's change may be long.
@@ -14,9 +15,11 @@ extension ControllerCore {
     fleet.publish(changes)
     try endWhatLostItsRight(update)
     applyToFabric(update.changeSet)
-    // All of that has happened, and the change is committed: a full disk may keep the rows of ended sessions for a while, nothing else.
+    // All of that has happened, and the change is committed: a full disk may keep the rows of ended sessions for a
+    // while, nothing else.
     do { try await sessions.deleteEnded(now: now) } catch {
-      logger.error("ended sessions are still in the database; tried again within a minute", metadata: ["error": "\(error)"])
+      logger.error(
+        "ended sessions are still in the database; tried again within a minute", metadata: ["error": "\(error)"])
     }
   }
 
@@ -32,7 +35,9 @@ extension ControllerCore {
     }
     var apiSessions: Set<String> = []
     for change in update.changeSet.changes {
-      if case (.services, .delete) = (change.kind, change.action) { sessions.formUnion(self.sessions.serviceSessions(service: change.id)) }
+      if case (.services, .delete) = (change.kind, change.action) {
+        sessions.formUnion(self.sessions.serviceSessions(service: change.id))
+      }
       apiSessions.formUnion(try sessionsWithoutProof(after: change, by: update.changeSet.context))
     }
     publication.ended(self.sessions.end(serviceSessions: sessions))
@@ -72,7 +77,8 @@ extension ControllerCore {
     }
   }
 
-  /// At the start: the last process may have ended after a right was taken away on disk and before anything that hung on it ended.
+  /// At the start: the last process may have ended after a right was taken away on disk and before anything that hung
+  /// on it ended.
   func judgeWhatWasStored() async throws {
     let proofs = Set(sessions.apiSessions.map(\.authenticatorId))
     let gone = try await store.read { reader in try proofs.filter { try reader.get(Authenticator.self, $0) == nil } }
@@ -91,7 +97,8 @@ extension ControllerCore {
         }
         func isUsable(_ router: String) -> Bool {
           guard let entity = state.edgeRouters[router], !entity.disabled, entity.isVerified else { return false }
-          return keepsLost || !state.access.serviceEdgeRouterPolicies(service: circuit.serviceID, router: router).isEmpty
+          return keepsLost
+            || !state.access.serviceEdgeRouterPolicies(service: circuit.serviceID, router: router).isEmpty
         }
         // Terminators that operators made may have no host.
         let isHosted = isPlaced[circuit.id] ?? false || circuit.hostID.isEmpty || may(circuit.hostID, .bind)
@@ -100,7 +107,8 @@ extension ControllerCore {
     }
     guard !ended.isEmpty || !lost.isEmpty else { return }
     logger.notice(
-      "what had lost its right when the last process ended is ended now", metadata: ["sessions": "\(ended.count)", "circuits": "\(lost.count)"])
+      "what had lost its right when the last process ended is ended now",
+      metadata: ["sessions": "\(ended.count)", "circuits": "\(lost.count)"])
     // Routers that still have the circuits are told when they say so.
     for circuit in lost { fleet.handle(.remove(circuit: circuit.id)) }
     try await endSessions(apiSessions: ended)
@@ -120,12 +128,16 @@ extension ControllerCore {
   }
 
   nonisolated func authPolicy(of identity: String) -> AuthPolicy {
-    model { state in state.identities[identity].flatMap { state.authPolicies[$0.authPolicyId] } ?? AuthPolicy(id: "none", name: "none") }
+    model { state in
+      state.identities[identity].flatMap { state.authPolicies[$0.authPolicyId] } ?? AuthPolicy(id: "none", name: "none")
+    }
   }
 
   /// Ends the circuits and hosts of services at routers that they may no longer use.
   private func endWhatLostItsRouter(_ services: Set<String>) {
-    let usable = model { state in Dictionary(uniqueKeysWithValues: services.map { ($0, state.access.routers(service: $0)) }) }
+    let usable = model { state in
+      Dictionary(uniqueKeysWithValues: services.map { ($0, state.access.routers(service: $0)) })
+    }
     for (service, usable) in usable {
       let stranded = fleet.keep(service: service, to: usable)
       // The sessions stay good at other routers: only this one is told that they ended, and drops the hosts.
@@ -164,10 +176,15 @@ extension ControllerCore {
 
   /// What an identity says of hosting reaches the hosts that it has.
   private func restand(_ change: Change) {
-    guard let old = try? change.before?.decode(Identity.self), let new = try? change.after?.decode(Identity.self) else { return }
-    let services = model { $0.access.grants.services(for: change.id, action: .bind) }.filter { old.standing(of: $0) != new.standing(of: $0) }
+    guard let old = try? change.before?.decode(Identity.self), let new = try? change.after?.decode(Identity.self) else {
+      return
+    }
+    let services = model { $0.access.grants.services(for: change.id, action: .bind) }.filter {
+      old.standing(of: $0) != new.standing(of: $0)
+    }
     guard !services.isEmpty else { return }
-    fleet.handle(.standing(identity: change.id, of: Dictionary(uniqueKeysWithValues: services.map { ($0, new.standing(of: $0)) })))
+    fleet.handle(
+      .standing(identity: change.id, of: Dictionary(uniqueKeysWithValues: services.map { ($0, new.standing(of: $0)) })))
   }
 
   /// Ends everything at a router that was deleted or disabled, or enrolls anew, and then its channel.
@@ -183,7 +200,8 @@ extension ControllerCore {
   nonisolated var liveTerminators: [LiveTerminator] { fleet.terminators }
 
   /// Ends API sessions with everything that hangs on them; routers close their connections.
-  /// - Throws: `StoreError` when they ended but their rows cannot be deleted now; that is tried again. `ChangeDeadline.Passed` when none ended.
+  /// - Throws: `StoreError` when they ended but their rows cannot be deleted now; that is tried again.
+  ///   `ChangeDeadline.Passed` when none ended.
   nonisolated func endSessions(apiSessions ids: Set<String>) async throws {
     guard !ids.isEmpty else { return }
     try ChangeDeadline.current?.begin()
@@ -210,10 +228,14 @@ extension LiveTerminator {
   /// Of a terminator made over REST.
   init(_ terminator: Terminator) {
     var peerData: [UInt32: [UInt8]] = [:]
-    for (key, value) in terminator.peerData { if let key = UInt32(key), let bytes = Base64.bytes(value) { peerData[key] = bytes } }
+    for (key, value) in terminator.peerData {
+      if let key = UInt32(key), let bytes = Base64.bytes(value) { peerData[key] = bytes }
+    }
     self.init(
-      id: terminator.id, serviceID: terminator.serviceId, routerID: terminator.routerId, hostID: terminator.hostId, instance: terminator.identity,
-      binding: terminator.binding, address: terminator.address, cost: terminator.cost, precedence: terminator.precedence, peerData: peerData,
+      id: terminator.id, serviceID: terminator.serviceId, routerID: terminator.routerId, hostID: terminator.hostId,
+      instance: terminator.identity,
+      binding: terminator.binding, address: terminator.address, cost: terminator.cost,
+      precedence: terminator.precedence, peerData: peerData,
       createdAt: terminator.createdAt, isLease: false)
   }
 }

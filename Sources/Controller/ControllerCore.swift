@@ -16,7 +16,8 @@ struct ModelUpdate: Sendable {
   let delta: AccessDelta
 }
 
-/// The heart of a controller: the only writer of intent. A write is durable, applied to the read model and handed to every router before it is acknowledged.
+/// The heart of a controller: the only writer of intent. A write is durable, applied to the read model and handed to
+/// every router before it is acknowledged.
 actor ControllerCore {
   nonisolated let store: Store
   nonisolated let pki: ControllerPKI
@@ -25,7 +26,8 @@ actor ControllerCore {
   nonisolated let sessions: SessionRegistry
   nonisolated let attempts = LoginAttempts()
   nonisolated let unstored = UnstoredRevocations()
-  /// Certificates made for those who are logged in: for a session, or in place of an old one. SDKs want one in months or hours.
+  /// Certificates made for those who are logged in: for a session, or in place of an old one. SDKs want one in months
+  /// or hours.
   nonisolated let identityCertificatePace = LoginPace()
   /// Sessions for services: a host of thousands of services has them made at its start.
   nonisolated let sessionPace: LoginPace
@@ -72,7 +74,8 @@ actor ControllerCore {
     store = try await Store.open(path: configuration.databasePath, now: now)
     passwords = try PasswordHasher()
     sessionPace = LoginPace(burst: Double(max(300, configuration.sessionLimits.serviceSessions)), rate: 100)
-    sessions = try await SessionRegistry(store: store, seal: pki.sessionSeal, limits: configuration.sessionLimits, now: now, logger: logger)
+    sessions = try await SessionRegistry(
+      store: store, seal: pki.sessionSeal, limits: configuration.sessionLimits, now: now, logger: logger)
     let store = self.store
     try await BuiltInRows.insert(into: store, now: now)
     let signer = pki.signer.certificate
@@ -94,7 +97,8 @@ actor ControllerCore {
     settings.attempts = configuration.circuitAttempts
     settings.routerAbsence = configuration.routerAbsence
     fleet = Fleet(
-      settings: settings, leases: CircuitLeases(path: configuration.dataDirectory + "/circuits.jsonl", logger: logger), usage: usage,
+      settings: settings, leases: CircuitLeases(path: configuration.dataDirectory + "/circuits.jsonl", logger: logger),
+      usage: usage,
       clock: configuration.clock, logger: logger)
     for terminator in loaded.1 { fleet.handle(.place(LiveTerminator(terminator))) }
     if !pki.isNamed {
@@ -107,7 +111,8 @@ actor ControllerCore {
     do {
       try await renewCertificatesIfDue()
     } catch let error as PKIError {
-      // A clock that is far off must not keep the controller from its clients; once it is set, the next turn of the housekeeping renews.
+      // A clock that is far off must not keep the controller from its clients; once it is set, the next turn of the
+      // housekeeping renews.
       logger.error("the server certificate cannot be renewed", metadata: ["error": "\(error)"])
     }
   }
@@ -116,10 +121,14 @@ actor ControllerCore {
   nonisolated func releaseLocks() { for lock in locks { lock.release() } }
 
   /// Reads the model under its lock; keep it short.
-  nonisolated func model<R>(_ body: (ModelState) throws -> R) rethrows -> R { try state.withLockedValue { try body($0) } }
+  nonisolated func model<R>(_ body: (ModelState) throws -> R) rethrows -> R {
+    try state.withLockedValue { try body($0) }
+  }
 
   /// Runs one transaction; on return it is on disk, in the read model and on its way to every connected router.
-  func write<R: Sendable>(_ context: ChangeContext, _ body: @escaping @Sendable (StoreTransaction) throws -> R) async throws -> R {
+  func write<R: Sendable>(_ context: ChangeContext, _ body: @escaping @Sendable (StoreTransaction) throws -> R)
+    async throws -> R
+  {
     let previous = tail
     let task = Task { () throws -> R in
       await previous?.value
@@ -129,7 +138,9 @@ actor ControllerCore {
     return try await task.value
   }
 
-  private func perform<R: Sendable>(_ context: ChangeContext, _ body: @escaping @Sendable (StoreTransaction) throws -> R) async throws -> R {
+  private func perform<R: Sendable>(
+    _ context: ChangeContext, _ body: @escaping @Sendable (StoreTransaction) throws -> R
+  ) async throws -> R {
     let committed = try await store.write(context, now: now, body)
     if let changeSet = committed.changeSet {
       do {
@@ -145,13 +156,17 @@ actor ControllerCore {
     return committed.value
   }
 
-  /// Changes that touch more than this are applied to a copy: longer than it takes to copy the tables, nobody waits for them.
+  /// Changes that touch more than this are applied to a copy: longer than it takes to copy the tables, nobody waits for
+  /// them.
   private static let changesInPlace = 64
 
-  /// Policies bring together as many pairs as they have members: their work is done on a copy, while readers go on with what was.
+  /// Policies bring together as many pairs as they have members: their work is done on a copy, while readers go on with
+  /// what was.
   private func apply(_ changeSet: ChangeSet) throws -> AccessDelta {
     let policies: Set<EntityKind> = [.servicePolicies, .edgeRouterPolicies, .serviceEdgeRouterPolicies]
-    guard changeSet.changes.count > Self.changesInPlace || changeSet.changes.contains(where: { policies.contains($0.kind) }) else {
+    guard
+      changeSet.changes.count > Self.changesInPlace || changeSet.changes.contains(where: { policies.contains($0.kind) })
+    else {
       return try state.withLockedValue { try $0.apply(changeSet) }
     }
     var next = state.withLockedValue { $0 }
@@ -174,7 +189,8 @@ actor ControllerCore {
       try Self.putKey(signer, publishedUntil: nil, transaction)
     }
     logger.notice(
-      "server certificate renewed", metadata: ["fingerprint": "\(signer.sha1Fingerprint)", "notAfter": "\(Timestamp(signer.notValidAfter))"])
+      "server certificate renewed",
+      metadata: ["fingerprint": "\(signer.sha1Fingerprint)", "notAfter": "\(Timestamp(signer.notValidAfter))"])
   }
 
   /// Withdraws replaced certificates whose last token has expired.
@@ -185,7 +201,8 @@ actor ControllerCore {
     _ = try await write(.system()) { transaction in for id in old { try transaction.delete(PublicKeyRecord.self, id) } }
   }
 
-  /// Enables identities whose disabling or lock-out was for a time that is over: routers learn of it like of any other change.
+  /// Enables identities whose disabling or lock-out was for a time that is over: routers learn of it like of any other
+  /// change.
   func enableWhoseTimeIsOver() async throws {
     let now = self.now
     let over = model { $0.disabledUntil.filter { $0.value <= now }.keys }
@@ -199,12 +216,15 @@ actor ControllerCore {
     }
   }
 
-  private static func putKey(_ certificate: Certificate, publishedUntil: Timestamp?, _ transaction: StoreTransaction) throws {
+  private static func putKey(_ certificate: Certificate, publishedUntil: Timestamp?, _ transaction: StoreTransaction)
+    throws
+  {
     let id = certificate.sha1Fingerprint
     if let known = try transaction.get(PublicKeyRecord.self, id), known.publishedUntil == publishedUntil { return }
     try transaction.put(
       PublicKeyRecord(
-        id: id, kid: id, der: Data(certificate.derBytes).base64EncodedString(), usages: [.jwtValidation, .clientX509CertValidation],
+        id: id, kid: id, der: Data(certificate.derBytes).base64EncodedString(),
+        usages: [.jwtValidation, .clientX509CertValidation],
         notAfter: Timestamp(certificate.notValidAfter), publishedUntil: publishedUntil))
   }
 }
@@ -213,8 +233,12 @@ actor ControllerCore {
 enum BuiltInRows {
   static func insert(into store: Store, now: Timestamp) async throws {
     _ = try await store.write(.system(), now: now) { transaction in
-      for type in BuiltIn.configTypes(at: now) where try transaction.get(ConfigType.self, type.id) == nil { try transaction.put(type) }
-      if try transaction.get(AuthPolicy.self, AuthPolicy.defaultID) == nil { try transaction.put(BuiltIn.authPolicy(at: now)) }
+      for type in BuiltIn.configTypes(at: now) where try transaction.get(ConfigType.self, type.id) == nil {
+        try transaction.put(type)
+      }
+      if try transaction.get(AuthPolicy.self, AuthPolicy.defaultID) == nil {
+        try transaction.put(BuiltIn.authPolicy(at: now))
+      }
     }
   }
 }

@@ -27,7 +27,9 @@ final class ControllerFacts: Sendable {
 
   /// Counters, and what is read from the running controller when somebody asks.
   func metrics(_ core: ControllerCore) -> Metrics {
-    func gauge(_ read: @escaping @Sendable (ControllerCore) -> Int) -> Metrics.Source { .gauge { [.init(Double(read(core)))] } }
+    func gauge(_ read: @escaping @Sendable (ControllerCore) -> Int) -> Metrics.Source {
+      .gauge { [.init(Double(read(core)))] }
+    }
     return Metrics([
       ("service.dial.success", "Circuits made", .counter(circuits)),
       ("service.dial.fail", "Dials that came to no circuit", .counter(circuitFailures)),

@@ -19,7 +19,8 @@ public final class ControllerNode: Service {
   private let bound = NIOLockedValueBox<[SocketAddress]>([])
 
   /// Opens the store, making keys, certificates and built-in rows at the first start. Binds nothing yet.
-  /// - Throws: `ProcessLock.Failure` when another process has the directory, `StoreError`, `PKIError`, or an error of the file system.
+  /// - Throws: `ProcessLock.Failure` when another process has the directory, `StoreError`, `PKIError`, or an error of
+  ///   the file system.
   public init(configuration: ControllerConfiguration, logger: Logger) async throws {
     let core = try await ControllerCore(configuration: configuration, logger: logger)
     self.core = core
@@ -29,7 +30,8 @@ public final class ControllerNode: Service {
     listeners = configuration.listeners.map { address in
       TLSListener(
         host: address.host, port: address.port, identity: core.pki.serverIdentity,
-        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: http), (alpn: [ALPN.control], acceptor: routers)], fallback: http,
+        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: http), (alpn: [ALPN.control], acceptor: routers)],
+        fallback: http,
         limits: configuration.strangerLimits, logger: logger)
     }
   }
@@ -37,18 +39,23 @@ public final class ControllerNode: Service {
   /// All APIs of a controller, as one server.
   static func server(_ core: ControllerCore) -> APIServer {
     let desk = SessionDesk(core: core)
-    let client = API(basePaths: [InformationEndpoints.clientPath, InformationEndpoints.legacyClientPath], endpoints: ClientAPI.endpoints(desk))
+    let client = API(
+      basePaths: [InformationEndpoints.clientPath, InformationEndpoints.legacyClientPath],
+      endpoints: ClientAPI.endpoints(desk))
     let management = API(
       basePaths: [InformationEndpoints.managementPath],
       endpoints: ClientAPI.shared(desk, isAdminAPI: true) + ManagementAPI.endpoints(core: core))
     return APIServer(
       apis: [
         client, management,
-        API(basePaths: [MonitoringEndpoints.healthPath, MonitoringEndpoints.healthPath + "/v1"], endpoints: MonitoringEndpoints.health(core)),
+        API(
+          basePaths: [MonitoringEndpoints.healthPath, MonitoringEndpoints.healthPath + "/v1"],
+          endpoints: MonitoringEndpoints.health(core)),
         API(basePaths: [MonitoringEndpoints.metricsPath], endpoints: MonitoringEndpoints.metrics(core)),
       ], root: client,
       // C SDKs take a new instance id for a restarted controller, and 0.29 crashes without one.
-      standing: [("ziti-instance-id", EntityID.uuid()), ("server", "ziti-controller/\(VersionInfo.current.version)")], logger: core.logger,
+      standing: [("ziti-instance-id", EntityID.uuid()), ("server", "ziti-controller/\(VersionInfo.current.version)")],
+      logger: core.logger,
       authenticate: { desk.caller($0) }, translate: { ManagementErrors.translate($0) })
   }
 
@@ -72,7 +79,9 @@ public final class ControllerNode: Service {
     if let first = bound.withLockedValue({ $0.first }) { return first }
     var addresses: [SocketAddress] = []
     for listener in listeners { addresses.append(try await listener.start()) }
-    guard let first = addresses.first else { throw ConfigurationError(file: core.configuration.dataDirectory, "no listener is configured") }
+    guard let first = addresses.first else {
+      throw ConfigurationError(file: core.configuration.dataDirectory, "no listener is configured")
+    }
     if core.advertised.port == 0, let port = first.port { core.advertise(port: port) }
     bound.withLockedValue { $0 = addresses }
     return first
@@ -81,7 +90,9 @@ public final class ControllerNode: Service {
   /// Serves until cancelled or until the service group shuts down.
   public func run() async throws {
     let address = try await start()
-    logger.info("controller serves", metadata: ["address": "\(address.text)", "url": "\(core.url)", "id": "\(core.pki.controllerID)"])
+    logger.info(
+      "controller serves",
+      metadata: ["address": "\(address.text)", "url": "\(core.url)", "id": "\(core.pki.controllerID)"])
     defer {
       core.releaseLocks()
       logger.info("controller stopped")

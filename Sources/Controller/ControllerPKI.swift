@@ -17,7 +17,8 @@ final class ControllerPKI: Sendable {
   let trustDomain: String
   let controllerID: String
   let anchors: TrustAnchors
-  /// The CA bundle as clients fetch it; constant bytes, or C SDKs rewrite their identity files after each login (edge-client-api.md 2.3).
+  /// The CA bundle as clients fetch it; constant bytes, or C SDKs rewrite their identity files after each login
+  /// (edge-client-api.md 2.3).
   let bundle: String
   let bundlePEM: String
   /// Seals session tokens in the database, whose files, and copies of them, do not hold its key.
@@ -37,38 +38,50 @@ final class ControllerPKI: Sendable {
     try PrivateFiles.makeDirectory(configuration.dataDirectory)
     let directory = configuration.dataDirectory + "/pki"
     try PrivateFiles.makeDirectory(directory)
-    let names = ([configuration.advertised.host] + configuration.serverNames).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
+    let names = ([configuration.advertised.host] + configuration.serverNames).reduce(into: [String]()) {
+      if !$0.contains($1) { $0.append($1) }
+    }
     if let supplied = configuration.supplied {
       let signing = try CertificateAuthority(
-        chain: CertificateChain(pem: PrivateFiles.read(supplied.signingChain)), key: PrivateKey(pem: PrivateFiles.read(supplied.signingKey)))
+        chain: CertificateChain(pem: PrivateFiles.read(supplied.signingChain)),
+        key: PrivateKey(pem: PrivateFiles.read(supplied.signingKey)))
       let chain = try CertificateChain(pem: PrivateFiles.read(supplied.serverChain))
       return try await ControllerPKI(
         authorities: Certificate.list(pem: PrivateFiles.read(supplied.authorities)), signing: signing, chain: chain,
         key: PrivateKey(pem: PrivateFiles.read(supplied.serverKey)),
-        trustDomain: configuration.trustDomain ?? chain.leaf.spiffeID?.trustDomain ?? signing.chain.leaf.sha1Fingerprint, directory: directory,
+        trustDomain: configuration.trustDomain ?? chain.leaf.spiffeID?.trustDomain
+          ?? signing.chain.leaf.sha1Fingerprint, directory: directory,
         names: names,
         lifetime: configuration.certificateLifetime, isSupplied: true)
     }
-    if !PrivateFiles.exists(directory + "/server.pem") { try create(in: directory, names: names, configuration: configuration, now: now) }
+    if !PrivateFiles.exists(directory + "/server.pem") {
+      try create(in: directory, names: names, configuration: configuration, now: now)
+    }
     let signing = try CertificateAuthority(
-      chain: CertificateChain(pem: PrivateFiles.read(directory + "/signing.pem")), key: PrivateKey(pem: PrivateFiles.read(directory + "/signing.key"))
+      chain: CertificateChain(pem: PrivateFiles.read(directory + "/signing.pem")),
+      key: PrivateKey(pem: PrivateFiles.read(directory + "/signing.key"))
     )
     let chain = try CertificateChain(pem: PrivateFiles.read(directory + "/server.pem"))
     return try await ControllerPKI(
       authorities: Certificate.list(pem: PrivateFiles.read(directory + "/root.pem")), signing: signing, chain: chain,
-      key: PrivateKey(pem: PrivateFiles.read(directory + "/server.key")), trustDomain: chain.leaf.spiffeID?.trustDomain ?? "swiftlet",
+      key: PrivateKey(pem: PrivateFiles.read(directory + "/server.key")),
+      trustDomain: chain.leaf.spiffeID?.trustDomain ?? "swiftlet",
       directory: directory,
       names: names, lifetime: configuration.certificateLifetime, isSupplied: false)
   }
 
-  /// No network was made before: an earlier clock is one that was never set, and authorities made by it would have ended when it is.
+  /// No network was made before: an earlier clock is one that was never set, and authorities made by it would have
+  /// ended when it is.
   private static let earliestStart = Date(timeIntervalSince1970: 1_767_225_600)  // 2026-01-01
 
-  private static func create(in directory: String, names: [String], configuration: ControllerConfiguration, now: Date) throws {
+  private static func create(in directory: String, names: [String], configuration: ControllerConfiguration, now: Date)
+    throws
+  {
     guard now >= earliestStart else {
       throw ConfigurationError(
         file: directory,
-        "certificates are not made while the clock of this machine says \(now.formatted(.iso8601)), which is past; set the clock and start again")
+        "certificates are not made while the clock of this machine says \(now.formatted(.iso8601)), which is past; set the clock and start again"
+      )
     }
     let domain = configuration.trustDomain ?? "swiftlet-" + String(UInt64.random(in: .min ... .max), radix: 16)
     let id = "controller-" + String(UInt32.random(in: .min ... .max), radix: 16)
@@ -77,7 +90,8 @@ final class ControllerPKI: Sendable {
     // RSA: C SDK 0.29 verifies enrollment tokens with RS256 only (edge-client-api.md 2.2).
     let key = try PrivateKey.generate(.rsa2048)
     let chain = try signing.issueServer(
-      publicKey: key.publicKey, commonName: id, names: names, uris: [SPIFFEID.controller(id, trustDomain: domain).description], now: now,
+      publicKey: key.publicKey, commonName: id, names: names,
+      uris: [SPIFFEID.controller(id, trustDomain: domain).description], now: now,
       lifetime: configuration.certificateLifetime)
     try PrivateFiles.write(root.key.pem, to: directory + "/root.key")
     try PrivateFiles.write(root.chain.leaf.pem, to: directory + "/root.pem")
@@ -89,7 +103,8 @@ final class ControllerPKI: Sendable {
   }
 
   private init(
-    authorities: [Certificate], signing: CertificateAuthority, chain: CertificateChain, key: PrivateKey, trustDomain: String, directory: String,
+    authorities: [Certificate], signing: CertificateAuthority, chain: CertificateChain, key: PrivateKey,
+    trustDomain: String, directory: String,
     names: [String],
     lifetime: TimeInterval, isSupplied: Bool
   ) async throws {
@@ -121,8 +136,10 @@ final class ControllerPKI: Sendable {
     return !isSupplied && (CertificateRenewal.isDue(leaf, now: now) || !names.allSatisfy { leaf.names(host: $0) })
   }
 
-  /// Issues a new certificate for the same key and swaps it in: enrollment tokens already given out still verify, because SDKs check them with the key.
-  /// - Returns: the certificate that was replaced; it must stay published until the last token signed under it has expired.
+  /// Issues a new certificate for the same key and swaps it in: enrollment tokens already given out still verify,
+  /// because SDKs check them with the key.
+  /// - Returns: the certificate that was replaced; it must stay published until the last token signed under it has
+  ///   expired.
   func renew(now: Date) async throws -> Certificate {
     let key = serverIdentity.key
     let old = serverIdentity.chain.leaf

@@ -17,17 +17,22 @@ struct EnrollmentDesk: Sendable {
   /// - Parameters:
   ///   - username: for `updb`.
   ///   - expiresAt: nil takes the configured life.
-  func invite(_ invitee: Invitee, method: EnrollmentMethod, username: String? = nil, expiresAt: Timestamp? = nil) async throws -> Enrollment {
+  func invite(_ invitee: Invitee, method: EnrollmentMethod, username: String? = nil, expiresAt: Timestamp? = nil)
+    async throws -> Enrollment
+  {
     let now = core.now
     var enrollment: Enrollment
     let token = EntityID.uuid()
     switch invitee {
     case .identity(let id):
       let end = expiresAt ?? now.adding(seconds: Int64(core.configuration.identityEnrollmentDuration))
-      enrollment = Enrollment(id: EntityID.short(), method: method, token: token, expiresAt: end, issuedAt: now, identityId: id, username: username)
+      enrollment = Enrollment(
+        id: EntityID.short(), method: method, token: token, expiresAt: end, issuedAt: now, identityId: id,
+        username: username)
     case .edgeRouter(let id):
       let end = expiresAt ?? now.adding(seconds: Int64(core.configuration.routerEnrollmentDuration))
-      enrollment = Enrollment(id: EntityID.short(), method: method, token: token, expiresAt: end, issuedAt: now, edgeRouterId: id)
+      enrollment = Enrollment(
+        id: EntityID.short(), method: method, token: token, expiresAt: end, issuedAt: now, edgeRouterId: id)
     }
     enrollment.jwt = try await sign(enrollment)
     return enrollment
@@ -45,7 +50,8 @@ struct EnrollmentDesk: Sendable {
 
   private func sign(_ enrollment: Enrollment) async throws -> String {
     let claims = EnrollmentClaims(
-      iss: core.url, sub: enrollment.identityId ?? enrollment.edgeRouterId ?? "", jti: enrollment.token, exp: enrollment.expiresAt.secondsSinceEpoch,
+      iss: core.url, sub: enrollment.identityId ?? enrollment.edgeRouterId ?? "", jti: enrollment.token,
+      exp: enrollment.expiresAt.secondsSinceEpoch,
       em: enrollment.method.rawValue, ctrls: [PeerAddress(core.advertised).description])
     return try await core.pki.signer.sign(claims)
   }

@@ -3,16 +3,20 @@ import Model
 import NIOConcurrencyHelpers
 import REST
 
-/// Guesses at the secrets of this network. The limiter makes guessing slow at its source; the count by authenticator is what a policy's lock-out asks for.
+/// Guesses at the secrets of this network. The limiter makes guessing slow at its source; the count by authenticator is
+/// what a policy's lock-out asks for.
 final class LoginAttempts: Sendable {
   private let shared = SharedAttempts()
-  /// Wrong passwords in a row, by authenticator. Bounded by the authenticators there are: `forget` follows their deletion.
+  /// Wrong passwords in a row, by authenticator. Bounded by the authenticators there are: `forget` follows their
+  /// deletion.
   private let failures = NIOLockedValueBox<[String: Int]>([:])
 
   /// Counts an attempt at a password as failed until it is `proved` or withdrawn.
   /// - Throws: `APIError` when it must wait.
   func begin(_ account: String, from source: String, now: Timestamp) throws {
-    if let wait = shared.begin(account, from: source, now: now.millisecondsSinceEpoch) { throw Self.refusal(source, wait) }
+    if let wait = shared.begin(account, from: source, now: now.millisecondsSinceEpoch) {
+      throw Self.refusal(source, wait)
+    }
   }
 
   func proved(_ account: String, from source: String, now: Timestamp) {
@@ -30,7 +34,8 @@ final class LoginAttempts: Sendable {
   }
 
   private static func refusal(_ source: String, _ milliseconds: Int64) -> APIError {
-    APIError(.rateLimited, "Too many failed attempts came from \(source); try again in \((milliseconds + 999) / 1000) s")
+    APIError(
+      .rateLimited, "Too many failed attempts came from \(source); try again in \((milliseconds + 999) / 1000) s")
   }
 
   /// - Returns: wrong passwords in a row, this one included.

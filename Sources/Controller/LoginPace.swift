@@ -1,8 +1,8 @@
 import Model
 import NIOConcurrencyHelpers
 
-/// How often an identity may do what costs a transaction on disk: log in, have a certificate made, have a session for a service made. A bucket that fills while it does
-/// not. Proven callers only, so that nobody uses up another's.
+/// How often an identity may do what costs a transaction on disk: log in, have a certificate made, have a session for a
+/// service made. A bucket that fills while it does not. Proven callers only, so that nobody uses up another's.
 final class LoginPace: Sendable {
   /// At once.
   private let burst: Double

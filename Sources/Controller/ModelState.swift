@@ -2,7 +2,8 @@ import Access
 import Model
 import Store
 
-/// The controller's read model: every intent entity by id, and the access engine over them. Changed only by `ControllerCore`, one change-set at a time.
+/// The controller's read model: every intent entity by id, and the access engine over them. Changed only by
+/// `ControllerCore`, one change-set at a time.
 struct ModelState: Sendable {
   var identities: [String: Identity] = [:]
   var services: [String: EdgeService] = [:]
@@ -32,7 +33,9 @@ struct ModelState: Sendable {
     for entity in try reader.all(EdgeRouterEntity.self) { _ = state.apply(.edgeRouter(old: nil, new: entity)) }
     for entity in try reader.all(ServicePolicy.self) { _ = state.apply(.servicePolicy(old: nil, new: entity)) }
     for entity in try reader.all(EdgeRouterPolicy.self) { _ = state.apply(.edgeRouterPolicy(old: nil, new: entity)) }
-    for entity in try reader.all(ServiceEdgeRouterPolicy.self) { _ = state.apply(.serviceEdgeRouterPolicy(old: nil, new: entity)) }
+    for entity in try reader.all(ServiceEdgeRouterPolicy.self) {
+      _ = state.apply(.serviceEdgeRouterPolicy(old: nil, new: entity))
+    }
     state.index = try reader.currentIndex()
     return state
   }
@@ -55,7 +58,8 @@ struct ModelState: Sendable {
     if let new { entities[new.id] = new } else if let old { entities[old] = nil }
   }
 
-  /// Applies a committed change-set. The typed values come from the documents, which lack secrets; none of these kinds has any.
+  /// Applies a committed change-set. The typed values come from the documents, which lack secrets; none of these kinds
+  /// has any.
   mutating func apply(_ changeSet: ChangeSet) throws -> AccessDelta {
     let delta = AccessDelta(merging: try changeSet.changes.map { try apply($0, at: changeSet.at) })
     index = changeSet.index
@@ -64,7 +68,9 @@ struct ModelState: Sendable {
   }
 
   private mutating func apply(_ change: Change, at now: Timestamp) throws -> AccessDelta {
-    func typed<E: Entity>(_ type: E.Type) throws -> (old: E?, new: E?) { (try change.before?.decode(type), try change.after?.decode(type)) }
+    func typed<E: Entity>(_ type: E.Type) throws -> (old: E?, new: E?) {
+      (try change.before?.decode(type), try change.after?.decode(type))
+    }
     switch change.kind {
     case .identities:
       let (old, new) = try typed(Identity.self)
@@ -122,6 +128,8 @@ struct ModelState: Sendable {
 
   private mutating func touchUsers(ofConfig id: String, at now: Timestamp) {
     for service in services.values where service.configs.contains(id) { touchUsers(ofService: service.id, at: now) }
-    for identity in identities.values where identity.serviceConfigs.values.contains(where: { $0.values.contains(id) }) { touch(identity.id, at: now) }
+    for identity in identities.values where identity.serviceConfigs.values.contains(where: { $0.values.contains(id) }) {
+      touch(identity.id, at: now)
+    }
   }
 }

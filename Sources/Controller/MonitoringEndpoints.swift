@@ -3,7 +3,8 @@ import Model
 import REST
 import Store
 
-/// What monitors and load balancers ask (management-and-model.md 6.5, 6.6). Open, as the reference's are: no name of an identity or service is told.
+/// What monitors and load balancers ask (management-and-model.md 6.5, 6.6). Open, as the reference's are: no name of an
+/// identity or service is told.
 enum MonitoringEndpoints {
   static let healthPath = "/health-checks"
   static let metricsPath = "/metrics"

@@ -5,7 +5,8 @@ import Transport
 /// Files that hold keys or tokens: mode 0600 in directories 0700, replaced atomically.
 enum PrivateFiles {
   static func makeDirectory(_ path: String) throws {
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    try FileManager.default.createDirectory(
+      atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
   }
 
   static func write(_ text: String, to path: String) throws { try replace(path, with: Array(text.utf8)).close() }
@@ -19,7 +20,9 @@ enum PrivateFiles {
     else { throw CocoaError(.fileWriteUnknown, userInfo: [NSFilePathErrorKey: path]) }
     // The handle follows the file under its new name.
     try file.write(contentsOf: bytes)
-    guard rename(temporary, path) == 0 else { throw CocoaError(.fileWriteUnknown, userInfo: [NSFilePathErrorKey: path]) }
+    guard rename(temporary, path) == 0 else {
+      throw CocoaError(.fileWriteUnknown, userInfo: [NSFilePathErrorKey: path])
+    }
     return file
   }
 

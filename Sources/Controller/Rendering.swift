@@ -13,7 +13,8 @@ enum Rendering {
   /// What hangs on one entity of a kind, by the names of the relations (management-and-model.md 4.3).
   private static let relations: [String: [String]] = [
     EntityKind.identities.rawValue: [
-      "authenticators", "edge-router-policies", "edge-routers", "enrollments", "failed-service-requests", "posture-data", "service-configs",
+      "authenticators", "edge-router-policies", "edge-routers", "enrollments", "failed-service-requests",
+      "posture-data", "service-configs",
       "service-policies", "services",
     ],
     EntityKind.services.rawValue: ["configs", "service-edge-router-policies", "service-policies", "terminators"],
@@ -56,7 +57,9 @@ enum Rendering {
     ]
   }
 
-  static func reference(_ kind: EntityKind, _ id: String, _ name: String?) -> JSONValue { reference(kind.rawValue, id, name) }
+  static func reference(_ kind: EntityKind, _ id: String, _ name: String?) -> JSONValue {
+    reference(kind.rawValue, id, name)
+  }
 
   /// What SDKs learn of an edge router (edge-client-api.md 5.3).
   static func routerCommon(_ router: EdgeRouterEntity, _ status: RouterDirectory.Status) throws -> JSONObject {
@@ -80,15 +83,18 @@ enum Rendering {
 
   static func apiSession(_ session: APISession, _ identity: Identity?, now: Timestamp) -> JSONObject {
     [
-      "id": .string(session.id), "createdAt": .string(session.createdAt.text), "updatedAt": .string(session.lastActivityAt.text),
+      "id": .string(session.id), "createdAt": .string(session.createdAt.text),
+      "updatedAt": .string(session.lastActivityAt.text),
       "_links": links(EntityKind.apiSessions.rawValue, session.id), "tags": [:], "token": .string(session.token),
       "identityId": .string(session.identityId),
       "identity": reference(identity, id: session.identityId), "ipAddress": .string(session.ipAddress),
       "configTypes": JSONValue(session.configTypes),
       "authQueries": [], "isMfaRequired": .bool(session.isMfaRequired), "isMfaComplete": .bool(session.isMfaComplete),
-      "lastActivityAt": .string(session.lastActivityAt.text), "cachedLastActivityAt": .string(session.lastActivityAt.text),
+      "lastActivityAt": .string(session.lastActivityAt.text),
+      "cachedLastActivityAt": .string(session.lastActivityAt.text),
       "authenticatorId": .string(session.authenticatorId), "isCertExtendable": .bool(session.isCertExtendable),
-      "isCertExtendRequested": .bool(session.isCertExtendRequested), "isCertKeyRollRequested": .bool(session.isCertKeyRollRequested),
+      "isCertExtendRequested": .bool(session.isCertExtendRequested),
+      "isCertKeyRollRequested": .bool(session.isCertKeyRollRequested),
       "improperClientCertChain": .bool(session.improperClientCertChain), "expiresAt": .string(session.endsAt.text),
       "expirationSeconds": JSONValue(Int(max(0, session.endsAt.milliseconds(since: now) / 1000))),
     ]

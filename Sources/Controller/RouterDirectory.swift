@@ -1,7 +1,8 @@
 import Model
 import NIOConcurrencyHelpers
 
-/// What is known now of the edge routers: which are connected and where SDKs reach them. Runtime state; nothing here is stored.
+/// What is known now of the edge routers: which are connected and where SDKs reach them. Runtime state; nothing here is
+/// stored.
 final class RouterDirectory: Sendable {
   struct Status: Sendable {
     /// The connection that the rest is of; later ones have greater numbers.
@@ -22,8 +23,12 @@ final class RouterDirectory: Sendable {
   subscript(id: String) -> Status { state.withLockedValue { $0[id] ?? Status() } }
   func isOnline(_ id: String) -> Bool { self[id].isOnline }
   var online: Set<String> { state.withLockedValue { Set($0.lazy.filter(\.value.isOnline).map(\.key)) } }
-  func isConnected(identity: String) -> Bool { state.withLockedValue { $0.values.contains { $0.isOnline && $0.identities.contains(identity) } } }
+  func isConnected(identity: String) -> Bool {
+    state.withLockedValue { $0.values.contains { $0.isOnline && $0.identities.contains(identity) } }
+  }
 
-  func update(_ id: String, _ change: (inout Status) -> Void) { state.withLockedValue { change(&$0[id, default: Status()]) } }
+  func update(_ id: String, _ change: (inout Status) -> Void) {
+    state.withLockedValue { change(&$0[id, default: Status()]) }
+  }
   func forget(_ id: String) { state.withLockedValue { $0[id] = nil } }
 }

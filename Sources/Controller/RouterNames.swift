@@ -3,11 +3,13 @@ import PKI
 import Transport
 import X509
 
-/// Which names the certificates of a router may carry. Whoever asks for a certificate decides nothing: SDKs of OpenZiti believe any server of the network that
-/// bears the name they dialled, so that a router with another's name stands for it.
+/// Which names the certificates of a router may carry. Whoever asks for a certificate decides nothing: SDKs of OpenZiti
+/// believe any server of the network that bears the name they dialled, so that a router with another's name stands for
+/// it.
 ///
-/// The operator says the names (`swiftlet create edge-router NAME --host HOST`). Where he says none, the one-time token he gave speaks for what the router
-/// enrolls with, as long as nobody else bears it; afterwards the router keeps these names and gets no others.
+/// The operator says the names (`swiftlet create edge-router NAME --host HOST`). Where he says none, the one-time token
+/// he gave speaks for what the router enrolls with, as long as nobody else bears it; afterwards the router keeps these
+/// names and gets no others.
 struct RouterNames: Sendable {
   struct Refusal: Error, Sendable, Equatable {
     let text: String
@@ -26,7 +28,8 @@ struct RouterNames: Sendable {
   let owner: @Sendable (HostName) -> String?
 
   /// - Returns: the names of those asked for that the router gets.
-  /// - Throws: at enrollment, when the router asks for what it cannot have: its operator is there to read it. A renewal leaves such names out.
+  /// - Throws: at enrollment, when the router asks for what it cannot have: its operator is there to read it. A renewal
+  ///   leaves such names out.
   func granted(_ asked: [String], to router: EdgeRouterEntity, at occasion: Occasion) throws(Refusal) -> [String] {
     if let allowed = router.allowedNames { return Self.common(asked, Set(allowed.compactMap(HostName.init))) }
     switch occasion {
@@ -34,7 +37,9 @@ struct RouterNames: Sendable {
     case .enrollment:
       var granted: [String] = []
       for text in asked {
-        guard let name = HostName(text) else { throw Refusal(text: "\"\(text.prefix(64))\" is neither a host name nor an address") }
+        guard let name = HostName(text) else {
+          throw Refusal(text: "\"\(text.prefix(64))\" is neither a host name nor an address")
+        }
         guard !name.isLoopback else {
           granted.append(name.description)
           continue
@@ -68,7 +73,8 @@ extension RouterNames {
       owner: { name in
         let others = core.model { $0.edgeRouters.values.filter { $0.id != id } }
         return others.first { router in
-          router.allowedNames?.contains { HostName($0) == name } ?? false || Self.names(inCertificateOf: router).contains(name)
+          router.allowedNames?.contains { HostName($0) == name } ?? false
+            || Self.names(inCertificateOf: router).contains(name)
         }?.name
       })
   }

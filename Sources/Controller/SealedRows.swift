@@ -3,8 +3,8 @@ import Model
 import PKI
 import Store
 
-/// Session rows as they lie on disk: their tokens sealed, each to its own row. They must be readable again, since OpenZiti's routers are told the tokens
-/// after a restart of the controller as well (fabric-planes.md 4.8).
+/// Session rows as they lie on disk: their tokens sealed, each to its own row. They must be readable again, since
+/// OpenZiti's routers are told the tokens after a restart of the controller as well (fabric-planes.md 4.8).
 struct SealedRows: Sendable {
   let seal: TokenSeal
 
@@ -23,8 +23,11 @@ struct SealedRows: Sendable {
   private static func place(_ entity: some Entity) -> String { place(type(of: entity), entity.id) }
   private static func place<E: Entity>(_ type: E.Type, _ id: String) -> String { "\(E.kind.rawValue)/\(id)" }
 
-  /// The live sessions of the store. Rows of earlier versions, with tokens in clear, are sealed; rows that cannot be opened, whose key is lost, are deleted.
-  func load(_ store: Store, now: Timestamp, logger: Logger) async throws -> (api: [APISession], services: [ServiceSession]) {
+  /// The live sessions of the store. Rows of earlier versions, with tokens in clear, are sealed; rows that cannot be
+  /// opened, whose key is lost, are deleted.
+  func load(_ store: Store, now: Timestamp, logger: Logger) async throws -> (
+    api: [APISession], services: [ServiceSession]
+  ) {
     let rows = try await store.read { reader in (try reader.all(APISession.self), try reader.all(ServiceSession.self)) }
     var api: [APISession] = []
     var services: [ServiceSession] = []
@@ -69,7 +72,8 @@ struct SealedRows: Sendable {
   }
 
   private func replace(
-    _ clear: (api: [APISession], services: [ServiceSession]), _ lost: (api: [String], services: [String]), _ store: Store, now: Timestamp
+    _ clear: (api: [APISession], services: [ServiceSession]), _ lost: (api: [String], services: [String]),
+    _ store: Store, now: Timestamp
   ) async throws {
     guard !(clear.api.isEmpty && clear.services.isEmpty && lost.api.isEmpty && lost.services.isEmpty) else { return }
     _ = try await store.write(.system("session"), now: now) { transaction in
@@ -85,14 +89,18 @@ struct SealedRows: Sendable {
     }
   }
 
-  private func token(_ stored: String, _ place: String) -> String? { TokenSeal.isSealed(stored) ? seal.open(stored, at: place) : stored }
+  private func token(_ stored: String, _ place: String) -> String? {
+    TokenSeal.isSealed(stored) ? seal.open(stored, at: place) : stored
+  }
 
   private func opened(_ row: APISession, _ store: Store) async throws -> APISession? {
     guard let token = token(row.token, Self.place(row)) else { return nil }
     var session = row
     session.token = token
     if session.authenticationMethod == nil {
-      session.authenticationMethod = try await store.read { try $0.get(Authenticator.self, row.authenticatorId)?.method }
+      session.authenticationMethod = try await store.read {
+        try $0.get(Authenticator.self, row.authenticatorId)?.method
+      }
     }
     return session
   }

@@ -22,7 +22,8 @@ struct SessionDesk: Sendable {
   init(core: ControllerCore) {
     self.core = core
     let all = core.pki.anchors.certificates
-    certificates = CertificateLogin(roots: all.filter { $0.issuer == $0.subject }, signers: all.filter { $0.issuer != $0.subject })
+    certificates = CertificateLogin(
+      roots: all.filter { $0.issuer == $0.subject }, signers: all.filter { $0.issuer != $0.subject })
   }
 
   // MARK: Login
@@ -42,7 +43,8 @@ struct SessionDesk: Sendable {
       case "cert": proof = try await byCertificate(request.peer)
       case "password":
         proof = try await byPassword(
-          try body.required("username", body.string("username")), try body.required("password", body.string("password")), from: address)
+          try body.required("username", body.string("username")),
+          try body.required("password", body.string("password")), from: address)
       // By tokens of signers, of which this network has none (`ext-jwt`).
       default: throw APIError.invalidAuth
       }
@@ -50,20 +52,26 @@ struct SessionDesk: Sendable {
       core.facts.loginRefused()
       throw error
     }
-    guard let identity = core.model({ $0.identities[proof.authenticator.identityId] }), !identity.isDisabled(at: core.now),
-      !core.unstored.contains(.identities, identity.id), !core.unstored.contains(.authenticators, proof.authenticator.id)
+    guard let identity = core.model({ $0.identities[proof.authenticator.identityId] }),
+      !identity.isDisabled(at: core.now),
+      !core.unstored.contains(.identities, identity.id),
+      !core.unstored.contains(.authenticators, proof.authenticator.id)
     else { throw APIError.invalidAuth }
     guard pace.admits(identity.id, now: core.now) else {
-      throw APIError(.rateLimited, "The identity \(identity.name) logs in too often; use the session that it has, or try again in a few seconds")
+      throw APIError(
+        .rateLimited,
+        "The identity \(identity.name) logs in too often; use the session that it has, or try again in a few seconds")
     }
     let sdk = try await remember(body, identity)
     let types = try body.strings("configTypes") ?? []
     let session = APISession(
       id: EntityID.short(), token: EntityID.uuid(), identityId: identity.id, authenticatorId: proof.authenticator.id,
       authenticationMethod: proof.authenticator.method, certificateFingerprints: proof.fingerprints,
-      configTypes: configTypeIDs(types), ipAddress: address, lastActivityAt: core.now, idleTimeoutSeconds: core.configuration.sessionTimeout,
+      configTypes: configTypeIDs(types), ipAddress: address, lastActivityAt: core.now,
+      idleTimeoutSeconds: core.configuration.sessionTimeout,
       isCertExtendable: proof.authenticator.method == .cert && proof.authenticator.isIssuedByNetwork,
-      isCertExtendRequested: proof.authenticator.isExtendRequested, isCertKeyRollRequested: proof.authenticator.isKeyRollRequested,
+      isCertExtendRequested: proof.authenticator.isExtendRequested,
+      isCertKeyRollRequested: proof.authenticator.isKeyRollRequested,
       improperClientCertChain: proof.improperChain, isAdminAPI: isAdminAPI, sdkInfo: sdk, createdAt: core.now,
       updatedAt: core.now)
     let (stored, surplus) = try await core.sessions.add(session, now: core.now)
@@ -76,21 +84,28 @@ struct SessionDesk: Sendable {
     }
     core.facts.apiSessionMade()
     core.logger.info(
-      "logged in", metadata: ["identity": "\(identity.name)", "method": "\(proof.authenticator.method.rawValue)", "from": "\(address)"])
+      "logged in",
+      metadata: [
+        "identity": "\(identity.name)", "method": "\(proof.authenticator.method.rawValue)", "from": "\(address)",
+      ])
     return stored
   }
 
   private func byCertificate(_ peer: PresentedPeer) async throws -> Proof {
     let verdict = try await certificates.judge(
       leaf: peer.leaf, intermediates: peer.intermediates, now: core.now.date,
-      lookup: { fingerprint in try await core.store.read { try $0.first(Authenticator.self, field: "fingerprint", equals: fingerprint) } },
+      lookup: { fingerprint in
+        try await core.store.read { try $0.first(Authenticator.self, field: "fingerprint", equals: fingerprint) }
+      },
       policy: { core.authPolicy(of: $0.identityId).primary.cert })
     switch verdict {
     case .success(let success):
       return Proof(
-        authenticator: success.authenticator, fingerprints: [success.authenticator.fingerprint ?? ""], improperChain: success.improperClientCertChain)
+        authenticator: success.authenticator, fingerprints: [success.authenticator.fingerprint ?? ""],
+        improperChain: success.improperClientCertChain)
     case .failure(let refusal):
-      core.logger.info("login by certificate refused", metadata: ["from": "\(peer.remoteAddress)", "reason": "\(refusal.rawValue)"])
+      core.logger.info(
+        "login by certificate refused", metadata: ["from": "\(peer.remoteAddress)", "reason": "\(refusal.rawValue)"])
       throw APIError.invalidAuth
     }
   }
@@ -98,7 +113,9 @@ struct SessionDesk: Sendable {
   /// Refusals of every kind count alike: whether a password is right is not told by when one has to wait.
   private func byPassword(_ username: String, _ password: String, from address: String) async throws -> Proof {
     try core.attempts.begin(username, from: address, now: core.now)
-    let authenticator = try await core.store.read { try $0.first(Authenticator.self, field: "username", equals: username) }
+    let authenticator = try await core.store.read {
+      try $0.first(Authenticator.self, field: "username", equals: username)
+    }
     let isRight: Bool
     do {
       isRight = try await core.passwords.verify(password, against: authenticator?.password, from: address)
@@ -109,7 +126,9 @@ struct SessionDesk: Sendable {
     guard let authenticator else { throw APIError.invalidAuth }
     let rules = core.authPolicy(of: authenticator.identityId).primary.updb
     if !isRight { try await lockOut(authenticator, rules) }
-    guard isRight, rules.allowed, core.model({ $0.identities[authenticator.identityId].map { !$0.isDisabled(at: core.now) } }) ?? false else {
+    guard isRight, rules.allowed,
+      core.model({ $0.identities[authenticator.identityId].map { !$0.isDisabled(at: core.now) } }) ?? false
+    else {
       throw APIError.invalidAuth
     }
     core.attempts.forget(authenticator.id)
@@ -117,8 +136,8 @@ struct SessionDesk: Sendable {
     return Proof(authenticator: authenticator)
   }
 
-  /// What a policy says about wrong passwords in a row (management-and-model.md 1.16). It stands beside what an operator disabled and never changes that; guesses
-  /// at an identity that is locked out already change nothing.
+  /// What a policy says about wrong passwords in a row (management-and-model.md 1.16). It stands beside what an
+  /// operator disabled and never changes that; guesses at an identity that is locked out already change nothing.
   private func lockOut(_ authenticator: Authenticator, _ rules: PrimaryAuthPolicy.Password) async throws {
     guard rules.maxAttempts > 0, core.attempts.wrongPassword(authenticator.id) >= rules.maxAttempts else { return }
     core.attempts.forget(authenticator.id)
@@ -126,37 +145,45 @@ struct SessionDesk: Sendable {
     let isLocked: Bool
     do {
       isLocked = try await core.write(.system("login lock-out")) { transaction in
-        guard var identity = try transaction.get(Identity.self, authenticator.identityId), !identity.isLockedOut(at: now),
+        guard var identity = try transaction.get(Identity.self, authenticator.identityId),
+          !identity.isLockedOut(at: now),
           try transaction.mayBeLockedOut(identity)
         else { return false }
         identity.lockedAt = now
-        identity.lockedUntil = rules.lockoutDurationMinutes > 0 ? now.adding(seconds: Int64(rules.lockoutDurationMinutes) * 60) : nil
+        identity.lockedUntil =
+          rules.lockoutDurationMinutes > 0 ? now.adding(seconds: Int64(rules.lockoutDurationMinutes) * 60) : nil
         try transaction.put(identity)
         return true
       }
     } catch let error as StoreError where error.isOfDisk {
       // The waits of the limiter grow all the same.
-      core.logger.error("nobody is locked out", metadata: ["identity": "\(authenticator.identityId)", "reason": "\(error)"])
+      core.logger.error(
+        "nobody is locked out", metadata: ["identity": "\(authenticator.identityId)", "reason": "\(error)"])
       return
     }
     if isLocked {
       core.logger.warning(
-        "locked out after wrong passwords", metadata: ["identity": "\(authenticator.identityId)", "minutes": "\(rules.lockoutDurationMinutes)"])
+        "locked out after wrong passwords",
+        metadata: ["identity": "\(authenticator.identityId)", "minutes": "\(rules.lockoutDurationMinutes)"])
     }
   }
 
   /// Keeps what the client says of itself on its identity, when it changed. - Returns: the SDK that it says it is.
   private func remember(_ body: JSONObject, _ identity: Identity) async throws -> SDKInfo? {
     let sdk = try body.object("sdkInfo").map { info in
-      func text(_ names: String...) -> String { String(names.lazy.compactMap { info[$0]?.stringValue }.first?.prefix(200) ?? "") }
+      func text(_ names: String...) -> String {
+        String(names.lazy.compactMap { info[$0]?.stringValue }.first?.prefix(200) ?? "")
+      }
       return SDKInfo(
-        appId: text("appID", "appId"), appVersion: text("appVersion"), branch: text("branch"), revision: text("revision"), type: text("type"),
+        appId: text("appID", "appId"), appVersion: text("appVersion"), branch: text("branch"),
+        revision: text("revision"), type: text("type"),
         version: text("version"))
     }
     let env = try body.object("envInfo").map { info in
       func text(_ name: String) -> String { String(info[name]?.stringValue?.prefix(200) ?? "") }
       return EnvInfo(
-        arch: text("arch"), os: text("os"), osRelease: text("osRelease"), osVersion: text("osVersion"), domain: text("domain"),
+        arch: text("arch"), os: text("os"), osRelease: text("osRelease"), osVersion: text("osVersion"),
+        domain: text("domain"),
         hostname: text("hostname"))
     }
     guard (sdk != nil && sdk != identity.sdkInfo) || (env != nil && env != identity.envInfo) else { return sdk }
@@ -220,8 +247,11 @@ struct SessionDesk: Sendable {
     }
     guard let service, actions.contains(action) else {
       // 404 also without the permission: on 400 C SDKs start over for nothing (edge-client-api.md 5.9).
-      let reason = core.model { $0.access.decide(identity: caller.identityID, service: id, action: action, router: nil).text }
-      core.logger.info("session refused", metadata: ["identity": "\(caller.identityName)", "service": "\(id)", "reason": "\(reason)"])
+      let reason = core.model {
+        $0.access.decide(identity: caller.identityID, service: id, action: action, router: nil).text
+      }
+      core.logger.info(
+        "session refused", metadata: ["identity": "\(caller.identityName)", "service": "\(id)", "reason": "\(reason)"])
       // The reason is the operator's: it would tell a caller without rights that the service exists, and its name.
       throw APIError.notFound("The service \(id) was not found or may not be used for \(type.rawValue)")
     }
@@ -231,27 +261,35 @@ struct SessionDesk: Sendable {
         "No edge routers are available: no edge router policy and service edge router policy have a router in common for identity \(caller.identityName) and service \(service.name)"
       )
     }
-    if let known = core.sessions.serviceSession(apiSession: caller.apiSessionID, service: id, type: type) { return known }
+    if let known = core.sessions.serviceSession(apiSession: caller.apiSessionID, service: id, type: type) {
+      return known
+    }
     guard core.sessionPace.admits(caller.identityID, now: core.now) else {
       throw APIError(
         .rateLimited,
-        "The identity \(caller.identityName) has sessions for services made too often; keep those that it has, or try again in a few seconds")
+        "The identity \(caller.identityName) has sessions for services made too often; keep those that it has, or try again in a few seconds"
+      )
     }
     let sessionID = EntityID.short()
     let now = core.now
     let claims = ServiceSessionClaims(
-      iss: core.url, serviceID: id, sessionID: sessionID, apiSessionID: caller.apiSessionID, identityID: caller.identityID, type: type.rawValue,
+      iss: core.url, serviceID: id, sessionID: sessionID, apiSessionID: caller.apiSessionID,
+      identityID: caller.identityID, type: type.rawValue,
       // Routers and clients with slow clocks must not find it in their future.
       issuedAt: now.secondsSinceEpoch - 60, expiresAt: now.secondsSinceEpoch + Int64(SessionRegistry.tokenLifetime))
     let token = try await core.pki.signer.sign(claims)
     core.facts.serviceSessionMade()
     let session = ServiceSession(
-      id: sessionID, apiSessionId: caller.apiSessionID, identityId: caller.identityID, serviceId: id, type: type, token: token,
+      id: sessionID, apiSessionId: caller.apiSessionID, identityId: caller.identityID, serviceId: id, type: type,
+      token: token,
       servicePolicies: policies, createdAt: now, updatedAt: now)
-    do { return try await core.sessions.addIfAbsent(session, now: now) } catch SessionRegistry.Refusal.tooManyServiceSessions(let limit) {
+    do { return try await core.sessions.addIfAbsent(session, now: now) } catch SessionRegistry.Refusal
+      .tooManyServiceSessions(let limit)
+    {
       throw APIError(
         .rateLimited,
-        "The identity \(caller.identityName) has \(limit) sessions for services, as many as it may have; log out where they are not needed")
+        "The identity \(caller.identityName) has \(limit) sessions for services, as many as it may have; log out where they are not needed"
+      )
     } catch SessionRegistry.Refusal.apiSessionEnded {
       throw APIError.unauthorized
     }
@@ -259,10 +297,14 @@ struct SessionDesk: Sendable {
 
   /// Routers an identity may use for a service, connected ones first.
   func routers(identity: String, service: String) -> [EdgeRouterEntity] {
-    let routers = core.model { state in state.access.commonRouters(identity: identity, service: service).compactMap { state.edgeRouters[$0] } }
+    let routers = core.model { state in
+      state.access.commonRouters(identity: identity, service: service).compactMap { state.edgeRouters[$0] }
+    }
     let online = core.routers.online
     return Array(
-      routers.filter { !$0.disabled }.sorted { (online.contains($0.id) ? 0 : 1, $0.name) < (online.contains($1.id) ? 0 : 1, $1.name) }.prefix(
+      routers.filter { !$0.disabled }.sorted {
+        (online.contains($0.id) ? 0 : 1, $0.name) < (online.contains($1.id) ? 0 : 1, $1.name)
+      }.prefix(
         Self.routerLimit))
   }
 
@@ -272,10 +314,13 @@ struct SessionDesk: Sendable {
     object["servicePolicies"] = nil
     // A row of the store has it sealed.
     object["token"] = .string(core.sessions.serviceSession(session.id)?.token ?? "")
-    object["service"] = Rendering.reference(.services, session.serviceId, core.model { $0.services[session.serviceId]?.name })
+    object["service"] = Rendering.reference(
+      .services, session.serviceId, core.model { $0.services[session.serviceId]?.name })
     object["apiSession"] = Rendering.reference(.apiSessions, session.apiSessionId, nil)
     object["edgeRouters"] = .array(
-      try routers(identity: session.identityId, service: session.serviceId).map { .object(try Rendering.sessionRouter($0, core.routers[$0.id])) })
+      try routers(identity: session.identityId, service: session.serviceId).map {
+        .object(try Rendering.sessionRouter($0, core.routers[$0.id]))
+      })
     return object
   }
 }

@@ -4,16 +4,16 @@ import NIOConcurrencyHelpers
 import PKI
 import Store
 
-/// API sessions and service sessions: durable rows, whose tokens are sealed, with a copy in memory, which every request reads and whose every question is
-/// answered from an index.
+/// API sessions and service sessions: durable rows, whose tokens are sealed, with a copy in memory, which every request
+/// reads and whose every question is answered from an index.
 final class SessionRegistry: Sendable {
   /// Nominal life of a service session token; it ends earlier with its API session (edge-client-api.md 4.4).
   static let tokenLifetime = 365 * 24 * 3600
 
   /// What one identity may have at a time.
   struct Limits: Sendable {
-    /// API sessions; the longest unused one ends for a new one. An identity file may be in use by hundreds of replicas, and each that crashes leaves a session
-    /// behind for the idle time.
+    /// API sessions; the longest unused one ends for a new one. An identity file may be in use by hundreds of replicas,
+    /// and each that crashes leaves a session behind for the idle time.
     var apiSessions = 1000
     /// Service sessions of all its API sessions, about 2 KB each.
     var serviceSessions = 20_000
@@ -71,7 +71,8 @@ final class SessionRegistry: Sendable {
 
     mutating func put(_ session: ServiceSession) {
       services[session.id] = session
-      byAPISession[session.apiSessionId, default: [:]][Purpose(service: session.serviceId, type: session.type)] = session.id
+      byAPISession[session.apiSessionId, default: [:]][Purpose(service: session.serviceId, type: session.type)] =
+        session.id
       byService[session.serviceId, default: []].insert(session.id)
       serviceSessionsOfIdentity[session.identityId, default: 0] += 1
     }
@@ -136,27 +137,36 @@ final class SessionRegistry: Sendable {
 
   func use(digest: String, now: Timestamp, if mayUse: (APISession) -> Bool = { _ in true }) -> APISession? {
     state.withLockedValue { state in
-      guard let id = state.byDigest[digest], let session = state.api[id], !session.isExpired(at: now), mayUse(session) else { return nil }
+      guard let id = state.byDigest[digest], let session = state.api[id], !session.isExpired(at: now), mayUse(session)
+      else { return nil }
       state.dirty.insert(id)
       return state.change(id) { $0.lastActivityAt = max($0.lastActivityAt, now) }
     }
   }
 
   /// The live session of a token, without prolonging it.
-  func apiSession(token: String, now: Timestamp) -> APISession? { apiSession(digest: SessionDigest.of(token), now: now) }
+  func apiSession(token: String, now: Timestamp) -> APISession? {
+    apiSession(digest: SessionDigest.of(token), now: now)
+  }
   func apiSession(digest: String, now: Timestamp) -> APISession? {
     state.withLockedValue { state in
-      guard let session = state.byDigest[digest].flatMap({ state.api[$0] }), !session.isExpired(at: now) else { return nil }
+      guard let session = state.byDigest[digest].flatMap({ state.api[$0] }), !session.isExpired(at: now) else {
+        return nil
+      }
       return session
     }
   }
 
   func serviceSession(apiSession: String, service: String, type: PolicyType) -> ServiceSession? {
-    state.withLockedValue { state in state.byAPISession[apiSession]?[Purpose(service: service, type: type)].flatMap { state.services[$0] } }
+    state.withLockedValue { state in
+      state.byAPISession[apiSession]?[Purpose(service: service, type: type)].flatMap { state.services[$0] }
+    }
   }
 
   func serviceSessions(apiSession: String) -> [ServiceSession] {
-    state.withLockedValue { state in (state.byAPISession[apiSession]?.values).map { $0.compactMap { state.services[$0] } } ?? [] }
+    state.withLockedValue { state in
+      (state.byAPISession[apiSession]?.values).map { $0.compactMap { state.services[$0] } } ?? []
+    }
   }
 
   /// Service sessions of an identity for a service, for rights that were lost.
@@ -172,12 +182,16 @@ final class SessionRegistry: Sendable {
   /// Identities with sessions.
   var identities: [String] { state.withLockedValue { Array($0.byIdentity.keys) } }
   func apiSessions(identity: String) -> Set<String> { state.withLockedValue { $0.byIdentity[identity] ?? [] } }
-  func apiSessions(authenticator: String) -> Set<String> { state.withLockedValue { $0.byAuthenticator[authenticator] ?? [] } }
+  func apiSessions(authenticator: String) -> Set<String> {
+    state.withLockedValue { $0.byAuthenticator[authenticator] ?? [] }
+  }
   func sessions(identity: String) -> [APISession] {
     state.withLockedValue { state in (state.byIdentity[identity] ?? []).compactMap { state.api[$0] } }
   }
 
-  func expired(now: Timestamp) -> Set<String> { state.withLockedValue { state in Set(state.api.values.filter { $0.isExpired(at: now) }.map(\.id)) } }
+  func expired(now: Timestamp) -> Set<String> {
+    state.withLockedValue { state in Set(state.api.values.filter { $0.isExpired(at: now) }.map(\.id)) }
+  }
 
   // MARK: Changes
 
@@ -187,7 +201,9 @@ final class SessionRegistry: Sendable {
   func add(_ session: APISession, now: Timestamp) async throws -> (session: APISession, surplus: Set<String>) {
     let rows = self.rows
     var stored = session
-    do { stored = try await store.write(.system("session"), now: now) { try $0.put(try rows.sealed(session)) }.value } catch let error as StoreError
+    do {
+      stored = try await store.write(.system("session"), now: now) { try $0.put(try rows.sealed(session)) }.value
+    } catch let error as StoreError
       where error.isOfDisk
     {
       // Sessions are activity, not intent: nobody is shut out because a disk is full.
@@ -199,13 +215,16 @@ final class SessionRegistry: Sendable {
       state.put(made)
       let all = state.byIdentity[made.identityId] ?? []
       guard all.count > limits.apiSessions else { return [] }
-      let idle = all.compactMap { state.api[$0] }.filter { $0.id != made.id }.sorted { ($0.lastActivityAt, $0.id) < ($1.lastActivityAt, $1.id) }
+      let idle = all.compactMap { state.api[$0] }.filter { $0.id != made.id }.sorted {
+        ($0.lastActivityAt, $0.id) < ($1.lastActivityAt, $1.id)
+      }
       return Set(idle.prefix(all.count - limits.apiSessions).map(\.id))
     }
     return (made, surplus)
   }
 
-  /// Adds a service session unless its API session has one for the same service and type already, which is then returned.
+  /// Adds a service session unless its API session has one for the same service and type already, which is then
+  /// returned.
   /// - Throws: `Refusal`; `StoreError`.
   func addIfAbsent(_ session: ServiceSession, now: Timestamp) async throws -> ServiceSession {
     let winner = try state.withLockedValue { state throws(Refusal) -> ServiceSession in
@@ -238,14 +257,17 @@ final class SessionRegistry: Sendable {
       for id in apiSessions.sorted() {
         guard let session = state.remove(api: id) else { continue }
         ended.api.append(session)
-        for service in (state.byAPISession[id]?.values).map(Array.init) ?? [] { ended.services += state.remove(service: service).map { [$0] } ?? [] }
+        for service in (state.byAPISession[id]?.values).map(Array.init) ?? [] {
+          ended.services += state.remove(service: service).map { [$0] } ?? []
+        }
       }
       return ended
     }
   }
 
   func end(serviceSessions: Set<String>) -> Ended {
-    state.withLockedValue { state in Ended(services: serviceSessions.sorted().compactMap { state.remove(service: $0) }) }
+    state.withLockedValue { state in Ended(services: serviceSessions.sorted().compactMap { state.remove(service: $0) })
+    }
   }
 
   /// Deletes the rows of what ended. What fails is tried again with the next call.
@@ -277,8 +299,12 @@ final class SessionRegistry: Sendable {
   }
 
   /// Changes the certificates an API session may be used with. - Returns: false when it is gone.
-  func changeFingerprints(of id: String, now: Timestamp, _ change: @Sendable (inout [String]) -> Void) async throws -> Bool {
-    guard let changed = state.withLockedValue({ $0.change(id) { change(&$0.certificateFingerprints) } }) else { return false }
+  func changeFingerprints(of id: String, now: Timestamp, _ change: @Sendable (inout [String]) -> Void) async throws
+    -> Bool
+  {
+    guard let changed = state.withLockedValue({ $0.change(id) { change(&$0.certificateFingerprints) } }) else {
+      return false
+    }
     try await rewrite([changed], now: now)
     return true
   }
@@ -289,7 +315,8 @@ final class SessionRegistry: Sendable {
       for (id, session) in state.api {
         let moved = session.lastActivityAt.adding(milliseconds: milliseconds)
         // Used after the jump already: told in the new time.
-        guard milliseconds > 0 ? moved.milliseconds(since: now) <= ClockWatch.tolerance : session.lastActivityAt > now else { continue }
+        guard milliseconds > 0 ? moved.milliseconds(since: now) <= ClockWatch.tolerance : session.lastActivityAt > now
+        else { continue }
         _ = state.change(id) {
           $0.lastActivityAt = min(moved, now)
           $0.expiresAt = $0.expiresAt?.adding(milliseconds: milliseconds)
@@ -334,7 +361,9 @@ final class SessionRegistry: Sendable {
       _ = try await store.write(.system("session"), now: now) { transaction in
         // Whoever ends a session takes it out of memory first, and off the disk after this.
         for session in api where self.apiSession(session.id) != nil { try transaction.put(try rows.sealed(session)) }
-        for session in services where self.serviceSession(session.id) != nil { try transaction.put(try rows.sealed(session)) }
+        for session in services where self.serviceSession(session.id) != nil {
+          try transaction.put(try rows.sealed(session))
+        }
       }
     } catch {
       state.withLockedValue { state in
@@ -350,7 +379,9 @@ final class SessionRegistry: Sendable {
     guard !sessions.isEmpty else { return }
     let rows = self.rows
     _ = try await store.write(.system("session"), now: now) { transaction in
-      for session in sessions where try transaction.exists(.apiSessions, session.id) { try transaction.put(try rows.sealed(session)) }
+      for session in sessions where try transaction.exists(.apiSessions, session.id) {
+        try transaction.put(try rows.sealed(session))
+      }
     }
   }
 }

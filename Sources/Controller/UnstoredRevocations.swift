@@ -2,8 +2,8 @@ import Model
 import NIOConcurrencyHelpers
 import Store
 
-/// What an operator took away while the disk took nothing: held in memory until the same can be stored. One entry for each request of an administrator that failed
-/// that way.
+/// What an operator took away while the disk took nothing: held in memory until the same can be stored. One entry for
+/// each request of an administrator that failed that way.
 final class UnstoredRevocations: Sendable {
   private struct Key: Hashable {
     var kind: EntityKind
@@ -12,27 +12,35 @@ final class UnstoredRevocations: Sendable {
 
   private let held = NIOLockedValueBox<Set<Key>>([])
 
-  func contains(_ kind: EntityKind, _ id: String) -> Bool { held.withLockedValue { $0.contains(Key(kind: kind, id: id)) } }
+  func contains(_ kind: EntityKind, _ id: String) -> Bool {
+    held.withLockedValue { $0.contains(Key(kind: kind, id: id)) }
+  }
   func insert(_ kind: EntityKind, _ id: String) { held.withLockedValue { _ = $0.insert(Key(kind: kind, id: id)) } }
   func remove(_ kind: EntityKind, _ id: String) { held.withLockedValue { _ = $0.remove(Key(kind: kind, id: id)) } }
 }
 
 extension ControllerCore {
-  /// Runs a write that takes an identity, an authenticator or a router off the network. When the disk does not take it, what needs no disk happens all the same:
-  /// its sessions end, routers cut what hangs on them, and nobody gets in with it.
+  /// Runs a write that takes an identity, an authenticator or a router off the network. When the disk does not take it,
+  /// what needs no disk happens all the same: its sessions end, routers cut what hangs on them, and nobody gets in with
+  /// it.
   /// - Throws: `OperationError.revokedInMemory` in that case.
-  nonisolated func revoking<R: Sendable>(_ kind: EntityKind, _ id: String, _ write: @Sendable () async throws -> R) async throws -> R {
+  nonisolated func revoking<R: Sendable>(_ kind: EntityKind, _ id: String, _ write: @Sendable () async throws -> R)
+    async throws -> R
+  {
     do {
       let value = try await write()
       unstored.remove(kind, id)
       return value
-    } catch let error as StoreError where error.isOfDisk && [.identities, .authenticators, .edgeRouters].contains(kind) {
-      // A disk that is read-only refuses before the write could say that there is no such thing, or that nobody may take it away.
+    } catch let error as StoreError where error.isOfDisk && [.identities, .authenticators, .edgeRouters].contains(kind)
+    {
+      // A disk that is read-only refuses before the write could say that there is no such thing, or that nobody may
+      // take it away.
       guard try await store.read({ try $0.mayBeRevoked(kind, id) }) else { throw error }
       unstored.insert(kind, id)
       switch kind {
       case .identities: try await endSessions(apiSessions: sessions.apiSessions(identity: id))
-      case .authenticators: try await endSessions(apiSessions: Set(sessions.apiSessions.filter { $0.authenticatorId == id }.map(\.id)))
+      case .authenticators:
+        try await endSessions(apiSessions: Set(sessions.apiSessions.filter { $0.authenticatorId == id }.map(\.id)))
       case .edgeRouters: fleet.disconnect(id)
       default: break
       }

@@ -24,7 +24,8 @@ final class ConnectionHandle: Sendable {
   private let box: NIOLoopBoundBox<EdgeConnection?>
 
   init(
-    id: UInt64, loop: any EventLoop, session: SessionTable.APISession, fingerprint: String, remoteAddress: String, localAddress: String,
+    id: UInt64, loop: any EventLoop, session: SessionTable.APISession, fingerprint: String, remoteAddress: String,
+    localAddress: String,
     share: IdentityShare, ticket: IdentityShare.Ticket
   ) {
     self.id = id
@@ -44,7 +45,8 @@ final class ConnectionHandle: Sendable {
     set { box.value = newValue }
   }
 
-  /// The next sequence of the channel. Taken from whatever loop readdresses a frame: receivers need uniqueness, not order (edge-data-plane.md 2.5).
+  /// The next sequence of the channel. Taken from whatever loop readdresses a frame: receivers need uniqueness, not
+  /// order (edge-data-plane.md 2.5).
   func nextSequence() -> Int32 { Int32(bitPattern: sequence.wrappingAdd(1, ordering: .relaxed).newValue & 0x7fff_ffff) }
 
   // MARK: Back pressure
@@ -60,7 +62,9 @@ final class ConnectionHandle: Sendable {
   func addMailed(_ bytes: Int) { mailed.wrappingAdd(bytes, ordering: .relaxed) }
 
   /// What the SDK's services have to tell the controller.
-  func nextNews() async throws -> EdgeConnection.HostNews? { try await loop.submit { self.connection?.takeNews() }.get() }
+  func nextNews() async throws -> EdgeConnection.HostNews? {
+    try await loop.submit { self.connection?.takeNews() }.get()
+  }
 
   /// Runs `body` on the connection's loop; `otherwise` when it is gone.
   func run(_ body: @escaping @Sendable (EdgeConnection) -> Void, otherwise: (@Sendable () -> Void)? = nil) {

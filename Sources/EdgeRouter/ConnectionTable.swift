@@ -12,12 +12,15 @@ struct ConnectionTable {
   subscript(id: UInt64) -> ConnectionHandle? { handles[id] }
   var identities: Set<String> { Set(byIdentity.keys) }
   /// API sessions with an open channel, each once.
-  var sessions: [SessionTable.APISession] { bySession.keys.compactMap { bySession[$0].first.flatMap { handles[$0]?.session } } }
+  var sessions: [SessionTable.APISession] {
+    bySession.keys.compactMap { bySession[$0].first.flatMap { handles[$0]?.session } }
+  }
   func of(identity: String) -> [ConnectionHandle] { byIdentity[identity].compactMap { handles[$0] } }
   /// - Parameter session: digest of its token.
   func of(session: String) -> [ConnectionHandle] { bySession[session].compactMap { handles[$0] } }
 
-  /// What an identity has; the same for all of its channels, and for the next one while anything of the last is counted.
+  /// What an identity has; the same for all of its channels, and for the next one while anything of the last is
+  /// counted.
   mutating func share(of identity: String, limits: IdentityLimits, total: WaitingBytes) -> IdentityShare {
     if let known = shares[identity] { return known }
     for gone in departed where shares[gone]?.isIdle ?? true {

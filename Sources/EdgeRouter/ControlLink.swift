@@ -9,7 +9,8 @@ import Transport
 import Wire
 import WireSchemas
 
-/// Keeps the control channel: dials, greets, carries out what the controller says, and dials again (fabric-planes.md 2).
+/// Keeps the control channel: dials, greets, carries out what the controller says, and dials again (fabric-planes.md
+/// 2).
 struct ControlLink: Sendable {
   private static let subscriptionSeconds: UInt32 = 300
   private static let renewal = TimeAmount.seconds(200)
@@ -47,7 +48,9 @@ struct ControlLink: Sendable {
         // Configured addresses stay: a list from a controller may be of another network view.
         known = controllers + learned.filter { !controllers.contains($0) }
       } catch {
-        if !Task.isCancelled { logger.warning("controller not reachable", metadata: ["address": "\(address)", "error": "\(error)"]) }
+        if !Task.isCancelled {
+          logger.warning("controller not reachable", metadata: ["address": "\(address)", "error": "\(error)"])
+        }
       }
       try? await Task.sleep(backoff.next(using: &random))
     }
@@ -57,10 +60,12 @@ struct ControlLink: Sendable {
     let hello = ControlMessages.RouterHello(
       routerID: core.routerID, version: .current,
       capabilities: CapabilityMask([
-        RouterCapability.multiChannel, RouterCapability.bindSuccess, RouterCapability.dataModel, RouterCapability.sessionDigests,
+        RouterCapability.multiChannel, RouterCapability.bindSuccess, RouterCapability.dataModel,
+        RouterCapability.sessionDigests,
       ]))
     let channel = try await MessageChannel.dial(
-      address: address, tls: identity.client, alpn: ALPN.control, hello: hello.message(), group: MultiThreadedEventLoopGroup.singleton)
+      address: address, tls: identity.client, alpn: ALPN.control, hello: hello.message(),
+      group: MultiThreadedEventLoopGroup.singleton)
     guard channel.controllerCapabilities.contains(ControllerCapability.jwtLegacySessions) else {
       channel.close()
       throw TransportError.protocolViolation("the controller does not issue session tokens that routers can verify")
@@ -175,7 +180,9 @@ struct ControlLink: Sendable {
     let ids = core.hostedIDs
     await withDiscardingTaskGroup { group in
       for lane in 0..<min(Self.parallelHosts, ids.count) {
-        group.addTask { for index in stride(from: lane, to: ids.count, by: Self.parallelHosts) { await core.establish(ids[index]) } }
+        group.addTask {
+          for index in stride(from: lane, to: ids.count, by: Self.parallelHosts) { await core.establish(ids[index]) }
+        }
       }
     }
   }
@@ -196,7 +203,9 @@ struct ControlLink: Sendable {
 
   // MARK: Messages
 
-  private func handle(_ message: Wire.Message, _ channel: MessageChannel, _ subscription: Subscription, _ group: inout DiscardingTaskGroup) {
+  private func handle(
+    _ message: Wire.Message, _ channel: MessageChannel, _ subscription: Subscription, _ group: inout DiscardingTaskGroup
+  ) {
     do {
       switch message.contentType {
       case .serverHello: greet(message, channel)
@@ -207,7 +216,9 @@ struct ControlLink: Sendable {
         let change = try message.decode(EdgeCtrlChangeSet.self)
         guard change.isSynthetic || belongs(message, subscription) else { return }
         if !core.apply(change) {
-          logger.info("changes of the data model are missing; subscribing anew", metadata: ["index": "\(core.modelPosition.index)"])
+          logger.info(
+            "changes of the data model are missing; subscribing anew",
+            metadata: ["index": "\(core.modelPosition.index)"])
           subscribe(channel, subscription, isRenewal: false)
         }
       case .apiSessionAdded: try addSessions(message)
@@ -228,11 +239,15 @@ struct ControlLink: Sendable {
         channel.reply(Wire.Message(.inspectAnswer, core.inspect(request.requestedValues)), to: message)
       case .validateDataModel:
         channel.reply(Wire.Message(.validateDataModelResponse, EdgeCtrlRouterDataModelValidateResponse()), to: message)
-      case .togglePipeTraces: channel.reply(Wire.Message.result(success: false, text: "traces are not available", replyTo: message), to: message)
+      case .togglePipeTraces:
+        channel.reply(
+          Wire.Message.result(success: false, text: "traces are not available", replyTo: message), to: message)
       default: break  // Peers, links, cluster leaders: of no consequence for circuits that stay on one router.
       }
     } catch {
-      logger.warning("unreadable message of the controller", metadata: ["type": "\(message.contentType.rawValue)", "error": "\(error)"])
+      logger.warning(
+        "unreadable message of the controller",
+        metadata: ["type": "\(message.contentType.rawValue)", "error": "\(error)"])
     }
   }
 
@@ -247,7 +262,9 @@ struct ControlLink: Sendable {
 
   private func addSessions(_ message: Wire.Message) throws {
     let added = try message.decode(EdgeCtrlApiSessionAdded.self)
-    let sync = message.headers[ControlHeader.syncState].flatMap { try? JSONDecoder().decode(SyncState.self, from: Data($0)) }
+    let sync = message.headers[ControlHeader.syncState].flatMap {
+      try? JSONDecoder().decode(SyncState.self, from: Data($0))
+    }
     core.add(added, syncID: sync?.id, isLast: sync?.isLast ?? false)
   }
 

@@ -7,7 +7,8 @@ import Transport
 import Wire
 import X509
 
-/// Decides which SDK may open a channel: a token of an API session, and a client certificate that belongs to it (edge-data-plane.md 2.6, 4.1).
+/// Decides which SDK may open a channel: a token of an API session, and a client certificate that belongs to it
+/// (edge-data-plane.md 2.6, 4.1).
 struct EdgeAdmission: Sendable {
   /// Sessions reach the router a moment after the SDK that just logged in.
   private static let patience = TimeAmount.seconds(5)
@@ -20,13 +21,19 @@ struct EdgeAdmission: Sendable {
 
   private func judge(_ request: HelloRequest) async -> HelloVerdict {
     let hello: EdgeMessages.Hello
-    do { hello = try EdgeMessages.Hello(parsing: request.hello) } catch { return refuse(request, "unreadable hello: \(error)") }
+    do { hello = try EdgeMessages.Hello(parsing: request.hello) } catch {
+      return refuse(request, "unreadable hello: \(error)")
+    }
     guard let token = hello.token, !token.isEmpty else { return refuse(request, "no api session token") }
     guard let leaf = request.peer.leaf else { return refuse(request, "no client certificate") }
-    guard !token.hasPrefix("ey") else { return refuse(request, "invalid api session: access tokens are not in use in this network") }
+    guard !token.hasPrefix("ey") else {
+      return refuse(request, "invalid api session: access tokens are not in use in this network")
+    }
     // What cannot be a token is not waited for.
     guard Self.isToken(token) else { return refuse(request, "invalid api session") }
-    guard let session = await core.session(token, within: Self.patience) else { return refuse(request, "invalid api session") }
+    guard let session = await core.session(token, within: Self.patience) else {
+      return refuse(request, "invalid api session")
+    }
     guard await isOwner(request.peer, fingerprint: leaf.sha1Fingerprint, session) else {
       return refuse(request, "the client certificate does not belong to the api session")
     }
@@ -38,11 +45,13 @@ struct EdgeAdmission: Sendable {
     }
     let fingerprint = leaf.sha1Fingerprint
     let result = EdgeMessages.HelloResult(
-      replyFor: request.hello.sequence, version: .current, channelID: hello.channelID ?? core.freshID(), routerID: core.routerID,
+      replyFor: request.hello.sequence, version: .current, channelID: hello.channelID ?? core.freshID(),
+      routerID: core.routerID,
       underlayType: hello.underlayType, supportsBindSuccess: true)
     return .accept(headers: result.message().headers) { [core] underlay in
       let handle = ConnectionHandle(
-        id: core.nextNumber(), loop: underlay.eventLoop, session: session, fingerprint: fingerprint, remoteAddress: underlay.peer.remoteAddress,
+        id: core.nextNumber(), loop: underlay.eventLoop, session: session, fingerprint: fingerprint,
+        remoteAddress: underlay.peer.remoteAddress,
         localAddress: underlay.peer.localAddress, share: share, ticket: ticket)
       let (jobs, continuation) = AsyncStream.makeStream(of: EdgeConnection.Job.self)
       let connection = EdgeConnection(underlay: underlay, handle: handle, core: core, jobs: continuation)
@@ -62,7 +71,8 @@ struct EdgeAdmission: Sendable {
     text.utf8.count <= tokenLimit
       && text.utf8.allSatisfy {
         switch $0 {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "-"),
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+          UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "-"),
           UInt8(ascii: "_"):
           true
         default: false
@@ -70,10 +80,12 @@ struct EdgeAdmission: Sendable {
       }
   }
 
-  /// The certificate is listed with the session, or names its identity (and session, if it names one) and was issued by this network.
+  /// The certificate is listed with the session, or names its identity (and session, if it names one) and was issued by
+  /// this network.
   private func isOwner(_ peer: PresentedPeer, fingerprint: String, _ session: SessionTable.APISession) async -> Bool {
     if session.fingerprints.contains(fingerprint) { return true }
-    guard let verified = await peer.verified(by: core.anchors, now: Date(), purpose: .clientAuth), let name = verified.spiffeID,
+    guard let verified = await peer.verified(by: core.anchors, now: Date(), purpose: .clientAuth),
+      let name = verified.spiffeID,
       name.identityID == session.identityID
     else {
       return false
@@ -87,9 +99,11 @@ struct EdgeAdmission: Sendable {
     let error =
       isBusy
       ? StructuredError(message: reason, code: .internal, retryHint: .tooBusy)
-      : StructuredError(message: reason, code: .invalidAPISession, retryHint: EdgeErrorCode.invalidAPISession.usualRetryHint)
+      : StructuredError(
+        message: reason, code: .invalidAPISession, retryHint: EdgeErrorCode.invalidAPISession.usualRetryHint)
     let result = EdgeMessages.HelloResult(
-      replyFor: request.hello.sequence, isSuccess: false, text: reason, version: .current, routerID: core.routerID, rejectClass: isBusy ? 1 : 2,
+      replyFor: request.hello.sequence, isSuccess: false, text: reason, version: .current, routerID: core.routerID,
+      rejectClass: isBusy ? 1 : 2,
       error: error)
     return .reject(text: reason, headers: result.message().headers)
   }

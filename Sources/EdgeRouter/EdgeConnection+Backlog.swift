@@ -6,11 +6,13 @@ import Wire
 
 /// What happens when a reader does not read.
 ///
-/// A channel has no back pressure but to stop reading all of it, which stops everybody who shares it. So bytes for a connection that takes no more wait here, each
-/// circuit's in a queue of its own, while the other circuits of the channel go on. A circuit that leads where all others of its channel lead needs no queue: then the
-/// channel is not read, for as long as it takes. When a queue is full the channel is not read either, but then others wait for a stranger's reader: after a grace without
-/// progress that circuit is cut. The next such circuit of the channel has no more grace than the channel was read since then, so that many who do not read are not waited
-/// for one after the other.
+/// A channel has no back pressure but to stop reading all of it, which stops everybody who shares it. So bytes for a
+/// connection that takes no more wait here, each circuit's in a queue of its own, while the other circuits of the
+/// channel go on. A circuit that leads where all others of its channel lead needs no queue: then the channel is not
+/// read, for as long as it takes. When a queue is full the channel is not read either, but then others wait for a
+/// stranger's reader: after a grace without progress that circuit is cut. The next such circuit of the channel has no
+/// more grace than the channel was read since then, so that many who do not read are not waited for one after the
+/// other.
 extension EdgeConnection {
   /// Circuits of this connection whose bytes wait for one other connection.
   final class Backlog {
@@ -42,7 +44,8 @@ extension EdgeConnection {
     var cost: Int { rest.readableBytes + Self.overhead }
   }
 
-  /// Small writes that the SDK has not read. TLS holds each with a page, which the channel's own watermark of bytes does not see.
+  /// Small writes that the SDK has not read. TLS holds each with a page, which the channel's own watermark of bytes
+  /// does not see.
   struct Crumbs {
     /// Bytes of a page; a write of more is worth its page.
     static let page = 4096
@@ -153,8 +156,8 @@ extension EdgeConnection {
     underlay.setReading(!shouldPause)
   }
 
-  /// Whether somebody shares the channel with the circuits that cannot go on: an open circuit to another connection, or a dialler who waits for this host's answer, or
-  /// waited in vain.
+  /// Whether somebody shares the channel with the circuits that cannot go on: an open circuit to another connection, or
+  /// a dialler who waits for this host's answer, or waited in vain.
   private var othersWait: Bool {
     !pendingDials.isEmpty || lostDial || openCircuits > backlogs.keys.reduce(0) { $0 + (routes[$1] ?? 0) }
   }
@@ -183,10 +186,12 @@ extension EdgeConnection {
     lastCut = .now()
     for end in full {
       let seconds =
-        grace.nanoseconds % 1_000_000_000 == 0 ? "\(grace.nanoseconds / 1_000_000_000)" : "\((Double(grace.nanoseconds) / 1e8).rounded() / 10)"
+        grace.nanoseconds % 1_000_000_000 == 0
+        ? "\(grace.nanoseconds / 1_000_000_000)" : "\((Double(grace.nanoseconds) / 1e8).rounded() / 10)"
       let (reader, writer) = end.isInitiator ? ("host", "dialler") : ("dialler", "host")
       core.cutCircuit(
-        end.circuit, "the \(reader) did not read for \(seconds) s while others on the \(writer)'s channel waited", isReported: true,
+        end.circuit, "the \(reader) did not read for \(seconds) s while others on the \(writer)'s channel waited",
+        isReported: true,
         metadata: ["reader": "\(target.session.identityID)", "writer": "\(handle.session.identityID)"])
     }
   }

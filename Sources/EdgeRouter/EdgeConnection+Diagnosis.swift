@@ -12,7 +12,8 @@ extension EdgeConnection {
     case .circuit?, .dialing?: type = .dial
     case nil: type = .invalid
     }
-    answer(EdgeMessages.ConnInspectResponse(replyFor: message.sequence, connID: request.connID, connType: type).message())
+    answer(
+      EdgeMessages.ConnInspectResponse(replyFor: message.sequence, connID: request.connID, connType: type).message())
   }
 
   /// Hops of a circuit on one router: this end, the forwarder, the other end, the hosting SDK.
@@ -21,11 +22,13 @@ extension EdgeConnection {
     func answer(_ type: String, _ id: String, hops: UInt32, error: String? = nil) {
       self.answer(
         EdgeMessages.TraceRouteResponse(
-          replyFor: message.sequence, connID: request.connID, hops: hops, timestamp: request.timestamp, hopType: type, hopID: id, error: error
+          replyFor: message.sequence, connID: request.connID, hops: hops, timestamp: request.timestamp, hopType: type,
+          hopID: id, error: error
         ).message())
     }
     guard case .circuit(let end)? = slots[request.connID], let far = end.far else {
-      return answer("xgress/edge", core.routerID, hops: request.hops, error: "no open circuit for connection id \(request.connID)")
+      return answer(
+        "xgress/edge", core.routerID, hops: request.hops, error: "no open circuit for connection id \(request.connID)")
     }
     switch request.hops {
     case 0, 1: answer("xgress/edge", core.routerID, hops: 0)
@@ -60,13 +63,15 @@ extension EdgeConnection {
     send(EdgeMessages.TraceRoute(connID: connID, hops: hops, timestamp: timestamp, sourceRequestID: id).message())
   }
 
-  /// The answer goes to whoever asked, as an answer to what was asked: no SDK names the request of another one that it answers.
+  /// The answer goes to whoever asked, as an answer to what was asked: no SDK names the request of another one that it
+  /// answers.
   func traceRouteResponse(_ message: Message) {
     guard let answer = try? EdgeMessages.TraceRouteResponse(parsing: message), let id = answer.sourceRequestID,
       let trace = pendingTraces.removeValue(forKey: id), trace.hostConnID == answer.connID
     else { return }
     let back = EdgeMessages.TraceRouteResponse(
-      replyFor: trace.replyFor, connID: trace.connID, hops: answer.hops, timestamp: answer.timestamp, hopType: Self.passed(answer.hopType),
+      replyFor: trace.replyFor, connID: trace.connID, hops: answer.hops, timestamp: answer.timestamp,
+      hopType: Self.passed(answer.hopType),
       hopID: Self.passed(answer.hopID), error: answer.error.map(Self.passed))
     trace.dialler.run { $0.answer(back.message()) }
   }

@@ -11,13 +11,18 @@ extension EdgeConnection {
     do { request = try EdgeMessages.Bind(parsing: message) } catch { return refuseUnreadable(message, error) }
     switch slots[request.connID] {
     case nil, .bind?: break
-    default: return refuse(message, StructuredError(message: "sink id \(request.connID) already in use", code: .internal))
+    default:
+      return refuse(message, StructuredError(message: "sink id \(request.connID) already in use", code: .internal))
     }
     guard let place = handle.share.take(.bind) else {
       return refuseBusy(message, "this identity hosts \(handle.share.limits.binds) services at this router already")
     }
-    guard slots.count + hosting.waitingBinds < Self.slotLimit else { return refuseBusy(message, "too many connections on this channel") }
-    guard !handle.share.isFull else { return refuseBusy(message, "too many binds of this identity wait at this router") }
+    guard slots.count + hosting.waitingBinds < Self.slotLimit else {
+      return refuseBusy(message, "too many connections on this channel")
+    }
+    guard !handle.share.isFull else {
+      return refuseBusy(message, "too many binds of this identity wait at this router")
+    }
     let cost = message.body.count + message.headers.encodedLength + HostingQueue.overhead
     handle.share.addWaiting(cost)
     hosting.add(HostingQueue.Bind(request: request, sequence: message.sequence, place: place, cost: cost))
@@ -54,13 +59,17 @@ extension EdgeConnection {
     case nil, .bind?: break
     default:
       let error = StructuredError(message: "sink id \(request.connID) already in use", code: .internal)
-      return answer(EdgeMessages.StateClosed(replyFor: sequence, connID: request.connID, text: error.message, error: error).message())
+      return answer(
+        EdgeMessages.StateClosed(replyFor: sequence, connID: request.connID, text: error.message, error: error)
+          .message())
     }
     let confirmation = EdgeMessages.StateConnected(
       replyFor: sequence, connID: request.connID, routerProvidesConnIDs: request.wantsRouterProvidedConnIDs
     ).message()
     let outcome: HostedTerminators<UInt64>.BindOutcome
-    do throws(EdgeRefusal) { outcome = try core.host(request, facts, isEncrypted: isEncrypted, on: handle, place) } catch {
+    do throws(EdgeRefusal) {
+      outcome = try core.host(request, facts, isEncrypted: isEncrypted, on: handle, place)
+    } catch {
       return refuse(request, sequence, error.error)
     }
     let hosted: RouterCore.Hosted
@@ -71,7 +80,9 @@ extension EdgeConnection {
     case .replaces(let new, let old):
       hosted = new
       let error = StructuredError(message: "replaced by a newer bind of the same listener", code: .ok)
-      if let owner = core.handle(old.connection) { owner.run { $0.endBind(old.connID, terminator: old.id, error: error) } }
+      if let owner = core.handle(old.connection) {
+        owner.run { $0.endBind(old.connID, terminator: old.id, error: error) }
+      }
     }
     // Another listener that the SDK had under this id is over: nothing could reach it any more.
     if case .bind(let old)? = slots[request.connID], old.terminatorID != hosted.id {
@@ -89,9 +100,12 @@ extension EdgeConnection {
     refuse(bind.request, bind.sequence, error)
   }
 
-  /// Refused binds are answered at once, repeated ones with a delay: some SDKs ask again without waiting (edge-data-plane.md 9.5).
+  /// Refused binds are answered at once, repeated ones with a delay: some SDKs ask again without waiting
+  /// (edge-data-plane.md 9.5).
   private func refuse(_ request: EdgeMessages.Bind, _ sequence: Int32, _ error: StructuredError) {
-    let refusal = EdgeMessages.StateClosed(replyFor: sequence, connID: request.connID, text: error.message, error: error).message()
+    let refusal = EdgeMessages.StateClosed(
+      replyFor: sequence, connID: request.connID, text: error.message, error: error
+    ).message()
     let isRepeated = lastBindRefusal.map { NIODeadline.now() - $0 < .seconds(2) } ?? false
     lastBindRefusal = .now()
     guard isRepeated else { return answer(refusal) }
@@ -99,7 +113,8 @@ extension EdgeConnection {
     _ = handle.loop.scheduleTask(in: .milliseconds(250)) { handle.connection?.answer(refusal) }
   }
 
-  /// When a BindSuccess is sent once more to an SDK that may have lost it: soon, and when a busy machine has got round to its listener.
+  /// When a BindSuccess is sent once more to an SDK that may have lost it: soon, and when a busy machine has got round
+  /// to its listener.
   private static let confirmations = [TimeAmount.milliseconds(250), .seconds(2)]
 
   /// The controller knows the terminator. - Parameter confirmsAgain: whether the SDK may lose the first BindSuccess.
@@ -109,7 +124,9 @@ extension EdgeConnection {
       send(EdgeMessages.BindSuccess(connID: connID).message())
       let (handle, delays) = (self.handle, confirmsAgain ? Self.confirmations : [])
       for delay in delays {
-        _ = handle.loop.scheduleTask(in: delay) { () -> Void in handle.connection?.confirmAgain(connID, terminator: terminator) }
+        _ = handle.loop.scheduleTask(in: delay) { () -> Void in
+          handle.connection?.confirmAgain(connID, terminator: terminator)
+        }
       }
     }
     guard listener.bind.supportsInspect else { return }
@@ -128,7 +145,8 @@ extension EdgeConnection {
 
   func inspected(_ message: Message) {
     guard let replyFor = message.replyFor, let connID = pendingInspects.removeValue(forKey: replyFor),
-      let answer = try? EdgeMessages.ConnInspectResponse(parsing: message), answer.connType != .bind, case .bind(let listener)? = slots[connID]
+      let answer = try? EdgeMessages.ConnInspectResponse(parsing: message), answer.connType != .bind,
+      case .bind(let listener)? = slots[connID]
     else { return }
     vacate(connID)
     failDials(of: connID, text: "the host closed its listener")
@@ -139,7 +157,10 @@ extension EdgeConnection {
   private func listener(_ message: Message, token: [UInt8]) -> BoundListener? {
     guard let connID = message.headers.uint32(.connID), case .bind(let listener)? = slots[connID] else { return nil }
     guard listener.bind.token == token else {
-      refuse(message, StructuredError(message: EdgeMessages.StateClosed.invalidSessionText, code: .invalidSession, retryHint: .startOver))
+      refuse(
+        message,
+        StructuredError(
+          message: EdgeMessages.StateClosed.invalidSessionText, code: .invalidSession, retryHint: .startOver))
       return nil
     }
     return listener
@@ -150,17 +171,24 @@ extension EdgeConnection {
     hosting.withdraw(request.connID)
     guard case .bind? = slots[request.connID] else {
       // Gone already; C SDKs still wait for the word.
-      return answer(EdgeMessages.StateClosed(replyFor: message.sequence, connID: request.connID, text: EdgeMessages.Unbind.answerText).message())
+      return answer(
+        EdgeMessages.StateClosed(
+          replyFor: message.sequence, connID: request.connID, text: EdgeMessages.Unbind.answerText
+        ).message())
     }
     guard let listener = listener(message, token: request.token) else { return }
     vacate(request.connID)
     failDials(of: request.connID, text: "the host closed its listener")
     core.removeTerminator(listener.terminatorID)
-    answer(EdgeMessages.StateClosed(replyFor: message.sequence, connID: request.connID, text: EdgeMessages.Unbind.answerText).message())
+    answer(
+      EdgeMessages.StateClosed(replyFor: message.sequence, connID: request.connID, text: EdgeMessages.Unbind.answerText)
+        .message())
   }
 
   func updateBind(_ message: Message) {
-    guard let request = try? EdgeMessages.UpdateBind(parsing: message), let listener = listener(message, token: request.token) else { return }
+    guard let request = try? EdgeMessages.UpdateBind(parsing: message),
+      let listener = listener(message, token: request.token)
+    else { return }
     note(request.connID, listener) {
       $0.cost = request.cost ?? $0.cost
       $0.precedence = request.precedence ?? $0.precedence
@@ -168,12 +196,15 @@ extension EdgeConnection {
   }
 
   func healthEvent(_ message: Message) {
-    guard let request = try? EdgeMessages.HealthEvent(parsing: message), let listener = listener(message, token: request.token) else { return }
+    guard let request = try? EdgeMessages.HealthEvent(parsing: message),
+      let listener = listener(message, token: request.token)
+    else { return }
     note(request.connID, listener) { $0.isHealthy = request.isHealthy }
   }
 
-  /// What a host said of its service and the controller has not heard. The last word counts: a host that says it a thousand times in a second costs the controller, whose
-  /// channel all of the router's SDKs share, no more than one that says it once.
+  /// What a host said of its service and the controller has not heard. The last word counts: a host that says it a
+  /// thousand times in a second costs the controller, whose channel all of the router's SDKs share, no more than one
+  /// that says it once.
   struct HostNews: Sendable {
     let terminatorID: String
     var cost: UInt16?
@@ -182,7 +213,9 @@ extension EdgeConnection {
   }
 
   private func note(_ connID: UInt32, _ listener: BoundListener, _ change: (inout HostNews) -> Void) {
-    var news = hostNews[connID].flatMap { $0.terminatorID == listener.terminatorID ? $0 : nil } ?? HostNews(terminatorID: listener.terminatorID)
+    var news =
+      hostNews[connID].flatMap { $0.terminatorID == listener.terminatorID ? $0 : nil }
+      ?? HostNews(terminatorID: listener.terminatorID)
     change(&news)
     hostNews[connID] = news
     reportNews()
@@ -214,8 +247,12 @@ extension EdgeConnection {
   /// Asks the host to take a circuit (edge-data-plane.md 4.4).
   func dialHost(_ order: DialOrder, promise: EventLoopPromise<DialOutcome>) {
     func fail(_ text: String) { promise.succeed(.failure(DialFailure(text: text, code: .generic))) }
-    guard case .bind(let listener)? = slots[order.bindConnID], slots.count < Self.slotLimit else { return fail("the host is gone") }
-    guard pendingDials.count < Self.pendingDialLimit else { return fail("the host has \(Self.pendingDialLimit) dials to answer") }
+    guard case .bind(let listener)? = slots[order.bindConnID], slots.count < Self.slotLimit else {
+      return fail("the host is gone")
+    }
+    guard pendingDials.count < Self.pendingDialLimit else {
+      return fail("the host has \(Self.pendingDialLimit) dials to answer")
+    }
     // Diallers must not be able to fill what is queued for a host until its channel is given up.
     guard underlay.queuedBytes < Self.dialQueueLimit else { return fail("the host does not read") }
     var newConnID: UInt32?
@@ -229,14 +266,19 @@ extension EdgeConnection {
     func text(_ id: HeaderID) -> String? { peer[UInt32(id.rawValue)].map { String(decoding: $0, as: UTF8.self) } }
     var dial = EdgeMessages.Dial(
       connID: order.bindConnID, token: listener.bind.token, newConnID: newConnID, circuitID: order.circuit,
-      publicKey: peer[UInt32(HeaderID.publicKey.rawValue)], callerID: text(.callerID) ?? "", appData: peer[UInt32(HeaderID.appData.rawValue)],
-      connectionMarker: peer[UInt32(HeaderID.connectionMarker.rawValue)], dialerIdentityID: order.dialer.id, dialerIdentityName: order.dialer.name
+      publicKey: peer[UInt32(HeaderID.publicKey.rawValue)], callerID: text(.callerID) ?? "",
+      appData: peer[UInt32(HeaderID.appData.rawValue)],
+      connectionMarker: peer[UInt32(HeaderID.connectionMarker.rawValue)], dialerIdentityID: order.dialer.id,
+      dialerIdentityName: order.dialer.name
     ).message()
     dial.sequence = handle.nextSequence()
     let (handle, sequence) = (self.handle, dial.sequence)
-    let deadline = handle.loop.scheduleTask(in: order.timeout) { () -> Void in handle.connection?.dialTimedOut(sequence) }
+    let deadline = handle.loop.scheduleTask(in: order.timeout) { () -> Void in handle.connection?.dialTimedOut(sequence)
+    }
     pendingDials.add(
-      PendingDials.Entry(bindConnID: order.bindConnID, newConnID: newConnID, order: order, promise: promise, deadline: deadline), sequence: sequence)
+      PendingDials.Entry(
+        bindConnID: order.bindConnID, newConnID: newConnID, order: order, promise: promise, deadline: deadline),
+      sequence: sequence)
     underlay.writeAndFlush(dial)
     // Whoever waits for this answer needs the channel to be read.
     if !backlogs.isEmpty { settle() }
@@ -251,7 +293,8 @@ extension EdgeConnection {
 
   private func freshConnID() -> UInt32 {
     repeat {
-      lastProvidedConnID = lastProvidedConnID == .max ? EdgeMessages.Dial.firstRouterProvidedConnID : lastProvidedConnID + 1
+      lastProvidedConnID =
+        lastProvidedConnID == .max ? EdgeMessages.Dial.firstRouterProvidedConnID : lastProvidedConnID + 1
     } while slots[lastProvidedConnID] != nil
     return lastProvidedConnID
   }
@@ -261,7 +304,8 @@ extension EdgeConnection {
       // Too late: without a word the SDK would keep a dead connection.
       if let late = try? EdgeMessages.DialSuccess(parsing: message) {
         let id = late.newConnID >= EdgeMessages.Dial.firstRouterProvidedConnID ? late.newConnID : late.connID
-        answer(EdgeMessages.StateClosed(replyFor: message.sequence, connID: id, text: "the dial had timed out").message())
+        answer(
+          EdgeMessages.StateClosed(replyFor: message.sequence, connID: id, text: "the dial had timed out").message())
       }
       return
     }

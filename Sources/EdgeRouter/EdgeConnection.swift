@@ -6,8 +6,9 @@ import Wire
 
 /// The channel of one SDK: its connection ids and the way of their payload. Bound to its event loop, no locks.
 ///
-/// Payload is not decoded: a run of Data frames for one destination is readdressed in place and passed on as one slice, flushed once a burst. Everything else
-/// is copied out and handled as a message (`EdgeConnection+Messages`, `+Hosting`); what its reader does not take waits circuit by circuit (`+Backlog`).
+/// Payload is not decoded: a run of Data frames for one destination is readdressed in place and passed on as one slice,
+/// flushed once a burst. Everything else is copied out and handled as a message (`EdgeConnection+Messages`,
+/// `+Hosting`); what its reader does not take waits circuit by circuit (`+Backlog`).
 final class EdgeConnection: FrameReceiver {
   typealias Job = @Sendable () async -> Void
 
@@ -116,7 +117,9 @@ final class EdgeConnection: FrameReceiver {
       var target: ConnectionHandle?
       while bytes.count - offset >= FrameHeader.size, !isEnding {
         let rest = UnsafeMutableRawBufferPointer(rebasing: bytes[offset...])
-        guard let header = try? FrameHeader.parse(UnsafeRawBufferPointer(rest), limits: limits), header.frameLength <= rest.count else { break }
+        guard let header = try? FrameHeader.parse(UnsafeRawBufferPointer(rest), limits: limits),
+          header.frameLength <= rest.count
+        else { break }
         let frame = UnsafeMutableRawBufferPointer(rebasing: rest[..<header.frameLength])
         let next = header.contentType == .data ? readdress(frame, header) : nil
         if next == nil || next !== target {
@@ -125,7 +128,11 @@ final class EdgeConnection: FrameReceiver {
           target = next
         }
         if next == nil {
-          if header.contentType == .data { copyOut(frame, header) } else { handle(UnsafeRawBufferPointer(frame), header) }
+          if header.contentType == .data {
+            copyOut(frame, header)
+          } else {
+            handle(UnsafeRawBufferPointer(frame), header)
+          }
           start = offset + header.frameLength
         }
         offset += header.frameLength
@@ -173,17 +180,21 @@ final class EdgeConnection: FrameReceiver {
 
   // MARK: Payload
 
-  /// Gives a Data frame the id and sequence of its destination. - Returns: nil when it cannot be passed on as it is, at once.
+  /// Gives a Data frame the id and sequence of its destination. - Returns: nil when it cannot be passed on as it is, at
+  /// once.
   private func readdress(_ frame: UnsafeMutableRawBufferPointer, _ header: FrameHeader) -> ConnectionHandle? {
-    guard let fields = try? EdgeFields.scan(Self.headers(of: frame, header)), fields.isPlain, let connID = fields.connID,
-      case .circuit(let end)? = slots[connID], let far = end.far, end.waiting.readableBytes == 0, !far.handle.isBlocked(from: handle.loop),
+    guard let fields = try? EdgeFields.scan(Self.headers(of: frame, header)), fields.isPlain,
+      let connID = fields.connID,
+      case .circuit(let end)? = slots[connID], let far = end.far, end.waiting.readableBytes == 0,
+      !far.handle.isBlocked(from: handle.loop),
       readdress(frame, header, fields, end, far)
     else { return nil }
     return far.handle
   }
 
   private func readdress(
-    _ frame: UnsafeMutableRawBufferPointer, _ header: FrameHeader, _ fields: EdgeFields, _ end: CircuitEnd, _ far: CircuitEndpoint
+    _ frame: UnsafeMutableRawBufferPointer, _ header: FrameHeader, _ fields: EdgeFields, _ end: CircuitEnd,
+    _ far: CircuitEndpoint
   ) -> Bool {
     guard frame.readdressFrame(fields, connID: far.connID, sequence: far.handle.nextSequence()) else { return false }
     if fields.flags.contains(.fin) { end.sentFIN = true }
@@ -191,7 +202,8 @@ final class EdgeConnection: FrameReceiver {
     return true
   }
 
-  private static func headers(of frame: UnsafeMutableRawBufferPointer, _ header: FrameHeader) -> UnsafeRawBufferPointer {
+  private static func headers(of frame: UnsafeMutableRawBufferPointer, _ header: FrameHeader) -> UnsafeRawBufferPointer
+  {
     UnsafeRawBufferPointer(rebasing: frame[FrameHeader.size..<FrameHeader.size + header.headersLength])
   }
 
@@ -220,16 +232,21 @@ final class EdgeConnection: FrameReceiver {
     }
   }
 
-  /// Copies plain frames out: on to where they go, behind those that wait, or until the circuit is open on the other side.
+  /// Copies plain frames out: on to where they go, behind those that wait, or until the circuit is open on the other
+  /// side.
   private func forward(_ frames: UnsafeMutableRawBufferPointer, _ end: CircuitEnd) {
     guard let far = end.far else { return hold(UnsafeRawBufferPointer(frames), end) }
     let limits = underlay.limits
     var offset = 0
     while frames.count - offset >= FrameHeader.size {
       let rest = UnsafeMutableRawBufferPointer(rebasing: frames[offset...])
-      guard let header = try? FrameHeader.parse(UnsafeRawBufferPointer(rest), limits: limits), header.frameLength <= rest.count else { break }
+      guard let header = try? FrameHeader.parse(UnsafeRawBufferPointer(rest), limits: limits),
+        header.frameLength <= rest.count
+      else { break }
       let frame = UnsafeMutableRawBufferPointer(rebasing: rest[..<header.frameLength])
-      if let fields = try? EdgeFields.scan(Self.headers(of: frame, header)) { _ = readdress(frame, header, fields, end, far) }
+      if let fields = try? EdgeFields.scan(Self.headers(of: frame, header)) {
+        _ = readdress(frame, header, fields, end, far)
+      }
       offset += header.frameLength
     }
     if end.waiting.readableBytes > 0 || far.handle.isBlocked(from: handle.loop) {
@@ -364,7 +381,9 @@ final class EdgeConnection: FrameReceiver {
   /// Opens the way of payload from here to the other end; what was held goes first.
   func open(_ connID: UInt32, circuit: String, far: CircuitEndpoint) {
     guard case .circuit(let end)? = slots[connID], end.circuit == circuit, !end.isOver else {
-      return far.handle.run { $0.finish(far.connID, circuit: circuit, text: "the host closed the connection", sendFIN: false) }
+      return far.handle.run {
+        $0.finish(far.connID, circuit: circuit, text: "the host closed the connection", sendFIN: false)
+      }
     }
     var held = takeWaiting(end)
     connect(end, to: far)

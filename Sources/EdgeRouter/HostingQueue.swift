@@ -1,8 +1,9 @@
 import NIOCore
 import Wire
 
-/// What a hosting SDK asked for and is not under way yet: a gateway that starts binds thousands of services in one burst, and each of them is judged, and then made known to the
-/// controller. Some go at a time, in turn; those that are to be made known go first, for they are what the SDK waits for. A bind that is taken back before it was accepted is
+/// What a hosting SDK asked for and is not under way yet: a gateway that starts binds thousands of services in one
+/// burst, and each of them is judged, and then made known to the controller. Some go at a time, in turn; those that are
+/// to be made known go first, for they are what the SDK waits for. A bind that is taken back before it was accepted is
 /// none.
 struct HostingQueue {
   struct Bind: Sendable {
@@ -35,7 +36,8 @@ struct HostingQueue {
 
   private var binds = CircularBuffer<Bind>()
   private var unknown = CircularBuffer<String>()
-  /// Of the binds that wait or are judged, by the id of their listener: how many there are, and the last one that was taken back.
+  /// Of the binds that wait or are judged, by the id of their listener: how many there are, and the last one that was
+  /// taken back.
   private var open: [UInt32: (count: Int, withdrawn: UInt64)] = [:]
   private var last: UInt64 = 0
   private var running = 0

@@ -22,7 +22,8 @@ enum IdentityFile {
     let directory = URL(fileURLWithPath: path).deletingLastPathComponent().path
     do {
       if !exists(directory) {
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        try FileManager.default.createDirectory(
+          atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
       }
     } catch {
       throw .unwritable(file: path, reason: error.localizedDescription)

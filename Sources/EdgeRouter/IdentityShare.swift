@@ -1,14 +1,17 @@
 import NIOCore
 import Synchronization
 
-/// How much of a router one identity may have, over all of its channels. What is beyond is refused, with a word that says so; other identities never feel it.
+/// How much of a router one identity may have, over all of its channels. What is beyond is refused, with a word that
+/// says so; other identities never feel it.
 public struct IdentityLimits: Sendable, Equatable {
   /// Channels open at a time. SDKs open one, ours one for each event loop.
   public var channels = 128
-  /// Connects without an answer. A dial is answered within milliseconds, and within 35 s at worst; a public frontend dials for all of its visitors.
+  /// Connects without an answer. A dial is answered within milliseconds, and within 35 s at worst; a public frontend
+  /// dials for all of its visitors.
   public var dials = 256
-  /// Circuits that it dialled and that are open, about 2 KB each with both ends: a frontend or a tunneler has one for each connection that it carries. What dials in
-  /// circles, a service that dials itself for each of its diallers, comes to its end here.
+  /// Circuits that it dialled and that are open, about 2 KB each with both ends: a frontend or a tunneler has one for
+  /// each connection that it carries. What dials in circles, a service that dials itself for each of its diallers,
+  /// comes to its end here.
   public var circuits = 16_384
   /// Services hosted at a time, about 2 KB each: as many as a channel has room for.
   public var binds = 65_536
@@ -117,9 +120,11 @@ final class IdentityShare: Sendable {
 
   // MARK: Readers who do not read
 
-  /// The grace of the identity's circuits: halved for each that was cut lately, so that whoever dials again and again does not get the whole of it each time.
-  /// - Parameter sinceLastCut: how long those who wait now have not had to wait for another such circuit; nil when there was none. They wait no longer than that, except
-  ///   for an identity with nothing held against it, which has a moment of its own.
+  /// The grace of the identity's circuits: halved for each that was cut lately, so that whoever dials again and again
+  /// does not get the whole of it each time.
+  /// - Parameter sinceLastCut: how long those who wait now have not had to wait for another such circuit; nil when
+  ///   there was none. They wait no longer than that, except for an identity with nothing held against it, which has a
+  ///   moment of its own.
   func grace(_ grace: TimeAmount, sinceLastCut: TimeAmount?) -> TimeAmount {
     let left = min(grace, sinceLastCut ?? grace)
     let shortest = min(grace, Self.shortestGrace)

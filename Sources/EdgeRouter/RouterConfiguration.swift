@@ -21,7 +21,8 @@ public struct RouterConfiguration: Sendable {
     /// The usual names in a directory.
     public init(directory: String) {
       self.init(
-        certificate: directory + "/router.cert.pem", serverCertificate: directory + "/router.server.pem", key: directory + "/router.key.pem",
+        certificate: directory + "/router.cert.pem", serverCertificate: directory + "/router.server.pem",
+        key: directory + "/router.key.pem",
         authorities: directory + "/router.ca.pem")
     }
   }
@@ -80,9 +81,11 @@ public struct RouterConfiguration: Sendable {
   private static let circuitQueues = 128 * 1024...16 * 1024 * 1024
 
   public init(
-    identity: IdentityFiles, controllers: [PeerAddress], listener: EdgeListener, request: CertificateRequest = CertificateRequest(),
+    identity: IdentityFiles, controllers: [PeerAddress], listener: EdgeListener,
+    request: CertificateRequest = CertificateRequest(),
     endpointsFile: String? = nil, sessionHeartbeat: TimeAmount = .seconds(60), usageInterval: TimeAmount = .seconds(60),
-    strangerLimits: StrangerLimits = StrangerLimits(), circuitQueue: Int = defaultCircuitQueue, circuitGrace: TimeAmount = defaultCircuitGrace,
+    strangerLimits: StrangerLimits = StrangerLimits(), circuitQueue: Int = defaultCircuitQueue,
+    circuitGrace: TimeAmount = defaultCircuitGrace,
     identityLimits: IdentityLimits = IdentityLimits()
   ) {
     self.identity = identity
@@ -110,10 +113,12 @@ public struct RouterConfiguration: Sendable {
   init(_ document: StrictDocument, defaultEndpointsFile: String?) throws {
     let root = document.root
     root.accept(
-      "v", "forwarder", "healthChecks", "connectEvents", "interfaceDiscovery", "trace", "profile", "dialers", "enableDebugOps", "tls")
+      "v", "forwarder", "healthChecks", "connectEvents", "interfaceDiscovery", "trace", "profile", "dialers",
+      "enableDebugOps", "tls")
     guard let files = try root.section("identity") else { throw root.missing("identity") }
     let identity = IdentityFiles(
-      certificate: try files.required("cert"), serverCertificate: try files.required("server_cert"), key: try files.required("key"),
+      certificate: try files.required("cert"), serverCertificate: try files.required("server_cert"),
+      key: try files.required("key"),
       authorities: try files.required("ca"))
 
     let (named, endpointsFile) = try Self.controllers(root, defaultEndpointsFile)
@@ -125,7 +130,9 @@ public struct RouterConfiguration: Sendable {
       }
     }
     let edge = try root.section("edge")
-    edge?.accept("db", "dbSaveIntervalSeconds", "sessionValidateChunkSize", "sessionValidateMinInterval", "sessionValidateMaxInterval")
+    edge?.accept(
+      "db", "dbSaveIntervalSeconds", "sessionValidateChunkSize", "sessionValidateMinInterval",
+      "sessionValidateMaxInterval")
     let heartbeat = try edge?.int("heartbeatIntervalSeconds", in: 10...3600) ?? 60
     let metrics = try root.section("metrics")
     metrics?.accept("messageQueueSize", "intervalAgeThreshold", "enableDataDelayMetric")
@@ -136,8 +143,10 @@ public struct RouterConfiguration: Sendable {
     strangerLimits.trustedProxies = try root.trustedProxies()
     try document.finish()
     self.init(
-      identity: identity, controllers: try Self.noted(named, endpointsFile), listener: listener, request: request, endpointsFile: endpointsFile,
-      sessionHeartbeat: .seconds(Int64(heartbeat)), usageInterval: usageInterval, strangerLimits: strangerLimits, circuitQueue: circuitQueue,
+      identity: identity, controllers: try Self.noted(named, endpointsFile), listener: listener, request: request,
+      endpointsFile: endpointsFile,
+      sessionHeartbeat: .seconds(Int64(heartbeat)), usageInterval: usageInterval, strangerLimits: strangerLimits,
+      circuitQueue: circuitQueue,
       circuitGrace: circuitGrace)
   }
 
@@ -163,15 +172,23 @@ public struct RouterConfiguration: Sendable {
     }
   }
 
-  private static func listener(_ root: StrictSection) throws -> (EdgeListener, circuitQueue: Int, circuitGrace: TimeAmount) {
+  private static func listener(_ root: StrictSection) throws -> (
+    EdgeListener, circuitQueue: Int, circuitGrace: TimeAmount
+  ) {
     guard let all = try root.sections("listeners"), let first = all.first else { throw root.missing("listeners") }
-    guard all.count == 1 else { throw root.error("listeners", "exactly one listener with binding edge is expected, found \(all.count)") }
-    guard try first.required("binding") == "edge" else { throw first.error("binding", "only the binding edge is available") }
+    guard all.count == 1 else {
+      throw root.error("listeners", "exactly one listener with binding edge is expected, found \(all.count)")
+    }
+    guard try first.required("binding") == "edge" else {
+      throw first.error("binding", "only the binding edge is available")
+    }
     let text = try first.required("address")
     let address: PeerAddress
     do { address = try PeerAddress(parsing: text) } catch { throw first.error("address", "\(error)") }
     guard let options = try first.section("options") else { throw first.missing("options") }
-    options.accept("connectTimeoutMs", "getSessionTimeout", "lookupApiSessionTimeout", "lookupSessionTimeout", "outQueueSize", "maxQueuedConnects")
+    options.accept(
+      "connectTimeoutMs", "getSessionTimeout", "lookupApiSessionTimeout", "lookupSessionTimeout", "outQueueSize",
+      "maxQueuedConnects")
     guard let advertised = try options.place("advertise") else { throw options.missing("advertise") }
     let queue = try options.int("circuitQueue", in: circuitQueues) ?? defaultCircuitQueue
     let grace = try options.duration("circuitGrace") ?? defaultCircuitGrace

@@ -51,19 +51,27 @@ extension RouterCore {
   private func judgeAgain(_ effects: RouterModel.Effects) {
     let identities = effects.goneIdentities.union(effects.lost.map(\.identity))
     guard effects.isReplaced || !identities.isEmpty || !effects.goneServices.isEmpty else { return }
-    let (circuits, hosts, connections) = state.withLockedValue { state -> ([(String, String)], [(String, String)], [ConnectionHandle]) in
+    let (circuits, hosts, connections) = state.withLockedValue {
+      state -> ([(String, String)], [(String, String)], [ConnectionHandle]) in
       func lost(_ identity: String, _ service: String, _ action: AccessAction) -> String? {
         // A route without tags, or a terminator that an operator made, names nobody to judge.
         guard !identity.isEmpty, !service.isEmpty else { return nil }
-        guard effects.isReplaced || identities.contains(identity) || effects.goneServices.contains(service) else { return nil }
+        guard effects.isReplaced || identities.contains(identity) || effects.goneServices.contains(service) else {
+          return nil
+        }
         let decision = state.model.decide(identity: identity, service: service, action: action)
         return decision.isAllowed ? nil : "\(action.rawValue.lowercased()) access lost: \(decision.text)"
       }
-      let touched = effects.isReplaced ? Set(state.forwarding.circuits) : state.forwarding.circuits(of: identities, effects.goneServices)
+      let touched =
+        effects.isReplaced
+        ? Set(state.forwarding.circuits) : state.forwarding.circuits(of: identities, effects.goneServices)
       let circuits = touched.compactMap { state.forwarding[$0] }.compactMap { entry in
-        (lost(entry.clientID, entry.serviceID, .dial) ?? lost(entry.hostID, entry.serviceID, .bind)).map { (entry.id, $0) }
+        (lost(entry.clientID, entry.serviceID, .dial) ?? lost(entry.hostID, entry.serviceID, .bind)).map {
+          (entry.id, $0)
+        }
       }
-      let hosted = effects.isReplaced ? state.hosted.all : state.hosted.of(identities: identities, services: effects.goneServices)
+      let hosted =
+        effects.isReplaced ? state.hosted.all : state.hosted.of(identities: identities, services: effects.goneServices)
       let hosts = hosted.compactMap { host in lost(host.identityID, host.serviceID, .bind).map { (host.id, $0) } }
       return (circuits, hosts, effects.goneIdentities.flatMap { state.connections.of(identity: $0) })
     }
@@ -72,12 +80,15 @@ extension RouterCore {
     for connection in connections { connection.run { $0.underlay.closeAfterFlush() } }
   }
 
-  /// Ends the hosts of services whose encryption changed and that bound for the old one: they bind anew at once, with a key or without.
+  /// Ends the hosts of services whose encryption changed and that bound for the old one: they bind anew at once, with a
+  /// key or without.
   private func callBack(_ services: Set<String>) {
     guard !services.isEmpty else { return }
     let hosts = state.withLockedValue { state in
       state.hosted.of(identities: [], services: services).filter { host in
-        guard let service = state.model.services[host.serviceID], let details = state.binds[host.id] else { return false }
+        guard let service = state.model.services[host.serviceID], let details = state.binds[host.id] else {
+          return false
+        }
         return (details.bind.publicKey != nil) != service.encryptionRequired
       }
     }
@@ -86,13 +97,17 @@ extension RouterCore {
 
   // MARK: Sessions
 
-  /// What the table knows a session by. A controller that does not know of digests names sessions by token; a digest can be no token.
+  /// What the table knows a session by. A controller that does not know of digests names sessions by token; a digest
+  /// can be no token.
   private func digest(_ name: String) -> String { SessionDigest.isDigest(name) ? name : SessionDigest.of(name) }
 
   func add(_ added: EdgeCtrlApiSessionAdded, syncID: String?, isLast: Bool) {
     var message = added
-    for index in message.apiSessions.indices { message.apiSessions[index].token = digest(message.apiSessions[index].token) }
-    let (ended, withdrawn, waiting) = state.withLockedValue { state -> ([String], [ConnectionHandle], [EventLoopPromise<Void>]) in
+    for index in message.apiSessions.indices {
+      message.apiSessions[index].token = digest(message.apiSessions[index].token)
+    }
+    let (ended, withdrawn, waiting) = state.withLockedValue {
+      state -> ([String], [ConnectionHandle], [EventLoopPromise<Void>]) in
       let withdrawn = Self.withdrawn(message.apiSessions, state)
       let ended = state.sessions.add(message, syncID: syncID, isLast: isLast)
       return (ended, withdrawn, Self.ready(message.apiSessions.map(\.token), &state))
@@ -104,7 +119,9 @@ extension RouterCore {
 
   func update(_ updated: EdgeCtrlApiSessionUpdated) {
     var message = updated
-    for index in message.apiSessions.indices { message.apiSessions[index].token = digest(message.apiSessions[index].token) }
+    for index in message.apiSessions.indices {
+      message.apiSessions[index].token = digest(message.apiSessions[index].token)
+    }
     let (withdrawn, waiting) = state.withLockedValue { state -> ([ConnectionHandle], [EventLoopPromise<Void>]) in
       let withdrawn = Self.withdrawn(message.apiSessions, state)
       state.sessions.update(message)
@@ -149,7 +166,9 @@ extension RouterCore {
       )
     }
     for (id, text) in circuits { cutCircuit(id, text, isReported: true) }
-    for id in hosts { dropTerminator(id, StructuredError(message: "session closed", code: .invalidSession, retryHint: .startOver)) }
+    for id in hosts {
+      dropTerminator(id, StructuredError(message: "session closed", code: .invalidSession, retryHint: .startOver))
+    }
   }
 
   // MARK: Routes
@@ -158,13 +177,15 @@ extension RouterCore {
   func route(_ message: Wire.Message) async -> ControlMessages.RouteResult? {
     guard let route = try? message.decode(CtrlRoute.self), !route.circuitID.isEmpty else { return nil }
     func result(_ outcome: ControlMessages.RouteResult.Outcome) -> ControlMessages.RouteResult {
-      ControlMessages.RouteResult(replyFor: message.sequence, circuitID: route.circuitID, attempt: route.attempt, outcome: outcome)
+      ControlMessages.RouteResult(
+        replyFor: message.sequence, circuitID: route.circuitID, attempt: route.attempt, outcome: outcome)
     }
     do {
       guard let (order, handle) = try prepare(route) else { return result(.success(peerData: [:])) }
       let promise = handle.loop.makePromise(of: DialOutcome.self)
       handle.run(
-        { $0.dialHost(order, promise: promise) }, otherwise: { promise.succeed(.failure(DialFailure(text: "the host is gone", code: .generic))) })
+        { $0.dialHost(order, promise: promise) },
+        otherwise: { promise.succeed(.failure(DialFailure(text: "the host is gone", code: .generic))) })
       switch try await promise.futureResult.get() {
       case .success(let publicKey):
         var peerData: [UInt32: [UInt8]] = [:]
@@ -174,11 +195,15 @@ extension RouterCore {
         return result(.success(peerData: peerData))
       case .failure(let failure):
         throw DialFailure(
-          text: "failed to establish connection with terminator address \(route.egress.destination). error: (\(failure.text))", code: failure.code)
+          text:
+            "failed to establish connection with terminator address \(route.egress.destination). error: (\(failure.text))",
+          code: failure.code)
       }
     } catch {
       if let entry = state.withLockedValue({ $0.removeCircuit(route.circuitID) }) {
-        for end in entry.attached { end.handle.run { $0.finish(end.connID, circuit: entry.id, text: "xgress unrouted", sendFIN: false) } }
+        for end in entry.attached {
+          end.handle.run { $0.finish(end.connID, circuit: entry.id, text: "xgress unrouted", sendFIN: false) }
+        }
       }
       let failure = error as? DialFailure ?? DialFailure(text: "\(error)", code: .generic)
       return result(.failure(text: failure.text, code: failure.code))
@@ -191,10 +216,15 @@ extension RouterCore {
       do { try state.forwarding.apply(route) } catch {
         throw DialFailure(text: "destination unknown: \(error)", code: .invalidLinkDestination)
       }
-      guard route.hasEgress, !state.forwarding.isAttached(route.egress.address, circuit: route.circuitID) else { return nil }
+      guard route.hasEgress, !state.forwarding.isAttached(route.egress.address, circuit: route.circuitID) else {
+        return nil
+      }
       let egress = route.egress
-      guard egress.binding == "edge" else { throw DialFailure(text: "binding \(egress.binding) is not available", code: .generic) }
-      let terminator = egress.destination.hasPrefix("hosted:") ? String(egress.destination.dropFirst(7)) : egress.destination
+      guard egress.binding == "edge" else {
+        throw DialFailure(text: "binding \(egress.binding) is not available", code: .generic)
+      }
+      let terminator =
+        egress.destination.hasPrefix("hosted:") ? String(egress.destination.dropFirst(7)) : egress.destination
       guard let hosted = state.hosted[terminator], let handle = state.connections[hosted.connection] else {
         throw DialFailure(text: "terminator \(terminator) is not hosted here", code: .invalidTerminator)
       }
@@ -204,8 +234,10 @@ extension RouterCore {
       let name = identity.flatMap { state.model.identities[$0]?.name }
       let limit = Int64(5_000_000_000)
       let order = DialOrder(
-        circuit: route.circuitID, address: egress.address, bindConnID: hosted.connID, sessionID: hosted.sessionID, peerData: peerData,
-        dialer: (identity, name), timeout: .nanoseconds(route.timeout == 0 ? limit : min(limit, Int64(clamping: route.timeout))))
+        circuit: route.circuitID, address: egress.address, bindConnID: hosted.connID, sessionID: hosted.sessionID,
+        peerData: peerData,
+        dialer: (identity, name),
+        timeout: .nanoseconds(route.timeout == 0 ? limit : min(limit, Int64(clamping: route.timeout))))
       return (order, handle)
     }
   }
@@ -214,7 +246,9 @@ extension RouterCore {
   func unroute(_ request: CtrlUnroute) {
     guard !request.now else { return cutCircuit(request.circuitID, "xgress unrouted", isReported: false) }
     // Payload that is still on its way gets a moment.
-    _ = EdgeLoops.group.any().scheduleTask(in: .seconds(5)) { self.cutCircuit(request.circuitID, "xgress unrouted", isReported: false) }
+    _ = EdgeLoops.group.any().scheduleTask(in: .seconds(5)) {
+      self.cutCircuit(request.circuitID, "xgress unrouted", isReported: false)
+    }
   }
 
   // MARK: Validation
@@ -251,13 +285,16 @@ extension RouterCore {
   }
 
   private func inspected(_ key: String) -> String? {
-    func json(_ value: some Encodable) -> String? { (try? JSONEncoder().encode(value)).map { String(decoding: $0, as: UTF8.self) } }
+    func json(_ value: some Encodable) -> String? {
+      (try? JSONEncoder().encode(value)).map { String(decoding: $0, as: UTF8.self) }
+    }
     return state.withLockedValue { state in
       switch key.lowercased() {
       case "router-data-model-index": json(["index": state.model.index])
       case "links": "[]"
       case "router-circuits", "router-edge-circuits": json(state.forwarding.circuits)
-      case "sdk-terminators": json(state.hosted.all.map { ["id": $0.id, "service": $0.serviceID, "identity": $0.identityID] })
+      case "sdk-terminators":
+        json(state.hosted.all.map { ["id": $0.id, "service": $0.serviceID, "identity": $0.identityID] })
       case "identity-connection-statuses": json(state.connections.identities.sorted())
       default: nil
       }

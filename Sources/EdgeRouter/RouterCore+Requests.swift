@@ -13,19 +13,26 @@ extension EdgeRefusal {
   /// As SDKs see it (edge-data-plane.md 4.6).
   var error: StructuredError {
     switch self {
-    case .invalidSession: StructuredError(message: EdgeMessages.StateClosed.invalidSessionText, code: .invalidSession, retryHint: .startOver)
+    case .invalidSession:
+      StructuredError(
+        message: EdgeMessages.StateClosed.invalidSessionText, code: .invalidSession, retryHint: .startOver)
     case .wrongType(let expected, let got):
       StructuredError(
-        message: "rejecting \(expected.rawValue.lowercased()), invalid session type. expected \(expected.rawValue), got \(got)",
+        message:
+          "rejecting \(expected.rawValue.lowercased()), invalid session type. expected \(expected.rawValue), got \(got)",
         code: .wrongSessionType,
         retryHint: .startOver)
     case .serviceGone: StructuredError(message: "service not found by id", code: .accessDenied)
-    case .noAccess(let decision): StructuredError(message: "no policies provide access: \(decision.text)", code: .accessDenied)
+    case .noAccess(let decision):
+      StructuredError(message: "no policies provide access: \(decision.text)", code: .accessDenied)
     case .encryptionDataMissing:
       StructuredError(
-        message: "encryption required on service, initiator did not send public header", code: .encryptionDataMissing, retryHint: .startOver)
+        message: "encryption required on service, initiator did not send public header", code: .encryptionDataMissing,
+        retryHint: .startOver)
     case .encryptionChanged:
-      StructuredError(message: "the service's encryption was changed; bind again", code: .encryptionDataMissing, retryHint: .startOver)
+      StructuredError(
+        message: "the service's encryption was changed; bind again", code: .encryptionDataMissing, retryHint: .startOver
+      )
     }
   }
 }
@@ -44,10 +51,13 @@ extension RouterCore {
     do {
       let facts = try await facts(of: request.token)
       let name = try state.withLockedValue { state -> String? in
-        try state.model.judge(facts, for: .dial, session: handle.session, hasPublicKey: request.options.publicKey != nil)
+        try state.model.judge(
+          facts, for: .dial, session: handle.session, hasPublicKey: request.options.publicKey != nil)
         return state.model.identities[facts.identityID]?.name
       }
-      guard let control else { return fail(StructuredError(message: "no controller available, cannot create circuit", code: .internal)) }
+      guard let control else {
+        return fail(StructuredError(message: "no controller available, cannot create circuit", code: .internal))
+      }
       var peerData = request.options.peerData
       peerData[UInt32(ControlHeader.stickinessToken.rawValue)] = request.options.stickinessToken
       peerData[UInt32(ControlHeader.dialingIdentityID.rawValue)] = Array(facts.identityID.utf8)
@@ -57,17 +67,21 @@ extension RouterCore {
         terminatorInstanceID: request.options.terminatorIdentity ?? "", peerData: peerData)
       let reply: Wire.Message
       do { reply = try await control.request(creation.message(), timeout: Self.circuitTimeout) } catch {
-        return fail(StructuredError(message: "no controller available, cannot create circuit (\(error))", code: .internal))
+        return fail(
+          StructuredError(message: "no controller available, cannot create circuit (\(error))", code: .internal))
       }
       guard reply.contentType != .edgeError else {
         let failure = try ControlMessages.Failure(parsing: reply)
         let text =
-          failure.code == .invalidSession ? EdgeMessages.StateClosed.invalidSessionText : failure.text.isEmpty ? "circuit failed" : failure.text
-        return fail(StructuredError(message: text, code: failure.code, retryHint: failure.retryHint), circuit: failure.circuitID)
+          failure.code == .invalidSession
+          ? EdgeMessages.StateClosed.invalidSessionText : failure.text.isEmpty ? "circuit failed" : failure.text
+        return fail(
+          StructuredError(message: text, code: failure.code, retryHint: failure.retryHint), circuit: failure.circuitID)
       }
       let created = try ControlMessages.CircuitCreated(parsing: reply)
       handle.run(
-        { $0.completeDial(connID, ticket: ticket, created, sessionID: facts.sessionID) }, otherwise: { self.abandonCircuit(created.circuitID) })
+        { $0.completeDial(connID, ticket: ticket, created, sessionID: facts.sessionID) },
+        otherwise: { self.abandonCircuit(created.circuitID) })
     } catch let refusal as EdgeRefusal {
       fail(refusal.error)
     } catch {
@@ -87,7 +101,8 @@ extension RouterCore {
     }
   }
 
-  /// Makes a terminator known to the controller, with the token it was bound with. Called for new binds and after every reconnect.
+  /// Makes a terminator known to the controller, with the token it was bound with. Called for new binds and after every
+  /// reconnect.
   func establish(_ id: String) async {
     var failures = 0
     var backoff = Backoff(minimum: .milliseconds(500), maximum: .seconds(10))
@@ -120,7 +135,9 @@ extension RouterCore {
           failures += 1
           let hint = RetryHint(rawValue: answer.retryHint) ?? .default
           let code = EdgeErrorCode(rawValue: answer.errorCode) ?? .internal
-          let text = code == .invalidSession ? EdgeMessages.StateClosed.invalidSessionText : answer.msg.isEmpty ? "terminator refused" : answer.msg
+          let text =
+            code == .invalidSession
+            ? EdgeMessages.StateClosed.invalidSessionText : answer.msg.isEmpty ? "terminator refused" : answer.msg
           if failures >= 3 || hint == .startOver || hint == .notRetriable {
             return dropTerminator(id, StructuredError(message: text, code: code, retryHint: hint))
           }
@@ -135,7 +152,9 @@ extension RouterCore {
 
   private func establishing(_ id: String) -> (Hosted, BindDetails, MessageChannel)? {
     state.withLockedValue { state in
-      guard let hosted = state.hosted[id], let details = state.binds[id], let control = state.control else { return nil }
+      guard let hosted = state.hosted[id], let details = state.binds[id], let control = state.control else {
+        return nil
+      }
       return (hosted, details, control)
     }
   }
@@ -145,7 +164,9 @@ extension RouterCore {
 
   /// Tells the controller what a host said of its service. Returns when it was heard.
   func report(_ news: EdgeConnection.HostNews, on handle: ConnectionHandle) async {
-    guard let token = state.withLockedValue({ $0.binds[news.terminatorID]?.bind.tokenText }), let control else { return }
+    guard let token = state.withLockedValue({ $0.binds[news.terminatorID]?.bind.tokenText }), let control else {
+      return
+    }
     if news.cost != nil || news.precedence != nil {
       let request = EdgeCtrlUpdateTerminatorRequest.with {
         $0.sessionToken = token

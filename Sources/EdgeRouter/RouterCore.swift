@@ -13,8 +13,8 @@ import Transport
 import Wire
 import WireSchemas
 
-/// The one place where a router's live things are known: model, sessions, connections, circuits, hosts. Asked for every new circuit and every change, never
-/// for payload.
+/// The one place where a router's live things are known: model, sessions, connections, circuits, hosts. Asked for every
+/// new circuit and every change, never for payload.
 final class RouterCore: Sendable {
   typealias Hosted = HostedTerminators<UInt64>.Hosted
 
@@ -54,7 +54,8 @@ final class RouterCore: Sendable {
     }
   }
 
-  /// Faults kept while no controller is connected; more circuits than this end only in a catastrophe, and the controller then asks by itself.
+  /// Faults kept while no controller is connected; more circuits than this end only in a catastrophe, and the
+  /// controller then asks by itself.
   private static let unreportedLimit = 100_000
 
   let routerID: String
@@ -72,7 +73,8 @@ final class RouterCore: Sendable {
   private let counter = Atomic<UInt64>(0)
 
   init(
-    routerID: String, anchors: TrustAnchors, circuitQueue: Int, circuitGrace: TimeAmount, identityLimits: IdentityLimits, logger: Logger
+    routerID: String, anchors: TrustAnchors, circuitQueue: Int, circuitGrace: TimeAmount,
+    identityLimits: IdentityLimits, logger: Logger
   ) {
     self.routerID = routerID
     self.anchors = anchors
@@ -97,7 +99,8 @@ final class RouterCore: Sendable {
 
   // MARK: Connections
 
-  /// The API session of a token; waits a while for one that is on its way, and for the model that its requests will be judged by.
+  /// The API session of a token; waits a while for one that is on its way, and for the model that its requests will be
+  /// judged by.
   func session(_ token: String, within limit: TimeAmount) async -> SessionTable.APISession? {
     // No session will ever come for it: only its own digest would match.
     guard !SessionDigest.isDigest(token) else { return nil }
@@ -204,13 +207,16 @@ final class RouterCore: Sendable {
 
   /// A control channel is up: what happened meanwhile is told, hosts are made known again.
   func connected(_ channel: MessageChannel) {
-    let (faults, circuits, identities) = state.withLockedValue { state -> ([String: CtrlFaultSubject], [String], Set<String>) in
+    let (faults, circuits, identities) = state.withLockedValue {
+      state -> ([String: CtrlFaultSubject], [String], Set<String>) in
       state.control = channel
       defer { state.unreported = [:] }
       return (state.unreported, state.forwarding.circuits, state.connections.identities)
     }
     for (id, subject) in faults { channel.post(Self.fault(id, subject)) }
-    if !circuits.isEmpty { channel.post(Wire.Message(.circuitConfirmation, CtrlCircuitConfirmation.with { $0.circuitIds = circuits })) }
+    if !circuits.isEmpty {
+      channel.post(Wire.Message(.circuitConfirmation, CtrlCircuitConfirmation.with { $0.circuitIds = circuits }))
+    }
     reportPresence(identities.sorted(), isConnected: true, isFull: true)
   }
 
@@ -241,9 +247,12 @@ final class RouterCore: Sendable {
   func facts(of token: String) async throws(EdgeRefusal) -> ServiceSessionFacts {
     do {
       let claims = try await verifier().verify(token, as: ServiceSessionClaims.self, now: Date())
-      guard claims.aud.contains(ServiceSessionClaims.audience) else { throw PKIError.badToken("it is not for routers of this network") }
+      guard claims.aud.contains(ServiceSessionClaims.audience) else {
+        throw PKIError.badToken("it is not for routers of this network")
+      }
       return ServiceSessionFacts(
-        sessionID: claims.jti, serviceID: claims.sub, apiSessionID: claims.apiSessionID, identityID: claims.identityID, tokenType: claims.tokenType,
+        sessionID: claims.jti, serviceID: claims.sub, apiSessionID: claims.apiSessionID, identityID: claims.identityID,
+        tokenType: claims.tokenType,
         sessionType: claims.sessionType)
     } catch {
       logger.info("service session token refused", metadata: ["reason": "\(error)"])
@@ -261,10 +270,14 @@ final class RouterCore: Sendable {
 
   // MARK: Circuits
 
-  /// Enters the dialler's end. - Returns: the host's end and where bytes are counted, nil when the circuit ended meanwhile.
-  func attachIngress(_ end: CircuitEndpoint, at address: String, circuit: String) -> (far: CircuitEndpoint, usage: CircuitUsage)? {
+  /// Enters the dialler's end. - Returns: the host's end and where bytes are counted, nil when the circuit ended
+  /// meanwhile.
+  func attachIngress(_ end: CircuitEndpoint, at address: String, circuit: String) -> (
+    far: CircuitEndpoint, usage: CircuitUsage
+  )? {
     state.withLockedValue { state in
-      guard let far = state.forwarding.destination(from: address, circuit: circuit), let usage = state.attach(end, at: address, circuit: circuit)
+      guard let far = state.forwarding.destination(from: address, circuit: circuit),
+        let usage = state.attach(end, at: address, circuit: circuit)
       else { return nil }
       return (far, usage)
     }
@@ -320,20 +333,27 @@ final class RouterCore: Sendable {
     try state.withLockedValue { state -> Result<Bool, EdgeRefusal> in Self.judgeBind(facts, on: handle, state) }.get()
   }
 
-  private static func judgeBind(_ facts: ServiceSessionFacts, on handle: ConnectionHandle, _ state: State) -> Result<Bool, EdgeRefusal> {
-    do throws(EdgeRefusal) { try state.model.judge(facts, for: .bind, session: handle.session) } catch { return .failure(error) }
+  private static func judgeBind(_ facts: ServiceSessionFacts, on handle: ConnectionHandle, _ state: State) -> Result<
+    Bool, EdgeRefusal
+  > {
+    do throws(EdgeRefusal) { try state.model.judge(facts, for: .bind, session: handle.session) } catch {
+      return .failure(error)
+    }
     return .success(state.model.services[facts.serviceID]?.encryptionRequired ?? false)
   }
 
   /// - Parameters:
   ///   - isEncrypted: whether the service demanded encryption when the bind was judged.
   ///   - place: given back when the service is hosted no longer.
-  /// - Throws: when the model has changed since then, so that it would not be judged like that any more: what the change ended did not know of this host.
+  /// - Throws: when the model has changed since then, so that it would not be judged like that any more: what the
+  ///   change ended did not know of this host.
   func host(
-    _ request: EdgeMessages.Bind, _ facts: ServiceSessionFacts, isEncrypted: Bool, on handle: ConnectionHandle, _ place: IdentityShare.Ticket
+    _ request: EdgeMessages.Bind, _ facts: ServiceSessionFacts, isEncrypted: Bool, on handle: ConnectionHandle,
+    _ place: IdentityShare.Ticket
   ) throws(EdgeRefusal) -> HostedTerminators<UInt64>.BindOutcome {
     let bind = Hosted(
-      id: freshID(), connection: handle.id, connID: request.connID, identityID: facts.identityID, serviceID: facts.serviceID,
+      id: freshID(), connection: handle.id, connID: request.connID, identityID: facts.identityID,
+      serviceID: facts.serviceID,
       sessionID: facts.sessionID,
       token: request.token, instance: request.terminatorIdentity ?? "", listenerID: request.listenerID)
     let outcome = try state.withLockedValue { state -> Result<HostedTerminators<UInt64>.BindOutcome, EdgeRefusal> in

@@ -18,9 +18,11 @@ public enum RouterError: Error, Sendable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .unreadable(let file, let reason): "\(file) cannot be read: \(reason). If the router was never enrolled, run `swiftlet router enroll` first"
+    case .unreadable(let file, let reason):
+      "\(file) cannot be read: \(reason). If the router was never enrolled, run `swiftlet router enroll` first"
     case .unwritable(let file, let reason): "\(file) cannot be written: \(reason)"
-    case .alreadyEnrolled(let file): "\(file) exists already; the router is enrolled. Remove its identity files to enroll it anew"
+    case .alreadyEnrolled(let file):
+      "\(file) exists already; the router is enrolled. Remove its identity files to enroll it anew"
     case .badToken(let reason): "the enrollment token is not usable: \(reason)"
     case .refused(let status, let text): "the controller refused the enrollment (\(status)): \(text)"
     case .badAnswer(let what): "the controller's answer is not usable: \(what)"

@@ -21,7 +21,9 @@ final class RouterIdentity: Sendable {
     let serverChain = try CertificateChain(pem: try IdentityFile.read(files.serverCertificate))
     anchors = TrustAnchors(try Certificate.list(pem: try IdentityFile.read(files.authorities)))
     guard key.fits(chain.leaf) else { throw RouterError.keyDoesNotFit(certificate: files.certificate, key: files.key) }
-    guard key.fits(serverChain.leaf) else { throw RouterError.keyDoesNotFit(certificate: files.serverCertificate, key: files.key) }
+    guard key.fits(serverChain.leaf) else {
+      throw RouterError.keyDoesNotFit(certificate: files.serverCertificate, key: files.key)
+    }
     guard let id = chain.leaf.commonName, !id.isEmpty else { throw RouterError.noRouterID(file: files.certificate) }
     routerID = id
     let tls = ClientTLS(chain: chain, key: key, trust: .anchors(anchors, as: Self.controllers(serverChain.leaf)))
@@ -39,7 +41,8 @@ final class RouterIdentity: Sendable {
 
   /// Whether one of the certificates is to be renewed.
   func isDue(now: Date) -> Bool {
-    CertificateRenewal.isDue(current.withLockedValue { $0.chain.leaf }, now: now) || CertificateRenewal.isDue(server.chain.leaf, now: now)
+    CertificateRenewal.isDue(current.withLockedValue { $0.chain.leaf }, now: now)
+      || CertificateRenewal.isDue(server.chain.leaf, now: now)
   }
 
   /// Writes renewed certificates of the same key and uses them for every handshake from now on.

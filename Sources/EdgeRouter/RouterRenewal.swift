@@ -10,8 +10,9 @@ import Wire
 import WireSchemas
 import X509
 
-/// Renews the router's certificates over its control channel, long before they end (fabric-planes.md 1.5). The key stays, so a crash between the
-/// controller's switch and the written files costs a new enrollment at worst, never a leaked key.
+/// Renews the router's certificates over its control channel, long before they end (fabric-planes.md 1.5). The key
+/// stays, so a crash between the controller's switch and the written files costs a new enrollment at worst, never a
+/// leaked key.
 final class RouterRenewal: Sendable {
   private let identity: RouterIdentity
   private let request: RouterConfiguration.CertificateRequest
@@ -37,7 +38,8 @@ final class RouterRenewal: Sendable {
     else { return }
     do {
       let csr = try CSR.create(
-        key: identity.key, commonName: identity.routerID, organization: request.organization, names: request.names, uris: request.uris)
+        key: identity.key, commonName: identity.routerID, organization: request.organization, names: request.names,
+        uris: request.uris)
       channel.post(
         Wire.Message(
           .extendRouterEnrollment,
@@ -51,14 +53,18 @@ final class RouterRenewal: Sendable {
     }
   }
 
-  /// The controller issued certificates: confirm them, then use them. Confirmed ones end those before, so they must be good by this machine's clock too.
+  /// The controller issued certificates: confirm them, then use them. Confirmed ones end those before, so they must be
+  /// good by this machine's clock too.
   func received(_ message: Wire.Message, _ channel: MessageChannel, now: Date = Date()) async {
     var mayAskAgain = true
     defer { if mayAskAgain { begin() } }
     do {
       let answer = try message.decode(EdgeCtrlEnrollmentCertsResponse.self)
-      let (client, server) = (try CertificateChain(pem: answer.clientCertPem), try CertificateChain(pem: answer.serverCertPem))
-      guard identity.key.fits(client.leaf), identity.key.fits(server.leaf), client.leaf.commonName == identity.routerID else {
+      let (client, server) = (
+        try CertificateChain(pem: answer.clientCertPem), try CertificateChain(pem: answer.serverCertPem)
+      )
+      guard identity.key.fits(client.leaf), identity.key.fits(server.leaf), client.leaf.commonName == identity.routerID
+      else {
         throw RouterError.badAnswer("the renewed certificates are for another key or router")
       }
       guard client.leaf.isValid(at: now), server.leaf.isValid(at: now) else {
@@ -67,7 +73,8 @@ final class RouterRenewal: Sendable {
         throw RouterError.clocksDisagree(from: client.leaf.notValidBefore, until: client.leaf.notValidAfter)
       }
       let confirmation = EdgeCtrlEnrollmentExtendRouterVerifyRequest.with { $0.clientCertPem = answer.clientCertPem }
-      let verdict = try await channel.request(Wire.Message(.verifyRouterExtension, confirmation), timeout: .seconds(30)).decode(EdgeCtrlError.self)
+      let verdict = try await channel.request(Wire.Message(.verifyRouterExtension, confirmation), timeout: .seconds(30))
+        .decode(EdgeCtrlError.self)
       guard verdict.code.isEmpty else {
         throw RouterError.badAnswer("the controller did not confirm the renewal: \(verdict.code) \(verdict.message)")
       }

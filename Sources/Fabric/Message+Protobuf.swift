@@ -13,6 +13,8 @@ extension Wire.Message {
   public func decode<Body: SwiftProtobuf.Message>(_ type: Body.Type) throws(WireError) -> Body {
     var options = BinaryDecodingOptions()
     options.messageDepthLimit = 32
-    do { return try Body(serializedBytes: body, options: options) } catch { throw .badBody("not a \(Body.protoMessageName): \(error)") }
+    do { return try Body(serializedBytes: body, options: options) } catch {
+      throw .badBody("not a \(Body.protoMessageName): \(error)")
+    }
   }
 }

@@ -1,4 +1,5 @@
-// Facts: what a process counts and measures, and how it is told to the outside. It decides nothing and knows no entity. Start reading at `Metrics`.
+// Facts: what a process counts and measures, and how it is told to the outside. It decides nothing and knows no entity.
+// Start reading at `Metrics`.
 
 import Synchronization
 
@@ -12,7 +13,8 @@ public final class Counter: Sendable {
   public var value: Int { count.load(ordering: .relaxed) }
 }
 
-/// The metrics of a process under the names of the reference (management-and-model.md 6.4), and their Prometheus text (6.5).
+/// The metrics of a process under the names of the reference (management-and-model.md 6.4), and their Prometheus text
+/// (6.5).
 public final class Metrics: Sendable {
   /// One value of a metric that is read when somebody asks.
   public struct Sample: Sendable {
@@ -35,7 +37,9 @@ public final class Metrics: Sendable {
   private let sources: [(name: String, help: String, source: Source)]
 
   /// - Parameter sources: names with dots, as the reference's dashboards have them.
-  public init(_ sources: [(name: String, help: String, source: Source)]) { self.sources = sources.sorted { $0.name < $1.name } }
+  public init(_ sources: [(name: String, help: String, source: Source)]) {
+    self.sources = sources.sorted { $0.name < $1.name }
+  }
 
   /// The exposition of all metrics.
   /// - Parameter sourceID: names this process in the label `source_id`.
@@ -51,14 +55,16 @@ public final class Metrics: Sendable {
       if samples.isEmpty { continue }
       text += "# HELP \(name) \(help)\n# TYPE \(name) \(kind)\n"
       for sample in samples {
-        let labels = ([("source_id", sourceID)] + sample.labels).map { "\($0.0)=\"\(Self.escaped($0.1))\"" }.joined(separator: ",")
+        let labels = ([("source_id", sourceID)] + sample.labels).map { "\($0.0)=\"\(Self.escaped($0.1))\"" }.joined(
+          separator: ",")
         text += "\(name){\(labels)} \(Self.number(sample.value))\n"
       }
     }
     return text
   }
 
-  /// `service.dial.success` is `ziti_service_dial_success`; a trailing `_count` is `_c`, because Prometheus reserves it.
+  /// `service.dial.success` is `ziti_service_dial_success`; a trailing `_count` is `_c`, because Prometheus reserves
+  /// it.
   static func exposed(_ name: String) -> String {
     var text = "ziti_"
     for character in name where character != ":" { text.append(" .-=/".contains(character) ? "_" : character) }

@@ -39,12 +39,17 @@ public struct APISession: Entity {
   public var envInfo: EnvInfo?
 
   public init(
-    id: String, token: String, identityId: String, authenticatorId: String = "", authenticationMethod: AuthenticatorMethod? = nil,
+    id: String, token: String, identityId: String, authenticatorId: String = "",
+    authenticationMethod: AuthenticatorMethod? = nil,
     certificateFingerprints: [String] = [],
-    configTypes: [String] = [], ipAddress: String = "", lastActivityAt: Timestamp = .epoch, idleTimeoutSeconds: Int = 1800,
-    expiresAt: Timestamp? = nil, isMfaRequired: Bool = false, isMfaComplete: Bool = false, isCertExtendable: Bool = false,
-    isCertExtendRequested: Bool = false, isCertKeyRollRequested: Bool = false, improperClientCertChain: Bool = false, isAdminAPI: Bool = false,
-    sdkInfo: SDKInfo? = nil, envInfo: EnvInfo? = nil, tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch,
+    configTypes: [String] = [], ipAddress: String = "", lastActivityAt: Timestamp = .epoch,
+    idleTimeoutSeconds: Int = 1800,
+    expiresAt: Timestamp? = nil, isMfaRequired: Bool = false, isMfaComplete: Bool = false,
+    isCertExtendable: Bool = false,
+    isCertExtendRequested: Bool = false, isCertKeyRollRequested: Bool = false, improperClientCertChain: Bool = false,
+    isAdminAPI: Bool = false,
+    sdkInfo: SDKInfo? = nil, envInfo: EnvInfo? = nil, tags: JSONObject = [:], isSystem: Bool = false,
+    createdAt: Timestamp = .epoch,
     updatedAt: Timestamp = .epoch
   ) {
     self.id = id
@@ -76,7 +81,9 @@ public struct APISession: Entity {
   public func validate() throws(ModelError) {
     try validateBase()
     guard !token.isEmpty else { throw ModelError(field: "token", reason: "token is required", value: "") }
-    guard !identityId.isEmpty else { throw ModelError(field: "identityId", reason: "identityId is required", value: "") }
+    guard !identityId.isEmpty else {
+      throw ModelError(field: "identityId", reason: "identityId is required", value: "")
+    }
   }
 
   /// When the session ends if nothing more is heard of the client.
@@ -85,9 +92,10 @@ public struct APISession: Entity {
     return expiresAt.map { min($0, idleEnd) } ?? idleEnd
   }
 
-  /// Whether the token is good only together with one of `certificateFingerprints`. Edge routers of other makers learn the tokens of client sessions, so the
-  /// token of one that was made with a certificate must not be enough. They never learn a session of the management API; those stay good by their token alone,
-  /// because upstream's command line keeps nothing else of a login by certificate.
+  /// Whether the token is good only together with one of `certificateFingerprints`. Edge routers of other makers learn
+  /// the tokens of client sessions, so the token of one that was made with a certificate must not be enough. They never
+  /// learn a session of the management API; those stay good by their token alone, because upstream's command line keeps
+  /// nothing else of a login by certificate.
   public var isCertificateBound: Bool { authenticationMethod == .cert && !isAdminAPI }
 
   public func isExpired(at now: Timestamp) -> Bool { now >= endsAt }

@@ -18,7 +18,8 @@ public struct APISessionCertificate: Entity {
   public var pem: String
 
   public init(
-    id: String, apiSessionId: String, subject: String, fingerprint: String, validFrom: Timestamp, validTo: Timestamp, pem: String,
+    id: String, apiSessionId: String, subject: String, fingerprint: String, validFrom: Timestamp, validTo: Timestamp,
+    pem: String,
     tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
   ) {
     self.id = id
@@ -36,6 +37,8 @@ public struct APISessionCertificate: Entity {
 
   public func validate() throws(ModelError) {
     try validateBase()
-    guard !apiSessionId.isEmpty else { throw ModelError(field: "apiSessionId", reason: "apiSessionId is required", value: "") }
+    guard !apiSessionId.isEmpty else {
+      throw ModelError(field: "apiSessionId", reason: "apiSessionId is required", value: "")
+    }
   }
 }

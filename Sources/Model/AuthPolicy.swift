@@ -13,7 +13,8 @@ public struct AuthPolicy: Entity {
   public var secondary: SecondaryAuthPolicy
 
   public init(
-    id: String, name: String, primary: PrimaryAuthPolicy = PrimaryAuthPolicy(), secondary: SecondaryAuthPolicy = SecondaryAuthPolicy(),
+    id: String, name: String, primary: PrimaryAuthPolicy = PrimaryAuthPolicy(),
+    secondary: SecondaryAuthPolicy = SecondaryAuthPolicy(),
     tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
   ) {
     self.id = id

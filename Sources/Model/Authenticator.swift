@@ -2,7 +2,8 @@
 public struct Authenticator: Entity {
   public static let kind = EntityKind.authenticators
   public static let indexedMembers = [
-    IndexedMember("fingerprint", isUnique: true), IndexedMember("username", isUnique: true), IndexedMember("identityId"),
+    IndexedMember("fingerprint", isUnique: true), IndexedMember("username", isUnique: true),
+    IndexedMember("identityId"),
     IndexedMember("unverifiedFingerprint"),
   ]
   public static let secretMembers = ["password"]
@@ -42,10 +43,13 @@ public struct Authenticator: Entity {
 
   public init(
     id: String, method: AuthenticatorMethod, identityId: String, fingerprint: String? = nil, certPem: String? = nil,
-    publicKeyPrint: String? = nil, isIssuedByNetwork: Bool = false, isExtendRequested: Bool = false, isKeyRollRequested: Bool = false,
+    publicKeyPrint: String? = nil, isIssuedByNetwork: Bool = false, isExtendRequested: Bool = false,
+    isKeyRollRequested: Bool = false,
     extendRequestedAt: Timestamp? = nil, lastExtendRolledKeys: Bool = false, lastAuthResolvedToRoot: Bool = false,
-    unverifiedFingerprint: String? = nil, unverifiedCertPem: String? = nil, username: String? = nil, password: PasswordHash? = nil,
-    passwordChangedAt: Timestamp? = nil, tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
+    unverifiedFingerprint: String? = nil, unverifiedCertPem: String? = nil, username: String? = nil,
+    password: PasswordHash? = nil,
+    passwordChangedAt: Timestamp? = nil, tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch,
+    updatedAt: Timestamp = .epoch
   ) {
     self.id = id
     self.method = method
@@ -72,10 +76,14 @@ public struct Authenticator: Entity {
 
   public func validate() throws(ModelError) {
     try validateBase()
-    guard !identityId.isEmpty else { throw ModelError(field: "identityId", reason: "identityId is required", value: "") }
+    guard !identityId.isEmpty else {
+      throw ModelError(field: "identityId", reason: "identityId is required", value: "")
+    }
     switch method {
     case .cert:
-      guard let fingerprint, !fingerprint.isEmpty else { throw ModelError(field: "certPem", reason: "a certificate is required", value: .null) }
+      guard let fingerprint, !fingerprint.isEmpty else {
+        throw ModelError(field: "certPem", reason: "a certificate is required", value: .null)
+      }
     case .updb:
       try NameText.check(username ?? "", field: "username")
       guard let username, !username.allSatisfy(\.isWhitespace) else {

@@ -1,7 +1,8 @@
 import Synchronization
 
-/// When a request is given up that waits for its turn to change something. Until its first change it can be ended, and then it has changed nothing; from then on it is
-/// finished, whatever the time. Whoever changes durable things, or what cannot be taken back, asks before.
+/// When a request is given up that waits for its turn to change something. Until its first change it can be ended, and
+/// then it has changed nothing; from then on it is finished, whatever the time. Whoever changes durable things, or what
+/// cannot be taken back, asks before.
 public final class ChangeDeadline: Sendable {
   /// The request had been given up before its turn came; nothing was changed.
   public struct Passed: Error, Equatable, Sendable {

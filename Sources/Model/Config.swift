@@ -16,7 +16,8 @@ public struct Config: Entity {
   public var data: JSONObject
 
   public init(
-    id: String, name: String, configTypeId: String, data: JSONObject = [:], tags: JSONObject = [:], isSystem: Bool = false,
+    id: String, name: String, configTypeId: String, data: JSONObject = [:], tags: JSONObject = [:],
+    isSystem: Bool = false,
     createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
   ) {
     self.id = id
@@ -34,7 +35,9 @@ public struct Config: Entity {
   public func validate() throws(ModelError) {
     try validateBase()
     try validate(name: name)
-    guard !configTypeId.isEmpty else { throw ModelError(field: "configTypeId", reason: "configTypeId is required", value: "") }
+    guard !configTypeId.isEmpty else {
+      throw ModelError(field: "configTypeId", reason: "configTypeId is required", value: "")
+    }
   }
 
   /// Checks `data` against the schema of its type; every violation found is in the reason.

@@ -15,7 +15,8 @@ public struct ConfigType: Entity {
   public var target: ConfigTarget
 
   public init(
-    id: String, name: String, schema: JSONObject? = nil, target: ConfigTarget = .service, tags: JSONObject = [:], isSystem: Bool = false,
+    id: String, name: String, schema: JSONObject? = nil, target: ConfigTarget = .service, tags: JSONObject = [:],
+    isSystem: Bool = false,
     createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
   ) {
     self.id = id
@@ -33,10 +34,13 @@ public struct ConfigType: Entity {
   public func validate() throws(ModelError) {
     try validateBase()
     try validate(name: name)
-    guard name != "all" else { throw ModelError(field: "name", reason: "config type name 'all' is reserved", value: "all") }
+    guard name != "all" else {
+      throw ModelError(field: "name", reason: "config type name 'all' is reserved", value: "all")
+    }
     if let schema {
       guard schema["type"] == "object" else {
-        throw ModelError(field: "schema", reason: "the root type of the schema must be object", value: schema["type"] ?? .null)
+        throw ModelError(
+          field: "schema", reason: "the root type of the schema must be object", value: schema["type"] ?? .null)
       }
       _ = try JSONSchema(schema)
     }

@@ -1,7 +1,9 @@
 /// An edge router as configured, and what was last known of it (management spec 1.10).
 public struct EdgeRouterEntity: Entity {
   public static let kind = EntityKind.edgeRouters
-  public static let indexedMembers = [IndexedMember("fingerprint", isUnique: true), IndexedMember("unverifiedFingerprint")]
+  public static let indexedMembers = [
+    IndexedMember("fingerprint", isUnique: true), IndexedMember("unverifiedFingerprint"),
+  ]
 
   public let id: String
   public var createdAt: Timestamp
@@ -22,8 +24,8 @@ public struct EdgeRouterEntity: Entity {
   public var appData: JSONObject
   /// Config ids of types with target `router`.
   public var configs: [String]
-  /// Host names and addresses that its certificates may carry, as the operator allowed them; nil: what it enrolls with, as long as nobody else bears it.
-  /// OpenZiti has no such member.
+  /// Host names and addresses that its certificates may carry, as the operator allowed them; nil: what it enrolls with,
+  /// as long as nobody else bears it. OpenZiti has no such member.
   public var allowedNames: [String]?
   /// Address to groups, for controller-initiated dials.
   public var ctrlChanListeners: [String: [String]]
@@ -45,12 +47,16 @@ public struct EdgeRouterEntity: Entity {
   public var interfaces: [NetworkInterface]?
 
   public init(
-    id: String, name: String, roleAttributes: [String] = [], cost: Int = 0, noTraversal: Bool = false, disabled: Bool = false,
+    id: String, name: String, roleAttributes: [String] = [], cost: Int = 0, noTraversal: Bool = false,
+    disabled: Bool = false,
     isTunnelerEnabled: Bool = false, appData: JSONObject = [:], configs: [String] = [],
-    allowedNames: [String]? = nil, ctrlChanListeners: [String: [String]] = [:], fingerprint: String? = nil, certPem: String? = nil,
+    allowedNames: [String]? = nil, ctrlChanListeners: [String: [String]] = [:], fingerprint: String? = nil,
+    certPem: String? = nil,
     isVerified: Bool = false, unverifiedFingerprint: String? = nil,
-    unverifiedCertPem: String? = nil, hostname: String = "", supportedProtocols: [String: String] = [:], versionInfo: RouterVersionInfo? = nil,
-    interfaces: [NetworkInterface]? = nil, tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch,
+    unverifiedCertPem: String? = nil, hostname: String = "", supportedProtocols: [String: String] = [:],
+    versionInfo: RouterVersionInfo? = nil,
+    interfaces: [NetworkInterface]? = nil, tags: JSONObject = [:], isSystem: Bool = false,
+    createdAt: Timestamp = .epoch,
     updatedAt: Timestamp = .epoch
   ) {
     self.id = id

@@ -14,7 +14,8 @@ public struct EdgeRouterPolicy: Entity {
   public var identityRoles: [String]
 
   public init(
-    id: String, name: String, semantic: Semantic = .allOf, edgeRouterRoles: [String] = [], identityRoles: [String] = [], tags: JSONObject = [:],
+    id: String, name: String, semantic: Semantic = .allOf, edgeRouterRoles: [String] = [], identityRoles: [String] = [],
+    tags: JSONObject = [:],
     isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
   ) {
     self.id = id

@@ -22,8 +22,10 @@ public struct EdgeService: Entity {
   public var isFabricOnly: Bool
 
   public init(
-    id: String, name: String, encryptionRequired: Bool = true, terminatorStrategy: String = TerminatorStrategy.smartRouting.rawValue,
-    roleAttributes: [String] = [], configs: [String] = [], maxIdleTimeMillis: Int = 0, isFabricOnly: Bool = false, tags: JSONObject = [:],
+    id: String, name: String, encryptionRequired: Bool = true,
+    terminatorStrategy: String = TerminatorStrategy.smartRouting.rawValue,
+    roleAttributes: [String] = [], configs: [String] = [], maxIdleTimeMillis: Int = 0, isFabricOnly: Bool = false,
+    tags: JSONObject = [:],
     isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
   ) {
     self.id = id
@@ -48,11 +50,14 @@ public struct EdgeService: Entity {
     try validate(attributes: roleAttributes)
     guard TerminatorStrategy(rawValue: terminatorStrategy) != nil else {
       throw ModelError(
-        code: .notFound, field: "terminatorStrategy", reason: "terminatorStrategy with name \(terminatorStrategy) not found",
+        code: .notFound, field: "terminatorStrategy",
+        reason: "terminatorStrategy with name \(terminatorStrategy) not found",
         value: .string(terminatorStrategy))
     }
     guard maxIdleTimeMillis >= 0 else {
-      throw ModelError(field: "maxIdleTimeMillis", reason: "maxIdleTimeMillis must not be negative", value: JSONValue(maxIdleTimeMillis))
+      throw ModelError(
+        field: "maxIdleTimeMillis", reason: "maxIdleTimeMillis must not be negative",
+        value: JSONValue(maxIdleTimeMillis))
     }
     guard Set(configs).count == configs.count else {
       throw ModelError(field: "configs", reason: "a config may be listed only once", value: JSONValue(configs))

@@ -2,7 +2,8 @@
 public struct Enrollment: Entity {
   public static let kind = EntityKind.enrollments
   public static let indexedMembers = [
-    IndexedMember("token", isUnique: true), IndexedMember("identityId"), IndexedMember("edgeRouterId"), IndexedMember("transitRouterId"),
+    IndexedMember("token", isUnique: true), IndexedMember("identityId"), IndexedMember("edgeRouterId"),
+    IndexedMember("transitRouterId"),
   ]
   public static let secretMembers = ["token", "jwt"]
 
@@ -27,8 +28,10 @@ public struct Enrollment: Entity {
   public var username: String?
 
   public init(
-    id: String, method: EnrollmentMethod, token: String, expiresAt: Timestamp, issuedAt: Timestamp? = nil, jwt: String = "",
-    identityId: String? = nil, edgeRouterId: String? = nil, transitRouterId: String? = nil, caId: String? = nil, username: String? = nil,
+    id: String, method: EnrollmentMethod, token: String, expiresAt: Timestamp, issuedAt: Timestamp? = nil,
+    jwt: String = "",
+    identityId: String? = nil, edgeRouterId: String? = nil, transitRouterId: String? = nil, caId: String? = nil,
+    username: String? = nil,
     tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
   ) {
     self.id = id
@@ -53,15 +56,20 @@ public struct Enrollment: Entity {
     guard !token.isEmpty else { throw ModelError(field: "token", reason: "token is required", value: "") }
     let owners = [identityId, edgeRouterId, transitRouterId].compactMap(\.self)
     guard owners.count == 1 else {
-      throw ModelError(field: "identityId", reason: "an enrollment belongs to exactly one identity or router", value: JSONValue(owners))
+      throw ModelError(
+        field: "identityId", reason: "an enrollment belongs to exactly one identity or router", value: JSONValue(owners)
+      )
     }
     switch method {
     case .ott, .ottca, .updb:
       guard identityId != nil else {
-        throw ModelError(field: "identityId", reason: "identityId is required for method \(method.rawValue)", value: .null)
+        throw ModelError(
+          field: "identityId", reason: "identityId is required for method \(method.rawValue)", value: .null)
       }
     case .erott:
-      guard edgeRouterId != nil else { throw ModelError(field: "edgeRouterId", reason: "edgeRouterId is required for method erott", value: .null) }
+      guard edgeRouterId != nil else {
+        throw ModelError(field: "edgeRouterId", reason: "edgeRouterId is required for method erott", value: .null)
+      }
     case .trott:
       guard transitRouterId != nil else {
         throw ModelError(field: "transitRouterId", reason: "transitRouterId is required for method trott", value: .null)

@@ -1,10 +1,11 @@
-/// Generators of entity ids (management spec 1.1). The random source is the caller's, so that cores and tests stay reproducible.
+/// Generators of entity ids (management spec 1.1). The random source is the caller's, so that cores and tests stay
+/// reproducible.
 public enum EntityID {
   private static let shortAlphabet = Array("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.-".utf8)
   private static let base62Alphabet = Array("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8)
 
-  /// 10 characters of `0-9A-Za-z.-`, 60 random bits: identities, routers, enrollments, authenticators. The first and last
-  /// character are letters or digits, so that no id reads like an option of a command line or ends a sentence.
+  /// 10 characters of `0-9A-Za-z.-`, 60 random bits: identities, routers, enrollments, authenticators. The first and
+  /// last character are letters or digits, so that no id reads like an option of a command line or ends a sentence.
   public static func short(using random: inout some RandomNumberGenerator) -> String {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(10)

@@ -1,4 +1,5 @@
-/// The kinds of stored entities; the raw value is the collection's name in REST paths and `_links`. An application on a higher floor adds its own.
+/// The kinds of stored entities; the raw value is the collection's name in REST paths and `_links`. An application on a
+/// higher floor adds its own.
 public struct EntityKind: RawRepresentable, Sendable, Codable, Hashable {
   public let rawValue: String
 
@@ -32,7 +33,8 @@ extension EntityKind {
   public static let apiSessionCertificates = EntityKind(rawValue: "api-session-certificates")
 }
 
-/// A member of a kind's documents that entities are looked up by. Values that are absent or empty are not indexed, so they may repeat.
+/// A member of a kind's documents that entities are looked up by. Values that are absent or empty are not indexed, so
+/// they may repeat.
 public struct IndexedMember: Sendable, Hashable {
   public let field: String
   public let isUnique: Bool

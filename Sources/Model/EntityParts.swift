@@ -91,7 +91,10 @@ public struct EnvInfo: Sendable, Codable, Equatable {
   public var domain: String
   public var hostname: String
 
-  public init(arch: String = "", os: String = "", osRelease: String = "", osVersion: String = "", domain: String = "", hostname: String = "") {
+  public init(
+    arch: String = "", os: String = "", osRelease: String = "", osVersion: String = "", domain: String = "",
+    hostname: String = ""
+  ) {
     self.arch = arch
     self.os = os
     self.osRelease = osRelease
@@ -110,7 +113,10 @@ public struct SDKInfo: Sendable, Codable, Equatable {
   public var type: String
   public var version: String
 
-  public init(appId: String = "", appVersion: String = "", branch: String = "", revision: String = "", type: String = "", version: String = "") {
+  public init(
+    appId: String = "", appVersion: String = "", branch: String = "", revision: String = "", type: String = "",
+    version: String = ""
+  ) {
     self.appId = appId
     self.appVersion = appVersion
     self.branch = branch
@@ -151,7 +157,8 @@ public struct NetworkInterface: Sendable, Codable, Equatable {
   public var isMulticast: Bool
 
   public init(
-    name: String, hardwareAddress: String = "", mtu: Int = 0, index: Int = 0, addresses: [String] = [], isUp: Bool = false, isRunning: Bool = false,
+    name: String, hardwareAddress: String = "", mtu: Int = 0, index: Int = 0, addresses: [String] = [],
+    isUp: Bool = false, isRunning: Bool = false,
     isLoopback: Bool = false, isBroadcast: Bool = false, isMulticast: Bool = false
   ) {
     self.name = name
@@ -203,7 +210,8 @@ public struct PrimaryAuthPolicy: Sendable, Codable, Equatable {
 
     /// Lengths below 5 are raised to 5, negative counts to 0 (management spec 1.16).
     public init(
-      allowed: Bool = false, minPasswordLength: Int = 5, requireSpecialChar: Bool = false, requireNumberChar: Bool = false,
+      allowed: Bool = false, minPasswordLength: Int = 5, requireSpecialChar: Bool = false,
+      requireNumberChar: Bool = false,
       requireMixedCase: Bool = false, maxAttempts: Int = 0, lockoutDurationMinutes: Int = 0
     ) {
       self.allowed = allowed

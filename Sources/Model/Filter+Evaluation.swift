@@ -27,7 +27,8 @@ extension FilterLiteral {
   func order(to other: FilterLiteral) -> Int? {
     switch (self, other) {
     case (.int(let left), .int(let right)): left < right ? -1 : left == right ? 0 : 1
-    case (.int, .double), (.double, .int), (.double, .double): number.flatMap { left in other.number.map { left < $0 ? -1 : left == $0 ? 0 : 1 } }
+    case (.int, .double), (.double, .int), (.double, .double):
+      number.flatMap { left in other.number.map { left < $0 ? -1 : left == $0 ? 0 : 1 } }
     case (.string(let left), .string(let right)):
       left.utf8.elementsEqual(right.utf8) ? 0 : left.utf8.lexicographicallyPrecedes(right.utf8) ? -1 : 1
     case (.datetime(let left), .datetime(let right)): left < right ? -1 : left == right ? 0 : 1
@@ -99,7 +100,8 @@ private indirect enum CheckedFilter {
       case .allOf(let name):
         _ = try symbols.members(of: name)
         self = .allOf(name, try FilterTest(condition, of: .text, symbol: name))
-      case .count(let set): self = .count(try Self.name(of: set, symbols), try FilterTest(condition, of: .number, symbol: set.name))
+      case .count(let set):
+        self = .count(try Self.name(of: set, symbols), try FilterTest(condition, of: .number, symbol: set.name))
       }
     }
   }
@@ -158,10 +160,12 @@ extension FilterSymbols {
 }
 
 extension FilterQuery {
-  /// Filters, orders and cuts an in-memory collection. Default order is by `id`; `total` counts the matches before the cut.
+  /// Filters, orders and cuts an in-memory collection. Default order is by `id`; `total` counts the matches before the
+  /// cut.
   /// - Parameter lookup: the value of a symbol that `symbols` knows.
   public func apply<Element>(
-    to elements: some Sequence<Element>, symbols: some FilterSymbols, page: PageRequest = PageRequest(), lookup: (Element, String) -> FilterValue
+    to elements: some Sequence<Element>, symbols: some FilterSymbols, page: PageRequest = PageRequest(),
+    lookup: (Element, String) -> FilterValue
   ) throws(FilterError) -> Page<Element> {
     let filter = try CheckedFilter(predicate ?? .constant(true), symbols)
     let keys = (sort.isEmpty ? page.sort : sort) + [SortField(name: "id")]
@@ -177,6 +181,7 @@ extension FilterQuery {
     }
     let (limit, offset) = page.resolved(with: self)
     return Page(
-      items: Array(matches.dropFirst(offset).prefix(limit.count)), totalCount: matches.count, limit: limit.count, offset: offset)
+      items: Array(matches.dropFirst(offset).prefix(limit.count)), totalCount: matches.count, limit: limit.count,
+      offset: offset)
   }
 }

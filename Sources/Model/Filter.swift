@@ -1,5 +1,6 @@
-/// A condition of the filter language as a syntax tree (client spec 1.8, management spec 4.3). Symbols are names only; what they
-/// mean is decided where the filter is applied: in SQL by `Store`, in memory by `FilterQuery.apply`, in both by the rules of `FilterTest`.
+/// A condition of the filter language as a syntax tree (client spec 1.8, management spec 4.3). Symbols are names only;
+/// what they mean is decided where the filter is applied: in SQL by `Store`, in memory by `FilterQuery.apply`, in both
+/// by the rules of `FilterTest`.
 public indirect enum Filter: Sendable, Equatable {
   case constant(Bool)
   /// A boolean symbol used as a condition.
@@ -19,7 +20,9 @@ extension Filter {
     case .comparison(.symbol(symbol), .oneOf(let literals, negated: false)): Self.texts(literals)
     case .and(let terms): terms.compactMap { $0.texts(of: symbol) }.min { $0.count < $1.count }
     case .or(let terms):
-      terms.reduce(terms.isEmpty ? nil : Set<String>()) { texts, term in texts.flatMap { texts in term.texts(of: symbol).map { texts.union($0) } } }
+      terms.reduce(terms.isEmpty ? nil : Set<String>()) { texts, term in
+        texts.flatMap { texts in term.texts(of: symbol).map { texts.union($0) } }
+      }
     case .constant, .symbol, .not, .isEmpty, .comparison: nil
     }
   }
@@ -157,9 +160,12 @@ public enum FilterError: Error, Equatable, Sendable, CustomStringConvertible {
     case .syntax(let column, let found, let expected):
       "Unexpected symbol: \"\(found)\" at line: 1 column: \(column): expected \(expected)"
     case .tooLong(let bytes, let limit): "the filter has \(bytes) bytes, at most \(limit) are allowed"
-    case .tooDeep(let column, let limit): "the filter is nested deeper than \(limit) levels at line: 1 column: \(column)"
-    case .tooManyElements(let column, let limit): "the filter has more than \(limit) conditions or list elements at line: 1 column: \(column)"
-    case .unknownSymbol(let name, let filterable): "unknown symbol '\(name)', use one of \(filterable.joined(separator: ", "))"
+    case .tooDeep(let column, let limit):
+      "the filter is nested deeper than \(limit) levels at line: 1 column: \(column)"
+    case .tooManyElements(let column, let limit):
+      "the filter has more than \(limit) conditions or list elements at line: 1 column: \(column)"
+    case .unknownSymbol(let name, let filterable):
+      "unknown symbol '\(name)', use one of \(filterable.joined(separator: ", "))"
     case .wrongUse(let symbol, let reason): "symbol '\(symbol)' \(reason)"
     }
   }

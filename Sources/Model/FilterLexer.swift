@@ -49,7 +49,9 @@ struct FilterLexer {
     case "0"..."9", "-": return try number(from: start)
     default: break
     }
-    guard Self.isLetter(scalar) else { throw .syntax(column: start, found: String(scalar), expected: "a name, a value or an operator") }
+    guard Self.isLetter(scalar) else {
+      throw .syntax(column: start, found: String(scalar), expected: "a name, a value or an operator")
+    }
     var sawDot = false
     while let scalar = next {
       if scalar == "." {
@@ -60,7 +62,9 @@ struct FilterLexer {
       position += 1
     }
     let word = String(String.UnicodeScalarView(scalars[start..<position]))
-    guard !word.hasSuffix("."), !word.contains("..") else { throw .syntax(column: start, found: word, expected: "a name after '.'") }
+    guard !word.hasSuffix("."), !word.contains("..") else {
+      throw .syntax(column: start, found: word, expected: "a name after '.'")
+    }
     if word.lowercased() == "datetime", let literal = try datetime(from: start) { return literal }
     return make(.word(word, isQuoted: false), from: start)
   }
@@ -69,7 +73,9 @@ struct FilterLexer {
     FilterToken(kind: kind, column: start, text: String(String.UnicodeScalarView(scalars[start..<position])))
   }
 
-  private static func isLetter(_ scalar: Unicode.Scalar) -> Bool { ("a"..."z").contains(scalar) || ("A"..."Z").contains(scalar) }
+  private static func isLetter(_ scalar: Unicode.Scalar) -> Bool {
+    ("a"..."z").contains(scalar) || ("A"..."Z").contains(scalar)
+  }
   private static func isDigit(_ scalar: Unicode.Scalar) -> Bool { ("0"..."9").contains(scalar) }
 
   private mutating func quoted(by quote: Unicode.Scalar) throws(FilterError) -> String {
@@ -82,7 +88,8 @@ struct FilterLexer {
       // No control characters, by the grammar; at a NUL, SQLite would end the text.
       guard scalar.value >= 0x20 else {
         throw .syntax(
-          column: position - 1, found: "U+\(String(scalar.value, radix: 16))", expected: "an escape such as \\n in place of a control character")
+          column: position - 1, found: "U+\(String(scalar.value, radix: 16))",
+          expected: "an escape such as \\n in place of a control character")
       }
       guard scalar == "\\" else {
         result.append(scalar)
@@ -96,7 +103,9 @@ struct FilterLexer {
       case "n": result.append("\n")
       case "r": result.append("\r")
       case "t": result.append("\t")
-      default: throw .syntax(column: position - 2, found: "\\\(escaped)", expected: "one of the escapes \\\" \\\\ \\f \\n \\r \\t")
+      default:
+        throw .syntax(
+          column: position - 2, found: "\\\(escaped)", expected: "one of the escapes \\\" \\\\ \\f \\n \\r \\t")
       }
     }
     throw .syntax(column: start, found: "<EOF>", expected: "a closing \(quote)")
@@ -125,7 +134,9 @@ struct FilterLexer {
     }
     let text = make(.end, from: start).text
     if isNumber, isWhole, let value = Int64(text) { return make(.int(value), from: start) }
-    if isNumber, text.utf8.count <= 400, let value = Double(text), value.isFinite { return make(.double(value), from: start) }
+    if isNumber, text.utf8.count <= 400, let value = Double(text), value.isFinite {
+      return make(.double(value), from: start)
+    }
     throw .syntax(column: start, found: text, expected: "a number")
   }
 
@@ -150,8 +161,11 @@ struct FilterLexer {
     guard let close = scalars[open...].firstIndex(of: ")") else {
       throw .syntax(column: start, found: "<EOF>", expected: "')' after the date-time")
     }
-    let text = String(String.UnicodeScalarView(scalars[open..<close].filter { !$0.properties.isWhitespace && $0 != "\"" }))
-    guard let value = Timestamp(text) else { throw .syntax(column: open, found: text, expected: "an RFC 3339 date-time") }
+    let text = String(
+      String.UnicodeScalarView(scalars[open..<close].filter { !$0.properties.isWhitespace && $0 != "\"" }))
+    guard let value = Timestamp(text) else {
+      throw .syntax(column: open, found: text, expected: "an RFC 3339 date-time")
+    }
     position = close + 1
     return make(.datetime(value), from: start)
   }

@@ -1,5 +1,6 @@
-/// Recursive descent over the tokens of a filter, by upstream's grammar: `and` and `or` bind alike and to the right, `not` takes all that follows
-/// (management spec 4.3, seen live: `a and b or c` is `a and (b or c)`, `not a and b` is `not (a and b)`).
+/// Recursive descent over the tokens of a filter, by upstream's grammar: `and` and `or` bind alike and to the right,
+/// `not` takes all that follows (management spec 4.3, seen live: `a and b or c` is `a and (b or c)`, `not a and b` is
+/// `not (a and b)`).
 struct FilterParser {
   /// Filters come in a query parameter; upstream's console writes some hundred bytes.
   static let lengthLimit = 16 * 1024
@@ -47,7 +48,9 @@ struct FilterParser {
       query.sort = try sortFields()
     }
     if try accept("skip") { query.skip = try count("a number of entries to skip") }
-    if try accept("limit") { query.limit = try accept("none") ? FilterLimit.none : .count(try count("a number of entries or 'none'")) }
+    if try accept("limit") {
+      query.limit = try accept("none") ? FilterLimit.none : .count(try count("a number of entries or 'none'"))
+    }
     return query
   }
 
@@ -106,7 +109,9 @@ struct FilterParser {
     for (term, word) in zip(terms.dropLast(), joinedByOr).reversed() {
       if word != isOr {
         alternations += 1
-        guard alternations <= Self.alternationLimit else { throw .tooDeep(column: token.column, limit: Self.alternationLimit) }
+        guard alternations <= Self.alternationLimit else {
+          throw .tooDeep(column: token.column, limit: Self.alternationLimit)
+        }
         run = [list(run, isOr: isOr)]
         isOr = word
       }
@@ -186,7 +191,9 @@ struct FilterParser {
         case .int, .double: !ignoringCase
         default: false
         }
-      guard isAccepted else { throw .syntax(column: column, found: literal.text, expected: ignoringCase ? "a string" : "a string or number") }
+      guard isAccepted else {
+        throw .syntax(column: column, found: literal.text, expected: ignoringCase ? "a string" : "a string or number")
+      }
       return .comparison(operand, .contains(literal, ignoringCase: ignoringCase, negated: negated))
     }
     throw unexpected(negated ? "'in', 'between', 'contains' or 'icontains'" : "a comparison such as '=' or 'contains'")
@@ -204,7 +211,8 @@ struct FilterParser {
       default: break
       }
       if let first = values.first, !first.isSameKind(as: value) {
-        throw .syntax(column: column, found: value.text, expected: "strings only, numbers only or datetimes only in one list")
+        throw .syntax(
+          column: column, found: value.text, expected: "strings only, numbers only or datetimes only in one list")
       }
       values.append(value)
     } while try accept(mark: ",")
@@ -300,7 +308,9 @@ struct FilterParser {
     return try ahead.token().kind == .mark("(")
   }
 
-  private func unexpected(_ expected: String) -> FilterError { .syntax(column: token.column, found: token.text, expected: expected) }
+  private func unexpected(_ expected: String) -> FilterError {
+    .syntax(column: token.column, found: token.text, expected: expected)
+  }
 
   private mutating func enter() throws(FilterError) {
     depth += 1

@@ -20,8 +20,8 @@ public protocol FilterSymbols: Sendable {
   func symbol(_ name: String) throws(FilterError) -> FilterSymbol
 }
 
-/// A condition on one value, its meaning decided by the symbol's type as upstream decides it (openziti/storage; management spec 4.3).
-/// SQL and memory both judge by it.
+/// A condition on one value, its meaning decided by the symbol's type as upstream decides it (openziti/storage;
+/// management spec 4.3). SQL and memory both judge by it.
 ///
 /// | symbol | may be compared with | by |
 /// | --- | --- | --- |
@@ -31,8 +31,8 @@ public protocol FilterSymbols: Sendable {
 /// | datetime | datetimes | moment |
 /// | anything | all of these | what is written decides; a value of another kind is like none |
 ///
-/// No value meets no comparison, and every negative is the opposite of its positive: what is absent passes `!=`, `not in`, `not between` and
-/// `not contains`, and a text is never greater than a number.
+/// No value meets no comparison, and every negative is the opposite of its positive: what is absent passes `!=`, `not
+/// in`, `not between` and `not contains`, and a text is never greater than a number.
 public struct FilterTest: Sendable, Equatable {
   public enum Basis: Sendable {
     case presence, truth, text, number, moment
@@ -47,21 +47,28 @@ public struct FilterTest: Sendable, Equatable {
     case contains(String, ignoringCase: Bool)
   }
 
-  /// What a value is taken as. The literals of the operation are of this kind: strings, numbers, truth values or datetimes.
+  /// What a value is taken as. The literals of the operation are of this kind: strings, numbers, truth values or
+  /// datetimes.
   public let basis: Basis
   public let operation: Operation
   public let isNegated: Bool
 
   /// - Throws: `FilterError.wrongUse` for what upstream refuses.
   public init(_ condition: FilterCondition, of type: FilterType, symbol: String) throws(FilterError) {
-    func refused(_ what: String) -> FilterError { .wrongUse(symbol: symbol, reason: "is \(type.rawValue) and cannot be compared by \(what)") }
+    func refused(_ what: String) -> FilterError {
+      .wrongUse(symbol: symbol, reason: "is \(type.rawValue) and cannot be compared by \(what)")
+    }
     switch condition {
     case .compare(let comparison, .null):
       (basis, operation, isNegated) = (.presence, .isAbsent, comparison == .notEqual)
     case .compare(let comparison, let literal):
-      guard let basis = Self.basis(type, literal) else { throw refused("'\(comparison.rawValue)' with \(literal.kindText)") }
+      guard let basis = Self.basis(type, literal) else {
+        throw refused("'\(comparison.rawValue)' with \(literal.kindText)")
+      }
       let positive = comparison == .notEqual ? FilterComparison.equal : comparison
-      (self.basis, operation, isNegated) = (basis, .compare(positive, literal.taken(as: basis)), comparison == .notEqual)
+      (self.basis, operation, isNegated) = (
+        basis, .compare(positive, literal.taken(as: basis)), comparison == .notEqual
+      )
     case .oneOf(let literals, let negated):
       // Upstream's numbers have digits to be found in a list of texts.
       let first = literals.first ?? .null
@@ -121,7 +128,8 @@ extension FilterLiteral {
   /// What may stand in one list, or on both ends of a range.
   func isSameKind(as other: FilterLiteral) -> Bool {
     switch (self, other) {
-    case (.string, .string), (.datetime, .datetime), (.int, .int), (.int, .double), (.double, .int), (.double, .double): true
+    case (.string, .string), (.datetime, .datetime), (.int, .int), (.int, .double), (.double, .int), (.double, .double):
+      true
     default: false
     }
   }

@@ -49,12 +49,16 @@ public struct Identity: Entity {
 
   public init(
     id: String, name: String, typeId: IdentityType = .default, isAdmin: Bool = false, isDefaultAdmin: Bool = false,
-    roleAttributes: [String] = [], permissions: [String] = [], authPolicyId: String = AuthPolicy.defaultID, externalId: String? = nil,
+    roleAttributes: [String] = [], permissions: [String] = [], authPolicyId: String = AuthPolicy.defaultID,
+    externalId: String? = nil,
     appData: JSONObject = [:], defaultHostingPrecedence: Precedence = .default, defaultHostingCost: Int = 0,
-    serviceHostingPrecedences: [String: Precedence] = [:], serviceHostingCosts: [String: Int] = [:], disabledAt: Timestamp? = nil,
-    disabledUntil: Timestamp? = nil, lockedAt: Timestamp? = nil, lockedUntil: Timestamp? = nil, envInfo: EnvInfo? = nil, sdkInfo: SDKInfo? = nil,
+    serviceHostingPrecedences: [String: Precedence] = [:], serviceHostingCosts: [String: Int] = [:],
+    disabledAt: Timestamp? = nil,
+    disabledUntil: Timestamp? = nil, lockedAt: Timestamp? = nil, lockedUntil: Timestamp? = nil, envInfo: EnvInfo? = nil,
+    sdkInfo: SDKInfo? = nil,
     serviceConfigs: [String: [String: String]] = [:],
-    interfaces: [NetworkInterface]? = nil, tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch,
+    interfaces: [NetworkInterface]? = nil, tags: JSONObject = [:], isSystem: Bool = false,
+    createdAt: Timestamp = .epoch,
     updatedAt: Timestamp = .epoch
   ) {
     self.id = id
@@ -93,14 +97,18 @@ public struct Identity: Entity {
     try validate(attributes: roleAttributes)
     try validate(cost: defaultHostingCost, field: "defaultHostingCost")
     for cost in serviceHostingCosts.values { try validate(cost: cost, field: "serviceHostingCosts") }
-    guard !authPolicyId.isEmpty else { throw ModelError(field: "authPolicyId", reason: "authPolicyId must not be empty", value: "") }
+    guard !authPolicyId.isEmpty else {
+      throw ModelError(field: "authPolicyId", reason: "authPolicyId must not be empty", value: "")
+    }
     if let externalId, externalId.allSatisfy(\.isWhitespace) {
       throw ModelError(field: "externalId", reason: "externalId must not be blank", value: .string(externalId))
     }
   }
 
   /// Whether the identity is off at `now`: an operator disabled it, or it is locked out.
-  public func isDisabled(at now: Timestamp) -> Bool { Self.holds(disabledAt, disabledUntil, now) || isLockedOut(at: now) }
+  public func isDisabled(at now: Timestamp) -> Bool {
+    Self.holds(disabledAt, disabledUntil, now) || isLockedOut(at: now)
+  }
 
   public func isLockedOut(at now: Timestamp) -> Bool { Self.holds(lockedAt, lockedUntil, now) }
 
@@ -109,7 +117,8 @@ public struct Identity: Entity {
     return until.map { $0 > now } ?? true
   }
 
-  /// Since when and until when the identity is off, whatever the reason, in the two members that clients of upstream know; as stored when it is on.
+  /// Since when and until when the identity is off, whatever the reason, in the two members that clients of upstream
+  /// know; as stored when it is on.
   public func disabling(at now: Timestamp) -> (at: Timestamp?, until: Timestamp?) {
     let reasons = [(disabledAt, disabledUntil), (lockedAt, lockedUntil)].filter { Self.holds($0.0, $0.1, now) }
     guard !reasons.isEmpty else { return (disabledAt, disabledUntil) }

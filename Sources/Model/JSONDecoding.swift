@@ -1,8 +1,9 @@
 extension JSONValue {
   /// The typed value of a document that we wrote ourselves.
   ///
-  /// Members that are absent read as the zero value of their type (false, 0, "", no elements, or the default of a word), so that
-  /// documents written before a field existed stay readable. Members that are present must have the right type.
+  /// Members that are absent read as the zero value of their type (false, 0, "", no elements, or the default of a
+  /// word), so that documents written before a field existed stay readable. Members that are present must have the
+  /// right type.
   public func decode<T: Decodable>(_ type: T.Type) throws -> T {
     try JSONValueDecoder.unbox(self, as: type, path: [])
   }
@@ -38,7 +39,9 @@ private struct JSONValueDecoder: Decoder {
     return UnkeyedContainer(elements: elements, codingPath: codingPath)
   }
 
-  func singleValueContainer() throws -> any SingleValueDecodingContainer { SingleContainer(value: value, codingPath: codingPath) }
+  func singleValueContainer() throws -> any SingleValueDecodingContainer {
+    SingleContainer(value: value, codingPath: codingPath)
+  }
 
   struct KeyedContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
     let members: JSONObject
@@ -55,13 +58,17 @@ private struct JSONValueDecoder: Decoder {
         for zero in [JSONValue.string(""), .bool(false), .int(0), .array([]), .object([:])] {
           if let value = try? JSONValueDecoder.unbox(zero, as: T.self, path: path) { return value }
         }
-        throw DecodingError.keyNotFound(key, .init(codingPath: path, debugDescription: "member \(key.stringValue) is missing"))
+        throw DecodingError.keyNotFound(
+          key, .init(codingPath: path, debugDescription: "member \(key.stringValue) is missing"))
       }
       return try JSONValueDecoder.unbox(member, as: type, path: path)
     }
 
-    func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type, forKey key: Key) throws -> KeyedDecodingContainer<Nested> {
-      try JSONValueDecoder(value: members[key.stringValue] ?? .null, codingPath: codingPath + [key]).container(keyedBy: type)
+    func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type, forKey key: Key) throws
+      -> KeyedDecodingContainer<Nested>
+    {
+      try JSONValueDecoder(value: members[key.stringValue] ?? .null, codingPath: codingPath + [key]).container(
+        keyedBy: type)
     }
 
     func nestedUnkeyedContainer(forKey key: Key) throws -> any UnkeyedDecodingContainer {
@@ -83,7 +90,8 @@ private struct JSONValueDecoder: Decoder {
 
     private mutating func take() throws -> JSONValue {
       guard !isAtEnd else {
-        throw DecodingError.valueNotFound(JSONValue.self, .init(codingPath: codingPath, debugDescription: "no element \(currentIndex)"))
+        throw DecodingError.valueNotFound(
+          JSONValue.self, .init(codingPath: codingPath, debugDescription: "no element \(currentIndex)"))
       }
       defer { currentIndex += 1 }
       return elements[currentIndex]
@@ -95,9 +103,12 @@ private struct JSONValueDecoder: Decoder {
       return true
     }
 
-    mutating func decode<T: Decodable>(_ type: T.Type) throws -> T { try JSONValueDecoder.unbox(try take(), as: type, path: codingPath) }
+    mutating func decode<T: Decodable>(_ type: T.Type) throws -> T {
+      try JSONValueDecoder.unbox(try take(), as: type, path: codingPath)
+    }
 
-    mutating func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type) throws -> KeyedDecodingContainer<Nested> {
+    mutating func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type) throws -> KeyedDecodingContainer<Nested>
+    {
       try JSONValueDecoder(value: try take(), codingPath: codingPath).container(keyedBy: type)
     }
 
@@ -146,6 +157,8 @@ private struct JSONValueDecoder: Decoder {
     func decode(_ type: UInt16.Type) throws -> UInt16 { try integer(type) }
     func decode(_ type: UInt32.Type) throws -> UInt32 { try integer(type) }
     func decode(_ type: UInt64.Type) throws -> UInt64 { try integer(type) }
-    func decode<T: Decodable>(_ type: T.Type) throws -> T { try JSONValueDecoder.unbox(value, as: type, path: codingPath) }
+    func decode<T: Decodable>(_ type: T.Type) throws -> T {
+      try JSONValueDecoder.unbox(value, as: type, path: codingPath)
+    }
   }
 }

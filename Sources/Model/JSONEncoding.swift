@@ -95,7 +95,9 @@ private final class JSONValueEncoder: Encoder {
       box.members[key.stringValue] = .finished(try JSONValueEncoder.box(value, path: codingPath + [key]))
     }
 
-    mutating func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type, forKey key: Key) -> KeyedEncodingContainer<Nested> {
+    mutating func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type, forKey key: Key)
+      -> KeyedEncodingContainer<Nested>
+    {
       let nested = ObjectBox()
       box.members[key.stringValue] = .object(nested)
       return KeyedEncodingContainer(KeyedContainer<Nested>(box: nested, codingPath: codingPath + [key]))

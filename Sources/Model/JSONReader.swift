@@ -21,7 +21,8 @@ public enum JSONError: Error, Equatable, Sendable, CustomStringConvertible {
   }
 }
 
-/// The bounds a reader of foreign documents works within. Memory is bounded by the size: every value takes at least one byte of text.
+/// The bounds a reader of foreign documents works within. Memory is bounded by the size: every value takes at least one
+/// byte of text.
 public struct JSONLimits: Sendable {
   public var bytes: Int
   public var depth: Int
@@ -111,7 +112,9 @@ struct JSONReader {
     while true {
       skipSpace()
       guard let byte = next else { throw .unexpectedEnd(expected: "a member name") }
-      guard byte == UInt8(ascii: "\"") else { throw .unexpected(offset: position, expected: "a member name in double quotes") }
+      guard byte == UInt8(ascii: "\"") else {
+        throw .unexpected(offset: position, expected: "a member name in double quotes")
+      }
       let name = try string()
       skipSpace()
       guard let colon = next else { throw .unexpectedEnd(expected: "':'") }
@@ -206,7 +209,9 @@ struct JSONReader {
     if next == UInt8(ascii: "\"") {
       let piece = bytes[content..<position]
       position += 1
-      guard let text = String(validating: piece, as: UTF8.self) else { throw .invalidString(offset: start, reason: "it is not UTF-8") }
+      guard let text = String(validating: piece, as: UTF8.self) else {
+        throw .invalidString(offset: start, reason: "it is not UTF-8")
+      }
       return text
     }
     var unescaped = Array(bytes[content..<position])
@@ -214,7 +219,9 @@ struct JSONReader {
       switch byte {
       case UInt8(ascii: "\""):
         position += 1
-        guard let text = String(validating: unescaped, as: UTF8.self) else { throw .invalidString(offset: start, reason: "it is not UTF-8") }
+        guard let text = String(validating: unescaped, as: UTF8.self) else {
+          throw .invalidString(offset: start, reason: "it is not UTF-8")
+        }
         return text
       case UInt8(ascii: "\\"):
         position += 1
@@ -242,13 +249,17 @@ struct JSONReader {
     case UInt8(ascii: "u"):
       let start = position - 2
       var code = UInt32(try codeUnit())
-      if code & 0xFC00 == 0xD800, position + 1 < bytes.count, bytes[position] == UInt8(ascii: "\\"), bytes[position + 1] == UInt8(ascii: "u") {
+      if code & 0xFC00 == 0xD800, position + 1 < bytes.count, bytes[position] == UInt8(ascii: "\\"),
+        bytes[position + 1] == UInt8(ascii: "u")
+      {
         position += 2
         let low = UInt32(try codeUnit())
         guard low & 0xFC00 == 0xDC00 else { throw .invalidString(offset: start, reason: "half of a surrogate pair") }
         code = 0x10000 + ((code & 0x3FF) << 10) + (low & 0x3FF)
       }
-      guard let scalar = Unicode.Scalar(code) else { throw .invalidString(offset: start, reason: "half of a surrogate pair") }
+      guard let scalar = Unicode.Scalar(code) else {
+        throw .invalidString(offset: start, reason: "half of a surrogate pair")
+      }
       text.append(contentsOf: UTF8.encode(scalar).map(Array.init) ?? [])
     default:
       throw .invalidString(offset: position - 2, reason: "unknown escape")
@@ -259,7 +270,9 @@ struct JSONReader {
     guard position + 4 <= bytes.count else { throw .unexpectedEnd(expected: "four hexadecimal digits") }
     var value: UInt16 = 0
     for _ in 0..<4 {
-      guard let digit = Self.hexDigit(bytes[position]) else { throw .invalidString(offset: position, reason: "\\u needs four hexadecimal digits") }
+      guard let digit = Self.hexDigit(bytes[position]) else {
+        throw .invalidString(offset: position, reason: "\\u needs four hexadecimal digits")
+      }
       value = value << 4 | UInt16(digit)
       position += 1
     }

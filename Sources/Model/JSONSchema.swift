@@ -1,10 +1,11 @@
-/// A JSON Schema (draft-07) as far as config types use it: type, enum, const, required, properties, additionalProperties,
-/// patternProperties, min/maxProperties, items, min/maxItems, uniqueItems, minimum, maximum, exclusiveMinimum, exclusiveMaximum,
-/// multipleOf, min/maxLength, pattern, allOf, anyOf, oneOf, not, if/then/else and `$ref` into the same document. `format` and
-/// annotations are accepted and not judged, as draft-07 permits.
+/// A JSON Schema (draft-07) as far as config types use it: type, enum, const, required, properties,
+/// additionalProperties, patternProperties, min/maxProperties, items, min/maxItems, uniqueItems, minimum, maximum,
+/// exclusiveMinimum, exclusiveMaximum, multipleOf, min/maxLength, pattern, allOf, anyOf, oneOf, not, if/then/else and
+/// `$ref` into the same document. `format` and annotations are accepted and not judged, as draft-07 permits.
 ///
-/// Schemas come from administrators, documents from users. One validation has one budget of steps, which everything spends whose cost grows with the schema or
-/// the document: members, patterns, comparisons, lengths. A document that needs more is refused, whatever it says.
+/// Schemas come from administrators, documents from users. One validation has one budget of steps, which everything
+/// spends whose cost grows with the schema or the document: members, patterns, comparisons, lengths. A document that
+/// needs more is refused, whatever it says.
 public struct JSONSchema: Sendable {
   public struct Violation: Sendable, Equatable, CustomStringConvertible {
     /// Dotted path of the offending member; `(root)` is the document.
@@ -14,7 +15,8 @@ public struct JSONSchema: Sendable {
   }
 
   private static let depthLimit = 64
-  /// Some 10 ns each: a validation takes a small part of a second at most. A document of the greatest size has a tenth of it in members.
+  /// Some 10 ns each: a validation takes a small part of a second at most. A document of the greatest size has a tenth
+  /// of it in members.
   private static let stepLimit = 2_000_000
   /// Instructions of all patterns of a schema; some 50 bytes each.
   private static let patternLimit = 65_536
@@ -22,7 +24,8 @@ public struct JSONSchema: Sendable {
   private let root: JSONValue
   private let patterns: [String: Pattern]
 
-  /// Compiles the schema: wrong keyword types, references that lead nowhere and patterns that cannot be read are errors.
+  /// Compiles the schema: wrong keyword types, references that lead nowhere and patterns that cannot be read are
+  /// errors.
   public init(_ schema: JSONObject) throws(ModelError) {
     root = .object(schema)
     var patterns = Patterns()
@@ -35,7 +38,9 @@ public struct JSONSchema: Sendable {
     var run = Run(schema: self)
     run.validate(document, against: root, path: [], depth: 0)
     // What was not judged to the end is refused, also where a `not` would turn that around.
-    if let path = run.gaveUp { return [Violation(path: path, reason: "the schema is too complex for this document; simplify one of them")] }
+    if let path = run.gaveUp {
+      return [Violation(path: path, reason: "the schema is too complex for this document; simplify one of them")]
+    }
     return run.violations
   }
 
@@ -49,28 +54,38 @@ public struct JSONSchema: Sendable {
 
   private static let types: Set<String> = ["null", "boolean", "integer", "number", "string", "array", "object"]
   private static let schemaLists = ["allOf", "anyOf", "oneOf"]
-  private static let schemaMembers = ["not", "if", "then", "else", "additionalProperties", "additionalItems", "contains", "propertyNames"]
+  private static let schemaMembers = [
+    "not", "if", "then", "else", "additionalProperties", "additionalItems", "contains", "propertyNames",
+  ]
   private static let schemaMaps = ["properties", "patternProperties", "definitions", "$defs"]
   private static let numbers = [
-    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "minProperties",
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems",
+    "maxItems", "minProperties",
     "maxProperties",
   ]
 
   private static func check(
     _ schema: JSONValue, root: JSONValue, path: String, depth: Int, patterns: inout Patterns
   ) throws(ModelError) {
-    guard depth <= depthLimit else { throw ModelError(field: path, reason: "the schema is nested deeper than \(depthLimit) levels") }
+    guard depth <= depthLimit else {
+      throw ModelError(field: path, reason: "the schema is nested deeper than \(depthLimit) levels")
+    }
     if case .bool = schema { return }
-    guard case .object(let members) = schema else { throw ModelError(field: path, reason: "a schema must be an object or a boolean", value: schema) }
+    guard case .object(let members) = schema else {
+      throw ModelError(field: path, reason: "a schema must be an object or a boolean", value: schema)
+    }
     if let type = members["type"] {
       let names = type.stringValue.map { [$0] } ?? type.stringArrayValue ?? []
       guard !names.isEmpty, types.isSuperset(of: names) else {
-        throw ModelError(field: "\(path).type", reason: "type must be one or a list of \(types.sorted().joined(separator: ", "))", value: type)
+        throw ModelError(
+          field: "\(path).type", reason: "type must be one or a list of \(types.sorted().joined(separator: ", "))",
+          value: type)
       }
     }
     if let reference = members["$ref"] {
       guard let text = reference.stringValue, resolve(text, in: root) != nil else {
-        throw ModelError(field: "\(path).$ref", reason: "the reference must lead into this document and exist", value: reference)
+        throw ModelError(
+          field: "\(path).$ref", reason: "the reference must lead into this document and exist", value: reference)
       }
     }
     for name in numbers {
@@ -84,7 +99,9 @@ public struct JSONSchema: Sendable {
       throw ModelError(field: "\(path).enum", reason: "enum must be a list", value: values)
     }
     if let pattern = members["pattern"] {
-      guard let text = pattern.stringValue else { throw ModelError(field: "\(path).pattern", reason: "pattern must be a string", value: pattern) }
+      guard let text = pattern.stringValue else {
+        throw ModelError(field: "\(path).pattern", reason: "pattern must be a string", value: pattern)
+      }
       try compile(text, path: "\(path).pattern", &patterns)
     }
     for name in schemaLists {
@@ -107,7 +124,9 @@ public struct JSONSchema: Sendable {
     }
     for name in schemaMaps {
       guard let value = members[name] else { continue }
-      guard let map = value.objectValue else { throw ModelError(field: "\(path).\(name)", reason: "\(name) must be an object", value: value) }
+      guard let map = value.objectValue else {
+        throw ModelError(field: "\(path).\(name)", reason: "\(name) must be an object", value: value)
+      }
       for (key, entry) in map {
         if name == "patternProperties" { try compile(key, path: "\(path).\(name)", &patterns) }
         try check(entry, root: root, path: "\(path).\(name).\(key)", depth: depth + 1, patterns: &patterns)
@@ -166,7 +185,9 @@ public struct JSONSchema: Sendable {
 
     mutating func fail(_ path: [String], _ reason: @autoclosure () -> String) {
       failed = true
-      if !isAsking, violations.count < 32 { violations.append(Violation(path: Self.text(path), reason: String(reason().prefix(1000)))) }
+      if !isAsking, violations.count < 32 {
+        violations.append(Violation(path: Self.text(path), reason: String(reason().prefix(1000))))
+      }
     }
 
     /// - Returns: whether the budget lasts; a run that gave up judges nothing any more.
@@ -219,7 +240,9 @@ public struct JSONSchema: Sendable {
       if let reference = members["$ref"]?.stringValue {
         // Draft-07: members beside a reference are ignored.
         guard spend(reference.utf8.count, path) else { return }
-        guard let target = JSONSchema.resolve(reference, in: schema.root) else { return fail(path, "unresolved reference \(reference)") }
+        guard let target = JSONSchema.resolve(reference, in: schema.root) else {
+          return fail(path, "unresolved reference \(reference)")
+        }
         return validate(value, against: target, path: path, depth: depth + 1)
       }
       if let type = members["type"] {
@@ -233,7 +256,9 @@ public struct JSONSchema: Sendable {
       if let allowed = members["enum"]?.arrayValue, !allowed.contains(where: { Self.equal($0, value) }) {
         fail(path, "must be one of the following: \(allowed.map(\.text).joined(separator: ", "))")
       }
-      if let constant = members["const"], !Self.equal(constant, value) { fail(path, "does not match: \(constant.text)") }
+      if let constant = members["const"], !Self.equal(constant, value) {
+        fail(path, "does not match: \(constant.text)")
+      }
       switch value {
       case .object(let object): validate(object, members, path, depth)
       case .array(let elements): validate(elements, members, path, depth)
@@ -256,7 +281,9 @@ public struct JSONSchema: Sendable {
         for entry in one where accepts(value, entry, path: path, depth: depth + 1) { count += 1 }
         if count != 1 { fail(path, "Must validate one and only one schema (oneOf)") }
       }
-      if let not = members["not"], accepts(value, not, path: path, depth: depth + 1) { fail(path, "Must not validate the schema (not)") }
+      if let not = members["not"], accepts(value, not, path: path, depth: depth + 1) {
+        fail(path, "Must not validate the schema (not)")
+      }
       if let condition = members["if"] {
         let holds = accepts(value, condition, path: path, depth: depth + 1)
         guard let branch = members[holds ? "then" : "else"] else { return }
@@ -268,13 +295,19 @@ public struct JSONSchema: Sendable {
       let required = members["required"]?.stringArrayValue ?? []
       guard spend(required.count + object.count, path) else { return }
       for name in required where object[name] == nil { fail(path, "\(name) is required") }
-      if let limit = members["minProperties"]?.doubleValue, Double(object.count) < limit { fail(path, "Must have at least \(Int(limit)) properties") }
-      if let limit = members["maxProperties"]?.doubleValue, Double(object.count) > limit { fail(path, "Must have at most \(Int(limit)) properties") }
+      if let limit = members["minProperties"]?.doubleValue, Double(object.count) < limit {
+        fail(path, "Must have at least \(Int(limit)) properties")
+      }
+      if let limit = members["maxProperties"]?.doubleValue, Double(object.count) > limit {
+        fail(path, "Must have at most \(Int(limit)) properties")
+      }
       let properties = members["properties"]?.objectValue ?? [:]
       let byPattern = members["patternProperties"]?.objectValue ?? [:]
       for (name, member) in object.sorted(by: { $0.key < $1.key }) {
         var isKnown = false
-        if let names = members["propertyNames"] { validate(.string(name), against: names, path: path + [name], depth: depth + 1) }
+        if let names = members["propertyNames"] {
+          validate(.string(name), against: names, path: path + [name], depth: depth + 1)
+        }
         if let part = properties[name] {
           isKnown = true
           validate(member, against: part, path: path + [name], depth: depth + 1)
@@ -294,8 +327,12 @@ public struct JSONSchema: Sendable {
     }
 
     private mutating func validate(_ elements: [JSONValue], _ members: JSONObject, _ path: [String], _ depth: Int) {
-      if let limit = members["minItems"]?.doubleValue, Double(elements.count) < limit { fail(path, "Array must have at least \(Int(limit)) items") }
-      if let limit = members["maxItems"]?.doubleValue, Double(elements.count) > limit { fail(path, "Array must have at most \(Int(limit)) items") }
+      if let limit = members["minItems"]?.doubleValue, Double(elements.count) < limit {
+        fail(path, "Array must have at least \(Int(limit)) items")
+      }
+      if let limit = members["maxItems"]?.doubleValue, Double(elements.count) > limit {
+        fail(path, "Array must have at most \(Int(limit)) items")
+      }
       if members["uniqueItems"] == true {
         guard spend(elements.reduce(0) { $0 + Self.weight($1) }, path) else { return }
         // Equal values have equal texts, but for 1 and 1.0, which are told apart here.
@@ -322,12 +359,18 @@ public struct JSONSchema: Sendable {
     }
 
     private mutating func validate(_ string: String, _ members: JSONObject, _ path: [String]) {
-      guard members["minLength"] != nil || members["maxLength"] != nil || members["pattern"] != nil, spend(string.utf8.count / 16, path) else {
+      guard members["minLength"] != nil || members["maxLength"] != nil || members["pattern"] != nil,
+        spend(string.utf8.count / 16, path)
+      else {
         return
       }
       let length = Double(string.unicodeScalars.count)
-      if let limit = members["minLength"]?.doubleValue, length < limit { fail(path, "String length must be greater than or equal to \(Int(limit))") }
-      if let limit = members["maxLength"]?.doubleValue, length > limit { fail(path, "String length must be less than or equal to \(Int(limit))") }
+      if let limit = members["minLength"]?.doubleValue, length < limit {
+        fail(path, "String length must be greater than or equal to \(Int(limit))")
+      }
+      if let limit = members["maxLength"]?.doubleValue, length > limit {
+        fail(path, "String length must be less than or equal to \(Int(limit))")
+      }
       if let pattern = members["pattern"]?.stringValue, !matches(string, pattern, path) {
         fail(path, "Does not match pattern '\(pattern)'")
       }
@@ -337,7 +380,9 @@ public struct JSONSchema: Sendable {
       if let limit = members["minimum"]?.doubleValue, number < limit {
         fail(path, "Must be greater than or equal to \(members["minimum"]?.text ?? "")")
       }
-      if let limit = members["maximum"]?.doubleValue, number > limit { fail(path, "Must be less than or equal to \(members["maximum"]?.text ?? "")") }
+      if let limit = members["maximum"]?.doubleValue, number > limit {
+        fail(path, "Must be less than or equal to \(members["maximum"]?.text ?? "")")
+      }
       if let limit = members["exclusiveMinimum"]?.doubleValue, number <= limit {
         fail(path, "Must be greater than \(members["exclusiveMinimum"]?.text ?? "")")
       }
@@ -351,7 +396,8 @@ public struct JSONSchema: Sendable {
 
     private static func value(_ value: JSONValue, hasType name: String) -> Bool {
       switch name {
-      case "integer": if case .double(let number) = value { number == number.rounded() } else { value.typeName == "integer" }
+      case "integer":
+        if case .double(let number) = value { number == number.rounded() } else { value.typeName == "integer" }
       case "number": value.doubleValue != nil
       default: value.typeName == name
       }

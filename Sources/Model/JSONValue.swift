@@ -1,8 +1,8 @@
 /// Any JSON document as a value: the common form of entity documents, config data, tags and REST bodies.
 ///
-/// Integers that fit 64 bits stay exact (`int`); every other number is a `double`. Objects are dictionaries: on duplicate
-/// member names the last one wins, as in every JSON reader upstream uses, and the written order is by name, so that equal
-/// values have equal texts.
+/// Integers that fit 64 bits stay exact (`int`); every other number is a `double`. Objects are dictionaries: on
+/// duplicate member names the last one wins, as in every JSON reader upstream uses, and the written order is by name,
+/// so that equal values have equal texts.
 public enum JSONValue: Sendable, Equatable {
   case null
   case bool(Bool)
@@ -71,7 +71,8 @@ extension JSONValue {
   }
 }
 
-extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral, ExpressibleByFloatLiteral,
+extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral,
+  ExpressibleByFloatLiteral,
   ExpressibleByNilLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
 {
   public init(stringLiteral value: String) { self = .string(value) }

@@ -1,5 +1,6 @@
 extension JSONValue {
-  /// The document as UTF-8, without white space, members sorted by name. Non-finite doubles, which JSON cannot carry, are written as null.
+  /// The document as UTF-8, without white space, members sorted by name. Non-finite doubles, which JSON cannot carry,
+  /// are written as null.
   public func serialized() -> [UInt8] {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(256)

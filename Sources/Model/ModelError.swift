@@ -1,4 +1,5 @@
-/// A value that the model refuses: which field, why, and the value itself, in the shape of a REST field error (management spec 4.3).
+/// A value that the model refuses: which field, why, and the value itself, in the shape of a REST field error
+/// (management spec 4.3).
 public struct ModelError: Error, Equatable, Sendable, CustomStringConvertible {
   public enum Code: String, Sendable {
     /// The document or one of its fields is not acceptable.

@@ -1,4 +1,5 @@
-/// The paging parameters of a list request as they arrived (client spec 1.8); `skip`, `limit` and `sort by` inside a filter win.
+/// The paging parameters of a list request as they arrived (client spec 1.8); `skip`, `limit` and `sort by` inside a
+/// filter win.
 public struct PageRequest: Sendable, Equatable {
   public static let defaultLimit = 10
   /// Of a request that names a number. Whoever wants everything says so.
@@ -15,7 +16,8 @@ public struct PageRequest: Sendable, Equatable {
     self.sort = sort
   }
 
-  /// How many entries are returned at most, and what the answer's `pagination.limit` says: the largest integer for everything.
+  /// How many entries are returned at most, and what the answer's `pagination.limit` says: the largest integer for
+  /// everything.
   public struct Limit: Sendable, Equatable {
     public var count: Int
 
@@ -23,8 +25,8 @@ public struct PageRequest: Sendable, Equatable {
     public var isUnlimited: Bool { count == .max }
   }
 
-  /// The rules of client spec 1.8 and management spec 4.3: 0 and below -1 mean 10, -1 and `none` everything, above 500 means 500; offsets end at
-  /// 100000.
+  /// The rules of client spec 1.8 and management spec 4.3: 0 and below -1 mean 10, -1 and `none` everything, above 500
+  /// means 500; offsets end at 100000.
   public func resolved(with query: FilterQuery? = nil) -> (limit: Limit, offset: Int) {
     let wanted: Int? =
       switch query?.limit {

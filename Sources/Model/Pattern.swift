@@ -1,6 +1,7 @@
-/// A regular expression without backtracking: all alternatives advance together, so that time is bounded by pattern length times
-/// text length whatever the pattern. Knows literals, `.`, classes, `\d \w \s` and their opposites, groups, `|`, `* + ? {m,n}`,
-/// `^` and `$`; not back references nor look-around. Matches anywhere in the text, as JSON Schema wants it.
+/// A regular expression without backtracking: all alternatives advance together, so that time is bounded by pattern
+/// length times text length whatever the pattern. Knows literals, `.`, classes, `\d \w \s` and their opposites, groups,
+/// `|`, `* + ? {m,n}`, `^` and `$`; not back references nor look-around. Matches anywhere in the text, as JSON Schema
+/// wants it.
 struct Pattern: Sendable {
   struct Failure: Error { var reason: String }
 
@@ -36,7 +37,9 @@ struct Pattern: Sendable {
   private var program: [Instruction] = []
 
   init(_ text: String) throws(Failure) {
-    guard text.utf8.count <= Self.lengthLimit else { throw Failure(reason: "it is longer than \(Self.lengthLimit) bytes") }
+    guard text.utf8.count <= Self.lengthLimit else {
+      throw Failure(reason: "it is longer than \(Self.lengthLimit) bytes")
+    }
     var parser = Parser(scalars: Array(text.unicodeScalars))
     let node = try parser.alternatives(depth: 0)
     guard parser.position == parser.scalars.count else { throw Failure(reason: "unmatched ')'") }
@@ -48,7 +51,8 @@ struct Pattern: Sendable {
   /// Instructions, the measure of the memory it takes.
   var size: Int { program.count }
 
-  /// - Parameter steps: what may still be spent; each instruction and each range of a class that is looked at takes one.
+  /// - Parameter steps: what may still be spent; each instruction and each range of a class that is looked at takes
+  ///   one.
   /// - Returns: nil when the steps ran out before it was known.
   func matches(_ text: String, steps: inout Int) -> Bool? {
     let scalars = text.unicodeScalars.map(\.value)
@@ -74,7 +78,8 @@ struct Pattern: Sendable {
     return false
   }
 
-  /// The instructions that are alive at one position. Clearing costs nothing: what was seen is marked with a number of its own for each position.
+  /// The instructions that are alive at one position. Clearing costs nothing: what was seen is marked with a number of
+  /// its own for each position.
   private struct Threads {
     var list: [Int] = []
     var matched = false
@@ -116,7 +121,9 @@ struct Pattern: Sendable {
   /// - Parameter emitted: nodes so far: what repeats nothing emits no instruction, but takes time too.
   private mutating func emit(_ node: Node, _ emitted: inout Int) throws(Failure) {
     emitted += 1
-    guard program.count < Self.instructionLimit, emitted < 4 * Self.instructionLimit else { throw Failure(reason: "it is too large") }
+    guard program.count < Self.instructionLimit, emitted < 4 * Self.instructionLimit else {
+      throw Failure(reason: "it is too large")
+    }
     switch node {
     case .empty: break
     case .set(let set): program.append(.consume(set))
@@ -205,12 +212,15 @@ struct Pattern: Sendable {
         return (0, 1)
       case "{":
         guard let close = scalars[position...].firstIndex(of: "}") else { return nil }
-        let parts = String(String.UnicodeScalarView(scalars[position + 1..<close])).split(separator: ",", omittingEmptySubsequences: false)
+        let parts = String(String.UnicodeScalarView(scalars[position + 1..<close])).split(
+          separator: ",", omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), let least = Int(parts[0]), (0...1000).contains(least) else { return nil }
         position = close + 1
         guard parts.count == 2 else { return (least, least) }
         if parts[1].isEmpty { return (least, nil) }
-        guard let most = Int(parts[1]), (least...1000).contains(most) else { throw Failure(reason: "the bounds of {m,n} are wrong") }
+        guard let most = Int(parts[1]), (least...1000).contains(most) else {
+          throw Failure(reason: "the bounds of {m,n} are wrong")
+        }
         return (least, most)
       default: return nil
       }
@@ -225,7 +235,9 @@ struct Pattern: Sendable {
       case ".": return .set(CharacterSet(ranges: [10...10, 13...13], isNegated: true))
       case "(":
         if next == "?" {
-          guard position + 1 < scalars.count, scalars[position + 1] == ":" else { throw Failure(reason: "look-around is not supported") }
+          guard position + 1 < scalars.count, scalars[position + 1] == ":" else {
+            throw Failure(reason: "look-around is not supported")
+          }
           position += 2
         }
         let node = try alternatives(depth: depth + 1)
@@ -277,7 +289,9 @@ struct Pattern: Sendable {
       }
       while let scalar = next, scalar != "]" {
         let low = try classMember()
-        guard low.count == 1, let start = low.first, start.count == 1, next == "-", position + 1 < scalars.count, scalars[position + 1] != "]" else {
+        guard low.count == 1, let start = low.first, start.count == 1, next == "-", position + 1 < scalars.count,
+          scalars[position + 1] != "]"
+        else {
           set.ranges += low
           continue
         }

@@ -20,7 +20,8 @@ public struct PublicKeyRecord: Entity {
   public var publishedUntil: Timestamp?
 
   public init(
-    id: String, kid: String, der: String, format: PublicKeyFormat = .x509CertDer, usages: [PublicKeyUsage] = [], notAfter: Timestamp? = nil,
+    id: String, kid: String, der: String, format: PublicKeyFormat = .x509CertDer, usages: [PublicKeyUsage] = [],
+    notAfter: Timestamp? = nil,
     publishedUntil: Timestamp? = nil, tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch,
     updatedAt: Timestamp = .epoch
   ) {

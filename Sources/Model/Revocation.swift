@@ -15,7 +15,8 @@ public struct Revocation: Entity {
   public var issuedBefore: Timestamp?
 
   public init(
-    id: String, type: RevocationType, expiresAt: Timestamp, issuedBefore: Timestamp? = nil, tags: JSONObject = [:], isSystem: Bool = false,
+    id: String, type: RevocationType, expiresAt: Timestamp, issuedBefore: Timestamp? = nil, tags: JSONObject = [:],
+    isSystem: Bool = false,
     createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
   ) {
     self.id = id

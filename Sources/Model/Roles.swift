@@ -15,8 +15,8 @@ public enum Semantic: String, Sendable, Codable, CaseIterable {
 
 /// A role list taken apart: `#all`, `@id` entries, `#attribute` entries.
 ///
-/// An entity matches when it is listed by id, or the list is `#all`, or there are attributes and the entity has all (`AllOf`)
-/// or one (`AnyOf`) of them. Ids are alternatives whatever the semantic; an empty list matches nothing.
+/// An entity matches when it is listed by id, or the list is `#all`, or there are attributes and the entity has all
+/// (`AllOf`) or one (`AnyOf`) of them. Ids are alternatives whatever the semantic; an empty list matches nothing.
 public struct RoleList: Sendable, Equatable {
   public let isAll: Bool
   public let ids: Set<String>
@@ -30,15 +30,19 @@ public struct RoleList: Sendable, Equatable {
       let rest = String(role.dropFirst())
       guard let mark = role.first, mark == "#" || mark == "@" else {
         throw ModelError(
-          field: field, reason: "role entries must prefixed with # (to indicate role attributes) or @ (to indicate a name or id)",
+          field: field,
+          reason: "role entries must prefixed with # (to indicate role attributes) or @ (to indicate a name or id)",
           value: JSONValue(roles))
       }
-      guard !rest.isEmpty else { throw ModelError(field: field, reason: "role entry '\(role)' names nothing", value: JSONValue(roles)) }
+      guard !rest.isEmpty else {
+        throw ModelError(field: field, reason: "role entry '\(role)' names nothing", value: JSONValue(roles))
+      }
       if mark == "@" { ids.insert(rest) } else { attributes.insert(rest) }
     }
     let isAll = attributes.contains("all")
     guard !isAll || roles.count == 1 else {
-      throw ModelError(field: field, reason: "if using #all, it should be the only role specified", value: JSONValue(roles))
+      throw ModelError(
+        field: field, reason: "if using #all, it should be the only role specified", value: JSONValue(roles))
     }
     self.isAll = isAll
     self.ids = ids
@@ -49,7 +53,8 @@ public struct RoleList: Sendable, Equatable {
   public init(stored roles: [String]) {
     isAll = roles == ["#all"]
     ids = Set(roles.lazy.filter { $0.hasPrefix("@") }.map { String($0.dropFirst()) })
-    attributes = isAll ? [] : Set(roles.lazy.filter { $0.hasPrefix("#") && $0 != "#all" }.map { String($0.dropFirst()) })
+    attributes =
+      isAll ? [] : Set(roles.lazy.filter { $0.hasPrefix("#") && $0 != "#all" }.map { String($0.dropFirst()) })
   }
 
   public func matches(id: String, attributes entityAttributes: some Collection<String>, semantic: Semantic) -> Bool {

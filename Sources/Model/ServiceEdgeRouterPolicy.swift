@@ -14,7 +14,8 @@ public struct ServiceEdgeRouterPolicy: Entity {
   public var serviceRoles: [String]
 
   public init(
-    id: String, name: String, semantic: Semantic = .allOf, edgeRouterRoles: [String] = [], serviceRoles: [String] = [], tags: JSONObject = [:],
+    id: String, name: String, semantic: Semantic = .allOf, edgeRouterRoles: [String] = [], serviceRoles: [String] = [],
+    tags: JSONObject = [:],
     isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
   ) {
     self.id = id

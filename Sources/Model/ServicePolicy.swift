@@ -16,7 +16,8 @@ public struct ServicePolicy: Entity {
   public var postureCheckRoles: [String]
 
   public init(
-    id: String, name: String, type: PolicyType, semantic: Semantic = .allOf, identityRoles: [String] = [], serviceRoles: [String] = [],
+    id: String, name: String, type: PolicyType, semantic: Semantic = .allOf, identityRoles: [String] = [],
+    serviceRoles: [String] = [],
     postureCheckRoles: [String] = [], tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch,
     updatedAt: Timestamp = .epoch
   ) {

@@ -2,7 +2,9 @@
 public struct ServiceSession: Entity {
   public static let kind = EntityKind.sessions
   public static let isIntent = false
-  public static let indexedMembers = [IndexedMember("apiSessionId"), IndexedMember("serviceId"), IndexedMember("identityId")]
+  public static let indexedMembers = [
+    IndexedMember("apiSessionId"), IndexedMember("serviceId"), IndexedMember("identityId"),
+  ]
   public static let secretMembers = ["token"]
 
   public let id: String
@@ -21,7 +23,8 @@ public struct ServiceSession: Entity {
   public var servicePolicies: [String]
 
   public init(
-    id: String, apiSessionId: String, identityId: String, serviceId: String, type: PolicyType, token: String, servicePolicies: [String] = [],
+    id: String, apiSessionId: String, identityId: String, serviceId: String, type: PolicyType, token: String,
+    servicePolicies: [String] = [],
     tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
   ) {
     self.id = id
@@ -39,7 +42,8 @@ public struct ServiceSession: Entity {
 
   public func validate() throws(ModelError) {
     try validateBase()
-    for (field, value) in [("apiSessionId", apiSessionId), ("identityId", identityId), ("serviceId", serviceId)] where value.isEmpty {
+    for (field, value) in [("apiSessionId", apiSessionId), ("identityId", identityId), ("serviceId", serviceId)]
+    where value.isEmpty {
       throw ModelError(field: field, reason: "\(field) is required", value: "")
     }
   }

@@ -33,9 +33,12 @@ public struct Terminator: Entity {
   public var sourceCtrl: String
 
   public init(
-    id: String, serviceId: String, routerId: String, binding: String, address: String, identity: String = "", identitySecret: String? = nil,
-    cost: Int = 0, precedence: Precedence = .default, hostId: String = "", peerData: [String: String] = [:], savedPrecedence: Precedence? = nil,
-    sourceCtrl: String = "", tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch, updatedAt: Timestamp = .epoch
+    id: String, serviceId: String, routerId: String, binding: String, address: String, identity: String = "",
+    identitySecret: String? = nil,
+    cost: Int = 0, precedence: Precedence = .default, hostId: String = "", peerData: [String: String] = [:],
+    savedPrecedence: Precedence? = nil,
+    sourceCtrl: String = "", tags: JSONObject = [:], isSystem: Bool = false, createdAt: Timestamp = .epoch,
+    updatedAt: Timestamp = .epoch
   ) {
     self.id = id
     self.serviceId = serviceId
@@ -59,7 +62,8 @@ public struct Terminator: Entity {
   public func validate() throws(ModelError) {
     try validateBase()
     try validate(cost: cost)
-    for (field, value) in [("service", serviceId), ("router", routerId), ("binding", binding), ("address", address)] where value.isEmpty {
+    for (field, value) in [("service", serviceId), ("router", routerId), ("binding", binding), ("address", address)]
+    where value.isEmpty {
       throw ModelError(field: field, reason: "\(field) is required", value: "")
     }
   }

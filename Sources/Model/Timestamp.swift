@@ -1,7 +1,7 @@
 import FoundationEssentials
 
-/// A moment in UTC with millisecond precision, and its one text form `YYYY-MM-DDTHH:MM:SS.sssZ` (client spec 8.2: deployed
-/// clients compare such texts byte by byte, so there is exactly one serialisation everywhere).
+/// A moment in UTC with millisecond precision, and its one text form `YYYY-MM-DDTHH:MM:SS.sssZ` (client spec 8.2:
+/// deployed clients compare such texts byte by byte, so there is exactly one serialisation everywhere).
 public struct Timestamp: Sendable, Hashable, Comparable {
   public let millisecondsSinceEpoch: Int64
 
@@ -26,7 +26,9 @@ public struct Timestamp: Sendable, Hashable, Comparable {
 
   public var secondsSinceEpoch: Int64 { Self.floorDivide(millisecondsSinceEpoch, 1000) }
 
-  public static func < (left: Timestamp, right: Timestamp) -> Bool { left.millisecondsSinceEpoch < right.millisecondsSinceEpoch }
+  public static func < (left: Timestamp, right: Timestamp) -> Bool {
+    left.millisecondsSinceEpoch < right.millisecondsSinceEpoch
+  }
 
   public func adding(milliseconds: Int64) -> Timestamp {
     let (sum, overflow) = millisecondsSinceEpoch.addingReportingOverflow(milliseconds)
@@ -39,7 +41,9 @@ public struct Timestamp: Sendable, Hashable, Comparable {
   }
 
   /// Milliseconds from `earlier` to self; negative when self is before it.
-  public func milliseconds(since earlier: Timestamp) -> Int64 { millisecondsSinceEpoch - earlier.millisecondsSinceEpoch }
+  public func milliseconds(since earlier: Timestamp) -> Int64 {
+    millisecondsSinceEpoch - earlier.millisecondsSinceEpoch
+  }
 }
 
 extension Timestamp: CustomStringConvertible {
@@ -89,10 +93,12 @@ extension Timestamp: CustomStringConvertible {
       }
       return value
     }
-    guard bytes[4] == UInt8(ascii: "-"), bytes[7] == UInt8(ascii: "-"), [UInt8(ascii: "T"), UInt8(ascii: "t"), 0x20].contains(bytes[10]),
+    guard bytes[4] == UInt8(ascii: "-"), bytes[7] == UInt8(ascii: "-"),
+      [UInt8(ascii: "T"), UInt8(ascii: "t"), 0x20].contains(bytes[10]),
       bytes[13] == UInt8(ascii: ":"), bytes[16] == UInt8(ascii: ":"),
       let year = number(0, 4), year >= 1, let month = number(5, 2), (1...12).contains(month), let day = number(8, 2),
-      day >= 1, day <= Self.daysIn(month: month, year: year), let hour = number(11, 2), hour < 24, let minute = number(14, 2), minute < 60,
+      day >= 1, day <= Self.daysIn(month: month, year: year), let hour = number(11, 2), hour < 24,
+      let minute = number(14, 2), minute < 60,
       let second = number(17, 2), second <= 60
     else { return nil }
     var position = 19
@@ -114,7 +120,8 @@ extension Timestamp: CustomStringConvertible {
     case UInt8(ascii: "Z"), UInt8(ascii: "z"):
       guard position + 1 == bytes.count else { return nil }
     case UInt8(ascii: "+"), UInt8(ascii: "-"):
-      guard position + 6 == bytes.count, bytes[position + 3] == UInt8(ascii: ":"), let hours = number(position + 1, 2), hours < 24,
+      guard position + 6 == bytes.count, bytes[position + 3] == UInt8(ascii: ":"), let hours = number(position + 1, 2),
+        hours < 24,
         let minutes = number(position + 4, 2), minutes < 60
       else { return nil }
       offsetMinutes = (hours * 60 + minutes) * (bytes[position] == UInt8(ascii: "-") ? -1 : 1)
@@ -130,7 +137,8 @@ extension Timestamp: Codable {
   public init(from decoder: any Decoder) throws {
     let text = try decoder.singleValueContainer().decode(String.self)
     guard let value = Timestamp(text) else {
-      throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: "\"\(text)\" is not an RFC 3339 date-time"))
+      throw DecodingError.dataCorrupted(
+        .init(codingPath: decoder.codingPath, debugDescription: "\"\(text)\" is not an RFC 3339 date-time"))
     }
     self = value
   }
@@ -141,7 +149,8 @@ extension Timestamp: Codable {
   }
 }
 
-// The proleptic Gregorian calendar in days since 1970-01-01, counted from 1 March so that the leap day is the last of its year.
+// The proleptic Gregorian calendar in days since 1970-01-01, counted from 1 March so that the leap day is the last of
+// its year.
 extension Timestamp {
   private static func floorDivide(_ value: Int64, _ divisor: Int64) -> Int64 {
     let quotient = value / divisor
@@ -162,7 +171,8 @@ extension Timestamp {
     let marchYear = month <= 2 ? year - 1 : year
     let monthFromMarch = (month + 9) % 12
     let dayOfYear = (153 * monthFromMarch + 2) / 5 + day - 1
-    return marchYear * 365 + floorDivide(marchYear, 4) - floorDivide(marchYear, 100) + floorDivide(marchYear, 400) + dayOfYear - 719_468
+    return marchYear * 365 + floorDivide(marchYear, 4) - floorDivide(marchYear, 100) + floorDivide(marchYear, 400)
+      + dayOfYear - 719_468
   }
 
   private static func civil(day: Int64) -> (year: Int64, month: Int64, day: Int64) {

@@ -8,7 +8,8 @@ public enum Base64URL {
 
   /// - Returns: nil for text that is not of this form.
   public static func decode(_ text: some StringProtocol) -> Data? {
-    guard !text.utf8.contains(where: { $0 == UInt8(ascii: "+") || $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "=") }) else { return nil }
+    guard !text.utf8.contains(where: { $0 == UInt8(ascii: "+") || $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "=") })
+    else { return nil }
     var padded = String(text).replacing("-", with: "+").replacing("_", with: "/")
     padded += String(repeating: "=", count: (4 - padded.utf8.count % 4) % 4)
     return Data(base64Encoded: padded)

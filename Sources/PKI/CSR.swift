@@ -14,19 +14,23 @@ public struct CSR: Sendable {
   public var commonName: String? { subject.commonName }
   /// DNS names and IP addresses asked for, as texts.
   public var hostNames: [String] { names.hostNames }
-  public var uris: [String] { names.compactMap { if case .uniformResourceIdentifier(let uri) = $0 { uri } else { nil } } }
+  public var uris: [String] {
+    names.compactMap { if case .uniformResourceIdentifier(let uri) = $0 { uri } else { nil } }
+  }
 
   /// Reads exactly one PEM block and checks its signature.
   ///
-  /// C SDK 0.29 writes a NULL parameter into the outer ECDSA AlgorithmIdentifier, which RFC 5758 forbids; that one element lies outside the signed part
-  /// and is removed before parsing (edge-client-api.md 2.1).
+  /// C SDK 0.29 writes a NULL parameter into the outer ECDSA AlgorithmIdentifier, which RFC 5758 forbids; that one
+  /// element lies outside the signed part and is removed before parsing (edge-client-api.md 2.1).
   public init(pem: String) throws(PKIError) {
     guard pem.utf8.count <= Self.sizeLimit else { throw .badCSR("larger than \(Self.sizeLimit) bytes") }
     guard !Self.hasTrailingText(pem) else { throw .badCSR("there is text behind the PEM block") }
     let request: CertificateSigningRequest
     do {
       let documents = try PEMDocument.parseMultiple(pemString: pem)
-      guard documents.count == 1, let document = documents.first else { throw PKIError.badCSR("expected one PEM block, found \(documents.count)") }
+      guard documents.count == 1, let document = documents.first else {
+        throw PKIError.badCSR("expected one PEM block, found \(documents.count)")
+      }
       guard ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"].contains(document.discriminator) else {
         throw PKIError.badCSR("the PEM block is a \(document.discriminator)")
       }
@@ -42,7 +46,8 @@ public struct CSR: Sendable {
     publicKey = request.publicKey
     subject = request.subject
     do {
-      names = Array(try request.attributes.extensionRequest?.extensions.subjectAlternativeNames ?? SubjectAlternativeNames())
+      names = Array(
+        try request.attributes.extensionRequest?.extensions.subjectAlternativeNames ?? SubjectAlternativeNames())
     } catch {
       throw .badCSR("its subject alternative names cannot be read: \(error)")
     }
@@ -70,18 +75,22 @@ public struct CSR: Sendable {
 
   /// Whether anything but white space follows the first block.
   private static func hasTrailingText(_ pem: String) -> Bool {
-    guard let end = pem.range(of: "-----END "), let close = pem.range(of: "-----", range: end.upperBound..<pem.endIndex) else { return false }
+    guard let end = pem.range(of: "-----END "), let close = pem.range(of: "-----", range: end.upperBound..<pem.endIndex)
+    else { return false }
     return pem[close.upperBound...].contains { !$0.isWhitespace }
   }
 
-  /// `SEQUENCE { info, SEQUENCE { ecdsa-with-SHA…, NULL }, signature }` without the NULL; anything else is returned as it is.
+  /// `SEQUENCE { info, SEQUENCE { ecdsa-with-SHA…, NULL }, signature }` without the NULL; anything else is returned as
+  /// it is.
   static func withoutNullParameter(_ der: [UInt8]) throws -> [UInt8] {
     let root = try DER.parse(der)
     guard root.identifier == .sequence, case .constructed(let children) = root.content else { return der }
     let parts = Array(children)
-    guard parts.count == 3, parts[1].identifier == .sequence, case .constructed(let algorithmNodes) = parts[1].content else { return der }
+    guard parts.count == 3, parts[1].identifier == .sequence, case .constructed(let algorithmNodes) = parts[1].content
+    else { return der }
     let algorithm = Array(algorithmNodes)
-    guard algorithm.count == 2, algorithm[1].identifier == .null, let oid = try? ASN1ObjectIdentifier(derEncoded: algorithm[0]),
+    guard algorithm.count == 2, algorithm[1].identifier == .null,
+      let oid = try? ASN1ObjectIdentifier(derEncoded: algorithm[0]),
       ecdsaAlgorithms.contains(oid)
     else { return der }
     var serializer = DER.Serializer()
@@ -102,7 +111,9 @@ public struct CSR: Sendable {
 extension Certificate.PrivateKey {
   var defaultSignatureAlgorithm: Certificate.SignatureAlgorithm {
     let algorithms = supportedSignatureAlgorithms
-    return [.ecdsaWithSHA256, .ecdsaWithSHA384, .ecdsaWithSHA512, .sha256WithRSAEncryption].first { algorithms.contains($0) }
+    return [.ecdsaWithSHA256, .ecdsaWithSHA384, .ecdsaWithSHA512, .sha256WithRSAEncryption].first {
+      algorithms.contains($0)
+    }
       ?? .sha256WithRSAEncryption
   }
 }

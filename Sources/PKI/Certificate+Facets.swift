@@ -13,8 +13,8 @@ extension Certificate {
 
   public var pem: String { PEMDocument(type: Certificate.defaultPEMDiscriminator, derBytes: derBytes).pemString + "\n" }
 
-  /// Lower-case hex SHA-1 of the DER, the fingerprint used everywhere on this wire (edge-client-api.md 2.1). It identifies, it does not protect:
-  /// trust comes from the handshake and the chain.
+  /// Lower-case hex SHA-1 of the DER, the fingerprint used everywhere on this wire (edge-client-api.md 2.1). It
+  /// identifies, it does not protect: trust comes from the handshake and the chain.
   public var sha1Fingerprint: String { Self.fingerprint(der: derBytes) }
 
   public static func fingerprint(der: [UInt8]) -> String {
@@ -27,8 +27,8 @@ extension Certificate {
     return String(decoding: text, as: UTF8.self)
   }
 
-  /// The SPIFFE id among the subject alternative names; nil when there is none, and of a certificate that `TrustAnchors` refuses: with several, or with
-  /// one that cannot be read.
+  /// The SPIFFE id among the subject alternative names; nil when there is none, and of a certificate that
+  /// `TrustAnchors` refuses: with several, or with one that cannot be read.
   public var spiffeID: SPIFFEID? {
     let found = spiffeURIs
     return found.count == 1 ? found.first.flatMap { SPIFFEID($0) } : nil

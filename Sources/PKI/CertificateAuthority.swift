@@ -15,20 +15,24 @@ public struct CertificateAuthority: Sendable {
     public static let apiSession: TimeInterval = 12 * 3600
     /// Clocks of peers may lag a little.
     public static let backdate: TimeInterval = 60
-    /// An authority's own certificate begins that long before it was made. Nothing hangs on its beginning, and a network whose first start had a clock a year
-    /// ahead works once the clock is right.
+    /// An authority's own certificate begins that long before it was made. Nothing hangs on its beginning, and a
+    /// network whose first start had a clock a year ahead works once the clock is right.
     static let authorityBackdate: TimeInterval = 2 * year
   }
 
   /// - Throws: when the key is not the certificate's, or the certificate is not an authority's.
   public init(chain: CertificateChain, key: PrivateKey) throws(PKIError) {
-    guard key.fits(chain.leaf) else { throw .badPrivateKey("it is not the key of the CA certificate \(chain.leaf.subject)") }
+    guard key.fits(chain.leaf) else {
+      throw .badPrivateKey("it is not the key of the CA certificate \(chain.leaf.subject)")
+    }
     guard chain.leaf.isAuthority else { throw .badCertificate("\(chain.leaf.subject) is not a CA certificate") }
     self.chain = chain
     self.key = key
   }
 
-  public static func createRoot(name: String, trustDomain: String, algorithm: KeyAlgorithm = .p384, now: Date) throws -> CertificateAuthority {
+  public static func createRoot(name: String, trustDomain: String, algorithm: KeyAlgorithm = .p384, now: Date) throws
+    -> CertificateAuthority
+  {
     let key = try PrivateKey.generate(algorithm)
     let subject = try DistinguishedName { CommonName(name) }
     let certificate = try Certificate(
@@ -44,7 +48,9 @@ public struct CertificateAuthority: Sendable {
     return try CertificateAuthority(chain: CertificateChain(leaf: certificate), key: key)
   }
 
-  public func createIntermediate(name: String, trustDomain: String, algorithm: KeyAlgorithm = .p256, now: Date) throws -> CertificateAuthority {
+  public func createIntermediate(name: String, trustDomain: String, algorithm: KeyAlgorithm = .p256, now: Date) throws
+    -> CertificateAuthority
+  {
     let subordinate = try PrivateKey.generate(algorithm)
     let certificate = try Certificate(
       version: .v3, serialNumber: Self.serial(), publicKey: subordinate.publicKey,
@@ -58,7 +64,8 @@ public struct CertificateAuthority: Sendable {
         AuthorityKeyIdentifier(keyIdentifier: SubjectKeyIdentifier(hash: chain.leaf.publicKey).keyIdentifier)
         SubjectAlternativeNames([.uniformResourceIdentifier("spiffe://\(trustDomain)")])
       }, issuerPrivateKey: key.signing)
-    return try CertificateAuthority(chain: CertificateChain(leaf: certificate, intermediates: chain.all), key: subordinate)
+    return try CertificateAuthority(
+      chain: CertificateChain(leaf: certificate, intermediates: chain.all), key: subordinate)
   }
 
   // MARK: Profiles
@@ -70,17 +77,21 @@ public struct CertificateAuthority: Sendable {
   ) throws -> CertificateChain {
     try issue(
       publicKey: publicKey, subject: try subject ?? DistinguishedName { CommonName(identityID) },
-      names: [.uniformResourceIdentifier(SPIFFEID.identity(identityID, trustDomain: trustDomain).description)], usage: .clientAuth, now: now,
+      names: [.uniformResourceIdentifier(SPIFFEID.identity(identityID, trustDomain: trustDomain).description)],
+      usage: .clientAuth, now: now,
       lifetime: lifetime)
   }
 
   /// A client certificate for one API session.
   public func issueAPISession(
-    publicKey: Certificate.PublicKey, identityID: String, apiSessionID: String, certificateID: String, trustDomain: String, now: Date
+    publicKey: Certificate.PublicKey, identityID: String, apiSessionID: String, certificateID: String,
+    trustDomain: String, now: Date
   ) throws -> CertificateChain {
-    let id = SPIFFEID.apiSession(apiSessionID, identity: identityID, certificate: certificateID, trustDomain: trustDomain)
+    let id = SPIFFEID.apiSession(
+      apiSessionID, identity: identityID, certificate: certificateID, trustDomain: trustDomain)
     return try issue(
-      publicKey: publicKey, subject: try DistinguishedName { CommonName(identityID) }, names: [.uniformResourceIdentifier(id.description)],
+      publicKey: publicKey, subject: try DistinguishedName { CommonName(identityID) },
+      names: [.uniformResourceIdentifier(id.description)],
       usage: .clientAuth,
       now: now, lifetime: Lifetime.apiSession)
   }
@@ -88,7 +99,8 @@ public struct CertificateAuthority: Sendable {
   /// A router's client certificate. Of the request only key and subject are taken.
   ///
   /// - Parameters:
-  ///   - routerID: must be the common name of the request, because the control hello is bound to it (fabric-planes.md 1.4).
+  ///   - routerID: must be the common name of the request, because the control hello is bound to it (fabric-planes.md
+  ///     1.4).
   ///   - names: host names and addresses that the router may have, whatever it asked for.
   public func issueRouterClient(
     _ request: CSR, routerID: String, names: [String], now: Date, lifetime: TimeInterval = Lifetime.year
@@ -98,39 +110,52 @@ public struct CertificateAuthority: Sendable {
 
   /// A router's server certificate.
   ///
-  /// - Parameter trustDomain: marks the certificate as a router's, by the SPIFFE id `/router/<id>`: no client of ours takes it for a controller's. nil leaves the
-  ///   mark out, in networks whose controllers have no SPIFFE id either.
+  /// - Parameter trustDomain: marks the certificate as a router's, by the SPIFFE id `/router/<id>`: no client of ours
+  ///   takes it for a controller's. nil leaves the mark out, in networks whose controllers have no SPIFFE id either.
   public func issueRouterServer(
-    _ request: CSR, routerID: String, names: [String], trustDomain: String?, now: Date, lifetime: TimeInterval = Lifetime.year
+    _ request: CSR, routerID: String, names: [String], trustDomain: String?, now: Date,
+    lifetime: TimeInterval = Lifetime.year
   ) throws -> CertificateChain {
-    let mark = trustDomain.map { GeneralName.uniformResourceIdentifier(SPIFFEID.router(routerID, trustDomain: $0).description) }
+    let mark = trustDomain.map {
+      GeneralName.uniformResourceIdentifier(SPIFFEID.router(routerID, trustDomain: $0).description)
+    }
     return try issueRouter(
-      request, routerID, names.map(GeneralName.host) + [mark].compactMap(\.self), usage: .serverAuth, now: now, lifetime: lifetime)
+      request, routerID, names.map(GeneralName.host) + [mark].compactMap(\.self), usage: .serverAuth, now: now,
+      lifetime: lifetime)
   }
 
   private func issueRouter(
-    _ request: CSR, _ routerID: String, _ names: [GeneralName], usage: ExtendedKeyUsage.Usage, now: Date, lifetime: TimeInterval
+    _ request: CSR, _ routerID: String, _ names: [GeneralName], usage: ExtendedKeyUsage.Usage, now: Date,
+    lifetime: TimeInterval
   ) throws -> CertificateChain {
-    guard request.commonName == routerID else { throw PKIError.badCSR("its only common name must be the router's id, \(routerID)") }
-    return try issue(publicKey: request.publicKey, subject: request.subject, names: names, usage: usage, now: now, lifetime: lifetime)
+    guard request.commonName == routerID else {
+      throw PKIError.badCSR("its only common name must be the router's id, \(routerID)")
+    }
+    return try issue(
+      publicKey: request.publicKey, subject: request.subject, names: names, usage: usage, now: now, lifetime: lifetime)
   }
 
   /// A server certificate for the host names and IP addresses under which it is reached.
   public func issueServer(
-    publicKey: Certificate.PublicKey, commonName: String? = nil, names: [String], uris: [String], now: Date, lifetime: TimeInterval = Lifetime.year
+    publicKey: Certificate.PublicKey, commonName: String? = nil, names: [String], uris: [String], now: Date,
+    lifetime: TimeInterval = Lifetime.year
   ) throws -> CertificateChain {
     let subject = try DistinguishedName { CommonName(commonName ?? names.first ?? "server") }
     return try issue(
-      publicKey: publicKey, subject: subject, names: names.map(GeneralName.host) + uris.map { .uniformResourceIdentifier($0) }, usage: .serverAuth,
+      publicKey: publicKey, subject: subject,
+      names: names.map(GeneralName.host) + uris.map { .uniformResourceIdentifier($0) }, usage: .serverAuth,
       now: now,
       lifetime: lifetime)
   }
 
   private func issue(
-    publicKey: Certificate.PublicKey, subject: DistinguishedName, names: [GeneralName], usage: ExtendedKeyUsage.Usage, now: Date,
+    publicKey: Certificate.PublicKey, subject: DistinguishedName, names: [GeneralName], usage: ExtendedKeyUsage.Usage,
+    now: Date,
     lifetime: TimeInterval
   ) throws -> CertificateChain {
-    guard chain.leaf.isValid(at: now) else { throw PKIError.authorityNotValid(from: chain.leaf.notValidBefore, until: chain.leaf.notValidAfter) }
+    guard chain.leaf.isValid(at: now) else {
+      throw PKIError.authorityNotValid(from: chain.leaf.notValidBefore, until: chain.leaf.notValidAfter)
+    }
     let certificate = try Certificate(
       version: .v3, serialNumber: Self.serial(), publicKey: publicKey, notValidBefore: now - Lifetime.backdate,
       notValidAfter: min(now + lifetime, chain.leaf.notValidAfter), issuer: chain.leaf.subject, subject: subject,
@@ -190,5 +215,7 @@ public enum CertificateRenewal {
     certificate.notValidBefore + certificate.notValidAfter.timeIntervalSince(certificate.notValidBefore) * 2 / 3
   }
   /// Also while the certificate is not valid yet: it was issued by a clock that ran ahead.
-  public static func isDue(_ certificate: Certificate, now: Date) -> Bool { now >= dueDate(certificate) || now < certificate.notValidBefore }
+  public static func isDue(_ certificate: Certificate, now: Date) -> Bool {
+    now >= dueDate(certificate) || now < certificate.notValidBefore
+  }
 }

@@ -30,7 +30,9 @@ extension Certificate {
     do {
       let documents = try PEMDocument.parseMultiple(pemString: pem)
       guard documents.count <= 256 else { throw PKIError.badCertificate("more than 256 certificates") }
-      return try documents.filter { $0.discriminator == Certificate.defaultPEMDiscriminator }.map { try Certificate(pemDocument: $0) }
+      return try documents.filter { $0.discriminator == Certificate.defaultPEMDiscriminator }.map {
+        try Certificate(pemDocument: $0)
+      }
     } catch let error as PKIError {
       throw error
     } catch {

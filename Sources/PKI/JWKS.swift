@@ -25,7 +25,9 @@ public enum JWKS {
   /// - Returns: the keys of a set that have a name and that tokens are signed with; what is not understood is left out.
   /// - Throws: `PKIError.badToken` when it is no key set.
   public static func keys(in document: some DataProtocol) throws(PKIError) -> [TokenVerifier.Key] {
-    guard let set = try? JSONDecoder().decode(Document.self, from: Data(document)) else { throw .badToken("the issuer's key set is not readable") }
+    guard let set = try? JSONDecoder().decode(Document.self, from: Data(document)) else {
+      throw .badToken("the issuer's key set is not readable")
+    }
     return set.keys.prefix(limit).compactMap { key in
       guard let kid = key.kid, key.use ?? "sig" == "sig" else { return nil }
       func bytes(_ text: String?, _ count: ClosedRange<Int>) -> Data? {
@@ -37,9 +39,18 @@ public enum JWKS {
       }
       let made: Certificate.PublicKey?
       switch (key.kty, key.crv) {
-      case ("EC", "P-256"): made = point(32).flatMap { try? P256.Signing.PublicKey(rawRepresentation: $0) }.map { Certificate.PublicKey($0) }
-      case ("EC", "P-384"): made = point(48).flatMap { try? P384.Signing.PublicKey(rawRepresentation: $0) }.map { Certificate.PublicKey($0) }
-      case ("EC", "P-521"): made = point(66).flatMap { try? P521.Signing.PublicKey(rawRepresentation: $0) }.map { Certificate.PublicKey($0) }
+      case ("EC", "P-256"):
+        made = point(32).flatMap { try? P256.Signing.PublicKey(rawRepresentation: $0) }.map {
+          Certificate.PublicKey($0)
+        }
+      case ("EC", "P-384"):
+        made = point(48).flatMap { try? P384.Signing.PublicKey(rawRepresentation: $0) }.map {
+          Certificate.PublicKey($0)
+        }
+      case ("EC", "P-521"):
+        made = point(66).flatMap { try? P521.Signing.PublicKey(rawRepresentation: $0) }.map {
+          Certificate.PublicKey($0)
+        }
       case ("RSA", _):
         guard let n = bytes(key.n, 256...1024), let e = bytes(key.e, 1...8) else { return nil }
         made = (try? _RSA.Signing.PublicKey(n: n, e: e)).map { Certificate.PublicKey($0) }
@@ -65,7 +76,8 @@ public enum JWKS {
     if let key = P384.Signing.PublicKey(certificate.publicKey) { return curve("P-384", "ES384", key.rawRepresentation) }
     if let key = P521.Signing.PublicKey(certificate.publicKey) { return curve("P-521", "ES512", key.rawRepresentation) }
     if let key = _RSA.Signing.PublicKey(certificate.publicKey), let parts = try? key.getKeyPrimitives() {
-      return "{\"kty\":\"RSA\",\"n\":\"\(Base64URL.encode(parts.modulus))\",\"e\":\"\(Base64URL.encode(parts.publicExponent))\",\(common("RS256"))}"
+      return
+        "{\"kty\":\"RSA\",\"n\":\"\(Base64URL.encode(parts.modulus))\",\"e\":\"\(Base64URL.encode(parts.publicExponent))\",\(common("RS256"))}"
     }
     return nil
   }

@@ -42,7 +42,9 @@ public enum PKCS7 {
 
   /// Reads a base64 bundle, whatever its line breaks.
   public static func parse(base64: [UInt8]) throws(PKIError) -> [Certificate] {
-    guard base64.count <= 2 * sizeLimit, let der = Data(base64Encoded: Data(base64), options: .ignoreUnknownCharacters), !der.isEmpty else {
+    guard base64.count <= 2 * sizeLimit, let der = Data(base64Encoded: Data(base64), options: .ignoreUnknownCharacters),
+      !der.isEmpty
+    else {
       throw .badBundle("not base64")
     }
     do {

@@ -1,5 +1,6 @@
-// PKI: keys, certificates and tokens: issuing by the network's profiles, judging chains by purpose, signing requests, CA bundles,
-// enrollment and session tokens. It opens no socket and stores nothing. Start reading at `CertificateAuthority`, `TrustAnchors` and `TokenSigner`.
+// PKI: keys, certificates and tokens: issuing by the network's profiles, judging chains by purpose, signing requests,
+// CA bundles, enrollment and session tokens. It opens no socket and stores nothing. Start reading at
+// `CertificateAuthority`, `TrustAnchors` and `TokenSigner`.
 
 public import Foundation
 

@@ -32,7 +32,8 @@ public struct PrivateKey: Sendable {
     }
   }
 
-  /// Reads the first key of a PEM text: SEC1, PKCS#8 or PKCS#1. Other blocks, such as the `EC PARAMETERS` that openssl writes before a key, are passed over.
+  /// Reads the first key of a PEM text: SEC1, PKCS#8 or PKCS#1. Other blocks, such as the `EC PARAMETERS` that openssl
+  /// writes before a key, are passed over.
   public init(pem: String) throws(PKIError) {
     do {
       let documents = try PEMDocument.parseMultiple(pemString: pem)
@@ -52,7 +53,8 @@ public struct PrivateKey: Sendable {
 
   /// PEM; PKCS#8 for EC keys, PKCS#1 or PKCS#8 for RSA.
   public var pem: String {
-    // A key that was generated or parsed here always serialises; an empty text makes the reader of the file fail with a clear error otherwise.
+    // A key that was generated or parsed here always serialises; an empty text makes the reader of the file fail with a
+    // clear error otherwise.
     (try? signing.serializeAsPEM().pemString) ?? ""
   }
 

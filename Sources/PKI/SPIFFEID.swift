@@ -1,4 +1,5 @@
-/// `spiffe://<trust domain>/<path>`: how certificates of the network name identities, controllers, routers and API sessions (edge-client-api.md 2.1).
+/// `spiffe://<trust domain>/<path>`: how certificates of the network name identities, controllers, routers and API
+/// sessions (edge-client-api.md 2.1).
 public struct SPIFFEID: Sendable, Equatable, CustomStringConvertible {
   public let trustDomain: String
   public let path: [String]
@@ -15,11 +16,21 @@ public struct SPIFFEID: Sendable, Equatable, CustomStringConvertible {
     self.init(trustDomain: domain, path: Array(parts.dropFirst()))
   }
 
-  public static func identity(_ id: String, trustDomain: String) -> SPIFFEID { SPIFFEID(trustDomain: trustDomain, path: ["identity", id]) }
-  public static func controller(_ id: String, trustDomain: String) -> SPIFFEID { SPIFFEID(trustDomain: trustDomain, path: ["controller", id]) }
-  public static func router(_ id: String, trustDomain: String) -> SPIFFEID { SPIFFEID(trustDomain: trustDomain, path: ["router", id]) }
-  public static func apiSession(_ session: String, identity: String, certificate: String, trustDomain: String) -> SPIFFEID {
-    SPIFFEID(trustDomain: trustDomain, path: ["identity", identity, "apiSession", session, "apiSessionCertificate", certificate])
+  public static func identity(_ id: String, trustDomain: String) -> SPIFFEID {
+    SPIFFEID(trustDomain: trustDomain, path: ["identity", id])
+  }
+  public static func controller(_ id: String, trustDomain: String) -> SPIFFEID {
+    SPIFFEID(trustDomain: trustDomain, path: ["controller", id])
+  }
+  public static func router(_ id: String, trustDomain: String) -> SPIFFEID {
+    SPIFFEID(trustDomain: trustDomain, path: ["router", id])
+  }
+  public static func apiSession(_ session: String, identity: String, certificate: String, trustDomain: String)
+    -> SPIFFEID
+  {
+    SPIFFEID(
+      trustDomain: trustDomain,
+      path: ["identity", identity, "apiSession", session, "apiSessionCertificate", certificate])
   }
 
   public var description: String { "spiffe://\(trustDomain)/\(path.joined(separator: "/"))" }

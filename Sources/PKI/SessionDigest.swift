@@ -1,10 +1,12 @@
 import Crypto
 import Foundation
 
-/// What routers know an API session by in place of its token: SHA-256 of the token, hashed apart from everything else that may be hashed.
+/// What routers know an API session by in place of its token: SHA-256 of the token, hashed apart from everything else
+/// that may be hashed.
 ///
-/// A router that knows a digest can recognise the token when an SDK shows it, and nothing else: whoever shows the digest itself shows a token with another
-/// digest. Digests are looked up, never compared, so nothing has to be constant in time.
+/// A router that knows a digest can recognise the token when an SDK shows it, and nothing else: whoever shows the
+/// digest itself shows a token with another digest. Digests are looked up, never compared, so nothing has to be
+/// constant in time.
 public enum SessionDigest {
   /// No token begins with it: tokens are UUIDs or JWTs.
   private static let prefix = "sha256:"

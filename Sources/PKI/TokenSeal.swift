@@ -10,13 +10,16 @@ public struct TokenSeal: Sendable {
   /// - Parameter key: Base64 of 32 bytes, as `newKey` makes it.
   /// - Throws: `PKIError.badPrivateKey` for anything else.
   public init(key text: String) throws {
-    guard let bytes = Data(base64Encoded: text.trimmingCharacters(in: .whitespacesAndNewlines)), bytes.count == 32 else {
+    guard let bytes = Data(base64Encoded: text.trimmingCharacters(in: .whitespacesAndNewlines)), bytes.count == 32
+    else {
       throw PKIError.badPrivateKey("expected Base64 of 32 bytes")
     }
     key = SymmetricKey(data: bytes)
   }
 
-  public static func newKey() -> String { SymmetricKey(size: .bits256).withUnsafeBytes { Data($0).base64EncodedString() } }
+  public static func newKey() -> String {
+    SymmetricKey(size: .bits256).withUnsafeBytes { Data($0).base64EncodedString() }
+  }
 
   /// Whether text has the form that `seal` gives.
   public static func isSealed(_ text: String) -> Bool { text.hasPrefix(prefix) }
@@ -32,7 +35,8 @@ public struct TokenSeal: Sendable {
   /// - Returns: nil for what this key did not seal, or not for that place.
   public func open(_ text: String, at place: String) -> String? {
     guard Self.isSealed(text), let combined = Base64URL.decode(text.dropFirst(Self.prefix.count)),
-      let box = try? AES.GCM.SealedBox(combined: combined), let bytes = try? AES.GCM.open(box, using: key, authenticating: Data(place.utf8))
+      let box = try? AES.GCM.SealedBox(combined: combined),
+      let bytes = try? AES.GCM.open(box, using: key, authenticating: Data(place.utf8))
     else { return nil }
     return String(decoding: bytes, as: UTF8.self)
   }

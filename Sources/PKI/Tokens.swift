@@ -72,7 +72,8 @@ public struct ServiceSessionClaims: ExpiringClaims, Equatable {
   }
 
   public init(
-    iss: String, serviceID: String, sessionID: String, apiSessionID: String, identityID: String, type: String, issuedAt: Int64, expiresAt: Int64
+    iss: String, serviceID: String, sessionID: String, apiSessionID: String, identityID: String, type: String,
+    issuedAt: Int64, expiresAt: Int64
   ) {
     self.iss = iss
     sub = serviceID
@@ -97,7 +98,8 @@ private struct Payload<Claims: Codable & Sendable>: JWTPayload {
   func verify(using algorithm: some JWTAlgorithm) async throws {}
 }
 
-/// The signature algorithms of tokens, each bound to one kind of key (edge-client-api.md 2.2). A token's own wish never picks one.
+/// The signature algorithms of tokens, each bound to one kind of key (edge-client-api.md 2.2). A token's own wish never
+/// picks one.
 enum TokenAlgorithm: String {
   case rs256 = "RS256"
   case es256 = "ES256"
@@ -146,14 +148,21 @@ public struct TokenSigner: Sendable {
   public let certificate: Certificate
   private let keys: JWTKeyCollection
 
-  /// - Throws: `PKIError.badPrivateKey` when the key is not the certificate's, or of a kind that tokens are not signed with.
+  /// - Throws: `PKIError.badPrivateKey` when the key is not the certificate's, or of a kind that tokens are not signed
+  ///   with.
   public init(key: PrivateKey, certificate: Certificate) async throws(PKIError) {
-    guard key.fits(certificate) else { throw .badPrivateKey("it is not the key of the certificate \(certificate.subject)") }
-    guard let algorithm = TokenAlgorithm(key.publicKey) else { throw .badPrivateKey("tokens are signed with RSA, P-256, P-384 or P-521 keys") }
+    guard key.fits(certificate) else {
+      throw .badPrivateKey("it is not the key of the certificate \(certificate.subject)")
+    }
+    guard let algorithm = TokenAlgorithm(key.publicKey) else {
+      throw .badPrivateKey("tokens are signed with RSA, P-256, P-384 or P-521 keys")
+    }
     self.certificate = certificate
     kid = certificate.sha1Fingerprint
     keys = JWTKeyCollection()
-    do { try await algorithm.add(key, kid: kid, to: keys) } catch { throw .badPrivateKey("tokens cannot be signed with it (\(error))") }
+    do { try await algorithm.add(key, kid: kid, to: keys) } catch {
+      throw .badPrivateKey("tokens cannot be signed with it (\(error))")
+    }
   }
 
   public func sign<Claims: Codable & Sendable>(_ claims: Claims) async throws -> String {
@@ -161,7 +170,8 @@ public struct TokenSigner: Sendable {
   }
 }
 
-/// Verifies tokens against the keys they name by `kid`. The algorithm is the key's, never the token's wish: each key is known with exactly one.
+/// Verifies tokens against the keys they name by `kid`. The algorithm is the key's, never the token's wish: each key is
+/// known with exactly one.
 public struct TokenVerifier: Sendable {
   /// A public key as the data model of routers carries it (fabric-planes.md 4.7).
   public struct Key: Sendable {
@@ -200,7 +210,9 @@ public struct TokenVerifier: Sendable {
     keys = JWTKeyCollection()
     var algorithms: [String: TokenAlgorithm] = [:]
     for item in list {
-      guard let algorithm = TokenAlgorithm(item.key), (try? await algorithm.add(item.key, kid: item.kid, to: keys)) != nil else { continue }
+      guard let algorithm = TokenAlgorithm(item.key),
+        (try? await algorithm.add(item.key, kid: item.kid, to: keys)) != nil
+      else { continue }
       algorithms[item.kid] = algorithm
     }
     self.algorithms = algorithms
@@ -225,18 +237,22 @@ public struct TokenVerifier: Sendable {
   /// Judges signature, end, and the beginning where a token names one.
   ///
   /// - Throws: also `PKIError.tokenExpired`.
-  public func verify<Claims: ExpiringClaims>(_ token: String, as type: Claims.Type, now: Date) async throws(PKIError) -> Claims {
+  public func verify<Claims: ExpiringClaims>(_ token: String, as type: Claims.Type, now: Date) async throws(PKIError)
+    -> Claims
+  {
     let claims = try await verify(token, as: type)
     guard Double(claims.exp) > now.timeIntervalSince1970 else { throw .tokenExpired }
     let begin = try TokenParts(token).unverifiedClaims(as: Beginning.self).nbf
-    guard begin ?? 0 <= now.timeIntervalSince1970 + CertificateAuthority.Lifetime.backdate else { throw .badToken("it is not valid yet") }
+    guard begin ?? 0 <= now.timeIntervalSince1970 + CertificateAuthority.Lifetime.backdate else {
+      throw .badToken("it is not valid yet")
+    }
     return claims
   }
 
   private struct Beginning: Decodable { var nbf: Double? }
 
-  /// Judges a token by the certificate its issuer presented, whatever the token calls its key: a renewed certificate of the same key still speaks for tokens
-  /// that were given out before (edge-client-api.md 2.2).
+  /// Judges a token by the certificate its issuer presented, whatever the token calls its key: a renewed certificate of
+  /// the same key still speaks for tokens that were given out before (edge-client-api.md 2.2).
   public static func verify<Claims: ExpiringClaims>(
     _ token: String, as type: Claims.Type, signedBy certificate: Certificate, now: Date
   ) async throws(PKIError) -> Claims {
@@ -264,7 +280,9 @@ public struct TokenParts: Sendable {
   private let payload: Data
 
   public init(_ token: String) throws(PKIError) {
-    guard token.utf8.count <= TokenVerifier.sizeLimit else { throw .badToken("longer than \(TokenVerifier.sizeLimit) bytes") }
+    guard token.utf8.count <= TokenVerifier.sizeLimit else {
+      throw .badToken("longer than \(TokenVerifier.sizeLimit) bytes")
+    }
     let parts = token.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 3, let head = Base64URL.decode(parts[0]), let payload = Base64URL.decode(parts[1]) else {
       throw .badToken("not of the form header.claims.signature")
@@ -275,6 +293,8 @@ public struct TokenParts: Sendable {
 
   /// Reads claims without believing them: to learn which server a token speaks of.
   public func unverifiedClaims<Claims: Decodable>(as: Claims.Type) throws(PKIError) -> Claims {
-    do { return try JSONDecoder().decode(Claims.self, from: payload) } catch { throw .badToken("claims are missing or of the wrong type") }
+    do { return try JSONDecoder().decode(Claims.self, from: payload) } catch {
+      throw .badToken("claims are missing or of the wrong type")
+    }
   }
 }

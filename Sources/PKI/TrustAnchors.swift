@@ -34,7 +34,8 @@ public enum ChainError: Error, Sendable, Equatable, CustomStringConvertible {
 
 /// The certificates a chain may end at. Every certificate of the pool counts, intermediates too (fabric-planes.md 1.6).
 public struct TrustAnchors: Sendable {
-  /// Certificates of a peer that are tried as intermediates. Path building tries every order, so a stranger must not choose the count.
+  /// Certificates of a peer that are tried as intermediates. Path building tries every order, so a stranger must not
+  /// choose the count.
   static let intermediateLimit = 6
 
   public let certificates: [Certificate]
@@ -50,8 +51,10 @@ public struct TrustAnchors: Sendable {
   /// - Parameters:
   ///   - leaf: the certificate whose key the handshake proved.
   ///   - now: the instant at which validity is judged.
-  ///   - ignoreLeafExpiry: leaves the leaf's own period out; the caller judges it by policy (edge-client-api.md 3.2). Issuers must be valid at `now` anyway.
-  ///   - ignoreLeafStart: leaves the beginning of the leaf's period out: for a caller that knows this very certificate as one that its own network issued.
+  ///   - ignoreLeafExpiry: leaves the leaf's own period out; the caller judges it by policy (edge-client-api.md 3.2).
+  ///     Issuers must be valid at `now` anyway.
+  ///   - ignoreLeafStart: leaves the beginning of the leaf's period out: for a caller that knows this very certificate
+  ///     as one that its own network issued.
   /// - Returns: the path, leaf first, or why there is none.
   public func verify(
     leaf: Certificate, intermediates: [Certificate], now: Date, purpose: CertificatePurpose, ignoreLeafExpiry: Bool,
@@ -68,30 +71,42 @@ public struct TrustAnchors: Sendable {
     guard leaf.allows(purpose) else { return .failure(.wrongUsage) }
     if !ignoreLeafExpiry {
       guard now <= leaf.notValidAfter else { return .failure(.expired(notAfter: leaf.notValidAfter)) }
-      guard ignoreLeafStart || now >= leaf.notValidBefore else { return .failure(.notYetValid(notBefore: leaf.notValidBefore)) }
+      guard ignoreLeafStart || now >= leaf.notValidBefore else {
+        return .failure(.notYetValid(notBefore: leaf.notValidBefore))
+      }
     }
     var verifier = Verifier(rootCertificates: store) {
       RFC5280Policy.withValidityCheckDisabled()
       IssuerPolicy(now: now)
     }
-    switch await verifier.validate(leaf: leaf, intermediates: CertificateStore(intermediates.prefix(Self.intermediateLimit))) {
+    switch await verifier.validate(
+      leaf: leaf, intermediates: CertificateStore(intermediates.prefix(Self.intermediateLimit)))
+    {
     case .validCertificate(let chain): return .success(Array(chain))
-    case .couldNotValidate(let failures): return .failure(.doesNotChain(failures.first.map { "\($0.policyFailureReason)" } ?? ""))
+    case .couldNotValidate(let failures):
+      return .failure(.doesNotChain(failures.first.map { "\($0.policyFailureReason)" } ?? ""))
     }
   }
 }
 
-/// What an issuer in the path must be beyond RFC 5280's basic constraints: valid at the given instant, of a version that has basic constraints, and,
-/// when it restricts the use of its key, allowed to sign certificates. The leaf is judged apart.
+/// What an issuer in the path must be beyond RFC 5280's basic constraints: valid at the given instant, of a version
+/// that has basic constraints, and, when it restricts the use of its key, allowed to sign certificates. The leaf is
+/// judged apart.
 private struct IssuerPolicy: VerifierPolicy {
   let now: Date
   /// The leaf's extended key usage is judged before the path is built.
-  let verifyingCriticalExtensions: [ASN1ObjectIdentifier] = [.X509ExtensionID.extendedKeyUsage, .X509ExtensionID.subjectAlternativeName]
+  let verifyingCriticalExtensions: [ASN1ObjectIdentifier] = [
+    .X509ExtensionID.extendedKeyUsage, .X509ExtensionID.subjectAlternativeName,
+  ]
 
   func chainMeetsPolicyRequirements(chain: UnverifiedCertificateChain) -> PolicyEvaluationResult {
     for issuer in chain.dropFirst() {
-      guard issuer.isValid(at: now) else { return .failsToMeetPolicy(reason: "\(issuer.subject) is expired or not yet valid") }
-      guard issuer.version == .v3 else { return .failsToMeetPolicy(reason: "\(issuer.subject) is not a version 3 certificate") }
+      guard issuer.isValid(at: now) else {
+        return .failsToMeetPolicy(reason: "\(issuer.subject) is expired or not yet valid")
+      }
+      guard issuer.version == .v3 else {
+        return .failsToMeetPolicy(reason: "\(issuer.subject) is not a version 3 certificate")
+      }
       do {
         if let usage = try issuer.extensions.keyUsage, !usage.keyCertSign {
           return .failsToMeetPolicy(reason: "the key usage of \(issuer.subject) does not allow signing certificates")

@@ -1,5 +1,6 @@
-// REST: what all HTTP APIs of a controller share: endpoints as declared data, envelopes, errors, paging, limits, and their service over h1 and h2 on
-// Transport's listener. It knows no entity and decides no access. Start reading at `Endpoint` and `APIServer`.
+// REST: what all HTTP APIs of a controller share: endpoints as declared data, envelopes, errors, paging, limits, and
+// their service over h1 and h2 on Transport's listener. It knows no entity and decides no access. Start reading at
+// `Endpoint` and `APIServer`.
 
 public import Model
 
@@ -47,7 +48,8 @@ public struct APIError: Error, Sendable, Equatable {
     case invalidBackingToken = "INVALID_BACKING_TOKEN_TYPE"
     case noEdgeRouters = "NO_EDGE_ROUTERS_AVAILABLE"
 
-    /// The code as answers bear it: clients know both refusals of a media type by the code of an invalid document, and their status.
+    /// The code as answers bear it: clients know both refusals of a media type by the code of an invalid document, and
+    /// their status.
     var published: String {
       switch self {
       case .unsupportedMedia, .notAcceptable: Self.couldNotValidate.rawValue
@@ -66,7 +68,9 @@ public struct APIError: Error, Sendable, Equatable {
       case .rateLimited: 429
       case .timeout, .unavailable: 503
       case .unhandled: 500
-      case .cannotDeleteReferenced, .enrollmentExists, .certificateInUse, .cannotUpdateAuthenticator, .maxAuthenticatorMethods, .mfaNotEnrolled: 409
+      case .cannotDeleteReferenced, .enrollmentExists, .certificateInUse, .cannotUpdateAuthenticator,
+        .maxAuthenticatorMethods, .mfaNotEnrolled:
+        409
       default: 400
       }
     }
@@ -85,13 +89,16 @@ public struct APIError: Error, Sendable, Equatable {
     self.allowedMethods = allowedMethods
   }
 
-  static let invalidDocument = "The supplied request contains an invalid document or no valid accept content were available, see cause"
+  static let invalidDocument =
+    "The supplied request contains an invalid document or no valid accept content were available, see cause"
 
   public static let unauthorized = APIError(
     .unauthorized, "The request could not be completed. The session is not authorized or the credentials are invalid")
   public static let invalidAuth = APIError(.invalidAuth, "The authentication request failed")
 
-  public static func notFound(_ what: String = "The resource requested was not found or is no longer available") -> APIError {
+  public static func notFound(_ what: String = "The resource requested was not found or is no longer available")
+    -> APIError
+  {
     APIError(.notFound, what)
   }
 
@@ -102,7 +109,9 @@ public struct APIError: Error, Sendable, Equatable {
 
   public init(_ error: ModelError) {
     switch error.code {
-    case .notFound: self = APIError(.notFound, error.reason, cause: .field(name: error.field, reason: error.reason, value: error.value))
+    case .notFound:
+      self = APIError(
+        .notFound, error.reason, cause: .field(name: error.field, reason: error.reason, value: error.value))
     default: self = .field(error.field, error.reason, value: error.value)
     }
   }
@@ -116,9 +125,12 @@ public struct APIError: Error, Sendable, Equatable {
   }
 
   func body(requestID: String) -> JSONValue {
-    var error: JSONObject = ["code": .string(code.published), "message": .string(message), "requestId": .string(requestID)]
+    var error: JSONObject = [
+      "code": .string(code.published), "message": .string(message), "requestId": .string(requestID),
+    ]
     switch cause {
-    case .field(let name, let reason, let value)?: error["cause"] = ["field": .string(name), "reason": .string(reason), "value": value]
+    case .field(let name, let reason, let value)?:
+      error["cause"] = ["field": .string(name), "reason": .string(reason), "value": value]
     case .text(let text)?: error["cause"] = ["code": .string(code.published), "message": .string(text)]
     case nil: break
     }

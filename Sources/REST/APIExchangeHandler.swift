@@ -15,10 +15,12 @@ struct APIContext: Sendable {
   let answers: BodyBudget
 }
 
-/// The server's end of one HTTP/1.1 connection, or of one HTTP/2 stream: takes requests one after the other, has each judged by its head, then takes its body, within the budgets of whoever sent it.
+/// The server's end of one HTTP/1.1 connection, or of one HTTP/2 stream: takes requests one after the other, has each
+/// judged by its head, then takes its body, within the budgets of whoever sent it.
 ///
-/// Nothing is read while a request is judged or answered. What is refused before its body came is answered at once; the body is then read into nothing, for a while.
-/// Requests that came together are answered in turn: the next one begins when the answer before it has left.
+/// Nothing is read while a request is judged or answered. What is refused before its body came is answered at once; the
+/// body is then read into nothing, for a while. Requests that came together are answered in turn: the next one begins
+/// when the answer before it has left.
 final class APIExchangeHandler: ChannelDuplexHandler {
   typealias InboundIn = HTTPServerRequestPart
   typealias OutboundIn = HTTPServerResponsePart
@@ -32,15 +34,18 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     case answering
   }
 
-  /// Parts of later requests that are kept; a client that says more before it has heard anything is answered once, and asks again on another connection (RFC 9112, 9.3.2).
+  /// Parts of later requests that are kept; a client that says more before it has heard anything is answered once, and
+  /// asks again on another connection (RFC 9112, 9.3.2).
   private static let queueLimit = 256
 
   /// Bytes that are taken for a body of unknown length before it begins.
   private static let bodyStep = 4096
   /// Bytes of an answer that is not counted; a refusal is as long.
   private static let smallAnswer = 512
-  private static let unread = APIError(.rateLimited, "Answers to earlier requests have not been read; read them first, or ask for less at a time")
-  private static let noRoom = APIError(.rateLimited, "Too many requests with bodies are under way from here; try again in a moment")
+  private static let unread = APIError(
+    .rateLimited, "Answers to earlier requests have not been read; read them first, or ask for less at a time")
+  private static let noRoom = APIError(
+    .rateLimited, "Too many requests with bodies are under way from here; try again in a moment")
 
   private let api: APIContext
   private let peer: PresentedPeer
@@ -71,7 +76,8 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   private var isLast = false
 
   init(
-    _ api: APIContext, peer: PresentedPeer, stranger: Stranger, deadline: HeadDeadline?, jobs: AsyncStream<@Sendable () async -> Void>.Continuation
+    _ api: APIContext, peer: PresentedPeer, stranger: Stranger, deadline: HeadDeadline?,
+    jobs: AsyncStream<@Sendable () async -> Void>.Continuation
   ) {
     self.api = api
     self.peer = peer
@@ -183,7 +189,8 @@ final class APIExchangeHandler: ChannelDuplexHandler {
       if hasEnded { return respond(admitted, isLate: false) }
       state = .receiving(admitted)
       if !isHTTP2, head.headers.first(name: "expect")?.lowercased() == "100-continue" {
-        context?.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
+        context?.writeAndFlush(
+          wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
       }
       resumeReading()
     }
@@ -194,7 +201,9 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     if case .receiving(let admitted) = state { limit = admitted.bodyLimit }
     let length = body.readableBytes + bytes.readableBytes
     guard length <= limit else { return refuse(tooLarge(limit)) }
-    if let share, length > body.capacity, !share.grow(to: min(limit, max(length, 2 * body.capacity))) { return refuse(Self.noRoom) }
+    if let share, length > body.capacity, !share.grow(to: min(limit, max(length, 2 * body.capacity))) {
+      return refuse(Self.noRoom)
+    }
     body.writeBuffer(&bytes)
   }
 
@@ -240,11 +249,14 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     if !hasEnded, !isHTTP2 { closes = true }
     if inputClosed, queue.isEmpty { closes = true }
     var fields = HTTPHeaders()
-    for (name, value) in response.headers where !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) { fields.add(name: name, value: value) }
+    for (name, value) in response.headers where !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
+      fields.add(name: name, value: value)
+    }
     // HTTP/1.0 knows no chunks: there the end of the connection is the end of the answer.
     let isEndedByClose = response.rest != nil && !isHTTP2 && head.version.minor == 0
     if isEndedByClose { closes = true }
-    // The length of what does not follow is optional (RFC 9110, 8.6), and in HTTP/2 a length that is not met is a broken stream (RFC 9113, 8.1.1).
+    // The length of what does not follow is optional (RFC 9110, 8.6), and in HTTP/2 a length that is not met is a
+    // broken stream (RFC 9113, 8.1.1).
     if isHTTP2, head.method == .HEAD {
       fields.remove(name: "content-length")
     } else if response.rest == nil {
@@ -261,7 +273,9 @@ final class APIExchangeHandler: ChannelDuplexHandler {
     }
     let version = isEndedByClose ? HTTPVersion.http1_0 : .http1_1
     context.write(
-      wrapOutboundOut(.head(HTTPResponseHead(version: version, status: .init(statusCode: response.status), headers: fields))), promise: nil)
+      wrapOutboundOut(
+        .head(HTTPResponseHead(version: version, status: .init(statusCode: response.status), headers: fields))),
+      promise: nil)
     if head.method != .HEAD, !response.body.isEmpty {
       context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.body)))), promise: nil)
     }

@@ -18,7 +18,8 @@ public struct APIRequest: Sendable {
   var json: JSONValue?
 
   public init(
-    method: String, path: String, query: [(name: String, value: String)] = [], headers: [(name: String, value: String)] = [], body: [UInt8] = [],
+    method: String, path: String, query: [(name: String, value: String)] = [],
+    headers: [(name: String, value: String)] = [], body: [UInt8] = [],
     peer: PresentedPeer, requestID: String
   ) {
     self.method = method
@@ -35,7 +36,9 @@ public struct APIRequest: Sendable {
   public func query(_ name: String) -> String? { query.first { $0.name == name }?.value }
   /// All values of a parameter; each may be a comma list, and `name[]` is the same name.
   public func queryList(_ name: String) -> [String] {
-    query.filter { $0.name == name || $0.name == name + "[]" }.flatMap { $0.value.split(separator: ",").map(String.init) }
+    query.filter { $0.name == name || $0.name == name + "[]" }.flatMap {
+      $0.value.split(separator: ",").map(String.init)
+    }
   }
 
   /// A path parameter that the endpoint's pattern declares.
@@ -64,21 +67,27 @@ public struct APIRequest: Sendable {
 }
 
 extension Substring {
-  func trimming(_ character: Character) -> String { String(drop { $0 == character }.reversed().drop { $0 == character }.reversed()) }
+  func trimming(_ character: Character) -> String {
+    String(drop { $0 == character }.reversed().drop { $0 == character }.reversed())
+  }
 }
 
 /// Typed reading of a body's members: the wrong type is the caller's error and names the field.
 extension JSONObject {
   private func value<T>(_ name: String, _ expected: String, _ read: (JSONValue) -> T?) throws(APIError) -> T? {
     guard let value = self[name], !value.isNull else { return nil }
-    guard let typed = read(value) else { throw .field(name, "\(name) in body must be of type \(expected): \"\(value.typeName)\"", value: value) }
+    guard let typed = read(value) else {
+      throw .field(name, "\(name) in body must be of type \(expected): \"\(value.typeName)\"", value: value)
+    }
     return typed
   }
 
   public func string(_ name: String) throws(APIError) -> String? { try value(name, "string", \.stringValue) }
   public func bool(_ name: String) throws(APIError) -> Bool? { try value(name, "boolean", \.boolValue) }
   public func int(_ name: String) throws(APIError) -> Int? { try value(name, "integer", \.intValue) }
-  public func strings(_ name: String) throws(APIError) -> [String]? { try value(name, "array of strings", \.stringArrayValue) }
+  public func strings(_ name: String) throws(APIError) -> [String]? {
+    try value(name, "array of strings", \.stringArrayValue)
+  }
   public func object(_ name: String) throws(APIError) -> JSONObject? { try value(name, "object", \.objectValue) }
 
   public func required<T>(_ name: String, _ value: T?) throws(APIError) -> T {
@@ -96,13 +105,16 @@ public struct ListQuery: Sendable {
     page = PageRequest()
     for (name, path) in [("limit", \PageRequest.limit), ("offset", \PageRequest.offset)] {
       guard let text = request.query(name), !text.isEmpty else { continue }
-      guard let number = Int(text) else { throw .field(name, "\(name) in query must be of type int64", value: .string(text)) }
+      guard let number = Int(text) else {
+        throw .field(name, "\(name) in query must be of type int64", value: .string(text))
+      }
       page[keyPath: path] = number
     }
     if let offset = page.offset, offset < 0 || offset > PageRequest.maximumOffset {
       throw APIError(
         .invalidPagination, "The pagination properties provided are invalid",
-        cause: .field(name: "offset", reason: "must be between 0 and \(PageRequest.maximumOffset)", value: JSONValue(offset)))
+        cause: .field(
+          name: "offset", reason: "must be between 0 and \(PageRequest.maximumOffset)", value: JSONValue(offset)))
     }
     do throws(FilterError) {
       if let text = request.query("filter"), !text.isEmpty { filter = try FilterQuery(parsing: text) }

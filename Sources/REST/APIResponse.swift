@@ -8,7 +8,8 @@ public struct APIResponse: Sendable {
   /// What follows the body, where that is too long to be held whole.
   public var rest: Rest?
 
-  /// Gives the parts that follow, by their number from 0, each when the client has taken the one before; nil is the end.
+  /// Gives the parts that follow, by their number from 0, each when the client has taken the one before; nil is the
+  /// end.
   public typealias Rest = @Sendable (_ part: Int) async throws -> [UInt8]?
 
   public init(status: Int = 200, headers: [(name: String, value: String)], body: [UInt8], rest: Rest? = nil) {
@@ -39,7 +40,9 @@ public struct APIResponse: Sendable {
   }
 
   private static func listMeta<Item>(_ page: Page<Item>, _ filterable: [String]) -> JSONObject {
-    let pagination: JSONValue = ["limit": JSONValue(page.limit), "offset": JSONValue(page.offset), "totalCount": JSONValue(page.totalCount)]
+    let pagination: JSONValue = [
+      "limit": JSONValue(page.limit), "offset": JSONValue(page.offset), "totalCount": JSONValue(page.totalCount),
+    ]
     return ["pagination": pagination, "filterableFields": JSONValue(filterable)]
   }
 
@@ -51,7 +54,9 @@ public struct APIResponse: Sendable {
     let items = page.items
     guard items.count > PageRequest.maximumLimit else {
       let rendered = try await render(items[...])
-      return list(Page(items: rendered, totalCount: page.totalCount, limit: page.limit, offset: page.offset), filterable: filterable)
+      return list(
+        Page(items: rendered, totalCount: page.totalCount, limit: page.limit, offset: page.offset),
+        filterable: filterable)
     }
     // Not only is most of a long list sent while it is made: the first part tells whether it can be made at all.
     var start = 0
@@ -70,7 +75,9 @@ public struct APIResponse: Sendable {
     }
   }
 
-  private static func joined(_ entries: [JSONValue]) -> [UInt8] { Array(entries.map { $0.serialized() }.joined(separator: Array(",".utf8))) }
+  private static func joined(_ entries: [JSONValue]) -> [UInt8] {
+    Array(entries.map { $0.serialized() }.joined(separator: Array(",".utf8)))
+  }
 
   /// A whole collection, cut by the paging of the request.
   public static func list(_ items: [JSONValue], query: ListQuery, filterable: [String] = []) -> APIResponse {
@@ -85,7 +92,9 @@ public struct APIResponse: Sendable {
 
   public static let empty = APIResponse.data([:])
 
-  public static func text(_ text: String, contentType: String, headers: [(name: String, value: String)] = []) -> APIResponse {
+  public static func text(_ text: String, contentType: String, headers: [(name: String, value: String)] = [])
+    -> APIResponse
+  {
     APIResponse(headers: [("content-type", contentType)] + headers, body: Array(text.utf8))
   }
 }

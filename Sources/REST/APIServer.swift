@@ -27,7 +27,8 @@ public struct APIServer: Sendable {
   ///   - root: answers under the bare root.
   ///   - standing: headers of every answer.
   public init(
-    apis: [API], root: API, standing: [(name: String, value: String)], logger: Logger, authenticate: @escaping Authenticate,
+    apis: [API], root: API, standing: [(name: String, value: String)], logger: Logger,
+    authenticate: @escaping Authenticate,
     translate: @escaping Translate = { _ in nil }
   ) {
     self.apis = apis
@@ -38,7 +39,8 @@ public struct APIServer: Sendable {
     self.translate = translate
   }
 
-  /// A request whose endpoint is found and whose caller is known and allowed to use it; its body may still be on its way.
+  /// A request whose endpoint is found and whose caller is known and allowed to use it; its body may still be on its
+  /// way.
   public struct Admitted: Sendable {
     let endpoint: Endpoint
     let dialect: APIDialect?
@@ -85,7 +87,8 @@ public struct APIServer: Sendable {
     do {
       return try await withTimeout(Self.requestTimeout) { try await rest(number).map(Part.bytes) ?? .end }
     } catch {
-      logger.error("an answer breaks off", metadata: ["request": "\(requestID)", "part": "\(number)", "error": "\(error)"])
+      logger.error(
+        "an answer breaks off", metadata: ["request": "\(requestID)", "part": "\(number)", "error": "\(error)"])
       return .failed
     }
   }
@@ -96,7 +99,9 @@ public struct APIServer: Sendable {
     let (api, rest) = route(request.path)
     guard request.method != "OPTIONS" else {
       var answer = APIResponse(headers: [], body: [])
-      if case .wrongMethod(let allowed) = api.api.find(method: request.method, segments: Self.segments(rest)) { answer.allow(allowed) }
+      if case .wrongMethod(let allowed) = api.api.find(method: request.method, segments: Self.segments(rest)) {
+        answer.allow(allowed)
+      }
       return .refused(finished(answer, request))
     }
     do {
@@ -170,8 +175,12 @@ public struct APIServer: Sendable {
       } else {
         logger.error(
           "request failed",
-          metadata: ["method": "\(request.method)", "path": "\(request.path)", "request": "\(request.requestID)", "error": "\(error)"])
-        known = APIError(.unhandled, "An unhandled error occurred; the controller's log names it by request id \(request.requestID)")
+          metadata: [
+            "method": "\(request.method)", "path": "\(request.path)", "request": "\(request.requestID)",
+            "error": "\(error)",
+          ])
+        known = APIError(
+          .unhandled, "An unhandled error occurred; the controller's log names it by request id \(request.requestID)")
       }
     }
     var response = APIResponse.json(known.body(requestID: request.requestID), status: known.code.status)
@@ -182,7 +191,8 @@ public struct APIServer: Sendable {
     return response
   }
 
-  private func admit(_ request: APIRequest, _ api: (api: API, base: String), _ rest: Substring) async throws -> Admitted {
+  private func admit(_ request: APIRequest, _ api: (api: API, base: String), _ rest: Substring) async throws -> Admitted
+  {
     let dialect = api.api.dialect
     if dialect == nil, let accept = request.header("accept"), !Self.acceptable(accept) {
       throw APIError(.notAcceptable, "none of the media types in Accept can be produced: \(accept.prefix(200))")
@@ -192,14 +202,17 @@ public struct APIServer: Sendable {
     switch api.api.find(method: request.method, segments: Self.segments(rest)) {
     case .unknown:
       throw APIError.notFound(
-        "The resource requested was not found: path \(api.base.isEmpty ? "/edge/client/v1" + request.path : request.path) was not found")
+        "The resource requested was not found: path \(api.base.isEmpty ? "/edge/client/v1" + request.path : request.path) was not found"
+      )
     case .wrongMethod(let allowed):
       throw APIError(
-        .methodNotAllowed, "The resource does not support \(request.method); it supports \(allowed.sorted().joined(separator: ", "))",
+        .methodNotAllowed,
+        "The resource does not support \(request.method); it supports \(allowed.sorted().joined(separator: ", "))",
         allowedMethods: allowed)
     case .found(let endpoint, let parameters):
       request.parameters = parameters
-      let caller = try await withTimeout(Self.requestTimeout) { [request] in try await judge(request, endpoint, dialect) }
+      let caller = try await withTimeout(Self.requestTimeout) { [request] in try await judge(request, endpoint, dialect)
+      }
       if dialect == nil { for parameter in endpoint.words { try parameter.check(request) } }
       return Admitted(endpoint: endpoint, dialect: dialect, request: request, caller: caller)
     }
@@ -221,7 +234,8 @@ public struct APIServer: Sendable {
     let types = accept.split(separator: ",").map { $0.split(separator: ";").first.map { $0.trimming(" ") } ?? "" }
     return types.isEmpty
       || types.contains {
-        ["", "*/*", "application/*", "application/json", "application/pkcs7-mime", "text/plain", "text/*", "text/html"].contains($0)
+        ["", "*/*", "application/*", "application/json", "application/pkcs7-mime", "text/plain", "text/*", "text/html"]
+          .contains($0)
       }
   }
 
@@ -235,7 +249,9 @@ public struct APIServer: Sendable {
         bytes.append(byte)
         continue
       }
-      guard let high = iterator.next().flatMap(hexDigit), let low = iterator.next().flatMap(hexDigit) else { return String(text) }
+      guard let high = iterator.next().flatMap(hexDigit), let low = iterator.next().flatMap(hexDigit) else {
+        return String(text)
+      }
       bytes.append(high << 4 | low)
     }
     return String(decoding: bytes, as: UTF8.self)
@@ -268,15 +284,19 @@ public struct APIServer: Sendable {
     ]
   }
 
-  /// Runs what may change something. At the limit it ends, if it has changed nothing yet; from its first change on it is waited for, however long that takes, so
-  /// that nothing that was done is told as given up.
-  private func withDeadline<Output: Sendable>(_ limit: Duration, _ body: @escaping @Sendable () async throws -> Output) async throws -> Output {
+  /// Runs what may change something. At the limit it ends, if it has changed nothing yet; from its first change on it
+  /// is waited for, however long that takes, so that nothing that was done is told as given up.
+  private func withDeadline<Output: Sendable>(_ limit: Duration, _ body: @escaping @Sendable () async throws -> Output)
+    async throws -> Output
+  {
     let deadline = ChangeDeadline()
-    // Tasks of their own: what waits for its turn to write cannot be hurried, and is not waited for once it may not change anything any more.
+    // Tasks of their own: what waits for its turn to write cannot be hurried, and is not waited for once it may not
+    // change anything any more.
     let work = Task { try await ChangeDeadline.$current.withValue(deadline) { try await body() } }
     let (results, first) = AsyncStream.makeStream(of: Result<Output, any Error>.self)
     Task { first.yield(await work.result) }
-    let late = APIError(.timeout, "The request waited longer than \(limit) and was given up: it has changed nothing. Try again")
+    let late = APIError(
+      .timeout, "The request waited longer than \(limit) and was given up: it has changed nothing. Try again")
     let clock = Task {
       try await Task.sleep(for: limit)
       guard deadline.pass() else { return }
@@ -295,7 +315,9 @@ public struct APIServer: Sendable {
   }
 
   /// Runs what changes nothing.
-  private func withTimeout<Output: Sendable>(_ limit: Duration, _ body: @escaping @Sendable () async throws -> Output) async throws -> Output {
+  private func withTimeout<Output: Sendable>(_ limit: Duration, _ body: @escaping @Sendable () async throws -> Output)
+    async throws -> Output
+  {
     try await withThrowingTaskGroup(of: Output.self) { group in
       group.addTask { try await body() }
       group.addTask {

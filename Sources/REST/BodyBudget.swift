@@ -1,11 +1,12 @@
 import NIOConcurrencyHelpers
 import Transport
 
-/// Bytes of request bodies that may be in memory at the same time: in total, and for one key, which is a source's address or an identity. Taken before a body is read, given
-/// back when its request is answered.
+/// Bytes of request bodies that may be in memory at the same time: in total, and for one key, which is a source's
+/// address or an identity. Taken before a body is read, given back when its request is answered.
 ///
-/// What one key may have is its own business: beyond it is refused. The total is everybody's: where it is reached, the oldest unfinished body of the key that has most of them
-/// gives way to one of a key that has fewer, for many sources are cheap to have.
+/// What one key may have is its own business: beyond it is refused. The total is everybody's: where it is reached, the
+/// oldest unfinished body of the key that has most of them gives way to one of a key that has fewer, for many sources
+/// are cheap to have.
 final class BodyBudget: Sendable {
   private struct Body {
     let key: String
@@ -47,7 +48,8 @@ final class BodyBudget: Sendable {
   /// Bytes that are taken now.
   var used: Int { state.withLockedValue { $0.used } }
 
-  /// - Parameter giveWay: called once, on any thread, when another body needs the room; what was taken is then given back already.
+  /// - Parameter giveWay: called once, on any thread, when another body needs the room; what was taken is then given
+  ///   back already.
   /// - Returns: what is taken as long as it is kept; nil when there is not that much left.
   func take(_ bytes: Int, for key: String, giveWay: @escaping @Sendable () -> Void) -> Share? {
     let (number, displaced) = state.withLockedValue { state -> (UInt64?, [Body]) in
@@ -67,7 +69,8 @@ final class BodyBudget: Sendable {
     var displaced: [Body] = []
     guard bytes <= total, bytes <= perKey - (state.byKey[key] ?? 0) else { return (false, []) }
     while bytes > total - state.used {
-      guard state.unfinished.count(of: key) < state.unfinished.largestCount, let oldest = state.unfinished.oldestOfLargest,
+      guard state.unfinished.count(of: key) < state.unfinished.largestCount,
+        let oldest = state.unfinished.oldestOfLargest,
         let body = state.remove(oldest)
       else { return (false, displaced) }
       displaced.append(body)

@@ -1,7 +1,8 @@
 import Model
 
-/// What an operation takes as its body, and each member of it: checked before the operation runs, so that no member of the wrong type passes unread
-/// (management-and-model.md 4.7). Members that are not named may be anything; one that is null counts as absent.
+/// What an operation takes as its body, and each member of it: checked before the operation runs, so that no member of
+/// the wrong type passes unread (management-and-model.md 4.7). Members that are not named may be anything; one that is
+/// null counts as absent.
 public indirect enum BodyShape: Sendable, ExpressibleByDictionaryLiteral {
   case anything
   /// A text, and how many characters it may have.
@@ -22,7 +23,9 @@ public indirect enum BodyShape: Sendable, ExpressibleByDictionaryLiteral {
   public static let object = BodyShape.map(.anything)
   public static let texts = BodyShape.list(.text)
 
-  public init(dictionaryLiteral members: (String, BodyShape)...) { self = .members(members.map { (name: $0.0, shape: $0.1) }) }
+  public init(dictionaryLiteral members: (String, BodyShape)...) {
+    self = .members(members.map { (name: $0.0, shape: $0.1) })
+  }
 
   /// The same where only what changes is sent: nothing is required.
   public var patch: BodyShape {
@@ -59,7 +62,9 @@ public indirect enum BodyShape: Sendable, ExpressibleByDictionaryLiteral {
       }
     case .map(let shape):
       guard let object = value.objectValue else { throw Self.wrongType(name, "object", value) }
-      for (member, found) in object.sorted(by: { $0.key < $1.key }) where !found.isNull { try shape.check(found, at: "\(name).\(member)") }
+      for (member, found) in object.sorted(by: { $0.key < $1.key }) where !found.isNull {
+        try shape.check(found, at: "\(name).\(member)")
+      }
     case .list(let shape):
       guard let elements = value.arrayValue else { throw Self.wrongType(name, "array", value) }
       for (index, element) in elements.enumerated() { try shape.check(element, at: "\(name).\(index)") }
@@ -77,7 +82,9 @@ public indirect enum BodyShape: Sendable, ExpressibleByDictionaryLiteral {
       }
     case .word(let words):
       guard let text = value.stringValue else { throw Self.wrongType(name, "string", value) }
-      guard words.contains(text) else { throw .field(name, "\(name) in body should be one of [\(words.joined(separator: " "))]", value: value) }
+      guard words.contains(text) else {
+        throw .field(name, "\(name) in body should be one of [\(words.joined(separator: " "))]", value: value)
+      }
     case .time:
       guard let text = value.stringValue, Timestamp(text) != nil else { throw Self.wrongType(name, "date-time", value) }
     case .boolean:
@@ -85,7 +92,8 @@ public indirect enum BodyShape: Sendable, ExpressibleByDictionaryLiteral {
     case .number(let range):
       guard let number = value.intValue else { throw Self.wrongType(name, "integer", value) }
       guard range.contains(number) else {
-        throw .field(name, "\(name) in body should be between \(range.lowerBound) and \(range.upperBound)", value: value)
+        throw .field(
+          name, "\(name) in body should be between \(range.lowerBound) and \(range.upperBound)", value: value)
       }
     default: break
     }

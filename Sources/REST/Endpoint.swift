@@ -9,7 +9,10 @@ public struct Caller: Sendable {
   /// Sent with every answer while a session is in use (edge-client-api.md 1.4).
   public let sessionHeaders: [(name: String, value: String)]
 
-  public init(identityID: String, identityName: String, isAdmin: Bool, apiSessionID: String, sessionHeaders: [(name: String, value: String)] = []) {
+  public init(
+    identityID: String, identityName: String, isAdmin: Bool, apiSessionID: String,
+    sessionHeaders: [(name: String, value: String)] = []
+  ) {
     self.identityID = identityID
     self.identityName = identityName
     self.isAdmin = isAdmin
@@ -49,7 +52,8 @@ public struct Endpoint: Sendable {
   var isSafe: Bool { ["GET", "HEAD", "OPTIONS"].contains(method) }
 
   public init(
-    _ method: String, _ path: String, access: AccessRequirement = .session, timeLimit: Duration? = nil, body: RequestBody = .none,
+    _ method: String, _ path: String, access: AccessRequirement = .session, timeLimit: Duration? = nil,
+    body: RequestBody = .none,
     words: [QueryWords] = [], _ summary: String, handler: @escaping Handler
   ) {
     self.timeLimit = timeLimit
@@ -68,14 +72,19 @@ public struct Endpoint: Sendable {
     _ method: String, _ path: String, body: RequestBody = .none, words: [QueryWords] = [], _ summary: String,
     handler: @escaping @Sendable (APIRequest) async throws -> APIResponse
   ) -> Endpoint {
-    Endpoint(method, path, access: .none, body: body, words: words, summary) { request, _ in try await handler(request) }
+    Endpoint(method, path, access: .none, body: body, words: words, summary) { request, _ in try await handler(request)
+    }
   }
 
   func match(_ path: [String]) -> [String: String]? {
     guard path.count == segments.count else { return nil }
     var parameters: [String: String] = [:]
     for (pattern, segment) in zip(segments, path) {
-      if pattern.hasPrefix("{") { parameters[String(pattern.dropFirst().dropLast())] = segment } else if pattern != segment { return nil }
+      if pattern.hasPrefix("{") {
+        parameters[String(pattern.dropFirst().dropLast())] = segment
+      } else if pattern != segment {
+        return nil
+      }
     }
     return parameters
   }
@@ -99,7 +108,9 @@ public struct QueryWords: Sendable {
       return
     }
     guard words.contains(word) || word.isEmpty && !isRequired else {
-      throw .field(name, "\(name) in query should be one of [\(words.joined(separator: " "))]", value: .string(String(word.prefix(100))))
+      throw .field(
+        name, "\(name) in query should be one of [\(words.joined(separator: " "))]",
+        value: .string(String(word.prefix(100))))
     }
   }
 }
@@ -110,7 +121,9 @@ public struct APIDialect: Sendable {
   let answer: @Sendable (any Error, APIRequest) -> APIResponse?
 
   /// - Parameter answer: nil leaves the error to the server's own form.
-  public init(authenticate: @escaping APIServer.Authenticate, answer: @escaping @Sendable (any Error, APIRequest) -> APIResponse?) {
+  public init(
+    authenticate: @escaping APIServer.Authenticate, answer: @escaping @Sendable (any Error, APIRequest) -> APIResponse?
+  ) {
     self.authenticate = authenticate
     self.answer = answer
   }
@@ -129,7 +142,9 @@ public struct API: Sendable {
     self.dialect = dialect
     self.endpoints = endpoints
     var index: [Int: [String: [Endpoint]]] = [:]
-    for endpoint in endpoints { index[endpoint.segments.count, default: [:]][endpoint.segments.first ?? "", default: []].append(endpoint) }
+    for endpoint in endpoints {
+      index[endpoint.segments.count, default: [:]][endpoint.segments.first ?? "", default: []].append(endpoint)
+    }
     self.index = index
   }
 

@@ -5,7 +5,8 @@ import WebRelay
 
 /// Time and memory that a client of an API gets.
 public struct APILimits: Sendable {
-  /// From the end of TLS to the head of the first request, and from the first byte of a later one to the end of its head.
+  /// From the end of TLS to the head of the first request, and from the first byte of a later one to the end of its
+  /// head.
   public var headTimeout = TimeAmount.seconds(10)
   /// From the head of a request to the end of its body, for clients without a session.
   public var strangerRequestTimeout = TimeAmount.seconds(10)
@@ -23,7 +24,8 @@ public struct APILimits: Sendable {
   public var strangerBodies = (total: 16 << 20, perSource: 512 << 10)
   /// The same for clients with one: of the listener, and of one identity.
   public var callerBodies = (total: 64 << 20, perIdentity: 4 << 20)
-  /// Bytes of answers that have not left, in memory at the same time: of the listener, and of one identity, or one source without a session. One answer may have more.
+  /// Bytes of answers that have not left, in memory at the same time: of the listener, and of one identity, or one
+  /// source without a session. One answer may have more.
   public var answers = (total: 256 << 20, perAsker: 16 << 20)
 
   public init() {}
@@ -59,20 +61,27 @@ public struct HTTPAcceptor: ConnectionAcceptor {
   /// Bytes of answers that have not left.
   public var answersHeld: Int { api.answers.used }
 
-  public func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
+  public func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<
+    ConnectionTask
+  > {
     let api = api
     let limits = api.limits
-    let idleTimeout: @Sendable () -> TimeAmount = { stranger.isStranger ? limits.strangerIdleTimeout : limits.idleTimeout }
+    let idleTimeout: @Sendable () -> TimeAmount = {
+      stranger.isStranger ? limits.strangerIdleTimeout : limits.idleTimeout
+    }
     let (jobs, continuation) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
     channel.closeFuture.whenComplete { _ in continuation.finish() }
     return channel.eventLoop.makeCompletedFuture {
       if alpn == ALPN.http2 {
-        try HTTPServerPipeline.configureHTTP2(channel, limits: limits.http, idleTimeout: idleTimeout, heard: stranger.heard) { stream in
+        try HTTPServerPipeline.configureHTTP2(
+          channel, limits: limits.http, idleTimeout: idleTimeout, heard: stranger.heard
+        ) { stream in
           try stream.pipeline.syncOperations.addHandler(
             APIExchangeHandler(api, peer: peer, stranger: stranger, deadline: nil, jobs: continuation))
         }
       } else {
-        let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: limits.http, idleTimeout: idleTimeout, heard: stranger.heard)
+        let deadline = try HTTPServerPipeline.configureHTTP1(
+          channel, limits: limits.http, idleTimeout: idleTimeout, heard: stranger.heard)
         try channel.pipeline.syncOperations.addHandler(
           APIExchangeHandler(api, peer: peer, stranger: stranger, deadline: deadline, jobs: continuation))
       }

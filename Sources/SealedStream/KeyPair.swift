@@ -12,7 +12,8 @@ public struct KeyPair: Sendable {
   public init() {
     Sodium.require()
     var publicKey = [UInt8](repeating: 0, count: Self.publicKeySize)
-    secretKey = SecretBytes(count: Int(crypto_kx_SECRETKEYBYTES)) { secret in _ = crypto_kx_keypair(&publicKey, secret) }
+    secretKey = SecretBytes(count: Int(crypto_kx_SECRETKEYBYTES)) { secret in _ = crypto_kx_keypair(&publicKey, secret)
+    }
     self.publicKey = publicKey
   }
 
@@ -23,7 +24,9 @@ public struct KeyPair: Sendable {
     guard seed.count == Int(crypto_kx_SEEDBYTES) else { throw .badSeed(count: seed.count) }
     Sodium.require()
     var publicKey = [UInt8](repeating: 0, count: Self.publicKeySize)
-    secretKey = SecretBytes(count: Int(crypto_kx_SECRETKEYBYTES)) { secret in _ = crypto_kx_seed_keypair(&publicKey, secret, seed) }
+    secretKey = SecretBytes(count: Int(crypto_kx_SECRETKEYBYTES)) { secret in
+      _ = crypto_kx_seed_keypair(&publicKey, secret, seed)
+    }
     self.publicKey = publicKey
   }
 
@@ -43,7 +46,8 @@ public struct KeyPair: Sendable {
 
   /// Receiving key, sending key, own public and secret key, public key of the peer.
   private typealias Exchange = (
-    UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?, UnsafePointer<UInt8>, UnsafePointer<UInt8>, UnsafePointer<UInt8>
+    UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?, UnsafePointer<UInt8>, UnsafePointer<UInt8>,
+    UnsafePointer<UInt8>
   ) -> Int32
 
   private func sessionKeys(peer: [UInt8], exchange: Exchange) throws(SealedStreamError) -> SessionKeys {

@@ -35,7 +35,8 @@ public enum Multipart {
     return try ranges.get().map { Array(plaintext[$0]) }
   }
 
-  /// Moves the bytes of all parts to the front of the buffer, one after the other, for readers to whom boundaries say nothing.
+  /// Moves the bytes of all parts to the front of the buffer, one after the other, for readers to whom boundaries say
+  /// nothing.
   /// - Returns: how many bytes there are.
   /// - Throws: `badMultipart`, possibly with bytes moved already.
   public static func joinInPlace(_ plaintext: UnsafeMutableRawBufferPointer) throws(SealedStreamError) -> Int {

@@ -1,7 +1,7 @@
 import CSodium
 
-/// Opens one direction of a connection, message by message and in order. Not Sendable: it belongs to the event loop of its connection.
-/// After an error the stream is over.
+/// Opens one direction of a connection, message by message and in order. Not Sendable: it belongs to the event loop of
+/// its connection. After an error the stream is over.
 public final class Opener {
   private var state = crypto_secretstream_xchacha20poly1305_state()
 
@@ -24,13 +24,16 @@ public final class Opener {
   ///   - output: at least `sealed.count - Sealer.overhead` bytes.
   /// - Returns: the bytes written, always `sealed.count - Sealer.overhead`.
   /// - Throws: `tooShort`, `bufferTooSmall`, `notAuthentic`, `unexpectedTag`.
-  public func open(_ sealed: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) throws(SealedStreamError) -> Int {
+  public func open(_ sealed: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer)
+    throws(SealedStreamError) -> Int
+  {
     guard sealed.count >= Sealer.overhead else { throw .tooShort(count: sealed.count) }
     let length = sealed.count - Sealer.overhead
     guard output.count >= length else { throw .bufferTooSmall(needed: length, have: output.count) }
     var tag: UInt8 = 0
     let outcome = crypto_secretstream_xchacha20poly1305_pull(
-      &state, output.baseAddress?.assumingMemoryBound(to: UInt8.self), nil, &tag, sealed.baseAddress?.assumingMemoryBound(to: UInt8.self),
+      &state, output.baseAddress?.assumingMemoryBound(to: UInt8.self), nil, &tag,
+      sealed.baseAddress?.assumingMemoryBound(to: UInt8.self),
       UInt64(sealed.count), nil, 0)
     guard outcome == 0 else { throw .notAuthentic }
     // Peers use MESSAGE alone; a REKEY or FINAL would leave the two ends apart, as not every implementation follows it.

@@ -1,5 +1,6 @@
-// SealedStream: the encryption between two SDKs that no router can read, with libsodium's key exchange and secretstream. It knows nothing
-// of messages and connections; it turns plaintext into bodies and back. Start reading at `KeyPair`, then `Sealer` and `Opener`.
+// SealedStream: the encryption between two SDKs that no router can read, with libsodium's key exchange and
+// secretstream. It knows nothing of messages and connections; it turns plaintext into bodies and back. Start reading at
+// `KeyPair`, then `Sealer` and `Opener`.
 
 /// Why a sealed stream cannot start or go on. Every one ends the stream: nothing after it can be opened.
 public enum SealedStreamError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -21,13 +22,16 @@ public enum SealedStreamError: Error, Equatable, Sendable, CustomStringConvertib
 
   public var description: String {
     switch self {
-    case .badPublicKey(let count): "the peer's public key of \(count) bytes gives no session key; 32 bytes of X25519 are expected"
+    case .badPublicKey(let count):
+      "the peer's public key of \(count) bytes gives no session key; 32 bytes of X25519 are expected"
     case .badKey(let count): "a stream key of \(count) bytes instead of 32"
     case .badSeed(let count): "a seed of \(count) bytes instead of 32"
-    case .badHeader(let count): "the stream begins with \(count) bytes instead of a header of 24; is the peer's service encrypted?"
+    case .badHeader(let count):
+      "the stream begins with \(count) bytes instead of a header of 24; is the peer's service encrypted?"
     case .tooShort(let count): "a sealed message of \(count) bytes, at least 17 are expected"
     case .bufferTooSmall(let needed, let have): "a buffer of \(have) bytes where \(needed) are needed"
-    case .notAuthentic: "a sealed message cannot be opened: it was changed, lost or repeated on the way, or the keys differ"
+    case .notAuthentic:
+      "a sealed message cannot be opened: it was changed, lost or repeated on the way, or the keys differ"
     case .unexpectedTag(let tag): "a sealed message with tag \(tag), only 0 is used"
     case .badMultipart: "a multipart message does not split into its parts"
     }

@@ -1,6 +1,7 @@
 import CSodium
 
-/// Seals one direction of a connection, message by message (edge-data-plane.md 5.1). Not Sendable: it belongs to the event loop of its connection.
+/// Seals one direction of a connection, message by message (edge-data-plane.md 5.1). Not Sendable: it belongs to the
+/// event loop of its connection.
 public final class Sealer {
   /// Bytes that a sealed message is longer than its plaintext.
   public static let overhead = 17
@@ -30,11 +31,14 @@ public final class Sealer {
   ///   - output: at least `plaintext.count + overhead` bytes.
   /// - Returns: the bytes written, always `plaintext.count + overhead`.
   /// - Throws: `bufferTooSmall`, with the stream unchanged.
-  public func seal(_ plaintext: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) throws(SealedStreamError) -> Int {
+  public func seal(_ plaintext: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer)
+    throws(SealedStreamError) -> Int
+  {
     let needed = plaintext.count + Self.overhead
     guard output.count >= needed else { throw .bufferTooSmall(needed: needed, have: output.count) }
     _ = crypto_secretstream_xchacha20poly1305_push(
-      &state, output.baseAddress?.assumingMemoryBound(to: UInt8.self), nil, plaintext.baseAddress?.assumingMemoryBound(to: UInt8.self),
+      &state, output.baseAddress?.assumingMemoryBound(to: UInt8.self), nil,
+      plaintext.baseAddress?.assumingMemoryBound(to: UInt8.self),
       UInt64(plaintext.count), nil, 0, 0)
     return needed
   }

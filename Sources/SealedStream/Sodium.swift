@@ -10,8 +10,8 @@ enum Sodium {
 
 /// Bytes that are wiped when the last owner lets go of them.
 ///
-/// Sendable without the compiler's proof: the memory is written in the initialiser, before anybody else can hold the object, only read
-/// afterwards, and freed once, by `deinit`.
+/// Sendable without the compiler's proof: the memory is written in the initialiser, before anybody else can hold the
+/// object, only read afterwards, and freed once, by `deinit`.
 final class SecretBytes: @unchecked Sendable {
   private let memory: UnsafeMutablePointer<UInt8>
   private let count: Int

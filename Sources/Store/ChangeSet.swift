@@ -10,7 +10,9 @@ public struct ChangeContext: Sendable, Codable, Equatable {
   /// The API session it came through, which does not end with a password that it changes.
   public var apiSessionID: String?
 
-  public init(authorID: String = "", authorName: String = "", source: String, requestID: String = "", apiSessionID: String? = nil) {
+  public init(
+    authorID: String = "", authorName: String = "", source: String, requestID: String = "", apiSessionID: String? = nil
+  ) {
     self.authorID = authorID
     self.authorName = authorName
     self.source = source
@@ -19,7 +21,9 @@ public struct ChangeContext: Sendable, Codable, Equatable {
   }
 
   /// The controller itself.
-  public static func system(_ authorName: String = "controller") -> ChangeContext { ChangeContext(authorName: authorName, source: "system") }
+  public static func system(_ authorName: String = "controller") -> ChangeContext {
+    ChangeContext(authorName: authorName, source: "system")
+  }
 }
 
 /// One change of one entity. `before` and `after` are documents without their secret members.
@@ -50,7 +54,9 @@ public struct ChangeSet: Sendable, Codable, Equatable {
   public var context: ChangeContext
   public var changes: [Change]
 
-  public init(index: UInt64, previousIndex: UInt64, timelineID: String, at: Timestamp, context: ChangeContext, changes: [Change]) {
+  public init(
+    index: UInt64, previousIndex: UInt64, timelineID: String, at: Timestamp, context: ChangeContext, changes: [Change]
+  ) {
     self.index = index
     self.previousIndex = previousIndex
     self.timelineID = timelineID

@@ -1,8 +1,8 @@
 internal import GRDB
 internal import Model
 
-/// Turns a filter into an SQL condition, with the meaning that `FilterTest` gives it in memory. Every value and every JSON path is a bound argument; the text
-/// consists of our own words.
+/// Turns a filter into an SQL condition, with the meaning that `FilterTest` gives it in memory. Every value and every
+/// JSON path is a bound argument; the text consists of our own words.
 ///
 /// Conditions are 1 or 0, never NULL. What only the running controller knows is asked for once, as a set of ids.
 struct FilterSQL {
@@ -24,7 +24,8 @@ struct FilterSQL {
 
   // MARK: logic
 
-  /// One flat CASE, whatever is nested at the end of lists: SQLite's expressions may be 1,000 deep, and its parser's stack holds 100 words.
+  /// One flat CASE, whatever is nested at the end of lists: SQLite's expressions may be 1,000 deep, and its parser's
+  /// stack holds 100 words.
   mutating func condition(_ filter: Filter, _ table: SymbolTable, alias: String) throws -> SQLText {
     var branches: SQLText = ""
     var rest = filter
@@ -61,7 +62,9 @@ struct FilterSQL {
       if let query = set.query, query.skip ?? 0 > 0 || query.limit != nil {
         return try comparison(.count(set), .compare(.equal, .int(0)), table, alias)
       }
-      if let members = try relation(set, table) { return "NOT \(Self.isOne(of: members.groups.holders(among: members.selected), alias))" }
+      if let members = try relation(set, table) {
+        return "NOT \(Self.isOne(of: members.groups.holders(among: members.selected), alias))"
+      }
       return "NOT EXISTS (\(try elements(of: set, table, alias, selecting: "1") { _ in nil }))"
     case .comparison(let operand, let condition): return try comparison(operand, condition, table, alias)
     case .not, .and, .or: return try self.condition(filter, table, alias: alias)
@@ -82,7 +85,9 @@ struct FilterSQL {
   }
 
   private static func path(_ members: [String], symbol: String) throws(FilterError) -> String {
-    guard members.allSatisfy({ !$0.isEmpty && !$0.contains("\"") }) else { throw .wrongUse(symbol: symbol, reason: "is no valid member name") }
+    guard members.allSatisfy({ !$0.isEmpty && !$0.contains("\"") }) else {
+      throw .wrongUse(symbol: symbol, reason: "is no valid member name")
+    }
     return "$" + members.map { ".\"\($0)\"" }.joined()
   }
 
@@ -107,7 +112,8 @@ struct FilterSQL {
       let (inner, path, link) = (nextAlias(), try Self.path(target, symbol: name), try Self.path(members, symbol: name))
       let found: SQLText = "SELECT json_extract(\(own: inner).document, \(bind: path)) FROM documents \(own: inner)"
       return .text(
-        "(\(found) WHERE \(own: inner).kind = \(bind: kind.rawValue) AND \(own: inner).id = json_extract(\(own: alias).document, \(bind: link)))")
+        "(\(found) WHERE \(own: inner).kind = \(bind: kind.rawValue) AND \(own: inner).id = json_extract(\(own: alias).document, \(bind: link)))"
+      )
     case .live:
       guard let runtime else { throw FilterError.wrongUse(symbol: name, reason: "cannot be used here") }
       return .bool(Self.isOne(of: runtime.entities(table.kind, where: name), alias))
@@ -144,7 +150,8 @@ struct FilterSQL {
     guard let elements else { throw FilterError.wrongUse(symbol: set.name, reason: "has no sub-queries here") }
     try Self.checkSort(query, .of(elements))
     guard let predicate = query.predicate else { return Members(groups: groups) }
-    let selected = try runtime.members(elements, matching: predicate, reader) ?? reader.ids(elements, matching: predicate, runtime)
+    let selected =
+      try runtime.members(elements, matching: predicate, reader) ?? reader.ids(elements, matching: predicate, runtime)
     return Members(groups: groups, selected: selected)
   }
 
@@ -173,7 +180,8 @@ struct FilterSQL {
       value = .text("\(own: inner).value")
       element = set.query == nil ? nil : kind.map { ($0, "\(inner)e") }
       if let (kind, joined) = element {
-        sql += " JOIN documents \(own: joined) ON \(own: joined).kind = \(bind: kind.rawValue) AND \(own: joined).id = \(own: inner).value"
+        sql +=
+          " JOIN documents \(own: joined) ON \(own: joined).kind = \(bind: kind.rawValue) AND \(own: joined).id = \(own: inner).value"
       }
       sql += " WHERE 1"
     case .reverse(let kind, let members):
@@ -207,28 +215,36 @@ struct FilterSQL {
 
   // MARK: comparisons
 
-  private mutating func comparison(_ operand: FilterOperand, _ condition: FilterCondition, _ table: SymbolTable, _ alias: String) throws -> SQLText {
+  private mutating func comparison(
+    _ operand: FilterOperand, _ condition: FilterCondition, _ table: SymbolTable, _ alias: String
+  ) throws -> SQLText {
     switch operand {
     case .symbol(let name):
       let test = try FilterTest(condition, of: table.type(of: name), symbol: name)
       return Self.meets(test, try scalar(name, table, alias))
     case .anyOf(let name):
       let test = try FilterTest(condition, of: .text, symbol: name)
-      if let members = try relation(.symbol(name), table) { return Self.isOne(of: members.groups.holders { test.holds(for: .string($0)) }, alias) }
+      if let members = try relation(.symbol(name), table) {
+        return Self.isOne(of: members.groups.holders { test.holds(for: .string($0)) }, alias)
+      }
       return "EXISTS (\(try elements(of: .symbol(name), table, alias, selecting: "1") { Self.meets(test, $0) }))"
     case .allOf(let name):
       let test = try FilterTest(condition, of: .text, symbol: name)
       if let members = try relation(.symbol(name), table) {
         return "NOT \(Self.isOne(of: members.groups.holders { !test.holds(for: .string($0)) }, alias))"
       }
-      return "NOT EXISTS (\(try elements(of: .symbol(name), table, alias, selecting: "1") { "NOT (\(Self.meets(test, $0)))" }))"
+      return
+        "NOT EXISTS (\(try elements(of: .symbol(name), table, alias, selecting: "1") { "NOT (\(Self.meets(test, $0)))" }))"
     case .count(let set):
       let test = try FilterTest(condition, of: .number, symbol: set.name)
-      guard let members = try relation(set, table) else { return Self.meets(test, .number(try count(set, table, alias))) }
+      guard let members = try relation(set, table) else {
+        return Self.meets(test, .number(try count(set, table, alias)))
+      }
       // Those who have none are not among the counts: where none passes, the others are named.
       let counts = members.groups.counts(among: members.selected).mapValues { set.query?.left(of: $0) ?? $0 }
       let nonePasses = test.holds(for: .int(0))
-      let named = Self.isOne(of: Set(counts.filter { test.holds(for: .int(Int64($0.value))) != nonePasses }.keys), alias)
+      let named = Self.isOne(
+        of: Set(counts.filter { test.holds(for: .int(Int64($0.value))) != nonePasses }.keys), alias)
       return nonePasses ? "NOT \(named)" : named
     }
   }
@@ -250,10 +266,13 @@ struct FilterSQL {
     switch test.operation {
     case .isAbsent: return isAbsent(value)
     case .compare(.equal, let literal): return "\(taken) IS \(bind: argument(literal))"
-    case .compare(let comparison, let literal): return "coalesce(\(taken) \(own: comparison.rawValue) \(bind: argument(literal)), 0)"
+    case .compare(let comparison, let literal):
+      return "coalesce(\(taken) \(own: comparison.rawValue) \(bind: argument(literal)), 0)"
     case .oneOf(let literals): return "coalesce(\(taken) IN (\(list: literals.map(argument))), 0)"
-    case .between(let low, let high): return "coalesce(\(taken) >= \(bind: argument(low)) AND \(taken) < \(bind: argument(high)), 0)"
-    case .contains(let part, ignoringCase: true): return "coalesce(instr(fold(\(taken)), \(bind: part.lowercased())) > 0, 0)"
+    case .between(let low, let high):
+      return "coalesce(\(taken) >= \(bind: argument(low)) AND \(taken) < \(bind: argument(high)), 0)"
+    case .contains(let part, ignoringCase: true):
+      return "coalesce(instr(fold(\(taken)), \(bind: part.lowercased())) > 0, 0)"
     case .contains(let part, ignoringCase: false): return "coalesce(instr(\(taken), \(bind: part)) > 0, 0)"
     }
   }
@@ -285,14 +304,16 @@ struct FilterSQL {
     case .int(let number): number
     case .double(let number): number
     case .bool(let truth): truth
-    case .datetime(let moment): if case .datetime(_, isMilliseconds: true) = value { moment.millisecondsSinceEpoch } else { moment.text }
+    case .datetime(let moment):
+      if case .datetime(_, isMilliseconds: true) = value { moment.millisecondsSinceEpoch } else { moment.text }
     case .null: nil
     }
   }
 
   // MARK: indexes
 
-  /// A condition that an index answers, and that whatever meets the filter meets; nil when everything has to be looked at.
+  /// A condition that an index answers, and that whatever meets the filter meets; nil when everything has to be looked
+  /// at.
   static func seek(_ filter: Filter, _ table: SymbolTable, alias: String) -> SQLText? {
     switch filter {
     case .and(let terms): return terms.lazy.compactMap { seek($0, table, alias: alias) }.first
@@ -309,7 +330,9 @@ struct FilterSQL {
     }
   }
 
-  private static func seek(_ name: String, _ literals: [FilterLiteral], _ table: SymbolTable, _ alias: String) -> SQLText? {
+  private static func seek(_ name: String, _ literals: [FilterLiteral], _ table: SymbolTable, _ alias: String)
+    -> SQLText?
+  {
     var texts: [(any DatabaseValueConvertible)?] = []
     for literal in literals {
       // Empty values are not indexed.
@@ -320,8 +343,11 @@ struct FilterSQL {
     case .id?: return "\(own: alias).id IN (\(list: texts))"
     case .name?: return "\(own: alias).name IN (\(list: texts))"
     case .member(let members, .text)?:
-      guard let field = members.first, members.count == 1, StoreSchema.isIndexed(field, of: table.kind) else { return nil }
-      let found: SQLText = "SELECT id FROM lookups WHERE kind = \(bind: table.kind.rawValue) AND field = \(bind: field) AND value IN (\(list: texts))"
+      guard let field = members.first, members.count == 1, StoreSchema.isIndexed(field, of: table.kind) else {
+        return nil
+      }
+      let found: SQLText =
+        "SELECT id FROM lookups WHERE kind = \(bind: table.kind.rawValue) AND field = \(bind: field) AND value IN (\(list: texts))"
       return "\(own: alias).id IN (\(found))"
     default: return nil
     }

@@ -1,7 +1,7 @@
 public import Model
 
-/// What filters may ask of the running controller, where the store alone does not know it: who is online, what policies bring together, which terminators
-/// live hosts have.
+/// What filters may ask of the running controller, where the store alone does not know it: who is online, what policies
+/// bring together, which terminators live hosts have.
 public protocol RuntimeSymbols: Sendable {
   /// Ids of the entities of a kind of which a `live` symbol is true.
   func entities(_ kind: EntityKind, where symbol: String) -> Set<String>
@@ -11,8 +11,8 @@ public protocol RuntimeSymbols: Sendable {
   func members(_ kind: EntityKind, matching condition: Filter, _ reader: StoreReader) throws -> Set<String>?
 }
 
-/// A part of a relation: each of the holders has all the members, as a policy gives them. An entity may hold members by many groups. The work of a question is what
-/// the groups hold, never holders times members.
+/// A part of a relation: each of the holders has all the members, as a policy gives them. An entity may hold members by
+/// many groups. The work of a question is what the groups hold, never holders times members.
 public struct RelationGroup: Sendable {
   public var holders: Set<String>
   public var members: Set<String>
@@ -27,7 +27,9 @@ extension [RelationGroup] {
   /// Who holds at least one of the members; `among` nil means all members.
   func holders(among: Set<String>?) -> Set<String> {
     reduce(into: []) { holders, group in
-      if among.map({ !group.members.isDisjoint(with: $0) }) ?? !group.members.isEmpty { holders.formUnion(group.holders) }
+      if among.map({ !group.members.isDisjoint(with: $0) }) ?? !group.members.isEmpty {
+        holders.formUnion(group.holders)
+      }
     }
   }
 
@@ -45,7 +47,9 @@ extension [RelationGroup] {
     var known: [[Int]: Int] = [:]
     return groupsByHolder.mapValues { indices in
       if let count = known[indices] { return count }
-      let count = indices.count == 1 ? groups[indices[0]].count : indices.reduce(into: Set<String>()) { $0.formUnion(groups[$1]) }.count
+      let count =
+        indices.count == 1
+        ? groups[indices[0]].count : indices.reduce(into: Set<String>()) { $0.formUnion(groups[$1]) }.count
       known[indices] = count
       return count
     }

@@ -1,6 +1,7 @@
 internal import GRDB
 
-/// A piece of SQL with the values of its question marks: `"\(own: alias).id = \(bind: id)"`. Values never become text of a statement, and `own` words are the program's.
+/// A piece of SQL with the values of its question marks: `"\(own: alias).id = \(bind: id)"`. Values never become text
+/// of a statement, and `own` words are the program's.
 struct SQLText: ExpressibleByStringInterpolation {
   private(set) var text: String
   private var arguments: [(any DatabaseValueConvertible)?] = []

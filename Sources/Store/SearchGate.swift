@@ -1,7 +1,7 @@
 import Synchronization
 
-/// Lets a number of tasks in at a time. Those who wait come in turn by whom they work for, and of one in the order in which they came: who asks a thousand times at once waits for
-/// itself, and others for one of its questions.
+/// Lets a number of tasks in at a time. Those who wait come in turn by whom they work for, and of one in the order in
+/// which they came: who asks a thousand times at once waits for itself, and others for one of its questions.
 final class SearchGate: Sendable {
   private struct Waiter {
     let key: String

@@ -3,10 +3,11 @@ internal import GRDB
 public import Model
 
 /// The durable state of a controller: entities as documents and the numbered change-sets that made them, in SQLite.
-/// It does not know what entities mean (that is `Model` and `Access`), answers no network and keeps no read model in memory.
-/// Start with `Store.write`, the only way in, and `StoreReader`, everything one can ask.
+/// It does not know what entities mean (that is `Model` and `Access`), answers no network and keeps no read model in
+/// memory. Start with `Store.write`, the only way in, and `StoreReader`, everything one can ask.
 public final class Store: Sendable {
-  /// Names the history the change-set numbers belong to. A database that is replaced gets another one, so that replicas reload.
+  /// Names the history the change-set numbers belong to. A database that is replaced gets another one, so that replicas
+  /// reload.
   public let timelineID: String
 
   private let database: any DatabaseWriter
@@ -30,13 +31,15 @@ public final class Store: Sendable {
     }
   }
 
-  /// Opens or creates the database. The directory is made with mode 0700 and the file with 0600: it holds keys and password hashes.
+  /// Opens or creates the database. The directory is made with mode 0700 and the file with 0600: it holds keys and
+  /// password hashes.
   public static func open(path: String, now: Timestamp) async throws -> Store {
     let files = FileManager.default
     let directory = URL(fileURLWithPath: path).deletingLastPathComponent().path
     do {
       if !files.fileExists(atPath: directory) {
-        try files.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        try files.createDirectory(
+          atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
       }
       if !files.fileExists(atPath: path) {
         guard files.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: 0o600]) else {
@@ -72,8 +75,8 @@ public final class Store: Sendable {
         function: DatabaseFunction("fold", argumentCount: 1, pure: true) { values in
           values.first.flatMap { String.fromDatabaseValue($0) }?.lowercased()
         })
-      // A value as the filter language takes it for a text: numbers without exponent, truth values by their JSON type (the second argument, for members
-      // that may be anything), nothing of arrays and objects.
+      // A value as the filter language takes it for a text: numbers without exponent, truth values by their JSON type
+      // (the second argument, for members that may be anything), nothing of arrays and objects.
       database.add(
         function: DatabaseFunction("plain", pure: true) { values -> (any DatabaseValueConvertible)? in
           let type = values.dropFirst().first.flatMap { String.fromDatabaseValue($0) }
@@ -90,9 +93,10 @@ public final class Store: Sendable {
     return configuration
   }
 
-  /// Runs one transaction. Writers take turns; when `body` throws, nothing has happened. On return the transaction is on disk and,
-  /// when it touched intent, numbered: the number is what routers see as index.
-  /// - Throws: `StoreError`; `ChangeDeadline.Passed` when the request behind it was given up while it waited for its turn; what `body` throws.
+  /// Runs one transaction. Writers take turns; when `body` throws, nothing has happened. On return the transaction is
+  /// on disk and, when it touched intent, numbered: the number is what routers see as index.
+  /// - Throws: `StoreError`; `ChangeDeadline.Passed` when the request behind it was given up while it waited for its
+  ///   turn; what `body` throws.
   public func write<R: Sendable>(
     _ context: ChangeContext, now: Timestamp, _ body: @escaping @Sendable (StoreTransaction) throws -> R
   ) async throws -> Committed<R> {
@@ -119,10 +123,12 @@ public final class Store: Sendable {
     }
   }
 
-  /// `read` for questions that look at whole collections (`SymbolTable.isIndexed`). Only some of them run at a time, in their turn, so that questions that an index
-  /// answers find a connection and a processor free.
+  /// `read` for questions that look at whole collections (`SymbolTable.isIndexed`). Only some of them run at a time, in
+  /// their turn, so that questions that an index answers find a connection and a processor free.
   /// - Parameter asker: whom it is done for; those of one asker take turns with those of others, however many it has.
-  public func search<R: Sendable>(for asker: String, _ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R {
+  public func search<R: Sendable>(for asker: String, _ body: @escaping @Sendable (StoreReader) throws -> R) async throws
+    -> R
+  {
     try await searches.pass(for: asker) { try await read(body) }
   }
 
@@ -141,8 +147,8 @@ public final class Store: Sendable {
     }
   }
 
-  /// Writes the file anew, and ends the write-ahead log, so that free pages keep nothing of what was deleted or replaced. Takes time and disk space in
-  /// proportion to the file.
+  /// Writes the file anew, and ends the write-ahead log, so that free pages keep nothing of what was deleted or
+  /// replaced. Takes time and disk space in proportion to the file.
   public func compact() async throws {
     do {
       try await database.writeWithoutTransaction { try $0.execute(sql: "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)") }
@@ -173,7 +179,9 @@ public final class Store: Sendable {
 
   /// The stored text of all changes, for tests of what must not be there.
   func rawChangeSetText() async throws -> String {
-    try await database.read { try String.fetchAll($0, sql: "SELECT changes FROM change_sets ORDER BY number").joined(separator: "\n") }
+    try await database.read {
+      try String.fetchAll($0, sql: "SELECT changes FROM change_sets ORDER BY number").joined(separator: "\n")
+    }
   }
 }
 

@@ -21,16 +21,22 @@ public enum StoreError: Error, Equatable, Sendable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .duplicateName(let kind, let name): "duplicate value '\(name)' in unique index on \(kind.rawValue) store: choose another name"
+    case .duplicateName(let kind, let name):
+      "duplicate value '\(name)' in unique index on \(kind.rawValue) store: choose another name"
     case .duplicateValue(let kind, let field, let value):
       "duplicate value '\(value)' of \(field) in unique index on \(kind.rawValue) store: choose another value"
     case .notFound(let kind, let id): "\(kind.rawValue) with id \(id) not found"
-    case .notIndexed(let kind, let field): "\(kind.rawValue) have no index on \(field): use a query, or declare it in indexedMembers of the entity"
-    case .unreadable(let kind, let id, let reason): "stored document \(id) of \(kind.rawValue) cannot be read: \(reason); restore it from a backup"
+    case .notIndexed(let kind, let field):
+      "\(kind.rawValue) have no index on \(field): use a query, or declare it in indexedMembers of the entity"
+    case .unreadable(let kind, let id, let reason):
+      "stored document \(id) of \(kind.rawValue) cannot be read: \(reason); restore it from a backup"
     case .full: "the disk of the controller database is full; nothing was changed: free some space and try again"
-    case .inputOutput(let reason): "reading or writing the controller database failed (\(reason)); check the disk and its mount, then restart"
-    case .corrupt(let reason): "the controller database is damaged (\(reason)); stop the controller and restore the last snapshot"
-    case .unavailable(let path, let reason): "the controller database \(path) cannot be opened (\(reason)); check the path and its permissions"
+    case .inputOutput(let reason):
+      "reading or writing the controller database failed (\(reason)); check the disk and its mount, then restart"
+    case .corrupt(let reason):
+      "the controller database is damaged (\(reason)); stop the controller and restore the last snapshot"
+    case .unavailable(let path, let reason):
+      "the controller database \(path) cannot be opened (\(reason)); check the path and its permissions"
     case .readOnly(let reason):
       "the disk of the controller database takes no writes (\(reason)); nothing was changed: mount it writable, or mend its permissions, and try again"
     case .other(let reason): "the controller database refused the operation: \(reason)"

@@ -7,7 +7,8 @@ public class StoreReader {
 
   init(_ database: Database) { self.database = database }
 
-  /// Whether SQLite would see the whole text: at a NUL it would end, and find what bears the part before it. Nothing that is stored has one.
+  /// Whether SQLite would see the whole text: at a NUL it would end, and find what bears the part before it. Nothing
+  /// that is stored has one.
   static func isWhole(_ text: String) -> Bool { !text.utf8.contains(0) }
 
   public func get<E: Entity>(_ type: E.Type, _ id: String) throws -> E? {
@@ -23,14 +24,16 @@ public class StoreReader {
   public func exists(_ kind: EntityKind, _ id: String) throws -> Bool {
     guard Self.isWhole(id) else { return false }
     return try Bool.fetchOne(
-      database.cachedStatement(sql: "SELECT EXISTS (SELECT 1 FROM documents WHERE kind = ? AND id = ?)"), arguments: [kind.rawValue, id])
+      database.cachedStatement(sql: "SELECT EXISTS (SELECT 1 FROM documents WHERE kind = ? AND id = ?)"),
+      arguments: [kind.rawValue, id])
       ?? false
   }
 
   public func named<E: Entity>(_ type: E.Type, _ name: String) throws -> E? {
     guard Self.isWhole(name) else { return nil }
     let row = try Row.fetchOne(
-      database.cachedStatement(sql: "SELECT id, document FROM documents WHERE kind = ? AND name = ?"), arguments: [E.kind.rawValue, name])
+      database.cachedStatement(sql: "SELECT id, document FROM documents WHERE kind = ? AND name = ?"),
+      arguments: [E.kind.rawValue, name])
     return try row.map { try Self.decode($0["document"], id: $0["id"]) }
   }
 
@@ -40,10 +43,12 @@ public class StoreReader {
   }
 
   public func count(_ kind: EntityKind) throws -> Int {
-    try Int.fetchOne(database.cachedStatement(sql: "SELECT count(*) FROM documents WHERE kind = ?"), arguments: [kind.rawValue]) ?? 0
+    try Int.fetchOne(
+      database.cachedStatement(sql: "SELECT count(*) FROM documents WHERE kind = ?"), arguments: [kind.rawValue]) ?? 0
   }
 
-  /// The entity whose indexed member has the value; with several (members that are not unique) the one with the lowest id.
+  /// The entity whose indexed member has the value; with several (members that are not unique) the one with the lowest
+  /// id.
   public func first<E: Entity>(_ type: E.Type, field: String, equals value: String) throws -> E? {
     try lookup(type, field: field, equals: value, limit: 1).first
   }
@@ -70,13 +75,15 @@ public class StoreReader {
     UInt64(try Int64.fetchOne(database, sql: "SELECT max(number) FROM change_sets") ?? 0)
   }
 
-  /// The change-sets that follow `index`, oldest first. Empty when the caller is up to date; nil when the first of them is no
-  /// longer kept, so that the caller has to reload everything.
+  /// The change-sets that follow `index`, oldest first. Empty when the caller is up to date; nil when the first of them
+  /// is no longer kept, so that the caller has to reload everything.
   public func changeSets(after index: UInt64, limit: Int = 1000) throws -> [ChangeSet]? {
     let current = try currentIndex()
     guard index < current else { return index == current ? [] : nil }
     let rows = try Row.fetchAll(
-      database, sql: "SELECT number, previous, timeline, at, context, changes FROM change_sets WHERE number > ? ORDER BY number LIMIT ?",
+      database,
+      sql:
+        "SELECT number, previous, timeline, at, context, changes FROM change_sets WHERE number > ? ORDER BY number LIMIT ?",
       arguments: [Int64(index), limit])
     let changeSets = try rows.map { row -> ChangeSet in
       let number: Int64 = row["number"]
@@ -99,7 +106,8 @@ public class StoreReader {
   func document(_ kind: EntityKind, _ id: String) throws -> String? {
     guard Self.isWhole(id) else { return nil }
     return try String.fetchOne(
-      database.cachedStatement(sql: "SELECT document FROM documents WHERE kind = ? AND id = ?"), arguments: [kind.rawValue, id])
+      database.cachedStatement(sql: "SELECT document FROM documents WHERE kind = ? AND id = ?"),
+      arguments: [kind.rawValue, id])
   }
 
   func decodeAll<E: Entity>(_ sql: String, _ arguments: StatementArguments) throws -> [E] {

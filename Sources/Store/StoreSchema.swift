@@ -8,13 +8,16 @@ enum StoreSchema {
     func entry<E: Entity>(_ type: E.Type) -> (EntityKind, [IndexedMember]) { (E.kind, E.indexedMembers) }
     return Dictionary(
       uniqueKeysWithValues: [
-        entry(Identity.self), entry(Config.self), entry(EdgeRouterEntity.self), entry(Terminator.self), entry(Enrollment.self),
+        entry(Identity.self), entry(Config.self), entry(EdgeRouterEntity.self), entry(Terminator.self),
+        entry(Enrollment.self),
         entry(Authenticator.self),
         entry(APISession.self), entry(ServiceSession.self), entry(APISessionCertificate.self),
       ])
   }()
 
-  static func isIndexed(_ field: String, of kind: EntityKind) -> Bool { lookups[kind]?.contains { $0.field == field } ?? false }
+  static func isIndexed(_ field: String, of kind: EntityKind) -> Bool {
+    lookups[kind]?.contains { $0.field == field } ?? false
+  }
 
   static let migrator: DatabaseMigrator = {
     var migrator = DatabaseMigrator()
@@ -61,9 +64,12 @@ enum StoreSchema {
 
   /// The timeline of this database, made on first use.
   static func timelineID(_ database: Database, now: Timestamp) throws -> String {
-    if let known = try String.fetchOne(database, sql: "SELECT value FROM properties WHERE name = 'timeline'") { return known }
+    if let known = try String.fetchOne(database, sql: "SELECT value FROM properties WHERE name = 'timeline'") {
+      return known
+    }
     let made = EntityID.uuidBase62()
-    try database.execute(sql: "INSERT INTO properties (name, value) VALUES ('timeline', ?), ('created', ?)", arguments: [made, now.text])
+    try database.execute(
+      sql: "INSERT INTO properties (name, value) VALUES ('timeline', ?), ('created', ?)", arguments: [made, now.text])
     return made
   }
 }

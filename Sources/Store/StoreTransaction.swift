@@ -25,8 +25,8 @@ public final class StoreTransaction: StoreReader {
     super.init(database)
   }
 
-  /// Inserts the entity, or replaces the one with its id. `updatedAt` becomes the transaction's time; `createdAt` as well on
-  /// insertion (unless given), and is kept afterwards. Returns the entity as stored.
+  /// Inserts the entity, or replaces the one with its id. `updatedAt` becomes the transaction's time; `createdAt` as
+  /// well on insertion (unless given), and is kept afterwards. Returns the entity as stored.
   ///
   /// The entity must be valid (`Entity.validate`): its error is thrown otherwise.
   @discardableResult
@@ -42,7 +42,8 @@ public final class StoreTransaction: StoreReader {
     }
     if let name = entity.uniqueName {
       let other = try String.fetchOne(
-        database.cachedStatement(sql: "SELECT id FROM documents WHERE kind = ? AND name = ?"), arguments: [E.kind.rawValue, name])
+        database.cachedStatement(sql: "SELECT id FROM documents WHERE kind = ? AND name = ?"),
+        arguments: [E.kind.rawValue, name])
       guard other == nil || other == entity.id else { throw StoreError.duplicateName(kind: E.kind, name: name) }
     }
     let document = try JSONValue(encoding: entity)
@@ -53,7 +54,8 @@ public final class StoreTransaction: StoreReader {
           name = excluded.name, document = excluded.document, updated_at = excluded.updated_at, is_system = excluded.is_system
         """
     ).execute(arguments: [
-      E.kind.rawValue, entity.id, entity.uniqueName, document.text, entity.createdAt.millisecondsSinceEpoch, entity.updatedAt.millisecondsSinceEpoch,
+      E.kind.rawValue, entity.id, entity.uniqueName, document.text, entity.createdAt.millisecondsSinceEpoch,
+      entity.updatedAt.millisecondsSinceEpoch,
       entity.isSystem,
     ])
     try index(document, E.indexedMembers, kind: E.kind, id: entity.id, before: stored)
@@ -65,13 +67,19 @@ public final class StoreTransaction: StoreReader {
   @discardableResult
   public func delete<E: Entity>(_ type: E.Type, _ id: String) throws -> Bool {
     guard let stored = try document(E.kind, id).map({ try Self.parse($0, kind: E.kind, id: id) }) else { return false }
-    try database.cachedStatement(sql: "DELETE FROM lookups WHERE kind = ? AND id = ?").execute(arguments: [E.kind.rawValue, id])
-    try database.cachedStatement(sql: "DELETE FROM documents WHERE kind = ? AND id = ?").execute(arguments: [E.kind.rawValue, id])
+    try database.cachedStatement(sql: "DELETE FROM lookups WHERE kind = ? AND id = ?").execute(arguments: [
+      E.kind.rawValue, id,
+    ])
+    try database.cachedStatement(sql: "DELETE FROM documents WHERE kind = ? AND id = ?").execute(arguments: [
+      E.kind.rawValue, id,
+    ])
     if E.isIntent { touch(E.kind, id, before: stored, after: nil, secrets: E.secretMembers) }
     return true
   }
 
-  private func index(_ document: JSONValue, _ members: [IndexedMember], kind: EntityKind, id: String, before: JSONValue?) throws {
+  private func index(
+    _ document: JSONValue, _ members: [IndexedMember], kind: EntityKind, id: String, before: JSONValue?
+  ) throws {
     for lookup in members {
       let value = document[lookup.field]?.stringValue.flatMap { $0.isEmpty ? nil : $0 }
       let old = before?[lookup.field]?.stringValue.flatMap { $0.isEmpty ? nil : $0 }
@@ -84,12 +92,17 @@ public final class StoreTransaction: StoreReader {
       try NameText.check(value, field: lookup.field)
       if lookup.isUnique {
         let other = try String.fetchOne(
-          database.cachedStatement(sql: "SELECT id FROM lookups WHERE kind = ? AND field = ? AND value = ? AND is_unique = 1"),
+          database.cachedStatement(
+            sql: "SELECT id FROM lookups WHERE kind = ? AND field = ? AND value = ? AND is_unique = 1"),
           arguments: [kind.rawValue, lookup.field, value])
-        guard other == nil || other == id else { throw StoreError.duplicateValue(kind: kind, field: lookup.field, value: value) }
+        guard other == nil || other == id else {
+          throw StoreError.duplicateValue(kind: kind, field: lookup.field, value: value)
+        }
       }
-      try database.cachedStatement(sql: "INSERT INTO lookups (kind, field, value, id, is_unique) VALUES (?, ?, ?, ?, ?)")
-        .execute(arguments: [kind.rawValue, lookup.field, value, id, lookup.isUnique])
+      try database.cachedStatement(
+        sql: "INSERT INTO lookups (kind, field, value, id, is_unique) VALUES (?, ?, ?, ?, ?)"
+      )
+      .execute(arguments: [kind.rawValue, lookup.field, value, id, lookup.isUnique])
     }
   }
 
@@ -118,12 +131,16 @@ public final class StoreTransaction: StoreReader {
     }
     guard !changes.isEmpty else { return nil }
     let previous = try currentIndex()
-    let changeSet = ChangeSet(index: previous + 1, previousIndex: previous, timelineID: timelineID, at: now, context: context, changes: changes)
-    try database.cachedStatement(sql: "INSERT INTO change_sets (number, previous, timeline, at, context, changes) VALUES (?, ?, ?, ?, ?, ?)")
-      .execute(arguments: [
-        Int64(changeSet.index), Int64(previous), timelineID, now.millisecondsSinceEpoch, try JSONValue(encoding: context).text,
-        try JSONValue(encoding: changes).text,
-      ])
+    let changeSet = ChangeSet(
+      index: previous + 1, previousIndex: previous, timelineID: timelineID, at: now, context: context, changes: changes)
+    try database.cachedStatement(
+      sql: "INSERT INTO change_sets (number, previous, timeline, at, context, changes) VALUES (?, ?, ?, ?, ?, ?)"
+    )
+    .execute(arguments: [
+      Int64(changeSet.index), Int64(previous), timelineID, now.millisecondsSinceEpoch,
+      try JSONValue(encoding: context).text,
+      try JSONValue(encoding: changes).text,
+    ])
     if changeSet.index > UInt64(Store.retainedChangeSets) {
       try database.cachedStatement(sql: "DELETE FROM change_sets WHERE number <= ?")
         .execute(arguments: [Int64(changeSet.index) - Int64(Store.retainedChangeSets)])

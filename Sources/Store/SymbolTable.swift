@@ -15,7 +15,8 @@ public struct SymbolTable: FilterSymbols {
     case reverse(EntityKind, [String])
     /// An object of free members: `tags.region`.
     case object([String])
-    /// A set known to the running controller only, such as what policies bring together; of ids of `elements`, for sub-queries.
+    /// A set known to the running controller only, such as what policies bring together; of ids of `elements`, for
+    /// sub-queries.
     case relation(elements: EntityKind?)
     /// A truth value known to the running controller only.
     case live
@@ -46,7 +47,8 @@ public struct SymbolTable: FilterSymbols {
   func source(of name: String) throws(FilterError) -> Source {
     if let symbol = symbols[name] { return symbol.source }
     if let dot = name.firstIndex(of: "."), case .object(let path)? = symbols[String(name[..<dot])]?.source {
-      let members = name[name.index(after: dot)...].split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+      let members = name[name.index(after: dot)...].split(separator: ".", omittingEmptySubsequences: false).map(
+        String.init)
       return .member(path + members, .any)
     }
     throw .unknownSymbol(name, filterable: filterable)
@@ -69,7 +71,8 @@ public struct SymbolTable: FilterSymbols {
     if case .set = try symbol(name) { throw .wrongUse(symbol: name, reason: "is a set: nothing can be ordered by it") }
   }
 
-  /// A table that knows these names and no others. Sets become plain strings: sub-queries would reach members of other kinds.
+  /// A table that knows these names and no others. Sets become plain strings: sub-queries would reach members of other
+  /// kinds.
   public func only(_ names: Set<String>) -> SymbolTable {
     SymbolTable(
       kind: kind,
@@ -89,9 +92,15 @@ public struct SymbolTable: FilterSymbols {
   private static func text(_ name: String, _ member: String? = nil) -> Symbol {
     Symbol(name: name, source: .member([member ?? name], .text), isListed: true)
   }
-  private static func number(_ name: String) -> Symbol { Symbol(name: name, source: .member([name], .number), isListed: true) }
-  private static func bool(_ name: String) -> Symbol { Symbol(name: name, source: .member([name], .bool), isListed: true) }
-  private static func datetime(_ name: String) -> Symbol { Symbol(name: name, source: .member([name], .datetime), isListed: true) }
+  private static func number(_ name: String) -> Symbol {
+    Symbol(name: name, source: .member([name], .number), isListed: true)
+  }
+  private static func bool(_ name: String) -> Symbol {
+    Symbol(name: name, source: .member([name], .bool), isListed: true)
+  }
+  private static func datetime(_ name: String) -> Symbol {
+    Symbol(name: name, source: .member([name], .datetime), isListed: true)
+  }
   private static func strings(_ name: String, of elements: EntityKind? = nil) -> Symbol {
     Symbol(name: name, source: .set([name], elements: elements), isListed: true)
   }
@@ -121,78 +130,106 @@ public struct SymbolTable: FilterSymbols {
   private static let tables: [EntityKind: SymbolTable] = {
     let entries: [EntityKind: [Symbol]] = [
       .identities: [
-        nameColumn, strings("roleAttributes"), text("type", "typeId"), text("authPolicyId"), text("externalId"), bool("isAdmin"),
-        bool("isDefaultAdmin"), reverse("authenticators", .authenticators, "identityId"), reverse("enrollments", .enrollments, "identityId"),
-        relation("services", .services), relation("edgeRouters", .edgeRouters), relation("servicePolicies", .servicePolicies),
-        relation("edgeRouterPolicies", .edgeRouterPolicies), relation("dialServices", .services), relation("bindServices", .services),
+        nameColumn, strings("roleAttributes"), text("type", "typeId"), text("authPolicyId"), text("externalId"),
+        bool("isAdmin"),
+        bool("isDefaultAdmin"), reverse("authenticators", .authenticators, "identityId"),
+        reverse("enrollments", .enrollments, "identityId"),
+        relation("services", .services), relation("edgeRouters", .edgeRouters),
+        relation("servicePolicies", .servicePolicies),
+        relation("edgeRouterPolicies", .edgeRouterPolicies), relation("dialServices", .services),
+        relation("bindServices", .services),
       ],
       .services: [
-        nameColumn, text("terminatorStrategy"), strings("roleAttributes"), strings("configs", of: .configs), bool("isFabricOnly"),
+        nameColumn, text("terminatorStrategy"), strings("roleAttributes"), strings("configs", of: .configs),
+        bool("isFabricOnly"),
         relation("terminators", .terminators), relation("servicePolicies", .servicePolicies),
-        relation("serviceEdgeRouterPolicies", .serviceEdgeRouterPolicies), relation("identities", .identities), relation("edgeRouters", .edgeRouters),
+        relation("serviceEdgeRouterPolicies", .serviceEdgeRouterPolicies), relation("identities", .identities),
+        relation("edgeRouters", .edgeRouters),
         relation("dialIdentities", .identities), relation("bindIdentities", .identities),
       ],
-      .configs: [nameColumn, text("type", "configTypeId"), Symbol(name: "data", source: .object(["data"]), isListed: false)],
+      .configs: [
+        nameColumn, text("type", "configTypeId"), Symbol(name: "data", source: .object(["data"]), isListed: false),
+      ],
       .configTypes: [
         nameColumn, text("target"), Symbol(name: "schema", source: .object(["schema"]), isListed: true),
         reverse("configs", .configs, "configTypeId"),
       ],
       .servicePolicies: [
-        nameColumn, text("type"), text("semantic"), strings("identityRoles"), strings("serviceRoles"), strings("postureCheckRoles"),
+        nameColumn, text("type"), text("semantic"), strings("identityRoles"), strings("serviceRoles"),
+        strings("postureCheckRoles"),
         relation("identities", .identities, isListed: true), relation("services", .services, isListed: true),
       ],
       .edgeRouterPolicies: [
-        nameColumn, text("semantic"), strings("identityRoles"), strings("edgeRouterRoles"), relation("identities", .identities),
+        nameColumn, text("semantic"), strings("identityRoles"), strings("edgeRouterRoles"),
+        relation("identities", .identities),
         relation("edgeRouters", .edgeRouters),
       ],
       .serviceEdgeRouterPolicies: [
-        nameColumn, text("semantic"), strings("serviceRoles"), strings("edgeRouterRoles"), relation("services", .services),
+        nameColumn, text("semantic"), strings("serviceRoles"), strings("edgeRouterRoles"),
+        relation("services", .services),
         relation("edgeRouters", .edgeRouters),
       ],
       .edgeRouters: [
-        nameColumn, text("fingerprint"), number("cost"), bool("noTraversal"), bool("disabled"), strings("configs", of: .configs),
-        Symbol(name: "ctrlChanListeners", source: .object(["ctrlChanListeners"]), isListed: true), strings("roleAttributes"), bool("isVerified"),
+        nameColumn, text("fingerprint"), number("cost"), bool("noTraversal"), bool("disabled"),
+        strings("configs", of: .configs),
+        Symbol(name: "ctrlChanListeners", source: .object(["ctrlChanListeners"]), isListed: true),
+        strings("roleAttributes"), bool("isVerified"),
         bool("isTunnelerEnabled"), live("connected"), live("online"),
         relation("terminators", .terminators), reverse("enrollments", .enrollments, "edgeRouterId"),
         relation("edgeRouterPolicies", .edgeRouterPolicies),
-        relation("serviceEdgeRouterPolicies", .serviceEdgeRouterPolicies), relation("identities", .identities), relation("services", .services),
+        relation("serviceEdgeRouterPolicies", .serviceEdgeRouterPolicies), relation("identities", .identities),
+        relation("services", .services),
       ],
       .terminators: [
-        text("binding"), text("address"), text("instanceId", "identity"), text("hostId"), text("sourceCtrl"), text("service", "serviceId"),
-        text("router", "routerId"), number("cost").unlisted, text("precedence").unlisted, linked("service.name", "serviceId", .services, ["name"]),
+        text("binding"), text("address"), text("instanceId", "identity"), text("hostId"), text("sourceCtrl"),
+        text("service", "serviceId"),
+        text("router", "routerId"), number("cost").unlisted, text("precedence").unlisted,
+        linked("service.name", "serviceId", .services, ["name"]),
         linked("router.name", "routerId", .edgeRouters, ["name"]),
       ],
       .enrollments: [
         text("token"), text("method").unlisted, text("identity", "identityId"), text("edgeRouter", "edgeRouterId"),
         text("transitRouter", "transitRouterId"),
-        text("caId"), datetime("expiresAt").unlisted, linked("identity.name", "identityId", .identities, ["name"]).unlisted,
+        text("caId"), datetime("expiresAt").unlisted,
+        linked("identity.name", "identityId", .identities, ["name"]).unlisted,
       ],
       .authenticators: [
-        text("method"), text("certFingerprint", "fingerprint"), text("updbUsername", "username"), text("identity", "identityId"), text("certPem"),
-        text("publicKeyPrint"), bool("isIssuedByNetwork"), bool("isExtendRequested"), bool("isKeyRollRequested"), datetime("extendRequestedAt"),
-        bool("lastExtendRolledKeys"), bool("lastAuthResolvedToRoot"), linked("identity.name", "identityId", .identities, ["name"]).unlisted,
+        text("method"), text("certFingerprint", "fingerprint"), text("updbUsername", "username"),
+        text("identity", "identityId"), text("certPem"),
+        text("publicKeyPrint"), bool("isIssuedByNetwork"), bool("isExtendRequested"), bool("isKeyRollRequested"),
+        datetime("extendRequestedAt"),
+        bool("lastExtendRolledKeys"), bool("lastAuthResolvedToRoot"),
+        linked("identity.name", "identityId", .identities, ["name"]).unlisted,
       ],
       .apiSessions: [
-        text("identity", "identityId"), datetime("lastActivityAt"), text("authenticator", "authenticatorId"), text("ipAddress"),
-        bool("improperClientCertChain"), nested("mfaComplete", at: "isMfaComplete", .bool), nested("mfaRequired", at: "isMfaRequired", .bool),
-        linked("identity.name", "identityId", .identities, ["name"]).unlisted, reverse("sessions", .sessions, "apiSessionId"),
+        text("identity", "identityId"), datetime("lastActivityAt"), text("authenticator", "authenticatorId"),
+        text("ipAddress"),
+        bool("improperClientCertChain"), nested("mfaComplete", at: "isMfaComplete", .bool),
+        nested("mfaRequired", at: "isMfaRequired", .bool),
+        linked("identity.name", "identityId", .identities, ["name"]).unlisted,
+        reverse("sessions", .sessions, "apiSessionId"),
       ],
       .sessions: [
-        text("apiSession", "apiSessionId"), text("service", "serviceId"), text("identity", "identityId").unlisted, text("type"),
-        linked("service.name", "serviceId", .services, ["name"]).unlisted, linked("identity.name", "identityId", .identities, ["name"]).unlisted,
+        text("apiSession", "apiSessionId"), text("service", "serviceId"), text("identity", "identityId").unlisted,
+        text("type"),
+        linked("service.name", "serviceId", .services, ["name"]).unlisted,
+        linked("identity.name", "identityId", .identities, ["name"]).unlisted,
         linked("apiSession.identity", "apiSessionId", .apiSessions, ["identityId"]).unlisted,
       ],
       .authPolicies: [
-        nameColumn, nested("primary.cert.allowed", .bool), nested("primary.cert.allowExpiredCerts", .bool), nested("primary.updb.allowed", .bool),
+        nameColumn, nested("primary.cert.allowed", .bool), nested("primary.cert.allowExpiredCerts", .bool),
+        nested("primary.updb.allowed", .bool),
         nested("primary.updb.minPasswordLength", .number), nested("primary.updb.requireSpecialChar", .bool),
         nested("primary.updb.requireNumberChar", .bool), nested("primary.updb.requireMixedCase", .bool),
-        nested("primary.updb.maxAttempts", .number), nested("primary.extJwt.allowed", .bool), nested("secondary.requireTotp", .bool),
+        nested("primary.updb.maxAttempts", .number), nested("primary.extJwt.allowed", .bool),
+        nested("secondary.requireTotp", .bool),
         nested("secondary.requireExtJwtSigner", .text),
       ],
       .publicKeys: [text("kid"), text("format"), datetime("notAfter"), datetime("publishedUntil"), strings("usages")],
       .revocations: [datetime("expiresAt"), text("type"), datetime("issuedBefore")],
       .apiSessionCertificates: [
-        text("apiSession", "apiSessionId"), text("subject"), text("fingerprint"), datetime("validFrom").unlisted, datetime("validTo").unlisted,
+        text("apiSession", "apiSessionId"), text("subject"), text("fingerprint"), datetime("validFrom").unlisted,
+        datetime("validTo").unlisted,
       ],
     ]
     return Dictionary(uniqueKeysWithValues: entries.map { ($0.key, SymbolTable(kind: $0.key, base + $0.value)) })

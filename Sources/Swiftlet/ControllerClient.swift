@@ -3,7 +3,8 @@ import NIOCore
 import Transport
 import Wire
 
-/// The client API of a controller as this SDK uses it (edge-client-api.md 3, 5). Tries the identity's controllers in turn.
+/// The client API of a controller as this SDK uses it (edge-client-api.md 3, 5). Tries the identity's controllers in
+/// turn.
 struct ControllerClient: Sendable {
   struct Login: Decodable, Sendable {
     struct Reference: Decodable, Sendable {
@@ -27,7 +28,8 @@ struct ControllerClient: Sendable {
     var serviceHostingPrecedences: [String: String]?
   }
 
-  /// A capability of our controllers: they apply what an identity says of hosting to its terminators, also when it changes.
+  /// A capability of our controllers: they apply what an identity says of hosting to its terminators, also when it
+  /// changes.
   static let hostingCapability = "SWIFTLET_HOSTING"
 
   struct Service: Decodable, Sendable {
@@ -41,7 +43,9 @@ struct ControllerClient: Sendable {
     func isSame(as other: Service) -> Bool { id == other.id && encryptionRequired == other.encryptionRequired }
 
     /// Whether a host has nothing to do where the service became this one.
-    func isOffered(like other: Service?) -> Bool { other.map { isSame(as: $0) && permissions == $0.permissions } ?? false }
+    func isOffered(like other: Service?) -> Bool {
+      other.map { isSame(as: $0) && permissions == $0.permissions } ?? false
+    }
   }
 
   struct Session: Decodable, Sendable {
@@ -108,13 +112,15 @@ struct ControllerClient: Sendable {
     let body = (try? JSONDecoder().decode(Failure.self, from: Data(answer.body)))?.error
     let message = [body?.message, body?.cause?.reason ?? body?.cause?.message].compactMap { $0 }.joined(separator: ": ")
     return .controllerRefused(
-      operation: operation, status: answer.status, code: body?.code ?? "UNKNOWN", message: message.isEmpty ? "no reason given" : message)
+      operation: operation, status: answer.status, code: body?.code ?? "UNKNOWN",
+      message: message.isEmpty ? "no reason given" : message)
   }
 
   // MARK: Requests
 
   private func send<Value: Decodable>(
-    _ method: String, _ path: String, _ operation: String, token: String? = nil, body: [String: JSONFragment]? = nil, as: Value.Type
+    _ method: String, _ path: String, _ operation: String, token: String? = nil, body: [String: JSONFragment]? = nil,
+    as: Value.Type
   ) async throws -> Envelope<Value> {
     var headers = [("accept", "application/json")]
     if let token { headers.append(("zt-session", token)) }
@@ -156,23 +162,29 @@ struct ControllerClient: Sendable {
       throw OverlayError.notAuthenticated(reason: message)
     }
     if let query = login.authQueries?.first {
-      throw OverlayError.notAuthenticated(reason: "it asks for a further factor (\(query.typeId ?? "unknown")), which this SDK does not offer")
+      throw OverlayError.notAuthenticated(
+        reason: "it asks for a further factor (\(query.typeId ?? "unknown")), which this SDK does not offer")
     }
     return login
   }
 
-  func logOut(token: String) async throws { _ = try await send("DELETE", "/current-api-session", "log out", token: token, as: Nothing.self) }
+  func logOut(token: String) async throws {
+    _ = try await send("DELETE", "/current-api-session", "log out", token: token, as: Nothing.self)
+  }
 
   /// When the caller's services changed last; an opaque text. Asking prolongs the session.
   func lastChange(token: String) async throws -> String {
-    try await send("GET", "/current-api-session/service-updates", "ask for changes", token: token, as: ServiceUpdates.self).data.lastChangeAt
+    try await send(
+      "GET", "/current-api-session/service-updates", "ask for changes", token: token, as: ServiceUpdates.self
+    ).data.lastChangeAt
   }
 
   func services(token: String) async throws -> [Service] {
     var all: [Service] = []
     while true {
       let page = try await send(
-        "GET", "/services?limit=\(Self.pageSize)&offset=\(all.count)&configTypes=all", "list services", token: token, as: [Service].self)
+        "GET", "/services?limit=\(Self.pageSize)&offset=\(all.count)&configTypes=all", "list services", token: token,
+        as: [Service].self)
       all += page.data
       if page.data.isEmpty || all.count >= page.meta?.pagination?.totalCount ?? 0 { return all }
     }
@@ -194,7 +206,8 @@ struct ControllerClient: Sendable {
   /// - Parameter type: `Dial` or `Bind`.
   func session(token: String, service: String, type: String) async throws -> Session {
     try await send(
-      "POST", "/sessions", "make a \(type) session", token: token, body: ["serviceId": .string(service), "type": .string(type)], as: Session.self
+      "POST", "/sessions", "make a \(type) session", token: token,
+      body: ["serviceId": .string(service), "type": .string(type)], as: Session.self
     ).data
   }
 }

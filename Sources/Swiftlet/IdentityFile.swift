@@ -12,10 +12,12 @@ public import Transport
 
 /// An enrolled identity: which controller it belongs to, its key and certificate, and whom it trusts.
 ///
-/// The file is the one that every OpenZiti SDK reads and writes (edge-client-api.md 2.6); members that this SDK does not know survive loading and
-/// saving. The file holds a private key: it is written with mode 0600, in a directory that is made with mode 0700.
+/// The file is the one that every OpenZiti SDK reads and writes (edge-client-api.md 2.6); members that this SDK does
+/// not know survive loading and saving. The file holds a private key: it is written with mode 0600, in a directory that
+/// is made with mode 0700.
 public struct IdentityFile: Sendable, Equatable {
-  /// Addresses of the controller's client API, with or without the path `/edge/client/v1`; the first that answers is used.
+  /// Addresses of the controller's client API, with or without the path `/edge/client/v1`; the first that answers is
+  /// used.
   public var controllers: [String]
   /// The private key: PEM text, `pem:` and PEM text, `file://` and a path, or a path.
   public var key: String
@@ -23,9 +25,10 @@ public struct IdentityFile: Sendable, Equatable {
   public var certificate: String
   /// The certificates to trust, in the same forms.
   public var authorities: String
-  /// Set once the controllers of the network are known to bear SPIFFE ids `spiffe://<trust domain>/controller/<id>`, as Swiftlet's do: from then on no other
-  /// server, and no router's certificate, passes for one. Stored as `trustDomain`, a member that other SDKs pass over. nil accepts a controller without an id,
-  /// as OpenZiti's are outside of clusters, but never a certificate that is marked as a router's or an identity's.
+  /// Set once the controllers of the network are known to bear SPIFFE ids `spiffe://<trust domain>/controller/<id>`, as
+  /// Swiftlet's do: from then on no other server, and no router's certificate, passes for one. Stored as `trustDomain`,
+  /// a member that other SDKs pass over. nil accepts a controller without an id, as OpenZiti's are outside of clusters,
+  /// but never a certificate that is marked as a router's or an identity's.
   public var trustDomain: String?
   /// The document as it was read, for the members we do not know.
   private var document: [String: JSONFragment]
@@ -41,7 +44,8 @@ public struct IdentityFile: Sendable, Equatable {
   ///   - certificate: the chain as PEM or reference, leaf first.
   ///   - authorities: the trusted certificates as PEM or reference.
   ///   - trustDomain: see `trustDomain`.
-  public init(controllers: [String], key: String, certificate: String, authorities: String, trustDomain: String? = nil) {
+  public init(controllers: [String], key: String, certificate: String, authorities: String, trustDomain: String? = nil)
+  {
     self.controllers = controllers
     self.key = key
     self.certificate = certificate
@@ -55,7 +59,9 @@ public struct IdentityFile: Sendable, Equatable {
   public init(parsing text: [UInt8]) throws(IdentityFileError) {
     guard text.count <= Self.sizeLimit else { throw .tooLarge(limit: Self.sizeLimit) }
     let document: [String: JSONFragment]
-    do { document = try JSONDecoder().decode([String: JSONFragment].self, from: Data(text)) } catch { throw .notJSON("\(error)") }
+    do { document = try JSONDecoder().decode([String: JSONFragment].self, from: Data(text)) } catch {
+      throw .notJSON("\(error)")
+    }
     let listed = (document["ztAPIs"]?.items ?? []).compactMap(\.text)
     controllers = (listed.isEmpty ? [document["ztAPI"]?.text].compactMap { $0 } : listed).filter { !$0.isEmpty }
     guard !controllers.isEmpty else { throw .missing(member: "ztAPI") }
@@ -72,7 +78,8 @@ public struct IdentityFile: Sendable, Equatable {
 
   /// Reads an identity file.
   ///
-  /// - Parameter path: relative paths inside the file are resolved against the directory of this process, as other SDKs do.
+  /// - Parameter path: relative paths inside the file are resolved against the directory of this process, as other SDKs
+  ///   do.
   /// - Throws: `IdentityFileError`.
   public static func load(from path: String) throws(IdentityFileError) -> IdentityFile {
     try IdentityFile(parsing: Self.read(path))
@@ -104,7 +111,9 @@ public struct IdentityFile: Sendable, Equatable {
   }
 
   /// Raw PEM gets the prefix that every SDK understands.
-  private static func referenceForm(_ value: String) -> String { value.hasPrefix("-----BEGIN") ? "pem:" + value : value }
+  private static func referenceForm(_ value: String) -> String {
+    value.hasPrefix("-----BEGIN") ? "pem:" + value : value
+  }
 
   // MARK: Credentials
 
@@ -132,8 +141,12 @@ public struct IdentityFile: Sendable, Equatable {
     } catch {
       throw .unusable(member: "id.key", reason: "\(error)")
     }
-    do { chain = try CertificateChain(pem: try Self.resolve(certificate)) } catch { throw .unusable(member: "id.cert", reason: "\(error)") }
-    guard key.fits(chain.leaf) else { throw .unusable(member: "id.cert", reason: "the certificate was issued for another key than id.key") }
+    do { chain = try CertificateChain(pem: try Self.resolve(certificate)) } catch {
+      throw .unusable(member: "id.cert", reason: "\(error)")
+    }
+    guard key.fits(chain.leaf) else {
+      throw .unusable(member: "id.cert", reason: "the certificate was issued for another key than id.key")
+    }
     return (chain, key)
   }
 
@@ -148,8 +161,12 @@ public struct IdentityFile: Sendable, Equatable {
   private static func resolve(_ reference: String) throws(IdentityFileError) -> String {
     if reference.hasPrefix("pem:") { return String(reference.dropFirst(4)) }
     if reference.hasPrefix("-----BEGIN") { return reference }
-    if reference.hasPrefix("file://") { return String(decoding: try read(String(reference.dropFirst(7))), as: UTF8.self) }
-    if let scheme = reference.firstIndex(of: ":"), ["pkcs11", "keychain", "parsec", "engine"].contains(String(reference[..<scheme])) {
+    if reference.hasPrefix("file://") {
+      return String(decoding: try read(String(reference.dropFirst(7))), as: UTF8.self)
+    }
+    if let scheme = reference.firstIndex(of: ":"),
+      ["pkcs11", "keychain", "parsec", "engine"].contains(String(reference[..<scheme]))
+    {
       throw .unsupportedReference(String(reference[..<scheme]))
     }
     return String(decoding: try read(reference), as: UTF8.self)
@@ -174,7 +191,9 @@ public struct IdentityFile: Sendable, Equatable {
   }
 
   private static func write(_ bytes: [UInt8], to path: String) throws(IdentityFileError) {
-    func failure(_ what: String) -> IdentityFileError { .notWritable(path: path, reason: "\(what): \(String(cString: strerror(errno)))") }
+    func failure(_ what: String) -> IdentityFileError {
+      .notWritable(path: path, reason: "\(what): \(String(cString: strerror(errno)))")
+    }
     if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
       // Each missing directory on the way is ours alone.
       var end = path.index(after: path.startIndex)
@@ -250,7 +269,8 @@ public enum IdentityFileError: Error, Sendable, Equatable, CustomStringConvertib
     case .notReadable(let path, let reason): "cannot read \(path): \(reason)"
     case .notWritable(let path, let reason): "cannot write \(path): \(reason)"
     case .tooLarge(let limit): "the file is larger than \(limit) bytes, which no identity file is"
-    case .notJSON(let reason): "the file is not a JSON object; an enrollment token (.jwt) must be enrolled first (\(reason))"
+    case .notJSON(let reason):
+      "the file is not a JSON object; an enrollment token (.jwt) must be enrolled first (\(reason))"
     case .missing(let member): "the identity file has no member \(member); enroll again to get a whole one"
     case .unusable(let member, let reason): "\(member) of the identity file cannot be used: \(reason)"
     case .unsupportedReference(let scheme): "keys in \(scheme) are not supported; use a key file or PEM text"

@@ -9,7 +9,8 @@ struct HostedService {
   let name: String
   let options: Overlay.ListenOptions
   let loop: any EventLoop
-  /// The same at all routers, and whenever it binds again there: what a router had of it is replaced (edge-data-plane.md 4.3).
+  /// The same at all routers, and whenever it binds again there: what a router had of it is replaced
+  /// (edge-data-plane.md 4.3).
   let listenerID: [UInt8]
   let offered: @Sendable (IncomingDial) -> Void
   /// Hears of the first success, or of the first failure at every router.
@@ -38,7 +39,8 @@ struct HostedService {
     let precedence: Precedence?
 
     func isSame(as other: Offer) -> Bool {
-      service.isSame(as: other.service) && address == other.address && cost == other.cost && precedence == other.precedence
+      service.isSame(as: other.service) && address == other.address && cost == other.cost
+        && precedence == other.precedence
     }
   }
 
@@ -53,7 +55,8 @@ struct HostedService {
   var isComplete: Bool { places.values.count { $0.isEstablished } >= options.routers }
 }
 
-/// Hosting: one task for each service that looks what has to be offered where, and one for each router of it. Whatever is known by an id is looked up again by name.
+/// Hosting: one task for each service that looks what has to be offered where, and one for each router of it. Whatever
+/// is known by an id is looked up again by name.
 extension Overlay {
   /// How long a service that is offered at all routers it wants waits before it looks again.
   private static let idleLook = TimeAmount.seconds(60)
@@ -74,7 +77,8 @@ extension Overlay {
     lastHosting += 1
     let id = lastHosting
     hosted[id] = HostedService(
-      name: service, options: options, loop: group.next(), listenerID: (0..<32).map { _ in UInt8.random(in: .min ... .max) }, offered: offered,
+      name: service, options: options, loop: group.next(),
+      listenerID: (0..<32).map { _ in UInt8.random(in: .min ... .max) }, offered: offered,
       report: { continuation.yield($0) }, calls: caller)
     let hosting = Hosting(id) { [weak self] in await self?.keepHosting(id, calls) }
     hostings[id] = hosting
@@ -148,10 +152,15 @@ extension Overlay {
     for router in routers {
       // One that is away from its controller may be there all the same, and comes back to where it was.
       guard let address = router.tls ?? service.places[router.name]?.offer?.address else { continue }
-      offers[router.name] = HostedService.Offer(service: details, address: address, cost: options.cost, precedence: options.precedence)
+      offers[router.name] = HostedService.Offer(
+        service: details, address: address, cost: options.cost, precedence: options.precedence)
     }
-    guard !offers.isEmpty else { throw OverlayError.routersUnreachable(service: service.name, reason: "no router of it is online") }
-    let isNews = !service.places.isEmpty && !service.isComplete && routers.contains { $0.tls != nil && service.places[$0.name] == nil }
+    guard !offers.isEmpty else {
+      throw OverlayError.routersUnreachable(service: service.name, reason: "no router of it is online")
+    }
+    let isNews =
+      !service.places.isEmpty && !service.isComplete
+      && routers.contains { $0.tls != nil && service.places[$0.name] == nil }
     return (offers, isNews)
   }
 
@@ -162,12 +171,16 @@ extension Overlay {
     let cost = facts.serviceHostingCosts?[service.id] ?? facts.defaultHostingCost ?? 0
     if options.cost == nil, cost > 0 { options.cost = UInt16(clamping: cost) }
     let word = facts.serviceHostingPrecedences?[service.id] ?? facts.defaultHostingPrecedence ?? ""
-    if options.precedence == nil, let precedence = ["required": Precedence.required, "failed": .failed][word] { options.precedence = precedence }
+    if options.precedence == nil, let precedence = ["required": Precedence.required, "failed": .failed][word] {
+      options.precedence = precedence
+    }
     return options
   }
 
   private func identityFacts() async -> ControllerClient.Hosting? {
-    if let known = hostingFacts, known.facts == nil || ContinuousClock.now - known.at < Self.factsLifetime { return known.facts }
+    if let known = hostingFacts, known.facts == nil || ContinuousClock.now - known.at < Self.factsLifetime {
+      return known.facts
+    }
     let client = client
     do {
       let facts = try await authorized { try await client.hosting(token: $0) }
@@ -178,7 +191,8 @@ extension Overlay {
     return hostingFacts?.facts
   }
 
-  /// Tells the places of a service what to offer: those that serve go on, then come those that can be reached. - Returns: routers that are new.
+  /// Tells the places of a service what to offer: those that serve go on, then come those that can be reached. -
+  /// Returns: routers that are new.
   private func arrange(_ id: UInt64, _ offers: [String: HostedService.Offer]) -> [String] {
     guard let service = hosted[id] else { return [] }
     func rank(_ router: String) -> Int { service.places[router].map { $0.isEstablished ? 0 : $0.failed ? 2 : 1 } ?? 1 }
@@ -217,7 +231,8 @@ extension Overlay {
       do {
         let channel = try await channel(router, offer.address, on: service.loop)
         let token = try await session(offer.service, .bind).token
-        let binding = Binding(channel: channel, connID: try await bind(channel, offer, service, token: token, continuation))
+        let binding = Binding(
+          channel: channel, connID: try await bind(channel, offer, service, token: token, continuation))
         serving: for await event in events {
           switch event {
           case .established:
@@ -238,7 +253,8 @@ extension Overlay {
         standing = binding
       } catch {
         guard !Task.isCancelled else { break }
-        logger.info("hosting ended", metadata: ["service": "\(service.name)", "router": "\(router)", "reason": "\(error)"])
+        logger.info(
+          "hosting ended", metadata: ["service": "\(service.name)", "router": "\(router)", "reason": "\(error)"])
         await ended(id, router, offer, error)
         if let at = establishedAt, ContinuousClock.now - at > Self.stability { backoff.reset() }
         establishedAt = nil
@@ -274,7 +290,9 @@ extension Overlay {
       let listener = RouterChannel.Listener(
         token: Array(token.utf8), keys: offer.service.encryptionRequired ? .init() : nil, offered: service.offered,
         established: { events.yield(.established) }, ended: { events.yield(.ended($0)) })
-      return channel.value.bind(service: service.name, token: token, listenerID: service.listenerID, options: options, listener: listener) { error in
+      return channel.value.bind(
+        service: service.name, token: token, listenerID: service.listenerID, options: options, listener: listener
+      ) { error in
         if let error { events.yield(.ended(error)) }
       }
     }.get()
@@ -282,7 +300,8 @@ extension Overlay {
 
   // MARK: Routers that come and go
 
-  /// Calls the service that has not looked for the longest, of those that are not offered at as many routers as they want.
+  /// Calls the service that has not looked for the longest, of those that are not offered at as many routers as they
+  /// want.
   func callNextHost() { hosted.values.filter { !$0.isComplete }.min { $0.lookedAt < $1.lookedAt }?.calls.yield() }
 
   /// There is a router that was not there before: calls everybody who wants one, a few at a time.

@@ -35,7 +35,8 @@ public actor Overlay {
     public var group: any EventLoopGroup
 
     public init(
-      logger: Logger = Logger(label: "swiftlet"), application: Application = Application(), pollInterval: Duration = .seconds(15),
+      logger: Logger = Logger(label: "swiftlet"), application: Application = Application(),
+      pollInterval: Duration = .seconds(15),
       group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
     ) {
       self.logger = logger
@@ -55,12 +56,17 @@ public actor Overlay {
     /// Handed to the host with the dial, at most 64 KiB.
     public var appData: [UInt8]?
 
-    /// With flow control from end to end, for channels: only where the host is known to serve with ``Overlay/serve(_:options:initializer:)``.
-    package static func windowed(_ isWindowed: Bool) -> DialOptions { DialOptions(appData: isWindowed ? OverlayWindow.appData : nil) }
+    /// With flow control from end to end, for channels: only where the host is known to serve with
+    /// ``Overlay/serve(_:options:initializer:)``.
+    package static func windowed(_ isWindowed: Bool) -> DialOptions {
+      DialOptions(appData: isWindowed ? OverlayWindow.appData : nil)
+    }
 
     var isWindowed: Bool { appData == OverlayWindow.appData }
 
-    public init(timeout: Duration = .seconds(15), terminator: String? = nil, callerID: String? = nil, appData: [UInt8]? = nil) {
+    public init(
+      timeout: Duration = .seconds(15), terminator: String? = nil, callerID: String? = nil, appData: [UInt8]? = nil
+    ) {
       self.timeout = timeout
       self.terminator = terminator
       self.callerID = callerID
@@ -141,7 +147,8 @@ public actor Overlay {
   private var sessions: [SessionKey: ControllerClient.Session] = [:]
   /// Sessions that are being asked for.
   private var sessionTasks: [SessionKey: Task<ControllerClient.Session, any Error>] = [:]
-  /// Looks at the services that something refused gives cause to: a program that dials what it may not again and again does not keep the controller busy.
+  /// Looks at the services that something refused gives cause to: a program that dials what it may not again and again
+  /// does not keep the controller busy.
   private let refreshes = SharedWork(Pace(burst: 10, interval: .seconds(1)))
   /// Of what the controller itself refused.
   private var refusals = Pace(burst: 10, interval: .seconds(1))
@@ -150,7 +157,8 @@ public actor Overlay {
   var hosted: [UInt64: HostedService] = [:]
   var lastHosting: UInt64 = 0
   var isCallingHosts = false
-  /// Looks that binds give cause to which a router refused: one that refuses all of them does not turn its hosts against the controller.
+  /// Looks that binds give cause to which a router refused: one that refuses all of them does not turn its hosts
+  /// against the controller.
   var refusedLooks = Pace(burst: 200, interval: .milliseconds(50), longest: .seconds(30))
   /// What the identity says of hosting, and when it was asked; of no interest where the controller sees to it.
   var hostingFacts: (facts: ControllerClient.Hosting?, at: ContinuousClock.Instant)?
@@ -162,7 +170,8 @@ public actor Overlay {
   /// Logs in.
   ///
   /// - Parameter identity: as `Enrollment` made it or another SDK wrote it.
-  /// - Throws: `IdentityFileError` when its parts cannot be used, `OverlayError` when the controller does not answer or does not accept it.
+  /// - Throws: `IdentityFileError` when its parts cannot be used, `OverlayError` when the controller does not answer or
+  ///   does not accept it.
   public init(identity: IdentityFile, options: Options = Options()) async throws {
     client = try ControllerClient(identity: identity)
     logger = options.logger
@@ -203,12 +212,14 @@ public actor Overlay {
     return known.values.sorted { $0.name < $1.name }.map { service in
       ServiceInfo(
         id: service.id, name: service.name, encryptionRequired: service.encryptionRequired,
-        canDial: service.permissions.contains(Action.dial.rawValue), canHost: service.permissions.contains(Action.bind.rawValue),
+        canDial: service.permissions.contains(Action.dial.rawValue),
+        canHost: service.permissions.contains(Action.bind.rawValue),
         configs: service.config ?? [:])
     }
   }
 
-  /// What the identity may do with a service, as far as is known: the controller was asked within the poll interval, where it could be asked.
+  /// What the identity may do with a service, as far as is known: the controller was asked within the poll interval,
+  /// where it could be asked.
   package func rights(_ service: String) -> (canDial: Bool, canHost: Bool) {
     let permissions = known[service]?.permissions ?? []
     return (permissions.contains(Action.dial.rawValue), permissions.contains(Action.bind.rawValue))
@@ -277,7 +288,9 @@ public actor Overlay {
     sessions = sessions.filter { ids.contains($0.key.service) }
     changes = changes.filter { now - $0.value < Self.settlingTime }
     for (name, service) in new where old[name].map({ !$0.isSame(as: service) }) ?? false { changes[name] = now }
-    for hosting in hosted.values where old[hosting.name]?.isOffered(like: new[hosting.name]) != true { hosting.calls.yield() }
+    for hosting in hosted.values where old[hosting.name]?.isOffered(like: new[hosting.name]) != true {
+      hosting.calls.yield()
+    }
   }
 
   /// Asks whether the services changed, and reads them again if so. Those who ask at the same time ask once.
@@ -301,15 +314,20 @@ public actor Overlay {
 
   /// The service, when the identity may do that with it; asks the controller before it says no.
   func service(_ name: String, _ action: Action) async throws -> ControllerClient.Service {
-    func find() -> ControllerClient.Service? { known[name].flatMap { $0.permissions.contains(action.rawValue) ? $0 : nil } }
+    func find() -> ControllerClient.Service? {
+      known[name].flatMap { $0.permissions.contains(action.rawValue) ? $0 : nil }
+    }
     if let found = find() { return found }
     try await refreshServices()
     if let found = find() { return found }
-    throw known[name] == nil ? OverlayError.serviceNotFound(name: name) : .notPermitted(service: name, action: action.rawValue)
+    throw known[name] == nil
+      ? OverlayError.serviceNotFound(name: name) : .notPermitted(service: name, action: action.rawValue)
   }
 
   /// - Parameter isFresh: asks for the routers that the session may be used at now.
-  func session(_ service: ControllerClient.Service, _ action: Action, isFresh: Bool = false) async throws -> ControllerClient.Session {
+  func session(_ service: ControllerClient.Service, _ action: Action, isFresh: Bool = false) async throws
+    -> ControllerClient.Session
+  {
     let key = SessionKey(service: service.id, action: action)
     let client = client
     if let known = sessions[key] {
@@ -328,11 +346,15 @@ public actor Overlay {
     return try await task.joined()
   }
 
-  private func makeSession(_ service: ControllerClient.Service, _ action: Action, _ key: SessionKey) async throws -> ControllerClient.Session {
+  private func makeSession(_ service: ControllerClient.Service, _ action: Action, _ key: SessionKey) async throws
+    -> ControllerClient.Session
+  {
     let client = client
     defer { sessionTasks[key] = nil }
     do {
-      let made = try await authorized { try await client.session(token: $0, service: service.id, type: action.rawValue) }
+      let made = try await authorized {
+        try await client.session(token: $0, service: service.id, type: action.rawValue)
+      }
       sessions[key] = made
       return made
     } catch {
@@ -344,7 +366,8 @@ public actor Overlay {
         if known[service.name]?.id == service.id { known[service.name] = nil }
         lastChange = nil
         throw OverlayError.notPermitted(service: service.name, action: action.rawValue)
-      case OverlayError.controllerRefused(_, _, "NO_EDGE_ROUTERS_AVAILABLE", _): throw OverlayError.noRouters(service: service.name)
+      case OverlayError.controllerRefused(_, _, "NO_EDGE_ROUTERS_AVAILABLE", _):
+        throw OverlayError.noRouters(service: service.name)
       default: throw error
       }
     }
@@ -367,8 +390,11 @@ public actor Overlay {
     let login = try await current()
     let tls = client.routerTLS
     let task = Task {
-      let hello = EdgeMessages.Hello(name: login.identity.name ?? login.identity.id, token: login.token, supportsInspect: true)
-      return try await HelloDialer.dial(address, tls: tls, alpn: ALPN.edge, hello: hello.message(), group: loop, timeout: Self.routerTimeout) {
+      let hello = EdgeMessages.Hello(
+        name: login.identity.name ?? login.identity.id, token: login.token, supportsInspect: true)
+      return try await HelloDialer.dial(
+        address, tls: tls, alpn: ALPN.edge, hello: hello.message(), group: loop, timeout: Self.routerTimeout
+      ) {
         underlay, answer in
         let channel = RouterChannel(underlay: underlay, answer: answer, router: router)
         underlay.receiver = channel
@@ -402,15 +428,17 @@ public actor Overlay {
 
   /// Connects to a service.
   ///
-  /// - Throws: `OverlayError`: `serviceNotFound`, `notPermitted`, `noRouters`, `routersUnreachable`, `dialRefused` with the words of the side that
-  ///   refused, `peerDoesNotEncrypt`.
+  /// - Throws: `OverlayError`: `serviceNotFound`, `notPermitted`, `noRouters`, `routersUnreachable`, `dialRefused` with
+  ///   the words of the side that refused, `peerDoesNotEncrypt`.
   public func dial(_ service: String, options: DialOptions = DialOptions()) async throws -> OverlayStream {
     let connection = try await connect(service, options: options, on: group.next())
     return try await OverlayStream.make(connection, caller: nil)
   }
 
   /// The same for programs on event loops: the connection lives on `loop`.
-  package func connect(_ service: String, options: DialOptions = DialOptions(), on loop: any EventLoop) async throws -> BoundConnection {
+  package func connect(_ service: String, options: DialOptions = DialOptions(), on loop: any EventLoop) async throws
+    -> BoundConnection
+  {
     var details = try await self.service(service, .dial)
     var isFirst = true
     var backoff = Backoff(minimum: .milliseconds(50), maximum: .milliseconds(500))
@@ -428,7 +456,9 @@ public actor Overlay {
           if isOther || error.speaksOfSession { continue }
         }
         // Its hosts are about to bind anew.
-        guard error.isRefusal, let change = changes[service], ContinuousClock.now - change < Self.settlingTime else { throw error }
+        guard error.isRefusal, let change = changes[service], ContinuousClock.now - change < Self.settlingTime else {
+          throw error
+        }
         details = known[service] ?? details
         try await Task.sleep(backoff.next(using: &random))
       }
@@ -443,7 +473,9 @@ public actor Overlay {
   }
 
   /// Tries one router after the other.
-  private func connect(_ service: ControllerClient.Service, options: DialOptions, on loop: any EventLoop) async throws -> BoundConnection {
+  private func connect(_ service: ControllerClient.Service, options: DialOptions, on loop: any EventLoop) async throws
+    -> BoundConnection
+  {
     var failure = "no router has an address"
     for router in try await session(service, .dial).edgeRouters {
       guard let address = router.tls else { continue }
@@ -468,7 +500,8 @@ public actor Overlay {
   ) async throws -> BoundConnection {
     let promise = channel.eventLoop.makePromise(of: BoundConnection.self)
     channel.eventLoop.execute {
-      channel.value.dial(service: service.name, token: token, encrypted: service.encryptionRequired, options: options) { result in
+      channel.value.dial(service: service.name, token: token, encrypted: service.encryptionRequired, options: options) {
+        result in
         switch result {
         case .success(let connection): promise.succeed(NIOLoopBound(connection, eventLoop: channel.eventLoop))
         case .failure(let error): promise.fail(error)
@@ -480,7 +513,8 @@ public actor Overlay {
 
   // MARK: Hosting
 
-  /// Offers a service. Returns when the first router took the offer; from then on the listener registers again by itself wherever it must.
+  /// Offers a service. Returns when the first router took the offer; from then on the listener registers again by
+  /// itself wherever it must.
   ///
   /// - Throws: `OverlayError`: `serviceNotFound`, `notPermitted`, `noRouters`, `routersUnreachable`, `bindRefused`.
   public func listen(_ service: String, options: ListenOptions = ListenOptions()) async throws -> OverlayListener {

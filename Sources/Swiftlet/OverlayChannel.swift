@@ -1,15 +1,18 @@
 public import NIOCore
 import Synchronization
 
-/// A connection of the overlay as a SwiftNIO channel: whatever NIO has handlers for, HTTP, WebSocket, gRPC, runs over it as over a socket.
+/// A connection of the overlay as a SwiftNIO channel: whatever NIO has handlers for, HTTP, WebSocket, gRPC, runs over
+/// it as over a socket.
 ///
-/// Bytes come and go as `ByteBuffer`. `autoRead` and `isWritable` carry back-pressure across the overlay to the other end. With
-/// `ChannelOptions.allowRemoteHalfClosure` the end of the peer's direction arrives as `ChannelEvent.inputClosed`, otherwise it closes the channel;
-/// `close(mode: .output)` ends ours. A connection that breaks shows as `OverlayError` in `errorCaught`.
+/// Bytes come and go as `ByteBuffer`. `autoRead` and `isWritable` carry back-pressure across the overlay to the other
+/// end. With `ChannelOptions.allowRemoteHalfClosure` the end of the peer's direction arrives as
+/// `ChannelEvent.inputClosed`, otherwise it closes the channel; `close(mode: .output)` ends ours. A connection that
+/// breaks shows as `OverlayError` in `errorCaught`.
 ///
 /// Make one with ``Overlay/channel(to:options:on:initializer:)`` or ``Overlay/serve(_:options:initializer:)``.
-// Unchecked: everything but the two atomics is touched on `eventLoop` only, which NIO guarantees for all calls of `ChannelCore` and the connection for those of
-// its delegate; what any thread may read (`pipeline`, `closeFuture`) is set in the initialiser and never again.
+// Unchecked: everything but the two atomics is touched on `eventLoop` only, which NIO guarantees for all calls of
+// `ChannelCore` and the connection for those of its delegate; what any thread may read (`pipeline`, `closeFuture`) is
+// set in the initialiser and never again.
 public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelegate, @unchecked Sendable {
   private static let windowedWaterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 64 * 1024, high: 256 * 1024)
   private static let defaultWaterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 512 * 1024, high: 1024 * 1024)
@@ -56,7 +59,8 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   /// On the connection's event loop: sets the pipeline up, then lets bytes flow.
   static func open(
-    _ connection: OverlayConnection, isWindowed: Bool = false, _ initializer: @Sendable (any Channel) -> EventLoopFuture<Void>
+    _ connection: OverlayConnection, isWindowed: Bool = false,
+    _ initializer: @Sendable (any Channel) -> EventLoopFuture<Void>
   ) -> EventLoopFuture<any Channel> {
     let channel = OverlayChannel(connection, isWindowed: isWindowed)
     let opened = initializer(channel).hop(to: channel.eventLoop)
@@ -106,7 +110,9 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   private struct SyncOptions: NIOSynchronousChannelOptions {
     let channel: OverlayChannel
-    func setOption<Option: ChannelOption>(_ option: Option, value: Option.Value) throws { try channel.set(option, value) }
+    func setOption<Option: ChannelOption>(_ option: Option, value: Option.Value) throws {
+      try channel.set(option, value)
+    }
     func getOption<Option: ChannelOption>(_ option: Option) throws -> Option.Value { try channel.get(option) }
   }
 
@@ -123,7 +129,8 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
         if window == nil { connection.setReading(false) }
       }
     case (is ChannelOptions.Types.AllowRemoteHalfClosureOption, let value as Bool): allowsHalfClosure = value
-    case (is ChannelOptions.Types.WriteBufferWaterMarkOption, let value as ChannelOptions.Types.WriteBufferWaterMark): waterMark = value
+    case (is ChannelOptions.Types.WriteBufferWaterMarkOption, let value as ChannelOptions.Types.WriteBufferWaterMark):
+      waterMark = value
     default: throw ChannelError.operationUnsupported
     }
   }
@@ -147,10 +154,18 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
   public func localAddress0() throws -> SocketAddress { throw ChannelError.operationUnsupported }
   public func remoteAddress0() throws -> SocketAddress { throw ChannelError.operationUnsupported }
   public func register0(promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
-  public func registerAlreadyConfigured0(promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
-  public func bind0(to: SocketAddress, promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
-  public func connect0(to: SocketAddress, promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
-  public func triggerUserOutboundEvent0(_ event: Any, promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
+  public func registerAlreadyConfigured0(promise: EventLoopPromise<Void>?) {
+    promise?.fail(ChannelError.operationUnsupported)
+  }
+  public func bind0(to: SocketAddress, promise: EventLoopPromise<Void>?) {
+    promise?.fail(ChannelError.operationUnsupported)
+  }
+  public func connect0(to: SocketAddress, promise: EventLoopPromise<Void>?) {
+    promise?.fail(ChannelError.operationUnsupported)
+  }
+  public func triggerUserOutboundEvent0(_ event: Any, promise: EventLoopPromise<Void>?) {
+    promise?.fail(ChannelError.operationUnsupported)
+  }
   public func channelRead0(_ data: NIOAny) {}
   public func errorCaught0(error: any Error) {}
 
@@ -261,7 +276,9 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
   }
 
   private func closeIfDone() {
-    if inputEnded, outputEnded, pending.isEmpty, !endsOutput, !isClosed { close0(error: ChannelError.eof, mode: .all, promise: nil) }
+    if inputEnded, outputEnded, pending.isEmpty, !endsOutput, !isClosed {
+      close0(error: ChannelError.eof, mode: .all, promise: nil)
+    }
   }
 
   private func change(writable now: Bool) {
@@ -361,7 +378,8 @@ public final class OverlayChannel: Channel, ChannelCore, OverlayConnectionDelega
 
   package func closed(_ error: OverlayError?) {
     guard window?.hasData == true, !isClosed else { return end(error) }
-    // What came is still read, however long the reader takes; nothing leaves any more, and whoever has no use for a peer that cannot be answered is told so.
+    // What came is still read, however long the reader takes; nothing leaves any more, and whoever has no use for a
+    // peer that cannot be answered is told so.
     lateEnd = .some(error)
     failPending(error ?? ChannelError.ioOnClosedChannel)
     guard !outputEnded else { return }
@@ -406,9 +424,11 @@ extension Overlay {
       .flatMap { OverlayChannel.open($0.value, isWindowed: options.isWindowed, initializer) }
   }
 
-  /// Offers a service; each dialler becomes a channel. Returns when the first router took the offer, and registers again by itself wherever it must.
+  /// Offers a service; each dialler becomes a channel. Returns when the first router took the offer, and registers
+  /// again by itself wherever it must.
   ///
-  /// - Parameter initializer: sets up the pipeline of a channel, before the first byte is read; gets to know who dialled.
+  /// - Parameter initializer: sets up the pipeline of a channel, before the first byte is read; gets to know who
+  ///   dialled.
   /// - Throws: what ``listen(_:options:)`` throws.
   public func serve(
     _ service: String, options: ListenOptions = ListenOptions(),
@@ -417,7 +437,9 @@ extension Overlay {
     let hosting = try await host(service, options: options) { dial in
       guard let connection = dial.accept() else { return }
       let caller = OverlayStream.Caller(dial)
-      _ = OverlayChannel.open(connection, isWindowed: dial.caller.appData == OverlayWindow.appData) { initializer($0, caller) }
+      _ = OverlayChannel.open(connection, isWindowed: dial.caller.appData == OverlayWindow.appData) {
+        initializer($0, caller)
+      }
     }
     return OverlayServer(self, hosting)
   }

@@ -14,7 +14,8 @@ package protocol OverlayConnectionDelegate: AnyObject {
   func closed(_ error: OverlayError?)
 }
 
-/// One circuit as this end sees it: sealing and opening, halves and their end. Bound to its channel's event loop, no locks, no async.
+/// One circuit as this end sees it: sealing and opening, halves and their end. Bound to its channel's event loop, no
+/// locks, no async.
 package final class OverlayConnection {
   private enum Sealing {
     case plain
@@ -57,7 +58,8 @@ package final class OverlayConnection {
     eventLoop = channel.eventLoop
   }
 
-  /// From here on each message of the peer is delivered by itself, and each `write` is one message, however long or short: datagrams travel so. What came before it counts as one.
+  /// From here on each message of the peer is delivered by itself, and each `write` is one message, however long or
+  /// short: datagrams travel so. What came before it counts as one.
   package func keepBoundaries() {
     lengths = []
     if inbox.readableBytes > 0 { lengths?.append(inbox.readableBytes) }
@@ -97,7 +99,8 @@ package final class OverlayConnection {
     let size = keepsBoundaries ? max(bytes.readableBytes, 1) : Self.chunkSize
     let chunks = max((bytes.readableBytes + size - 1) / size, 1)
     // One buffer for all chunks: each buffer written becomes TLS records of its own.
-    var frames = channel.allocator.buffer(capacity: bytes.readableBytes + chunks * (FrameHeader.size + Self.record + overhead))
+    var frames = channel.allocator.buffer(
+      capacity: bytes.readableBytes + chunks * (FrameHeader.size + Self.record + overhead))
     bytes.withUnsafeReadableBytes { source in
       var offset = 0
       for _ in 0..<chunks {
@@ -154,7 +157,9 @@ package final class OverlayConnection {
     let headersLength = flags.isEmpty ? Self.record : 2 * Self.record
     channel.writeFrameHead(&buffer, headersLength: headersLength, bodyLength: bodyLength)
     buffer.writeMultipleIntegers(UInt32(HeaderID.connID.rawValue), UInt32(4), connID, endianness: .little)
-    if !flags.isEmpty { buffer.writeMultipleIntegers(UInt32(HeaderID.flags.rawValue), UInt32(4), flags.rawValue, endianness: .little) }
+    if !flags.isEmpty {
+      buffer.writeMultipleIntegers(UInt32(HeaderID.flags.rawValue), UInt32(4), flags.rawValue, endianness: .little)
+    }
   }
 
   // MARK: In, from the channel
@@ -206,7 +211,9 @@ package final class OverlayConnection {
     inbox.withUnsafeMutableWritableBytes { bytes in
       let plaintext = UnsafeMutableRawBufferPointer(rebasing: bytes[..<written])
       do throws(SealedStreamError) {
-        if wantsParts { parts = try Multipart.ranges(of: UnsafeRawBufferPointer(plaintext)).map(\.count).filter { $0 > 0 } }
+        if wantsParts {
+          parts = try Multipart.ranges(of: UnsafeRawBufferPointer(plaintext)).map(\.count).filter { $0 > 0 }
+        }
         length = try Multipart.joinInPlace(plaintext)
       } catch { failure = error }
     }
@@ -215,7 +222,8 @@ package final class OverlayConnection {
     lengths?.append(contentsOf: parts)
   }
 
-  /// Hands over what a burst brought. - Returns: whether the channel may go on reading as far as this connection is concerned.
+  /// Hands over what a burst brought. - Returns: whether the channel may go on reading as far as this connection is
+  /// concerned.
   @discardableResult
   func deliver() -> Bool {
     isDirty = false

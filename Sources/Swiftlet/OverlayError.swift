@@ -47,14 +47,17 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
     case .notAuthenticated(let reason): "the controller does not accept this identity: \(reason)"
     case .enrollmentRefused(let reason): "cannot enroll: \(reason)"
     case .badAnswer(let operation, let reason): "the controller's answer to \"\(operation)\" cannot be read: \(reason)"
-    case .serviceNotFound(let name): "no service \"\(name)\" for this identity; check the name and that a service policy grants it"
+    case .serviceNotFound(let name):
+      "no service \"\(name)\" for this identity; check the name and that a service policy grants it"
     case .notPermitted(let service, let action):
       "no service policy lets this identity \(action.lowercased()) \"\(service)\"; ask for a \(action) policy"
-    case .noRouters(let service): "no edge router may carry \"\(service)\" for this identity; check edge-router and service-edge-router policies"
+    case .noRouters(let service):
+      "no edge router may carry \"\(service)\" for this identity; check edge-router and service-edge-router policies"
     case .routersUnreachable(let service, let reason): "no edge router of \"\(service)\" can be reached: \(reason)"
     case .dialRefused(let service, let text, _): "cannot connect to \"\(service)\": \(text)"
     case .bindRefused(let service, let text, _): "cannot host \"\(service)\": \(text)"
-    case .peerDoesNotEncrypt(let service): "\"\(service)\" demands end-to-end encryption, and the other side sent no key"
+    case .peerDoesNotEncrypt(let service):
+      "\"\(service)\" demands end-to-end encryption, and the other side sent no key"
     case .encryptionBroken(let error): "\(error)"
     case .connectionClosed(let text): "the connection was closed: \(text.isEmpty ? "no reason given" : text)"
     case .channelLost(let router, let reason): "the channel to router \(router) is lost: \(reason)"
@@ -65,13 +68,15 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  /// Whether a new service session may help: the router does not know the one it was shown (edge-data-plane.md 4.2, 9.3), or none of its routers can be reached.
+  /// Whether a new service session may help: the router does not know the one it was shown (edge-data-plane.md 4.2,
+  /// 9.3), or none of its routers can be reached.
   var speaksOfSession: Bool {
     switch self {
     case .dialRefused(_, let text, let error), .bindRefused(_, let text, let error):
       if text.lowercased() == EdgeMessages.StateClosed.invalidSessionText.lowercased() { return true }
       switch error?.code {
-      case .invalidAPISession, .invalidSession, .wrongSessionType, .invalidEdgeRouterForSession, .invalidAPISessionType: return true
+      case .invalidAPISession, .invalidSession, .wrongSessionType, .invalidEdgeRouterForSession, .invalidAPISessionType:
+        return true
       default: return false
       }
     case .routersUnreachable: return true
@@ -94,7 +99,11 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
 
   /// Whether nobody hosts the service now (edge-data-plane.md 4.6): its hosts may be about to bind anew.
   var saysUnhosted: Bool {
-    if case .dialRefused(_, let text, _) = self { text.contains("no terminators") || text.contains("no online terminators") } else { false }
+    if case .dialRefused(_, let text, _) = self {
+      text.contains("no terminators") || text.contains("no online terminators")
+    } else {
+      false
+    }
   }
 
   /// Whether the router, the controller or the host said no.

@@ -22,7 +22,8 @@ package final class Hosting: Sendable {
 extension OverlayStream.Caller {
   init(_ dial: IncomingDial) {
     self.init(
-      identityID: dial.caller.identityID, identityName: dial.caller.identityName, claimedName: dial.caller.claimedName, appData: dial.caller.appData)
+      identityID: dial.caller.identityID, identityName: dial.caller.identityName, claimedName: dial.caller.claimedName,
+      appData: dial.caller.appData)
   }
 }
 

@@ -2,7 +2,8 @@ public import NIOCore
 
 /// A byte stream to the other side of a service, end-to-end encrypted where the service demands it.
 ///
-/// One task may read while another writes. Each direction ends on its own: `finish` ends ours, `read` returns nil when the peer ended theirs.
+/// One task may read while another writes. Each direction ends on its own: `finish` ends ours, `read` returns nil when
+/// the peer ended theirs.
 public final class OverlayStream: Sendable, AsyncSequence {
   public typealias Element = ByteBuffer
 
@@ -43,7 +44,8 @@ public final class OverlayStream: Sendable, AsyncSequence {
   /// Everything that arrived since the last call, waiting for the first byte.
   ///
   /// - Returns: nil when the peer ended its direction.
-  /// - Throws: `OverlayError` when the connection broke, `concurrentReads` when another task is reading, `CancellationError`.
+  /// - Throws: `OverlayError` when the connection broke, `concurrentReads` when another task is reading,
+  ///   `CancellationError`.
   public func read() async throws -> ByteBuffer? {
     let core = self.core
     let promise = core.eventLoop.makePromise(of: ByteBuffer?.self)

@@ -1,12 +1,14 @@
 import NIOCore
 import Synchronization
 
-/// Flow control from end to end of one connection, between two programs that both know it: nobody sends more than the other end's reader has room for, so a reader that
-/// pauses holds up nothing but its own connection. Without it all that a router can do is to stop reading a whole channel, with everybody else's connections on it.
+/// Flow control from end to end of one connection, between two programs that both know it: nobody sends more than the
+/// other end's reader has room for, so a reader that pauses holds up nothing but its own connection. Without it all
+/// that a router can do is to stop reading a whole channel, with everybody else's connections on it.
 ///
-/// The dialler asks for it with the dial's application data, where it knows that the host understands. Both directions are then a sequence of frames: four bytes,
-/// big-endian, whose first bit says whether the rest is a number of bytes that may be sent, or the length of the data that follows. Data of no length is the last of its
-/// direction: the connection's own end would take the way from what tells of room.
+/// The dialler asks for it with the dial's application data, where it knows that the host understands. Both directions
+/// are then a sequence of frames: four bytes, big-endian, whose first bit says whether the rest is a number of bytes
+/// that may be sent, or the length of the data that follows. Data of no length is the last of its direction: the
+/// connection's own end would take the way from what tells of room.
 struct OverlayWindow {
   /// What a dial carries that asks for it.
   static let appData = Array("swiftlet-window:1".utf8)
@@ -77,7 +79,9 @@ struct OverlayWindow {
 
   /// What the reader gets now.
   mutating func take() -> ByteBuffer? {
-    guard inbox.readableBytes > 0, let bytes = inbox.readSlice(length: min(inbox.readableBytes, Self.portion)) else { return nil }
+    guard inbox.readableBytes > 0, let bytes = inbox.readSlice(length: min(inbox.readableBytes, Self.portion)) else {
+      return nil
+    }
     if inbox.readableBytes == 0 { inbox = ByteBuffer() }
     taken += bytes.readableBytes
     takenInThisSize += bytes.readableBytes

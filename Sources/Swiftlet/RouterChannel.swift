@@ -5,7 +5,8 @@ import Wire
 
 /// The channel to one edge router: its connections, listeners and requests. Bound to its event loop, no locks.
 ///
-/// Data messages go from the read buffer straight to their connection, which opens them in place; everything else is copied out and handled as a message.
+/// Data messages go from the read buffer straight to their connection, which opens them in place; everything else is
+/// copied out and handled as a message.
 final class RouterChannel: FrameReceiver {
   /// How a request was answered; nil when the channel went away first.
   typealias Reply = (Message?) -> Void
@@ -104,7 +105,8 @@ final class RouterChannel: FrameReceiver {
   /// The fixed part of a Data frame.
   func writeFrameHead(_ buffer: inout ByteBuffer, headersLength: Int, bodyLength: Int) {
     buffer.writeMultipleIntegers(
-      FrameHeader.magic, ContentType.data.rawValue, nextSequence(), UInt32(headersLength), UInt32(bodyLength), endianness: .little)
+      FrameHeader.magic, ContentType.data.rawValue, nextSequence(), UInt32(headersLength), UInt32(bodyLength),
+      endianness: .little)
   }
 
   /// Sends a request; `reply` is called once.
@@ -136,7 +138,8 @@ final class RouterChannel: FrameReceiver {
   ///   - encrypted: whether the service demands end-to-end encryption.
   ///   - done: called once, on the event loop.
   func dial(
-    service: String, token: String, encrypted: Bool, options: Overlay.DialOptions, done: @escaping (Result<OverlayConnection, OverlayError>) -> Void
+    service: String, token: String, encrypted: Bool, options: Overlay.DialOptions,
+    done: @escaping (Result<OverlayConnection, OverlayError>) -> Void
   ) {
     let connID = freshConnID()
     let keys = encrypted ? KeyPair() : nil
@@ -145,7 +148,8 @@ final class RouterChannel: FrameReceiver {
     let connect = EdgeMessages.Connect(
       connID: connID, token: token,
       options: EdgeMessages.DialOptions(
-        publicKey: keys?.publicKey, callerID: options.callerID, terminatorIdentity: options.terminator, appData: options.appData))
+        publicKey: keys?.publicKey, callerID: options.callerID, terminatorIdentity: options.terminator,
+        appData: options.appData))
     request(connect.message(), timeout: TimeAmount(options.timeout)) { [self] answer in
       func refuse(_ error: OverlayError, tell: Bool) {
         connections[connID] = nil
@@ -154,12 +158,15 @@ final class RouterChannel: FrameReceiver {
       }
       guard let answer else {
         let error: OverlayError =
-          isOpen ? .timedOut(what: "the dial of \"\(service)\"") : .channelLost(router: router, reason: "it closed during a dial")
+          isOpen
+          ? .timedOut(what: "the dial of \"\(service)\"")
+          : .channelLost(router: router, reason: "it closed during a dial")
         return refuse(error, tell: isOpen)
       }
       guard let connected = try? EdgeMessages.StateConnected(parsing: answer) else {
         let closed = try? EdgeMessages.StateClosed(parsing: answer)
-        return refuse(.dialRefused(service: service, text: closed?.text ?? "no reason given", error: closed?.error), tell: false)
+        return refuse(
+          .dialRefused(service: service, text: closed?.text ?? "no reason given", error: closed?.error), tell: false)
       }
       if let keys {
         guard let peer = connected.publicKey else { return refuse(.peerDoesNotEncrypt(service: service), tell: true) }
@@ -176,7 +183,8 @@ final class RouterChannel: FrameReceiver {
   // MARK: Hosting
 
   /// Hosts a service (edge-data-plane.md 4.3).
-  /// - Parameter done: called once, when the router accepted the listener or refused it. - Returns: the listener's connection id.
+  /// - Parameter done: called once, when the router accepted the listener or refused it. - Returns: the listener's
+  ///   connection id.
   func bind(
     service: String, token: String, listenerID: [UInt8], options: Overlay.ListenOptions, listener: Listener,
     done: @escaping (OverlayError?) -> Void
@@ -184,13 +192,18 @@ final class RouterChannel: FrameReceiver {
     let connID = freshConnID()
     listeners[connID] = listener
     let bind = EdgeMessages.Bind(
-      connID: connID, token: Array(token.utf8), publicKey: listener.keys?.publicKey, cost: options.cost, precedence: options.precedence,
-      terminatorIdentity: options.terminator, wantsRouterProvidedConnIDs: true, listenerID: listenerID, supportsInspect: true,
+      connID: connID, token: Array(token.utf8), publicKey: listener.keys?.publicKey, cost: options.cost,
+      precedence: options.precedence,
+      terminatorIdentity: options.terminator, wantsRouterProvidedConnIDs: true, listenerID: listenerID,
+      supportsInspect: true,
       supportsBindSuccess: true)
     request(bind.message(), timeout: .seconds(10)) { [self] answer in
       guard let answer else {
         listeners[connID] = nil
-        return done(isOpen ? .timedOut(what: "hosting \"\(service)\"") : .channelLost(router: router, reason: "it closed during a bind"))
+        return done(
+          isOpen
+            ? .timedOut(what: "hosting \"\(service)\"")
+            : .channelLost(router: router, reason: "it closed during a bind"))
       }
       guard (try? EdgeMessages.StateConnected(parsing: answer)) != nil else {
         listeners[connID] = nil
@@ -218,22 +231,33 @@ final class RouterChannel: FrameReceiver {
 
   private func offered(_ message: Message) {
     guard let dial = try? EdgeMessages.Dial(parsing: message) else { return }
-    func refuse(_ text: String) { answer(EdgeMessages.DialFailed(replyFor: message.sequence, connID: dial.connID, text: text).message()) }
+    func refuse(_ text: String) {
+      answer(EdgeMessages.DialFailed(replyFor: message.sequence, connID: dial.connID, text: text).message())
+    }
     guard let listener = listeners[dial.connID] else { return refuse("nobody listens here") }
     guard dial.token == listener.token else { return refuse("invalid token") }
-    guard connections.count < Listener.connectionLimit else { return refuse("the host has \(Listener.connectionLimit) connections already") }
-    guard let connID = dial.newConnID, connections[connID] == nil else { return refuse("a new connection id of the router is required") }
+    guard connections.count < Listener.connectionLimit else {
+      return refuse("the host has \(Listener.connectionLimit) connections already")
+    }
+    guard let connID = dial.newConnID, connections[connID] == nil else {
+      return refuse("a new connection id of the router is required")
+    }
     var session: SessionKeys?
     // A dialler that still takes the service for an encrypted one gets a key for this connection.
     let own = listener.keys == nil && dial.publicKey != nil ? KeyPair() : nil
     if let keys = listener.keys ?? own {
-      guard let peer = dial.publicKey else { return refuse("the service requires end-to-end encryption, and the dialler sent no key") }
-      do throws(SealedStreamError) { session = try keys.serverSessionKeys(dialerPublicKey: peer) } catch { return refuse("\(error)") }
+      guard let peer = dial.publicKey else {
+        return refuse("the service requires end-to-end encryption, and the dialler sent no key")
+      }
+      do throws(SealedStreamError) { session = try keys.serverSessionKeys(dialerPublicKey: peer) } catch {
+        return refuse("\(error)")
+      }
     }
     let connection = OverlayConnection(channel: self, connID: connID)
     connections[connID] = connection
     let caller = IncomingDial.Caller(
-      identityID: dial.dialerIdentityID, identityName: dial.dialerIdentityName, claimedName: dial.callerID, appData: dial.appData)
+      identityID: dial.dialerIdentityID, identityName: dial.dialerIdentityName, claimedName: dial.callerID,
+      appData: dial.appData)
     let keys = session
     listener.offered(
       IncomingDial(eventLoop: eventLoop, caller: caller) { [weak self] verdict in
@@ -245,7 +269,9 @@ final class RouterChannel: FrameReceiver {
           return nil
         case .accept:
           answer(
-            EdgeMessages.DialSuccess(replyFor: message.sequence, connID: dial.connID, newConnID: connID, publicKey: own?.publicKey).message())
+            EdgeMessages.DialSuccess(
+              replyFor: message.sequence, connID: dial.connID, newConnID: connID, publicKey: own?.publicKey
+            ).message())
           if let keys { connection.encrypt(keys) }
           return connection
         }
@@ -295,7 +321,8 @@ final class RouterChannel: FrameReceiver {
   private func data(_ frame: UnsafeRawBufferPointer, _ header: FrameHeader) {
     let bodyStart = FrameHeader.size + header.headersLength
     // Two ids, or one of another width: no router that means well sends it.
-    guard let fields = try? EdgeFields.scan(UnsafeRawBufferPointer(rebasing: frame[FrameHeader.size..<bodyStart])) else { return underlay.close() }
+    guard let fields = try? EdgeFields.scan(UnsafeRawBufferPointer(rebasing: frame[FrameHeader.size..<bodyStart]))
+    else { return underlay.close() }
     guard let connID = fields.connID else { return }
     guard let connection = connections[connID] else {
       guard strayAnswers.allows(connID, now: .now()) else { return }
@@ -326,8 +353,10 @@ final class RouterChannel: FrameReceiver {
 
   private func inspected(_ message: Message) {
     guard let request = try? EdgeMessages.ConnInspectRequest(parsing: message) else { return }
-    let type: ConnType = listeners[request.connID] != nil ? .bind : connections[request.connID] != nil ? .dial : .invalid
-    answer(EdgeMessages.ConnInspectResponse(replyFor: message.sequence, connID: request.connID, connType: type).message())
+    let type: ConnType =
+      listeners[request.connID] != nil ? .bind : connections[request.connID] != nil ? .dial : .invalid
+    answer(
+      EdgeMessages.ConnInspectResponse(replyFor: message.sequence, connID: request.connID, connType: type).message())
   }
 
   private func deliverDirty() {

@@ -25,7 +25,8 @@ struct Pace: Sendable {
   }
 }
 
-/// Work that many ask for, and that is done once for all of them: whoever asks gets a run that begins after it asked. One run at a time, at a pace.
+/// Work that many ask for, and that is done once for all of them: whoever asks gets a run that begins after it asked.
+/// One run at a time, at a pace.
 actor SharedWork {
   private var pace: Pace
   /// The run that has not begun.

@@ -34,7 +34,8 @@ struct AccessPrivateCommand: AsyncParsableCommand {
   var token: String
 
   @Option(
-    name: .shortAndLong, help: ArgumentHelp("Local address to listen on; port 0 picks a free one.", valueName: "host:port"),
+    name: .shortAndLong,
+    help: ArgumentHelp("Local address to listen on; port 0 picks a free one.", valueName: "host:port"),
     transform: AddressArgument.place)
   var bind = HostPort(host: "127.0.0.1", port: 9191)
 
@@ -50,7 +51,8 @@ struct AccessPrivateCommand: AsyncParsableCommand {
     let logger = log.logger("access", quiet: .warning)
     let headers = try responseHeader.map { text in
       guard let header = ResponseHeader(text) else {
-        throw CommandFailure("'\(text)' is no header that an access can set", next: "write name: value, such as 'cache-control: no-store'")
+        throw CommandFailure(
+          "'\(text)' is no header that an access can set", next: "write name: value, such as 'cache-control: no-store'")
       }
       return header
     }
@@ -58,7 +60,9 @@ struct AccessPrivateCommand: AsyncParsableCommand {
     let run = AccessRun(
       session: session, token: token, host: bind.host, port: bind.port, responseHeaders: headers, grace: ending.grace,
       display: try screen.display(home), logger: logger)
-    do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot access the share \(token)", error) }
+    do { try await ServiceRun.run([run], logger: logger) } catch {
+      throw CommandFailure("cannot access the share \(token)", error)
+    }
   }
 }
 
@@ -76,7 +80,8 @@ private struct AccessRun: Service {
   func run() async throws {
     let (token, display) = (token, display)
     let running = RunningAccess(
-      session: session, token: token, host: host, port: port, responseHeaders: responseHeaders, observer: display.observer, grace: grace,
+      session: session, token: token, host: host, port: port, responseHeaders: responseHeaders,
+      observer: display.observer, grace: grace,
       logger: logger
     ) { event in
       switch event {
@@ -84,12 +89,14 @@ private struct AccessRun: Service {
         let isHTTP = access.backend?.isHTTP ?? false
         let scheme = isHTTP ? "http" : access.backend == .udpTunnel ? "udp" : "tcp"
         let subject = LiveView.Subject(
-          headline: ["\(scheme)://\(address.text)"], badges: ["ACCESS", access.backend?.rawValue.uppercased() ?? "TCP"], target: "the share \(token)",
+          headline: ["\(scheme)://\(address.text)"],
+          badges: ["ACCESS", access.backend?.rawValue.uppercased() ?? "TCP"], target: "the share \(token)",
           link: nil, traffic: isHTTP ? "requests" : nil)
         display.show(subject, notice: "The share \(token) is here. Ctrl-C ends it.")
       case .lost(let reason):
         let reason = reason.isEmpty ? "" : " (\(CellText.clean(reason)))"
-        Terminal.error.line("The share \(token) has ended\(reason). This access waits for it to come back; Ctrl-C ends it.")
+        Terminal.error.line(
+          "The share \(token) has ended\(reason). This access waits for it to come back; Ctrl-C ends it.")
       case .back: Terminal.error.line("The share \(token) is here again.")
       // A terminal that takes nothing must not keep the access from being deleted.
       case .ending: display.leave()

@@ -8,7 +8,8 @@ import Transport
 
 struct AccessPublicCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "public", abstract: "Serve public shares: a frontend on its own, beside or instead of the one in a share service.",
+    commandName: "public",
+    abstract: "Serve public shares: a frontend on its own, beside or instead of the one in a share service.",
     discussion: """
       It needs the frontend's identity and nothing else: what may be dialled is what is shared. The identity is share/public.json in the directory of
       swiftlet share serve; zrok's own controller writes identities/public.json. Several frontends may use the same one.
@@ -19,10 +20,14 @@ struct AccessPublicCommand: AsyncParsableCommand {
         swiftlet access public --identity swiftlet-share/share/public.json
       """)
 
-  @Option(help: ArgumentHelp("Identity that may dial public shares; identities/public.json of this environment without it.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "Identity that may dial public shares; identities/public.json of this environment without it.", valueName: "file")
+  )
   var identity: String?
 
-  @Option(help: ArgumentHelp("Public shares are reached at NAME.ZONE; its wildcard DNS entry leads here.", valueName: "zone"))
+  @Option(
+    help: ArgumentHelp("Public shares are reached at NAME.ZONE; its wildcard DNS entry leads here.", valueName: "zone"))
   var zone = "share.localhost"
 
   @Option(help: ArgumentHelp("Address to listen on.", valueName: "address"), transform: AddressArgument.host)
@@ -32,7 +37,9 @@ struct AccessPublicCommand: AsyncParsableCommand {
   var port = 8080
 
   @Option(
-    help: ArgumentHelp("Certificate chain (PEM) for the zone's wildcard. Read again when it changes. Without one: plain HTTP.", valueName: "file"))
+    help: ArgumentHelp(
+      "Certificate chain (PEM) for the zone's wildcard. Read again when it changes. Without one: plain HTTP.",
+      valueName: "file"))
   var cert: String?
 
   @Option(help: ArgumentHelp("Private key (PEM) of the certificate.", valueName: "file"))
@@ -58,7 +65,9 @@ struct AccessPublicCommand: AsyncParsableCommand {
 
   @Option(
     name: .customLong("trusted-proxy"),
-    help: ArgumentHelp("A proxy in front of it: connections from there have no limit by address. May be given several times.", valueName: "address"),
+    help: ArgumentHelp(
+      "A proxy in front of it: connections from there have no limit by address. May be given several times.",
+      valueName: "address"),
     transform: AddressArgument.address)
   var trustedProxies: [String] = []
 
@@ -76,10 +85,12 @@ struct AccessPublicCommand: AsyncParsableCommand {
     let path = try identity ?? home.environment().directory + "/identities/public.json"
     let file: IdentityFile
     do { file = try IdentityFile.load(from: path) } catch {
-      throw CommandFailure("the identity \(path) cannot be used", error, next: "give the frontend's identity with --identity")
+      throw CommandFailure(
+        "the identity \(path) cannot be used", error, next: "give the frontend's identity with --identity")
     }
     let (certificate, watchers) = try CertificateFiles.identity(cert, key, logger)
-    var configuration = StandaloneFrontend.Configuration(listener: .init(host: host, port: port, identity: certificate), zone: zone.lowercased())
+    var configuration = StandaloneFrontend.Configuration(
+      listener: .init(host: host, port: port, identity: certificate), zone: zone.lowercased())
     configuration.listener.strangerLimits.trustedProxies = trustedProxies
     configuration.interstitial = interstitial
     if let limits { configuration.limits = try Self.limits(limits).frontend }
@@ -98,7 +109,9 @@ struct AccessPublicCommand: AsyncParsableCommand {
   /// - Parameter secret: of sessions, where the file has none.
   static func login(_ path: String, secret: @autoclosure () throws -> String) throws -> LoginConfiguration {
     var login: LoginConfiguration
-    do { login = try LoginConfiguration.load(path: path) } catch { throw CommandFailure("the sign-in providers cannot be used", error) }
+    do { login = try LoginConfiguration.load(path: path) } catch {
+      throw CommandFailure("the sign-in providers cannot be used", error)
+    }
     if login.secret.isEmpty { login.secret = try secret() }
     return login
   }

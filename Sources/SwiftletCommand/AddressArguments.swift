@@ -9,13 +9,17 @@ import Tunnel
 enum AddressArgument {
   /// A name or an address without port, IPv6 with or without brackets.
   @Sendable static func host(_ text: String) throws -> String {
-    guard let host = HostPort.host(text) else { throw ValidationError("'\(text)' is no name and no address; a port is given by itself") }
+    guard let host = HostPort.host(text) else {
+      throw ValidationError("'\(text)' is no name and no address; a port is given by itself")
+    }
     return host
   }
 
   /// An address without port.
   @Sendable static func address(_ text: String) throws -> String {
-    guard let address = HostPort.address(text) else { throw ValidationError("'\(text)' is no address, such as 192.0.2.10 or 2001:db8::10") }
+    guard let address = HostPort.address(text) else {
+      throw ValidationError("'\(text)' is no address, such as 192.0.2.10 or 2001:db8::10")
+    }
     return address
   }
 
@@ -62,11 +66,15 @@ struct ListeningHost: Sendable {
     defer { close(descriptor) }
     var isV6Only: Int32 = 1
     var length = socklen_t(MemoryLayout<Int32>.size)
-    guard getsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &isV6Only, &length) == 0, isV6Only == 0 else { return false }
+    guard getsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &isV6Only, &length) == 0, isV6Only == 0 else {
+      return false
+    }
     var everywhere = sockaddr_in6()
     everywhere.sin6_family = sa_family_t(AF_INET6)
     return withUnsafePointer(to: &everywhere) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in6>.size)) == 0 }
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in6>.size)) == 0
+      }
     }
   }()
 
@@ -81,7 +89,8 @@ struct ListeningHost: Sendable {
 struct GraceOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "How long open connections may go on when it is told to end, such as 30s or 2m; told a second time it ends at once.", valueName: "duration"),
+      "How long open connections may go on when it is told to end, such as 30s or 2m; told a second time it ends at once.",
+      valueName: "duration"),
     transform: { text in
       if let seconds = Int64(text), (0...86_400).contains(seconds) { return .seconds(seconds) }
       guard let amount = GoDuration.parse(text), amount.nanoseconds >= 0 else {

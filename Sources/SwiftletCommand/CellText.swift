@@ -19,7 +19,8 @@ enum CellText {
     return text.replacing(#/\x{1B}\[[0-9;]*m/#, with: "")
   }
 
-  /// Cells that a clean text takes. Terminals disagree on some emoji; whoever draws must not rely on it for what stands to the right.
+  /// Cells that a clean text takes. Terminals disagree on some emoji; whoever draws must not rely on it for what stands
+  /// to the right.
   static func width(_ text: String) -> Int {
     if text.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) { return text.utf8.count }
     return text.reduce(0) { $0 + width($1) }
@@ -32,13 +33,16 @@ enum CellText {
     case .nonspacingMark, .enclosingMark: return 0
     default: break
     }
-    let isEmoji = first.properties.isEmojiPresentation || (first.properties.isEmoji && character.unicodeScalars.contains("\u{FE0F}"))
+    let isEmoji =
+      first.properties.isEmojiPresentation
+      || (first.properties.isEmoji && character.unicodeScalars.contains("\u{FE0F}"))
     return isEmoji || wide.contains { $0.contains(first.value) } ? 2 : 1
   }
 
   /// The blocks of East Asian wide and fullwidth characters (Unicode's annex 11), coarsely.
   private static let wide: [ClosedRange<UInt32>] = [
-    0x1100...0x115F, 0x2E80...0x303E, 0x3041...0x33FF, 0x3400...0x4DBF, 0x4E00...0xA4CF, 0xA960...0xA97F, 0xAC00...0xD7A3, 0xF900...0xFAFF,
+    0x1100...0x115F, 0x2E80...0x303E, 0x3041...0x33FF, 0x3400...0x4DBF, 0x4E00...0xA4CF, 0xA960...0xA97F,
+    0xAC00...0xD7A3, 0xF900...0xFAFF,
     0xFE30...0xFE6F, 0xFF00...0xFF60, 0xFFE0...0xFFE6, 0x17000...0x18DFF, 0x1B000...0x1B2FF, 0x20000...0x3FFFD,
   ]
 

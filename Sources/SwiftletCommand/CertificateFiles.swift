@@ -5,7 +5,8 @@ import ServiceLifecycle
 import Synchronization
 import Transport
 
-/// The certificate and key that somebody else keeps fresh, an ACME client such as certbot or lego: read again when they change, used from the next handshake on.
+/// The certificate and key that somebody else keeps fresh, an ACME client such as certbot or lego: read again when they
+/// change, used from the next handshake on.
 final class CertificateFiles: Service {
   private static let interval = Duration.seconds(10)
 
@@ -30,7 +31,9 @@ final class CertificateFiles: Service {
   }
 
   /// What `--cert` and `--key` say: the identity of a listener, and what keeps it fresh. Neither without them.
-  static func identity(_ certificate: String?, _ key: String?, _ logger: Logger) throws -> (ServerIdentity?, [any Service]) {
+  static func identity(_ certificate: String?, _ key: String?, _ logger: Logger) throws -> (
+    ServerIdentity?, [any Service]
+  ) {
     guard let certificate, let key else { return (nil, []) }
     let files = try CertificateFiles(certificate: certificate, key: key, logger: logger)
     return (files.identity, [files])
@@ -45,7 +48,8 @@ final class CertificateFiles: Service {
     }
   }
 
-  /// Takes what changed. A pair that does not fit is half written, or wrong: the old one stays, and the next look tries again.
+  /// Takes what changed. A pair that does not fit is half written, or wrong: the old one stays, and the next look tries
+  /// again.
   func refresh() {
     let times = Self.times(certificate, key)
     guard seen.withLock({ $0 != times }) else { return }
@@ -56,13 +60,15 @@ final class CertificateFiles: Service {
       logger.notice("a new certificate is in use", metadata: ["file": "\(certificate)"])
     } catch {
       logger.error(
-        "the new certificate cannot be used; the old one stays", metadata: ["file": "\(certificate)", "key": "\(key)", "reason": "\(error)"])
+        "the new certificate cannot be used; the old one stays",
+        metadata: ["file": "\(certificate)", "key": "\(key)", "reason": "\(error)"])
     }
   }
 
   static func load(_ certificate: String, _ key: String) throws -> (CertificateChain, PrivateKey) {
     (
-      try CertificateChain(pem: String(decoding: PrivateFile.read(certificate, what: "the certificate"), as: UTF8.self)),
+      try CertificateChain(
+        pem: String(decoding: PrivateFile.read(certificate, what: "the certificate"), as: UTF8.self)),
       try PrivateKey(pem: String(decoding: PrivateFile.read(key, what: "the key"), as: UTF8.self))
     )
   }

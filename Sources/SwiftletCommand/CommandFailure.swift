@@ -47,8 +47,10 @@ struct CommandFailure: Error, CustomStringConvertible {
 
   /// What failed and why. A reason may be the words of a peer: nothing of it moves the cursor.
   var words: String {
-    (reason.map { "\(what): \($0)" } ?? what).split(separator: "\n", omittingEmptySubsequences: false).map { CellText.clean(String($0)) }
-      .joined(separator: "\n")
+    (reason.map { "\(what): \($0)" } ?? what).split(separator: "\n", omittingEmptySubsequences: false).map {
+      CellText.clean(String($0))
+    }
+    .joined(separator: "\n")
   }
 
   func report() {

@@ -56,7 +56,8 @@ struct ControllerInitCommand: AsyncParsableCommand {
   @OptionGroup var log: LogOptions
 
   func run() async throws {
-    guard let password = passwordStdin ? readLine() : Terminal.secret("Password for \(username)"), !password.isEmpty else {
+    guard let password = passwordStdin ? readLine() : Terminal.secret("Password for \(username)"), !password.isEmpty
+    else {
       throw CommandFailure("no password given for \(username)")
     }
     let node = try await ControllerLaunch.node(configuration, logger: log.logger("controller", quiet: .warning))
@@ -65,7 +66,8 @@ struct ControllerInitCommand: AsyncParsableCommand {
     } catch {
       throw CommandFailure("cannot make the administrator \(username)", error)
     }
-    Terminal.output.line("Administrator \(username) is ready. Start the controller: swiftlet controller run \(configuration)")
+    Terminal.output.line(
+      "Administrator \(username) is ready. Start the controller: swiftlet controller run \(configuration)")
   }
 }
 

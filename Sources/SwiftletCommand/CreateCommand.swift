@@ -29,8 +29,10 @@ struct CreateCommand: AsyncParsableCommand {
         swiftlet create service-policy staff-dial Dial --service-roles '#intranet' --identity-roles '#staff'
       """,
     subcommands: [
-      Create<NewIdentity>.self, Create<NewService>.self, Create<NewConfig>.self, Create<NewConfigType>.self, Create<NewServicePolicy>.self,
-      Create<NewEdgeRouterPolicy>.self, Create<NewServiceEdgeRouterPolicy>.self, Create<NewEdgeRouter>.self, Create<NewTerminator>.self,
+      Create<NewIdentity>.self, Create<NewService>.self, Create<NewConfig>.self, Create<NewConfigType>.self,
+      Create<NewServicePolicy>.self,
+      Create<NewEdgeRouterPolicy>.self, Create<NewServiceEdgeRouterPolicy>.self, Create<NewEdgeRouter>.self,
+      Create<NewTerminator>.self,
       Create<NewEnrollment>.self, Create<NewAuthenticator>.self,
     ])
 }
@@ -39,7 +41,8 @@ struct Create<New: NewEntity>: AsyncParsableCommand {
   static var configuration: CommandConfiguration {
     CommandConfiguration(
       commandName: New.kind.singular, abstract: "Create \(New.kind.article) \(New.kind.title).",
-      discussion: "Examples:\n" + New.examples.split(separator: "\n").map { "  \($0)" }.joined(separator: "\n"), aliases: New.kind.aliases)
+      discussion: "Examples:\n" + New.examples.split(separator: "\n").map { "  \($0)" }.joined(separator: "\n"),
+      aliases: New.kind.aliases)
   }
 
   @OptionGroup var new: New
@@ -64,14 +67,20 @@ struct Create<New: NewEntity>: AsyncParsableCommand {
 
   private func writeToken(of id: String, to file: String, _ client: ManagementClient) async throws {
     let kind = New.kind
-    let document = try await client.send("GET", "\(kind.path)/\(id.pathSegment)", doing: "read the enrollment of \(new.title)")["data"]
+    let document = try await client.send(
+      "GET", "\(kind.path)/\(id.pathSegment)", doing: "read the enrollment of \(new.title)")["data"]
     let enrollment = document?["enrollment"]?["ott"] ?? document?["enrollment"]?["updb"]
-    guard let token = enrollment?["jwt"]?.stringValue ?? document?["enrollmentJwt"]?.stringValue ?? document?["jwt"]?.stringValue else {
+    guard
+      let token = enrollment?["jwt"]?.stringValue ?? document?["enrollmentJwt"]?.stringValue
+        ?? document?["jwt"]?.stringValue
+    else {
       throw CommandFailure("the \(kind.title) \(new.title) exists, but has no enrollment token to write")
     }
     try PrivateFile.write(Array(token.utf8), to: file)
     guard !connection.outputJSON else { return }
-    let expiry = enrollment?["expiresAt"]?.stringValue ?? document?["enrollmentExpiresAt"]?.stringValue ?? document?["expiresAt"]?.stringValue
+    let expiry =
+      enrollment?["expiresAt"]?.stringValue ?? document?["enrollmentExpiresAt"]?.stringValue
+      ?? document?["expiresAt"]?.stringValue
     Terminal.output.line("Enrollment token written to \(file)" + (expiry.map { ", expires at \($0)" } ?? ""))
   }
 }
@@ -97,13 +106,18 @@ enum JSONArgument {
     do {
       value = try JSONValue(parsing: text)
     } catch {
-      throw CommandFailure("\(name) is not JSON", reason: "\(error)", next: "put it in single quotes: '{\"key\": \"value\"}'")
+      throw CommandFailure(
+        "\(name) is not JSON", reason: "\(error)", next: "put it in single quotes: '{\"key\": \"value\"}'")
     }
-    guard let object = value.objectValue else { throw CommandFailure("\(name) must be a JSON object, not \(value.typeName)") }
+    guard let object = value.objectValue else {
+      throw CommandFailure("\(name) must be a JSON object, not \(value.typeName)")
+    }
     return object
   }
 
   static func object(file: String, of name: String) throws -> JSONObject {
-    try object(String(decoding: try PrivateFile.read(file, what: "the JSON document", limit: 1 << 20), as: UTF8.self), of: "\(name) \(file)")
+    try object(
+      String(decoding: try PrivateFile.read(file, what: "the JSON document", limit: 1 << 20), as: UTF8.self),
+      of: "\(name) \(file)")
   }
 }

@@ -44,12 +44,16 @@ struct DeleteCommand: AsyncParsableCommand {
     var outcomes: [Deletion.Outcome] = []
     if names.first == "where" {
       guard names.count == 2, let filter = names.last else {
-        throw CommandFailure("where needs one filter", next: "put it in quotes: swiftlet delete \(kind.plural) where 'name contains \"test\"'")
+        throw CommandFailure(
+          "where needs one filter",
+          next: "put it in quotes: swiftlet delete \(kind.plural) where 'name contains \"test\"'")
       }
       let selection = try FilterSelection(filter, of: kind)
       let found = try await selection.list(client)
       if !connection.outputJSON { Terminal.output.line(selection.summary(found)) }
-      if found.entities.count > 1, !yes, isatty(STDIN_FILENO) != 0, !Terminal.confirms(Self.question(found.entities, kind)) {
+      if found.entities.count > 1, !yes, isatty(STDIN_FILENO) != 0,
+        !Terminal.confirms(Self.question(found.entities, kind))
+      {
         throw CommandFailure("nothing was deleted", next: "say yes, or give --yes")
       }
       for entity in found.entities { outcomes.append(await deletion.delete(entity.id)) }
@@ -64,7 +68,8 @@ struct DeleteCommand: AsyncParsableCommand {
   private func delete(_ name: String, _ deletion: Deletion, _ resolver: NameResolver) async throws -> Deletion.Outcome {
     let found = try await resolver.matches(deletion.kind, name)
     if found.isEmpty, ignoreMissing { return deletion.note(.missing, name) }
-    do { return await deletion.delete(try await resolver.id(deletion.kind, name)) } catch let failure as CommandFailure {
+    do { return await deletion.delete(try await resolver.id(deletion.kind, name)) } catch let failure as CommandFailure
+    {
       failure.report()
       return .init(id: name, state: .failed)
     }
@@ -95,7 +100,8 @@ struct Deletion: Sendable {
 
   func delete(_ id: String) async -> Outcome {
     do {
-      _ = try await client.send("DELETE", "\(kind.path)/\(id.pathSegment)", doing: "delete the \(kind.title) with id \(id)")
+      _ = try await client.send(
+        "DELETE", "\(kind.path)/\(id.pathSegment)", doing: "delete the \(kind.title) with id \(id)")
       return note(.deleted, id)
     } catch let failure as CommandFailure where failure.status == 404 {
       // Somebody else was quicker: it is gone, as was wanted.
@@ -107,7 +113,9 @@ struct Deletion: Sendable {
   }
 
   func note(_ state: State, _ id: String) -> Outcome {
-    if !isQuiet { Terminal.output.line("delete of \(kind.title) with id \(id): \(state == .deleted ? "OK" : "not found")") }
+    if !isQuiet {
+      Terminal.output.line("delete of \(kind.title) with id \(id): \(state == .deleted ? "OK" : "not found")")
+    }
     return Outcome(id: id, state: state)
   }
 }
@@ -135,7 +143,8 @@ struct FilterSelection: Sendable {
   /// nil: all.
   let limit: Int?
 
-  /// - Throws: `CommandFailure` for what is no filter, and for one that says nothing: an empty variable of a script must not mean everything.
+  /// - Throws: `CommandFailure` for what is no filter, and for one that says nothing: an empty variable of a script
+  ///   must not mean everything.
   init(_ text: String, of kind: EntityDescription) throws {
     self.kind = kind
     guard text.contains(where: { !$0.isWhitespace }) else {
@@ -146,7 +155,9 @@ struct FilterSelection: Sendable {
     skip = max(query.skip ?? 0, 0)
     switch query.limit {
     case .count(let count)?:
-      guard count >= -1 else { throw CommandFailure("\(count) is no limit", next: "give a number of \(kind.plural), or none") }
+      guard count >= -1 else {
+        throw CommandFailure("\(count) is no limit", next: "give a number of \(kind.plural), or none")
+      }
       limit = count < 0 ? nil : count
     case FilterLimit.none?, nil: limit = nil
     }

@@ -16,7 +16,9 @@ struct EnrollCommand: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("File with the token.", valueName: "jwt-file"))
   var tokenFile: String
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Where to write the identity. Default: the token's name with .json.", valueName: "file"))
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("Where to write the identity. Default: the token's name with .json.", valueName: "file"))
   var output: String?
 
   @Flag(help: "Replace an identity file that exists.")

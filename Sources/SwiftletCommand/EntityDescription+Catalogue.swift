@@ -1,18 +1,24 @@
 import Model
 
-/// The table behind list, show, delete, create and update. Columns as operators know them (management-and-model.md 5.5).
+/// The table behind list, show, delete, create and update. Columns as operators know them (management-and-model.md
+/// 5.5).
 extension EntityDescription {
   static let identity = EntityDescription(
-    "identity", "identities", related: ["services", "service-policies", "edge-routers", "edge-router-policies", "authenticators", "enrollments"],
+    "identity", "identities",
+    related: ["services", "service-policies", "edge-routers", "edge-router-policies", "authenticators", "enrollments"],
     columns: [
-      .id, .name, .member("Type", "typeId"), .member("Attributes", "roleAttributes"), .member("Auth-Policy", "authPolicy.name"),
+      .id, .name, .member("Type", "typeId"), .member("Attributes", "roleAttributes"),
+      .member("Auth-Policy", "authPolicy.name"),
     ])
 
   static let service = EntityDescription(
     "service", "services",
-    related: ["configs", "service-policies", "service-edge-router-policies", "terminators", "identities", "edge-routers"],
+    related: [
+      "configs", "service-policies", "service-edge-router-policies", "terminators", "identities", "edge-routers",
+    ],
     columns: [
-      .id, .name, .member("Encryption Required", "encryptionRequired"), .member("Terminator Strategy", "terminatorStrategy"),
+      .id, .name, .member("Encryption Required", "encryptionRequired"),
+      .member("Terminator Strategy", "terminatorStrategy"),
       .member("Attributes", "roleAttributes"),
     ])
 
@@ -34,7 +40,8 @@ extension EntityDescription {
     columns: [.id, .name, .roles("Edge Router Roles", "edgeRouterRoles"), .roles("Identity Roles", "identityRoles")])
 
   static let serviceEdgeRouterPolicy = EntityDescription(
-    "service-edge-router-policy", "service-edge-router-policies", aliases: ["serp", "serps"], related: ["services", "edge-routers"],
+    "service-edge-router-policy", "service-edge-router-policies", aliases: ["serp", "serps"],
+    related: ["services", "edge-routers"],
     columns: [.id, .name, .roles("Service Roles", "serviceRoles"), .roles("Edge Router Roles", "edgeRouterRoles")])
 
   static let edgeRouter = EntityDescription(
@@ -51,7 +58,8 @@ extension EntityDescription {
   static let terminator = EntityDescription(
     "terminator", "terminators", hasName: false,
     columns: [
-      .id, .member("Service", "service.name"), .member("Router", "router.name"), .member("Binding", "binding"), .member("Address", "address"),
+      .id, .member("Service", "service.name"), .member("Router", "router.name"), .member("Binding", "binding"),
+      .member("Address", "address"),
       .member("Identity", "identity"), .member("Cost", "cost", .right), .member("Precedence", "precedence"),
       .member("Dynamic Cost", "dynamicCost", .right),
     ])
@@ -77,17 +85,21 @@ extension EntityDescription {
 
   static let session = EntityDescription(
     "session", "sessions", hasName: false,
-    columns: [.id, .member("API Session ID", "apiSession.id"), .member("Service Name", "service.name"), .member("Type", "type")])
+    columns: [
+      .id, .member("API Session ID", "apiSession.id"), .member("Service Name", "service.name"), .member("Type", "type"),
+    ])
 
   static let apiSession = EntityDescription(
     "api-session", "api-sessions", hasName: false,
     columns: [
-      .id, .member("Identity Name", "identity.name"), .member("Address", "ipAddress"), .member("Last Activity", "lastActivityAt"),
+      .id, .member("Identity Name", "identity.name"), .member("Address", "ipAddress"),
+      .member("Last Activity", "lastActivityAt"),
       .member("Auth Id", "authenticatorId"),
     ])
 
   static let catalogue = [
-    identity, service, config, configType, servicePolicy, edgeRouterPolicy, serviceEdgeRouterPolicy, edgeRouter, terminator, enrollment,
+    identity, service, config, configType, servicePolicy, edgeRouterPolicy, serviceEdgeRouterPolicy, edgeRouter,
+    terminator, enrollment,
     authenticator,
     session, apiSession,
   ]

@@ -1,7 +1,8 @@
 import ArgumentParser
 import Model
 
-/// One kind of thing the management API keeps, as data: every verb of the command line reads its path, its names and its columns here.
+/// One kind of thing the management API keeps, as data: every verb of the command line reads its path, its names and
+/// its columns here.
 struct EntityDescription: Sendable {
   /// As the command line and messages say it: `edge-router`.
   let singular: String
@@ -17,7 +18,10 @@ struct EntityDescription: Sendable {
   var path: String { "/" + plural }
   var title: String { singular.replacing("-", with: " ") }
 
-  init(_ singular: String, _ plural: String, aliases: [String] = [], related: [String] = [], hasName: Bool = true, columns: [Column]) {
+  init(
+    _ singular: String, _ plural: String, aliases: [String] = [], related: [String] = [], hasName: Bool = true,
+    columns: [Column]
+  ) {
     self.singular = singular
     self.plural = plural
     self.aliases = aliases
@@ -46,7 +50,9 @@ struct Column: Sendable {
   /// The member at a path, `identity.name`.
   static func member(_ header: String, _ path: String, _ alignment: Table.Alignment = .left) -> Column {
     let names = path.split(separator: ".").map(String.init)
-    return Column(header, alignment) { document in names.reduce(document as JSONValue?) { value, name in value?[name] }?.plain ?? "" }
+    return Column(header, alignment) { document in
+      names.reduce(document as JSONValue?) { value, name in value?[name] }?.plain ?? ""
+    }
   }
 
   /// Roles with names instead of ids where the controller gives them.

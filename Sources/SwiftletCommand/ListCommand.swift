@@ -41,7 +41,8 @@ struct ListCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Order, such as 'name' or 'createdAt desc'.", valueName: "fields"))
   var sort: String?
 
-  @Option(help: ArgumentHelp("Only entities with these roles (identities, services, edge-routers).", valueName: "#attr,@id"))
+  @Option(
+    help: ArgumentHelp("Only entities with these roles (identities, services, edge-routers).", valueName: "#attr,@id"))
   var roleFilters: [CommaList] = []
 
   @Option(help: ArgumentHelp("How several roles combine: AnyOf or AllOf.", valueName: "semantic"))
@@ -64,7 +65,8 @@ struct ListCommand: AsyncParsableCommand {
         "too many arguments: \(words.joined(separator: " "))",
         next: "put the filter in quotes: swiftlet list \(kind.plural) '\(rest.joined(separator: " "))'"
           + (entity.description.related.isEmpty
-            ? "" : "\nrelations of \(entity.description.singular): \(entity.description.related.joined(separator: ", "))"))
+            ? ""
+            : "\nrelations of \(entity.description.singular): \(entity.description.related.joined(separator: ", "))"))
     }
     let envelope = try await client.send("GET", path, query: query(filter: words.first), doing: "list \(kind.plural)")
     if output == .json || connection.outputJSON { return Terminal.output.line(envelope.indented) }

@@ -14,7 +14,8 @@ enum LiveKey: Sendable, Equatable {
 struct LiveKeyReader {
   private var isPasting = false
 
-  /// - Parameter bytes: of one read. A terminal sends a key's sequence in one piece, so what a read leaves open was the Escape key.
+  /// - Parameter bytes: of one read. A terminal sends a key's sequence in one piece, so what a read leaves open was the
+  ///   Escape key.
   mutating func keys(in bytes: some Sequence<UInt8>) -> [LiveKey] {
     var keys: [LiveKey] = []
     var rest = bytes.makeIterator()

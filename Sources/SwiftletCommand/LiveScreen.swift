@@ -1,14 +1,16 @@
 import Foundation
 import Synchronization
 
-/// A terminal that a live view has for itself: the alternate screen, the keys, and what the process writes to stderr meanwhile.
+/// A terminal that a live view has for itself: the alternate screen, the keys, and what the process writes to stderr
+/// meanwhile.
 ///
 /// One thread does it all, so that neither an event loop nor a task ever waits for a terminal.
 final class LiveScreen: Sendable {
   /// Redraws and looks at the window's size at most so often, in milliseconds.
   private static let interval = 100
 
-  /// Whether somebody sits before it: both directions lead to a terminal that can move its cursor, and this process may use it.
+  /// Whether somebody sits before it: both directions lead to a terminal that can move its cursor, and this process may
+  /// use it.
   static var isPossible: Bool {
     guard let term = ProcessInfo.processInfo.environment["TERM"], !term.isEmpty, term != "dumb" else { return false }
     return Terminal.output.isInteractive && isatty(STDIN_FILENO) != 0 && tcgetpgrp(STDIN_FILENO) == getpgrp()
@@ -91,7 +93,9 @@ final class LiveScreen: Sendable {
   /// Until a key or a log line comes, or it is time to look at everything else.
   private func wait(for input: Int32, or errors: Int32?) {
     // poll passes over negative descriptors.
-    var sources = [pollfd(fd: input, events: Int16(POLLIN), revents: 0), pollfd(fd: errors ?? -1, events: Int16(POLLIN), revents: 0)]
+    var sources = [
+      pollfd(fd: input, events: Int16(POLLIN), revents: 0), pollfd(fd: errors ?? -1, events: Int16(POLLIN), revents: 0),
+    ]
     _ = poll(&sources, 2, Int32(Self.interval))
   }
 
@@ -112,7 +116,9 @@ final class LiveScreen: Sendable {
       text += "\u{1B}[2J"
       shown = []
     }
-    for (index, row) in rows.enumerated() where shown.isEmpty || shown[index] != row { text += "\u{1B}[\(index + 1);1H\u{1B}[2K" + row }
+    for (index, row) in rows.enumerated() where shown.isEmpty || shown[index] != row {
+      text += "\u{1B}[\(index + 1);1H\u{1B}[2K" + row
+    }
     Terminal.output.write(text + "\u{1B}[?2026l")
     shown = rows
   }
@@ -150,12 +156,15 @@ private struct ScreenMode {
 
   static func size() -> LiveView.Size {
     var size = winsize()
-    guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else { return .init(columns: 80, rows: 24) }
+    guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else {
+      return .init(columns: 80, rows: 24)
+    }
     return .init(columns: Int(size.ws_col), rows: Int(size.ws_row))
   }
 }
 
-/// Takes what the process writes to stderr while that leads to the terminal the view is on; afterwards it is written there.
+/// Takes what the process writes to stderr while that leads to the terminal the view is on; afterwards it is written
+/// there.
 private struct ErrorCapture {
   /// Bytes of a line, and lines kept for afterwards.
   private static let (lineLimit, kept) = (4096, 256)

@@ -1,6 +1,7 @@
 import Foundation
 
-/// What a person sees while a share or an access runs, as rows of text. The terminal itself is `LiveScreen`'s: this is a value that tests can look at.
+/// What a person sees while a share or an access runs, as rows of text. The terminal itself is `LiveScreen`'s: this is
+/// a value that tests can look at.
 struct LiveView {
   /// What runs.
   struct Subject: Sendable, Equatable {
@@ -47,7 +48,8 @@ struct LiveView {
   private typealias Styled = (text: String, style: Terminal.Style?)
 
   private static let keptLog = 256
-  /// Modules around the code: half of the standard's, for room. Beyond them the terminal is as good as light or dark; scanners do with it.
+  /// Modules around the code: half of the standard's, for room. Beyond them the terminal is as good as light or dark;
+  /// scanners do with it.
   private static let quietZone = 2
 
   private let subject: Subject
@@ -139,7 +141,9 @@ struct LiveView {
   private mutating func scroll(by count: Int) { scrolled = min(max(scrolled + count, 0), max(lines.count - page, 0)) }
 
   /// Everything that the person was told, once the view is gone.
-  var summary: String { ([subject.headline.first ?? ""] + (subject.traffic == nil ? [] : [totals])).joined(separator: ": ") }
+  var summary: String {
+    ([subject.headline.first ?? ""] + (subject.traffic == nil ? [] : [totals])).joined(separator: ": ")
+  }
 
   // MARK: How it looks
 
@@ -180,7 +184,9 @@ struct LiveView {
     if subject.traffic != nil { facts.append(totals + (rateText.isEmpty ? "" : "   " + rateText)) }
     for hint in subject.hints { facts += CellText.wrapped(CellText.clean(hint), max(columns - 4, 1)) }
     return box("swiftlet", shown.map { (CellText.fitted($0, columns - 4), .bold) }, columns)
-      + box(subject.badges.map { "[\($0)]" }.joined(separator: " "), facts.map { (CellText.fitted($0, columns - 4), nil) }, columns)
+      + box(
+        subject.badges.map { "[\($0)]" }.joined(separator: " "), facts.map { (CellText.fitted($0, columns - 4), nil) },
+        columns)
   }
 
   private var totals: String {
@@ -211,15 +217,21 @@ struct LiveView {
     var content = shown.map { line -> Styled in
       let entry = line.entry
       // Narrow windows show what was asked rather than when and by whom.
-      guard inner >= 36 else { return (CellText.fitted("\(entry.statusText) \(entry.method) \(entry.path)", inner), entry.statusStyle) }
+      guard inner >= 36 else {
+        return (CellText.fitted("\(entry.statusText) \(entry.method) \(entry.path)", inner), entry.statusStyle)
+      }
       let clock = inner >= 48 ? line.clock + "  " : ""
       let method = CellText.fitted(entry.method, methodWidth)
       let duration = String(repeating: " ", count: max(11 - entry.milliseconds.count, 2)) + entry.milliseconds
       let remote = inner >= 60 && remoteWidth > 0 ? "  " + CellText.fitted(entry.remote, remoteWidth) : ""
       // Where something failed, why matters more than the rest of a long path.
       let what = entry.failure.map { "\(entry.path.prefix(24))  \($0)" } ?? entry.path
-      let path = CellText.fitted(what, inner - clock.count - 3 - 2 - methodWidth - 2 - duration.count - CellText.width(remote))
-      return ("\(paint(clock, .dim))\(paint(entry.statusText, entry.statusStyle))  \(method)  \(path)\(duration)\(remote)", nil)
+      let path = CellText.fitted(
+        what, inner - clock.count - 3 - 2 - methodWidth - 2 - duration.count - CellText.width(remote))
+      return (
+        "\(paint(clock, .dim))\(paint(entry.statusText, entry.statusStyle))  \(method)  \(path)\(duration)\(remote)",
+        nil
+      )
     }
     if content.isEmpty { content = [(CellText.fitted("none yet", inner), .dim)] }
     while content.count < page { content.append((CellText.fitted("", inner), nil)) }
@@ -233,7 +245,8 @@ struct LiveView {
     let top = "╭─" + shown + String(repeating: "─", count: columns - 3 - CellText.width(shown)) + "╮"
     let middle = content.map { row in
       // The border has its own column, however wide the terminal thinks the text is.
-      paint("│", .dim) + " " + (row.style.map { paint(row.text, $0) } ?? row.text) + Self.column(columns) + paint("│", .dim)
+      paint("│", .dim) + " " + (row.style.map { paint(row.text, $0) } ?? row.text) + Self.column(columns)
+        + paint("│", .dim)
     }
     return [paint(top, .dim)] + middle + [paint("╰" + String(repeating: "─", count: columns - 2) + "╯", .dim)]
   }
@@ -241,13 +254,18 @@ struct LiveView {
   private var footer: String {
     if isEnding { return paint(CellText.fitted(" ending", size.columns), .dim) }
     var keys = ["q end"]
-    if !code.isEmpty { keys.append(codeWish == .wanted && codePlace == .nowhere ? "the window is too small for the QR code" : "c QR code") }
+    if !code.isEmpty {
+      keys.append(
+        codeWish == .wanted && codePlace == .nowhere ? "the window is too small for the QR code" : "c QR code")
+    }
     keys.append("l log")
     if subject.traffic != nil { keys.append("↑↓ scroll") }
     return paint(CellText.fitted(" " + keys.joined(separator: "   "), size.columns), .dim)
   }
 
-  private func paint(_ text: String, _ style: Terminal.Style) -> String { hasColour ? "\u{1B}[\(style.rawValue)m\(text)\u{1B}[0m" : text }
+  private func paint(_ text: String, _ style: Terminal.Style) -> String {
+    hasColour ? "\u{1B}[\(style.rawValue)m\(text)\u{1B}[0m" : text
+  }
 
   private static func column(_ number: Int) -> String { "\u{1B}[\(number)G" }
 
@@ -277,7 +295,9 @@ private struct Rate {
 
   /// Empty while nothing happens.
   var text: String {
-    guard let first = samples.first, let last = samples.last, last.time > first.time, last.count > first.count else { return "" }
+    guard let first = samples.first, let last = samples.last, last.time > first.time, last.count > first.count else {
+      return ""
+    }
     return String(format: "%.1f/s", Double(last.count - first.count) / (last.time - first.time))
   }
 }

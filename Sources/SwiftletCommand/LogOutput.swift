@@ -57,7 +57,8 @@ struct LogOutput: LogHandler {
     var fields = metadata
     if let provided = metadataProvider?.get() { fields.merge(provided) { $1 } }
     if let own = event.metadata { fields.merge(own) { $1 } }
-    let line = json ? jsonLine(event.level, "\(event.message)", fields) : textLine(event.level, "\(event.message)", fields)
+    let line =
+      json ? jsonLine(event.level, "\(event.message)", fields) : textLine(event.level, "\(event.message)", fields)
     Terminal.error.line(line)
   }
 
@@ -71,7 +72,8 @@ struct LogOutput: LogHandler {
       case .error, .critical: .red
       }
     let word = level.rawValue.padding(toLength: 8, withPad: " ", startingAt: 0)
-    var text = "\(terminal.styled(Self.clock(), .dim)) \(terminal.styled(word, style)) \(terminal.styled(label, .cyan)) \(Self.harmless(message))"
+    var text =
+      "\(terminal.styled(Self.clock(), .dim)) \(terminal.styled(word, style)) \(terminal.styled(label, .cyan)) \(Self.harmless(message))"
     for (key, value) in fields.sorted(by: { $0.key < $1.key }) {
       text += " " + terminal.styled("\(key)=", .dim) + Self.harmless(ErrorText.plain("\(value)"))
     }
@@ -94,12 +96,17 @@ struct LogOutput: LogHandler {
     let now = Date()
     let calendar = Calendar.current.dateComponents([.hour, .minute, .second, .nanosecond], from: now)
     return String(
-      format: "%02d:%02d:%02d.%03d", calendar.hour ?? 0, calendar.minute ?? 0, calendar.second ?? 0, (calendar.nanosecond ?? 0) / 1_000_000)
+      format: "%02d:%02d:%02d.%03d", calendar.hour ?? 0, calendar.minute ?? 0, calendar.second ?? 0,
+      (calendar.nanosecond ?? 0) / 1_000_000)
   }
 
   /// Names come from peers: control characters must not move the cursor or forge a line.
   private static func harmless(_ text: String) -> String {
-    guard text.unicodeScalars.contains(where: { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) }) else { return text }
-    return String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) ? "\u{FFFD}" : $0 }))
+    guard text.unicodeScalars.contains(where: { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) }) else {
+      return text
+    }
+    return String(
+      String.UnicodeScalarView(
+        text.unicodeScalars.map { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) ? "\u{FFFD}" : $0 }))
   }
 }

@@ -27,14 +27,17 @@ struct LoginCommand: AsyncParsableCommand {
 
   @Option(
     name: .shortAndLong,
-    help: ArgumentHelp("Password; other users of this machine can see it while the command runs. Asked for when absent.", valueName: "text"))
+    help: ArgumentHelp(
+      "Password; other users of this machine can see it while the command runs. Asked for when absent.",
+      valueName: "text"))
   var password: String?
 
   @Flag(help: "Read the password from standard input.")
   var passwordStdin = false
 
   @Option(
-    name: [.customShort("f"), .customLong("identity")], help: ArgumentHelp("Sign in with the certificate of this identity file.", valueName: "file"))
+    name: [.customShort("f"), .customLong("identity")],
+    help: ArgumentHelp("Sign in with the certificate of this identity file.", valueName: "file"))
   var identityFile: String?
 
   @Option(help: ArgumentHelp("Trust these root certificates (PEM) and ask nothing.", valueName: "file"))
@@ -67,7 +70,9 @@ struct LoginCommand: AsyncParsableCommand {
     guard let token = session["data"]?["token"]?.stringValue else {
       throw CommandFailure("cannot sign in to \(base)", reason: "the answer has no token")
     }
-    let named = try await HTTPSClient.leaf(of: base, timeout: wait).spiffeID.flatMap { $0.controllerID == nil ? nil : $0.trustDomain }
+    let named = try await HTTPSClient.leaf(of: base, timeout: wait).spiffeID.flatMap {
+      $0.controllerID == nil ? nil : $0.trustDomain
+    }
     store.profiles[profile] = Profile(
       url: management, username: name, token: token, loginTime: .now(), roots: roots.pem, trustDomain: known ?? named)
     store.current = profile
@@ -87,10 +92,14 @@ struct LoginCommand: AsyncParsableCommand {
 
   private func trustedRoots(_ base: String, saved: Profile?) async throws -> TrustAnchors {
     if let ca {
-      return try TrustProbe.anchors(pem: String(decoding: try PrivateFile.read(ca, what: "the certificates in"), as: UTF8.self), source: ca)
+      return try TrustProbe.anchors(
+        pem: String(decoding: try PrivateFile.read(ca, what: "the certificates in"), as: UTF8.self), source: ca)
     }
-    let roots = try await Spinner.during("asking \(base) for its root certificates") { [wait] in try await TrustProbe.fetch(base, timeout: wait) }
-    if let saved, saved.url.hasPrefix(base + "/"), let known = try? TrustProbe.anchors(pem: saved.roots, source: "the saved login"),
+    let roots = try await Spinner.during("asking \(base) for its root certificates") { [wait] in
+      try await TrustProbe.fetch(base, timeout: wait)
+    }
+    if let saved, saved.url.hasPrefix(base + "/"),
+      let known = try? TrustProbe.anchors(pem: saved.roots, source: "the saved login"),
       known.fingerprints == roots.fingerprints
     {
       return roots
@@ -99,18 +108,28 @@ struct LoginCommand: AsyncParsableCommand {
     return roots
   }
 
-  private func withPassword(_ management: String, trust: ServerTrust, saved: Profile?) async throws -> (JSONValue, String) {
+  private func withPassword(_ management: String, trust: ServerTrust, saved: Profile?) async throws -> (
+    JSONValue, String
+  ) {
     guard let username = username ?? saved?.username else {
       throw CommandFailure("no user named", next: "add -u NAME, or --identity FILE for a certificate")
     }
-    guard let password = passwordStdin ? readLine() : password ?? Terminal.secret("Password of \(username)"), !password.isEmpty else {
-      throw CommandFailure("no password given for \(username)", next: "type it when asked, or use -p or --password-stdin")
+    guard let password = passwordStdin ? readLine() : password ?? Terminal.secret("Password of \(username)"),
+      !password.isEmpty
+    else {
+      throw CommandFailure(
+        "no password given for \(username)", next: "type it when asked, or use -p or --password-stdin")
     }
     let body: JSONObject = ["username": .string(username), "password": .string(password)]
-    return (try await authenticate(management, method: "password", tls: ClientTLS(trust: trust), body: body, who: username), username)
+    return (
+      try await authenticate(management, method: "password", tls: ClientTLS(trust: trust), body: body, who: username),
+      username
+    )
   }
 
-  private func withCertificate(_ path: String, _ management: String, trust: ServerTrust) async throws -> (JSONValue, String) {
+  private func withCertificate(_ path: String, _ management: String, trust: ServerTrust) async throws -> (
+    JSONValue, String
+  ) {
     let credentials: (chain: CertificateChain, key: PrivateKey)
     do {
       credentials = try IdentityFile.load(from: path).credentials()
@@ -122,7 +141,9 @@ struct LoginCommand: AsyncParsableCommand {
     return (session, session["data"]?["identity"]?["name"]?.stringValue ?? path)
   }
 
-  private func authenticate(_ management: String, method: String, tls: ClientTLS, body: JSONObject, who: String) async throws -> JSONValue {
+  private func authenticate(_ management: String, method: String, tls: ClientTLS, body: JSONObject, who: String)
+    async throws -> JSONValue
+  {
     let answer: HTTPAnswer
     do {
       answer = try await Spinner.during("signing in") { [wait] in
@@ -135,7 +156,9 @@ struct LoginCommand: AsyncParsableCommand {
       throw CommandFailure("cannot sign in as \(who)", error)
     }
     if answer.status == 401 {
-      throw CommandFailure("cannot sign in as \(who)", reason: "name, password or certificate is not accepted", next: "check both and try again")
+      throw CommandFailure(
+        "cannot sign in as \(who)", reason: "name, password or certificate is not accepted",
+        next: "check both and try again")
     }
     return try ManagementClient.envelope(answer, doing: "sign in as \(who)")
   }
@@ -150,7 +173,9 @@ struct LogoutCommand: AsyncParsableCommand {
         swiftlet logout -i staging
       """)
 
-  @Option(name: [.customShort("i"), .long], help: ArgumentHelp("The saved login to end. Default: the current one.", valueName: "name"))
+  @Option(
+    name: [.customShort("i"), .long],
+    help: ArgumentHelp("The saved login to end. Default: the current one.", valueName: "name"))
   var profile: String?
 
   func run() async throws {
@@ -190,7 +215,8 @@ struct ProfilesCommand: AsyncParsableCommand {
       store.current = use
       try store.save()
     }
-    var table = Table(headers: ["Current", "Name", "Controller", "User", "Since"], alignments: Array(repeating: .left, count: 5))
+    var table = Table(
+      headers: ["Current", "Name", "Controller", "User", "Since"], alignments: Array(repeating: .left, count: 5))
     for (name, profile) in store.profiles.sorted(by: { $0.key < $1.key }) {
       table.rows.append([name == store.current ? "*" : "", name, profile.url, profile.username, profile.loginTime.text])
     }

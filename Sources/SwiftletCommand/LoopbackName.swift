@@ -1,7 +1,8 @@
 import Transport
 
-/// Names below `localhost`, as shares of a service on this machine have them. Browsers and curl lead them to the machine itself; whether a system's
-/// resolver does is up to it (RFC 6761 6.3), and the usual one of Linux does not, so wget, Python, node and Java find nothing.
+/// Names below `localhost`, as shares of a service on this machine have them. Browsers and curl lead them to the
+/// machine itself; whether a system's resolver does is up to it (RFC 6761 6.3), and the usual one of Linux does not, so
+/// wget, Python, node and Java find nothing.
 enum LoopbackName {
   /// - Parameters:
   ///   - url: of a share.

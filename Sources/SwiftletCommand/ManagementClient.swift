@@ -4,7 +4,8 @@ import NIOCore
 import PKI
 import Transport
 
-/// The management API as the command line uses it: envelopes in, JSON values or a `CommandFailure` out (management-and-model.md 4.3).
+/// The management API as the command line uses it: envelopes in, JSON values or a `CommandFailure` out
+/// (management-and-model.md 4.3).
 struct ManagementClient: Sendable {
   let profile: Profile
   private let https: HTTPSClient
@@ -21,7 +22,9 @@ struct ManagementClient: Sendable {
   ///   - path: below the management base, beginning with `/`.
   ///   - doing: for the error text, "create service demo".
   /// - Returns: the whole envelope.
-  func send(_ method: String, _ path: String, query: [(String, String)] = [], body: JSONObject? = nil, doing: String) async throws -> JSONValue {
+  func send(_ method: String, _ path: String, query: [(String, String)] = [], body: JSONObject? = nil, doing: String)
+    async throws -> JSONValue
+  {
     let url = profile.url + path + Self.queryText(query)
     var headers = [("accept", "application/json"), ("zt-session", profile.token)]
     if body != nil { headers.append(("content-type", "application/json")) }
@@ -30,10 +33,12 @@ struct ManagementClient: Sendable {
     do {
       answer = try await Spinner.during("waiting for \(profile.url)") {
         try await https.request(
-          method: method, url, headers: fields, body: body.map { JSONValue.object($0).serialized() }, timeout: timeout, maxBody: 64 << 20)
+          method: method, url, headers: fields, body: body.map { JSONValue.object($0).serialized() }, timeout: timeout,
+          maxBody: 64 << 20)
       }
     } catch {
-      throw CommandFailure("cannot \(doing)", error, next: "check that the controller runs and answers at \(profile.url)")
+      throw CommandFailure(
+        "cannot \(doing)", error, next: "check that the controller runs and answers at \(profile.url)")
     }
     return try Self.envelope(answer, doing: doing)
   }
@@ -44,7 +49,8 @@ struct ManagementClient: Sendable {
     guard (200..<300).contains(answer.status) else {
       if answer.status == 401, value?["error"]?["code"]?.stringValue == "UNAUTHORIZED" {
         throw CommandFailure(
-          "cannot \(doing)", reason: "the session ended or has no right to this", next: "sign in again: swiftlet login HOST:PORT -u NAME")
+          "cannot \(doing)", reason: "the session ended or has no right to this",
+          next: "sign in again: swiftlet login HOST:PORT -u NAME")
       }
       var failure = CommandFailure("cannot \(doing)", reason: reason(value?["error"], status: answer.status))
       failure.status = answer.status
@@ -55,7 +61,9 @@ struct ManagementClient: Sendable {
   }
 
   private static func reason(_ error: JSONValue?, status: Int) -> String {
-    guard let error, let code = error["code"]?.stringValue else { return "the controller answered with status \(status)" }
+    guard let error, let code = error["code"]?.stringValue else {
+      return "the controller answered with status \(status)"
+    }
     var text = error["message"]?.stringValue ?? code
     if let cause = error["cause"] {
       if let reason = cause["reason"]?.stringValue {

@@ -1,7 +1,8 @@
 import Model
 import Transport
 
-/// Turns what people type into ids: `id:x` and `name:x` force one reading, anything else may be either (management-and-model.md 5.4).
+/// Turns what people type into ids: `id:x` and `name:x` force one reading, anything else may be either
+/// (management-and-model.md 5.4).
 struct NameResolver: Sendable {
   let client: ManagementClient
 
@@ -17,7 +18,9 @@ struct NameResolver: Sendable {
   }
 
   func id(_ kind: EntityDescription, _ text: String) async throws -> String {
-    guard let id = try await entity(kind, text)["id"]?.stringValue else { throw CommandFailure("the controller gave a \(kind.title) without id") }
+    guard let id = try await entity(kind, text)["id"]?.stringValue else {
+      throw CommandFailure("the controller gave a \(kind.title) without id")
+    }
     return id
   }
 
@@ -30,7 +33,9 @@ struct NameResolver: Sendable {
     } else {
       filter = kind.hasName ? "id=\(text.filterLiteral) or name=\(text.filterLiteral)" : "id=\(text.filterLiteral)"
     }
-    return try await client.send("GET", kind.path, query: [("filter", filter)], doing: "look up the \(kind.title) \(text)")["data"]?.arrayValue ?? []
+    return try await client.send(
+      "GET", kind.path, query: [("filter", filter)], doing: "look up the \(kind.title) \(text)")["data"]?.arrayValue
+      ?? []
   }
 
   /// Roles as the API stores them: `@name` becomes `@id`, `#attribute` stays.
@@ -51,8 +56,12 @@ struct NameResolver: Sendable {
   private func suggestion(_ kind: EntityDescription, _ text: String) async throws -> String {
     let list = "see them with: swiftlet list \(kind.plural)"
     guard kind.hasName else { return list }
-    let names = try await client.send("GET", kind.path, query: [("filter", "true limit 500")], doing: "list \(kind.plural)")["data"]?.arrayValue ?? []
-    let close = names.compactMap { $0["name"]?.stringValue }.map { ($0, Self.distance($0, text)) }.filter { $0.1 <= max(1, text.count / 3) }
+    let names =
+      try await client.send("GET", kind.path, query: [("filter", "true limit 500")], doing: "list \(kind.plural)")[
+        "data"]?.arrayValue ?? []
+    let close = names.compactMap { $0["name"]?.stringValue }.map { ($0, Self.distance($0, text)) }.filter {
+      $0.1 <= max(1, text.count / 3)
+    }
     guard let best = close.min(by: { $0.1 < $1.1 }) else { return list }
     return "did you mean \(best.0)?"
   }
@@ -64,7 +73,9 @@ struct NameResolver: Sendable {
     var row = Array(0...right.count)
     for (i, character) in left.enumerated() {
       var next = [i + 1]
-      for (j, other) in right.enumerated() { next.append(Swift.min(row[j] + (character == other ? 0 : 1), row[j + 1] + 1, next[j] + 1)) }
+      for (j, other) in right.enumerated() {
+        next.append(Swift.min(row[j] + (character == other ? 0 : 1), row[j + 1] + 1, next[j] + 1))
+      }
       row = next
     }
     return row[right.count]

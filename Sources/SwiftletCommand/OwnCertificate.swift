@@ -5,8 +5,8 @@ import ServiceLifecycle
 import Transport
 import X509
 
-/// A server certificate of an authority of one's own, for services that only people one knows reach: the authority is made once and kept, the certificate is issued at
-/// each start and again when it is due.
+/// A server certificate of an authority of one's own, for services that only people one knows reach: the authority is
+/// made once and kept, the certificate is issued at each start and again when it is due.
 final class OwnCertificate: Service {
   private static let interval = Duration.seconds(60)
 
@@ -28,10 +28,13 @@ final class OwnCertificate: Service {
     let keyFile = directory + "/authority.key"
     if FileManager.default.fileExists(atPath: authorityFile) {
       let (chain, key) = try CertificateFiles.load(authorityFile, keyFile)
-      do { authority = try CertificateAuthority(chain: chain, key: key) } catch { throw CommandFailure("\(authorityFile) cannot be used", error) }
+      do { authority = try CertificateAuthority(chain: chain, key: key) } catch {
+        throw CommandFailure("\(authorityFile) cannot be used", error)
+      }
     } else {
       authority = try CertificateAuthority.createRoot(
-        name: "Swiftlet share service \(names.first ?? "")", trustDomain: "swiftlet-share", algorithm: .p256, now: Date())
+        name: "Swiftlet share service \(names.first ?? "")", trustDomain: "swiftlet-share", algorithm: .p256,
+        now: Date())
       // The key first: a certificate says that there is one.
       try PrivateFile.write(Array(authority.key.pem.utf8), to: keyFile)
       try PrivateFile.write(Array(authority.chain.pem.utf8), to: authorityFile)
@@ -40,7 +43,9 @@ final class OwnCertificate: Service {
     identity = try ServerIdentity(chain: chain, key: key)
   }
 
-  private static func issue(_ authority: CertificateAuthority, _ names: [String], now: Date) throws -> (CertificateChain, PrivateKey) {
+  private static func issue(_ authority: CertificateAuthority, _ names: [String], now: Date) throws -> (
+    CertificateChain, PrivateKey
+  ) {
     let key = try PrivateKey.generate(.p256)
     return (try authority.issueServer(publicKey: key.publicKey, names: names, uris: [], now: now), key)
   }

@@ -33,12 +33,14 @@ struct ProfileStore: Codable, Sendable {
   static func load() throws -> ProfileStore {
     guard FileManager.default.fileExists(atPath: path) else { return ProfileStore() }
     do {
-      return try JSONDecoder().decode(ProfileStore.self, from: Data(try PrivateFile.read(path, what: "the saved logins in")))
+      return try JSONDecoder().decode(
+        ProfileStore.self, from: Data(try PrivateFile.read(path, what: "the saved logins in")))
     } catch let failure as CommandFailure {
       throw failure
     } catch {
       throw CommandFailure(
-        "the saved logins in \(path) cannot be understood", error, next: "remove the file and sign in again: swiftlet login HOST:PORT")
+        "the saved logins in \(path) cannot be understood", error,
+        next: "remove the file and sign in again: swiftlet login HOST:PORT")
     }
   }
 
@@ -53,7 +55,8 @@ struct ProfileStore: Codable, Sendable {
     let name = name ?? current
     guard let profile = profiles[name] else {
       throw CommandFailure(
-        "not signed in" + (name == "default" ? "" : " as profile \(name)"), next: "sign in first: swiftlet login HOST:PORT -u admin")
+        "not signed in" + (name == "default" ? "" : " as profile \(name)"),
+        next: "sign in first: swiftlet login HOST:PORT -u admin")
     }
     return profile
   }

@@ -19,7 +19,8 @@ struct QRCode: Sendable {
   /// The standard's quiet zone, in modules.
   static let quietZone = 4
 
-  /// Draws modules with half blocks, two rows a line. Light modules are the ink: on a dark terminal the code is dark on light, as scanners want it.
+  /// Draws modules with half blocks, two rows a line. Light modules are the ink: on a dark terminal the code is dark on
+  /// light, as scanners want it.
   /// - Parameter quiet: light modules around it.
   static func lines(_ modules: [[Bool]], quiet: Int = quietZone) -> [String] {
     let width = (modules.first?.count ?? 0) + 2 * quiet
@@ -43,6 +44,7 @@ struct QRCode: Sendable {
     }
   }
 
-  /// White on black whatever the terminal's own colours are. Without colours a terminal with a light background shows it inverted.
+  /// White on black whatever the terminal's own colours are. Without colours a terminal with a light background shows
+  /// it inverted.
   static func painted(_ line: String, hasColour: Bool) -> String { hasColour ? "\u{1B}[40;97m\(line)\u{1B}[0m" : line }
 }

@@ -9,7 +9,8 @@ import Transport
 
 struct QuickstartCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "quickstart", abstract: "Start a whole network in one process: controller, edge router and a demo service.",
+    commandName: "quickstart",
+    abstract: "Start a whole network in one process: controller, edge router and a demo service.",
     discussion: """
       The first start makes an administrator and a demo service; later starts on the same directory find everything as it was left.
 
@@ -23,7 +24,8 @@ struct QuickstartCommand: AsyncParsableCommand {
   var directory = "./swiftlet-data"
 
   @Option(
-    help: ArgumentHelp("Name or address that clients dial; beyond this machine the network listens on all addresses.", valueName: "host"),
+    help: ArgumentHelp(
+      "Name or address that clients dial; beyond this machine the network listens on all addresses.", valueName: "host"),
     transform: AddressArgument.host)
   var host = "127.0.0.1"
 
@@ -41,7 +43,9 @@ struct QuickstartCommand: AsyncParsableCommand {
 
   func run() async throws {
     let logger = log.logger("quickstart", quiet: .warning)
-    let network = QuickstartNetwork(directory: directory, host: host, port: port, routerPort: routerPort, logger: logger) { report in
+    let network = QuickstartNetwork(
+      directory: directory, host: host, port: port, routerPort: routerPort, logger: logger
+    ) { report in
       Self.show(report)
     }
     do {

@@ -7,8 +7,8 @@ import ServiceLifecycle
 import Swiftlet
 import Transport
 
-/// Controller and edge router in one process, with what a newcomer needs to see them work, or with an application on top. What the operator changed or deleted
-/// later stays as it is.
+/// Controller and edge router in one process, with what a newcomer needs to see them work, or with an application on
+/// top. What the operator changed or deleted later stays as it is.
 struct QuickstartNetwork: Service {
   /// A service that runs with the network.
   typealias Application = @Sendable (ControllerNode) async throws -> any Service
@@ -46,7 +46,8 @@ struct QuickstartNetwork: Service {
 
   func run() async throws {
     try PrivateFile.makeDirectory(directory)
-    var configuration = ControllerConfiguration(dataDirectory: directory + "/controller", host: place.address, port: port)
+    var configuration = ControllerConfiguration(
+      dataDirectory: directory + "/controller", host: place.address, port: port)
     configuration.advertised.host = host
     configuration.serverNames = Self.nearNames
     let controller = try await ControllerNode(configuration: configuration, logger: logger)
@@ -73,13 +74,15 @@ struct QuickstartNetwork: Service {
     }
   }
 
-  /// Makes what is missing. The administrator comes last, so that a first start that was cut off is continued by the next one.
+  /// Makes what is missing. The administrator comes last, so that a first start that was cut off is continued by the
+  /// next one.
   private func assemble(_ controller: ControllerNode) async throws -> (RouterNode, Report) {
     let provisioning = controller.provisioning
     let isNew = try await !provisioning.hasAdministrator()
     if isNew { try await createModel(provisioning) }
     let router = try await router(controller)
-    var report = Report(url: controller.url, router: HostPort(host: host, port: router.edgeAddress?.port ?? routerPort).description)
+    var report = Report(
+      url: controller.url, router: HostPort(host: host, port: router.edgeAddress?.port ?? routerPort).description)
     if application == nil, let server = try await identity(Self.hostName, provisioning),
       let client = try await identity(Self.clientName, provisioning)
     {
@@ -95,22 +98,27 @@ struct QuickstartNetwork: Service {
 
   private func createModel(_ provisioning: Provisioning) async throws {
     if try await provisioning.edgeRouterPolicy(named: "quickstart-all") == nil {
-      try await provisioning.createEdgeRouterPolicy(name: "quickstart-all", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
+      try await provisioning.createEdgeRouterPolicy(
+        name: "quickstart-all", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
     }
     if try await provisioning.serviceEdgeRouterPolicy(named: "quickstart-all") == nil {
-      try await provisioning.createServiceEdgeRouterPolicy(name: "quickstart-all", serviceRoles: ["#all"], edgeRouterRoles: ["#all"])
+      try await provisioning.createServiceEdgeRouterPolicy(
+        name: "quickstart-all", serviceRoles: ["#all"], edgeRouterRoles: ["#all"])
     }
     if try await provisioning.edgeRouter(named: Self.routerName) == nil {
       _ = try await provisioning.createEdgeRouter(name: Self.routerName, roleAttributes: ["public"])
     }
     guard application == nil else { return }
-    for (name, role) in [(Self.hostName, "demo-hosts"), (Self.clientName, "demo-clients")] where try await provisioning.identity(named: name) == nil {
+    for (name, role) in [(Self.hostName, "demo-hosts"), (Self.clientName, "demo-clients")]
+    where try await provisioning.identity(named: name) == nil {
       _ = try await provisioning.createIdentity(name: name, roleAttributes: [role])
     }
     if try await provisioning.service(named: Self.service) == nil {
       try await provisioning.createService(name: Self.service, roleAttributes: ["demo"])
     }
-    for (name, type, role) in [("demo-bind", Provisioning.PolicyKind.bind, "#demo-hosts"), ("demo-dial", .dial, "#demo-clients")]
+    for (name, type, role) in [
+      ("demo-bind", Provisioning.PolicyKind.bind, "#demo-hosts"), ("demo-dial", .dial, "#demo-clients"),
+    ]
     where try await provisioning.servicePolicy(named: name) == nil {
       try await provisioning.createServicePolicy(name: name, type: type, identityRoles: [role], serviceRoles: ["#demo"])
     }
@@ -140,7 +148,9 @@ struct QuickstartNetwork: Service {
         // Another --host, or lost files: the certificates are of no more use.
       }
     }
-    for file in [configuration.identity.certificate, configuration.identity.serverCertificate] { try? FileManager.default.removeItem(atPath: file) }
+    for file in [configuration.identity.certificate, configuration.identity.serverCertificate] {
+      try? FileManager.default.removeItem(atPath: file)
+    }
     let invitation = try await provisioning.reissueEnrollment(edgeRouter: member.id)
     try await RouterEnrollment.enroll(jwt: invitation.jwt, configuration: configuration)
     return try await RouterNode(configuration: configuration, logger: logger)

@@ -16,7 +16,8 @@ struct RouterCommand: AsyncParsableCommand {
 
 struct RouterEnrollCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "enroll", abstract: "Turn a router's enrollment token into the key and certificates its configuration names.",
+    commandName: "enroll",
+    abstract: "Turn a router's enrollment token into the key and certificates its configuration names.",
     discussion: """
       Examples:
         swiftlet create edge-router paris -a public -o paris.jwt
@@ -34,7 +35,9 @@ struct RouterEnrollCommand: AsyncParsableCommand {
       .trimmingCharacters(in: .whitespacesAndNewlines)
     let settings = try RouterLaunch.configuration(configuration)
     do {
-      try await Spinner.during("enrolling the router") { try await RouterEnrollment.enroll(jwt: token, configuration: settings) }
+      try await Spinner.during("enrolling the router") {
+        try await RouterEnrollment.enroll(jwt: token, configuration: settings)
+      }
     } catch {
       throw CommandFailure("cannot enroll the router of \(configuration) with \(jwt)", error)
     }

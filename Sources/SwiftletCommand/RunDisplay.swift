@@ -12,7 +12,8 @@ struct DisplayOptions: ParsableArguments {
   func display(_ home: ShareHomeOptions, wantsCode: Bool = false) throws -> RunDisplay {
     let variables = ProcessInfo.processInfo.environment
     let isHeadless =
-      try headless || ["ZROK2_HEADLESS", "ZROK_HEADLESS"].contains { variables[$0] == "true" } || home.environment().setting(.headless) == "true"
+      try headless || ["ZROK2_HEADLESS", "ZROK_HEADLESS"].contains { variables[$0] == "true" }
+      || home.environment().setting(.headless) == "true"
     return RunDisplay(isLive: !isHeadless && LiveScreen.isPossible, wantsCode: wantsCode)
   }
 }

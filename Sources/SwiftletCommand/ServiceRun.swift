@@ -4,8 +4,8 @@ import ServiceLifecycle
 import Synchronization
 import UnixSignals
 
-/// Runs services until one ends or a signal comes: SIGINT, SIGTERM, and SIGHUP of a closed terminal stop them in reverse order, cleanly; a second
-/// signal ends at once what they still do, and a third ends the process as it is.
+/// Runs services until one ends or a signal comes: SIGINT, SIGTERM, and SIGHUP of a closed terminal stop them in
+/// reverse order, cleanly; a second signal ends at once what they still do, and a third ends the process as it is.
 enum ServiceRun {
   /// Whoever starts a program with SIGHUP ignored, as nohup does, wants it to outlive the terminal.
   static var stopSignals: [UnixSignal] {
@@ -21,7 +21,10 @@ enum ServiceRun {
     if quiet.logLevel == .info { quiet.logLevel = .notice }
     return ServiceGroup(
       configuration: ServiceGroupConfiguration(
-        services: services.map { ServiceGroupConfiguration.ServiceConfiguration(service: $0, failureTerminationBehavior: .gracefullyShutdownGroup) },
+        services: services.map {
+          ServiceGroupConfiguration.ServiceConfiguration(
+            service: $0, failureTerminationBehavior: .gracefullyShutdownGroup)
+        },
         logger: quiet))
   }
 

@@ -6,7 +6,8 @@ import SwiftletShare
 // The way to an account, and back to its password.
 
 struct ShareServiceOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("The share service. Default: ZROK2_API_ENDPOINT, or the setting apiEndpoint.", valueName: "url"))
+  @Option(
+    help: ArgumentHelp("The share service. Default: ZROK2_API_ENDPOINT, or the setting apiEndpoint.", valueName: "url"))
   var endpoint: String?
 
   @OptionGroup var home: ShareHomeOptions
@@ -26,7 +27,8 @@ struct NewPasswordOptions: ParsableArguments {
   var passwordStdin = false
 
   func password(_ email: String) throws -> String {
-    guard let password = passwordStdin ? readLine() : Terminal.secret("New password of \(email)"), !password.isEmpty else {
+    guard let password = passwordStdin ? readLine() : Terminal.secret("New password of \(email)"), !password.isEmpty
+    else {
       throw CommandFailure("no password given for \(email)", next: "type it when asked, or use --password-stdin")
     }
     return password
@@ -56,7 +58,9 @@ struct ShareInviteCommand: AsyncParsableCommand {
     do { try await options.administrator().invite(email: email, invitation: token) } catch {
       throw CommandFailure("cannot ask for an account for \(email)", error)
     }
-    Terminal.error.line("Asked. The registration token comes by mail, or from the service's operator; then: swiftlet share register TOKEN")
+    Terminal.error.line(
+      "Asked. The registration token comes by mail, or from the service's operator; then: swiftlet share register TOKEN"
+    )
   }
 }
 
@@ -79,7 +83,8 @@ struct ShareRegisterCommand: AsyncParsableCommand {
     do {
       let made = try await options.administrator().register(token, password: password.password("the account"))
       Terminal.output.line(made.token)
-      Terminal.error.line("\(made.email) has an account. Make this machine part of it: swiftlet share enable \(made.token)")
+      Terminal.error.line(
+        "\(made.email) has an account. Make this machine part of it: swiftlet share enable \(made.token)")
     } catch {
       throw CommandFailure("cannot make the account", error)
     }
@@ -105,7 +110,9 @@ struct ShareResetPasswordCommand: AsyncParsableCommand {
   @OptionGroup var options: ShareServiceOptions
 
   func validate() throws {
-    guard (email == nil) != (token == nil) else { throw ValidationError("give either the account's address, or --token") }
+    guard (email == nil) != (token == nil) else {
+      throw ValidationError("give either the account's address, or --token")
+    }
   }
 
   func run() async throws {

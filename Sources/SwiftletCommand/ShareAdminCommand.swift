@@ -6,7 +6,8 @@ import Transport
 
 struct ShareAdminCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "admin", abstract: "Administer a share service: accounts, frontends, namespaces, grants, organizations, limits.",
+    commandName: "admin",
+    abstract: "Administer a share service: accounts, frontends, namespaces, grants, organizations, limits.",
     discussion: """
       The operator's token is in ZROK2_ADMIN_TOKEN, or in the file of --token-file; 'swiftlet share serve' keeps it in admin-token in its
       directory.
@@ -18,11 +19,17 @@ struct ShareAdminCommand: AsyncParsableCommand {
         swiftlet share admin list namespaces
         swiftlet share admin delete account ann@example.com
       """,
-    subcommands: [ShareAdminCreateCommand.self, ShareAdminDeleteCommand.self, ShareAdminListCommand.self, ShareAdminUpdateCommand.self])
+    subcommands: [
+      ShareAdminCreateCommand.self, ShareAdminDeleteCommand.self, ShareAdminListCommand.self,
+      ShareAdminUpdateCommand.self,
+    ])
 }
 
 struct ShareAdminOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("File with the operator's token. Default: ZROK2_ADMIN_TOKEN, then ./swiftlet-share/admin-token.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "File with the operator's token. Default: ZROK2_ADMIN_TOKEN, then ./swiftlet-share/admin-token.",
+      valueName: "file"))
   var tokenFile: String?
 
   @OptionGroup var service: ShareServiceOptions
@@ -75,7 +82,8 @@ enum ShareAdminNoun: String, CaseIterable, ExpressibleByArgument {
     case .identity: ["name"]
     case .namespace: ["name"]
     case .organization: ["[description]"]
-    case .frontendGrant, .namespaceGrant, .namespaceFrontend, .organizationMember, .limitClasses, .skipInterstitial: deletion
+    case .frontendGrant, .namespaceGrant, .namespaceFrontend, .organizationMember, .limitClasses, .skipInterstitial:
+      deletion
     }
   }
 
@@ -113,11 +121,13 @@ enum ShareAdminNoun: String, CaseIterable, ExpressibleByArgument {
       } else if let word = rest.popFirst() {
         body[member.trimmingCharacters(in: ["[", "]"])] = .string(word)
       } else if !member.hasPrefix("[") {
-        throw CommandFailure("'\(rawValue)' lacks \(member)", next: "write: \(rawValue) \(members.joined(separator: " "))")
+        throw CommandFailure(
+          "'\(rawValue)' lacks \(member)", next: "write: \(rawValue) \(members.joined(separator: " "))")
       }
     }
     guard rest.isEmpty else {
-      throw CommandFailure("'\(rest.joined(separator: " "))' is too much", next: "write: \(rawValue) \(members.joined(separator: " "))")
+      throw CommandFailure(
+        "'\(rest.joined(separator: " "))' is too much", next: "write: \(rawValue) \(members.joined(separator: " "))")
     }
     return body
   }
@@ -167,7 +177,8 @@ struct ShareAdminCreateCommand: AsyncParsableCommand {
   @Flag(help: "org-member: may read what the members have.")
   var admin = false
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("identity: where to write it. Default: NAME.json.", valueName: "file"))
+  @Option(
+    name: .shortAndLong, help: ArgumentHelp("identity: where to write it. Default: NAME.json.", valueName: "file"))
   var output: String?
 
   @OptionGroup var options: ShareAdminOptions
@@ -230,7 +241,9 @@ struct ShareAdminDeleteCommand: AsyncParsableCommand {
   func run() async throws {
     let body = try noun.body(noun.deletion, values)
     if noun == .namespace, !yes, isatty(STDIN_FILENO) != 0,
-      !Terminal.confirms("Every name that accounts have in \(values.joined()) goes with it, and shares are no longer found there. Go on?")
+      !Terminal.confirms(
+        "Every name that accounts have in \(values.joined()) goes with it, and shares are no longer found there. Go on?"
+      )
     {
       throw CommandFailure("the namespace was not deleted", next: "say yes, or give --yes")
     }
@@ -305,7 +318,9 @@ struct ShareAdminListCommand: AsyncParsableCommand {
   }
 
   private func required() throws -> String {
-    guard let value else { throw CommandFailure("which one?", next: "swiftlet share admin list \(listing.rawValue) VALUE") }
+    guard let value else {
+      throw CommandFailure("which one?", next: "swiftlet share admin list \(listing.rawValue) VALUE")
+    }
     return value
   }
 

@@ -14,7 +14,10 @@ struct ShareAgentCommand: AsyncParsableCommand {
         swiftlet share agent status
         swiftlet share agent enroll
       """,
-    subcommands: [ShareAgentRunCommand.self, ShareAgentStatusCommand.self, ShareAgentEnrollCommand.self, ShareAgentUnenrollCommand.self],
+    subcommands: [
+      ShareAgentRunCommand.self, ShareAgentStatusCommand.self, ShareAgentEnrollCommand.self,
+      ShareAgentUnenrollCommand.self,
+    ],
     defaultSubcommand: ShareAgentRunCommand.self)
 }
 
@@ -41,10 +44,14 @@ struct ShareAgentRunCommand: AsyncParsableCommand {
     let logger = log.logger("agent")
     var configuration = AgentConfiguration()
     if let file {
-      do { configuration = try AgentConfiguration.load(path: file) } catch { throw CommandFailure("cannot read \(file)", error) }
+      do { configuration = try AgentConfiguration.load(path: file) } catch {
+        throw CommandFailure("cannot read \(file)", error)
+      }
     }
     let agent = ShareAgent(session: try home.session(logger), configuration: configuration, logger: logger)
-    do { try await ServiceRun.run([agent], logger: logger) } catch { throw CommandFailure("the agent cannot run", error) }
+    do { try await ServiceRun.run([agent], logger: logger) } catch {
+      throw CommandFailure("the agent cannot run", error)
+    }
   }
 }
 
@@ -56,12 +63,15 @@ struct ShareAgentStatusCommand: AsyncParsableCommand {
 
   func run() async throws {
     let environment = try home.environment()
-    guard let report = ShareAgent.report(environment) else { throw CommandFailure("no agent runs for \(environment.directory)") }
+    guard let report = ShareAgent.report(environment) else {
+      throw CommandFailure("no agent runs for \(environment.directory)")
+    }
     let out = Terminal.output
     if report.entries.isEmpty { out.line("The agent runs and keeps nothing yet.") }
     for entry in report.entries {
       let style: Terminal.Style = entry.phase == .active ? .green : entry.phase == .failing ? .red : .yellow
-      let proof = entry.lastProof.map { "reached \(max(0, Int(Date().timeIntervalSince1970) - $0)) s ago" } ?? "never reached"
+      let proof =
+        entry.lastProof.map { "reached \(max(0, Int(Date().timeIntervalSince1970) - $0)) s ago" } ?? "never reached"
       let origin = entry.isOrdered ? "  (ordered)" : ""
       // Orders come from afar.
       let (label, places) = (CellText.clean(entry.label), CellText.clean(entry.places.joined(separator: ", ")))
@@ -69,7 +79,9 @@ struct ShareAgentStatusCommand: AsyncParsableCommand {
       if let error = entry.error { out.line("    " + CellText.clean(error)) }
     }
     let endpoint = environment.enabled?.endpoint
-    if let hint = report.entries.flatMap(\.places).compactMap({ LoopbackName.hint($0, endpoint: endpoint) }).first { out.line(CellText.clean(hint)) }
+    if let hint = report.entries.flatMap(\.places).compactMap({ LoopbackName.hint($0, endpoint: endpoint) }).first {
+      out.line(CellText.clean(hint))
+    }
   }
 }
 
@@ -95,9 +107,12 @@ struct ShareAgentEnrollCommand: AsyncParsableCommand {
     guard
       yes
         || Terminal.confirms(
-          "Whoever has the account's token, and whoever runs \(endpoint), can then share this machine's files and open its ports. Go on?")
+          "Whoever has the account's token, and whoever runs \(endpoint), can then share this machine's files and open its ports. Go on?"
+        )
     else { throw CommandFailure("the agent was not enrolled", next: "say yes, or give --yes") }
-    do { try await Spinner.during("enrolling") { try await session.enrollAgent() } } catch { throw CommandFailure("cannot enroll the agent", error) }
+    do { try await Spinner.during("enrolling") { try await session.enrollAgent() } } catch {
+      throw CommandFailure("cannot enroll the agent", error)
+    }
     Terminal.output.line("The agent of this machine takes orders from \(endpoint). It runs with: swiftlet share agent")
   }
 }

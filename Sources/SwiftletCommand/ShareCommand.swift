@@ -21,29 +21,40 @@ struct ShareCommand: AsyncParsableCommand {
         swiftlet share serve
       """,
     subcommands: [
-      SharePublicCommand.self, SharePrivateCommand.self, ShareReservedCommand.self, ShareEnableCommand.self, ShareDisableCommand.self,
+      SharePublicCommand.self, SharePrivateCommand.self, ShareReservedCommand.self, ShareEnableCommand.self,
+      ShareDisableCommand.self,
       ShareStatusCommand.self,
-      ShareOverviewCommand.self, ShareAgentCommand.self, ShareRemoteCommand.self, ShareReserveCommand.self, ShareReleaseCommand.self,
+      ShareOverviewCommand.self, ShareAgentCommand.self, ShareRemoteCommand.self, ShareReserveCommand.self,
+      ShareReleaseCommand.self,
       ShareNamesCommand.self,
-      ShareDeleteCommand.self, ShareConfigCommand.self, ShareInviteCommand.self, ShareRegisterCommand.self, ShareResetPasswordCommand.self,
+      ShareDeleteCommand.self, ShareConfigCommand.self, ShareInviteCommand.self, ShareRegisterCommand.self,
+      ShareResetPasswordCommand.self,
       ShareServeCommand.self, ShareAdminCommand.self,
     ])
 }
 
 /// Where this machine keeps what it is at a share service, and whom it believes there.
 struct ShareHomeOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Directory of the environment. Default: SWIFTLET_SHARE_HOME, ~/.zrok2 or ~/.zrok.", valueName: "directory"))
+  @Option(
+    help: ArgumentHelp(
+      "Directory of the environment. Default: SWIFTLET_SHARE_HOME, ~/.zrok2 or ~/.zrok.", valueName: "directory"))
   var home: String?
 
-  @Option(help: ArgumentHelp("Believe the share service's certificate if it comes from these authorities (PEM).", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "Believe the share service's certificate if it comes from these authorities (PEM).", valueName: "file"))
   var ca: String?
 
   func environment() throws -> ShareEnvironment {
-    do { return try ShareEnvironment.load(directory: home) } catch { throw CommandFailure("cannot read this machine's environment", error) }
+    do { return try ShareEnvironment.load(directory: home) } catch {
+      throw CommandFailure("cannot read this machine's environment", error)
+    }
   }
 
   func session(_ logger: Logger) throws -> ShareSession {
-    do { return try ShareSession(environment(), roots: ca, logger: logger) } catch { throw CommandFailure("cannot share", error) }
+    do { return try ShareSession(environment(), roots: ca, logger: logger) } catch {
+      throw CommandFailure("cannot share", error)
+    }
   }
 }
 
@@ -58,7 +69,8 @@ struct ShareEnableCommand: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("The account's token.", valueName: "token"))
   var token: String
 
-  @Option(help: ArgumentHelp("The share service. Default: ZROK2_API_ENDPOINT, or the setting apiEndpoint.", valueName: "url"))
+  @Option(
+    help: ArgumentHelp("The share service. Default: ZROK2_API_ENDPOINT, or the setting apiEndpoint.", valueName: "url"))
   var endpoint: String?
 
   @Option(name: .shortAndLong, help: ArgumentHelp("What people see. Default: user@host.", valueName: "text"))
@@ -75,7 +87,8 @@ struct ShareEnableCommand: AsyncParsableCommand {
     do {
       environment = try await Spinner.during("enabling") { [environment] in
         var made = environment
-        try await ShareSession.enable(&made, token: token, endpoint: endpoint, description: description, host: host, roots: options.ca)
+        try await ShareSession.enable(
+          &made, token: token, endpoint: endpoint, description: description, host: host, roots: options.ca)
         return made
       }
     } catch {
@@ -98,14 +111,17 @@ struct ShareDisableCommand: AsyncParsableCommand {
     var environment = try options.environment()
     let wasKnown: Bool
     do { wasKnown = try await ShareSession.disable(&environment, force: force, roots: options.ca) } catch {
-      throw CommandFailure("cannot disable this machine", error, next: "forget it here all the same: swiftlet share disable --force")
+      throw CommandFailure(
+        "cannot disable this machine", error, next: "forget it here all the same: swiftlet share disable --force")
     }
-    Terminal.error.line(wasKnown ? "Disabled." : "Disabled here; the share service did not know this machine, or did not answer.")
+    Terminal.error.line(
+      wasKnown ? "Disabled." : "Disabled here; the share service did not know this machine, or did not answer.")
   }
 }
 
 struct ShareStatusCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "status", abstract: "Show what this machine is at a share service.")
+  static let configuration = CommandConfiguration(
+    commandName: "status", abstract: "Show what this machine is at a share service.")
 
   @Flag(help: "Show the account token.")
   var secrets = false
@@ -151,12 +167,17 @@ struct ShareConfigCommand: AsyncParsableCommand {
   func run() async throws {
     guard let setting = ShareEnvironment.Setting(rawValue: name) else {
       throw CommandFailure(
-        "there is no setting \(name)", next: "settings are \(ShareEnvironment.Setting.allCases.map(\.rawValue).joined(separator: ", "))")
+        "there is no setting \(name)",
+        next: "settings are \(ShareEnvironment.Setting.allCases.map(\.rawValue).joined(separator: ", "))")
     }
     var environment = try options.environment()
     if value != nil || unset {
-      do { try environment.set(setting, to: unset ? nil : value) } catch { throw CommandFailure("cannot change the setting \(name)", error) }
-      if setting == .apiEndpoint, environment.enabled != nil { Terminal.error.line("It takes effect once this machine is disabled.") }
+      do { try environment.set(setting, to: unset ? nil : value) } catch {
+        throw CommandFailure("cannot change the setting \(name)", error)
+      }
+      if setting == .apiEndpoint, environment.enabled != nil {
+        Terminal.error.line("It takes effect once this machine is disabled.")
+      }
     } else {
       Terminal.output.line(environment.setting(setting) ?? "")
     }
@@ -167,7 +188,9 @@ struct ShareNameOptions: ParsableArguments {
   @Argument(help: ArgumentHelp("3 to 63 characters of a-z, 0-9 and -.", valueName: "name"))
   var name: String
 
-  @Option(help: ArgumentHelp("Its namespace. Default: the setting defaultNamespace, then that of the service.", valueName: "token"))
+  @Option(
+    help: ArgumentHelp(
+      "Its namespace. Default: the setting defaultNamespace, then that of the service.", valueName: "token"))
   var namespace: String?
 
   @OptionGroup var home: ShareHomeOptions
@@ -214,7 +237,9 @@ struct ShareReservedCommand: AsyncParsableCommand {
 
   func run() async throws {
     let names: [JSONValue]
-    do { names = try await share.options.home.session(Logger(label: "share")).overview()["names"]?.arrayValue ?? [] } catch {
+    do {
+      names = try await share.options.home.session(Logger(label: "share")).overview()["names"]?.arrayValue ?? []
+    } catch {
       throw CommandFailure("cannot share at the name \(reserved)", error)
     }
     let label = reserved.split(separator: ":").last.map(String.init) ?? reserved
@@ -269,7 +294,8 @@ struct ShareNamesCommand: AsyncParsableCommand {
     for name in names.arrayValue ?? [] {
       table.rows.append(
         [
-          (name["name"]?.stringValue ?? "") + "." + (name["namespaceName"]?.stringValue ?? ""), name["shareToken"]?.stringValue ?? "",
+          (name["name"]?.stringValue ?? "") + "." + (name["namespaceName"]?.stringValue ?? ""),
+          name["shareToken"]?.stringValue ?? "",
           name["reserved"]?.boolValue ?? false ? "yes" : "",
         ].map(CellText.clean))
     }
@@ -278,7 +304,8 @@ struct ShareNamesCommand: AsyncParsableCommand {
 }
 
 struct ShareDeleteCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "delete", abstract: "Delete a share of this machine that nobody serves any more.")
+  static let configuration = CommandConfiguration(
+    commandName: "delete", abstract: "Delete a share of this machine that nobody serves any more.")
 
   @Argument(help: ArgumentHelp("The share's token.", valueName: "token"))
   var token: String
@@ -286,7 +313,9 @@ struct ShareDeleteCommand: AsyncParsableCommand {
   @OptionGroup var options: ShareHomeOptions
 
   func run() async throws {
-    do { try await options.session(Logger(label: "share")).deleteShare(token) } catch { throw CommandFailure("cannot delete the share", error) }
+    do { try await options.session(Logger(label: "share")).deleteShare(token) } catch {
+      throw CommandFailure("cannot delete the share", error)
+    }
     Terminal.error.line("Deleted.")
   }
 }
@@ -302,12 +331,16 @@ struct ShareOverviewCommand: AsyncParsableCommand {
 
   func run() async throws {
     let view: JSONValue
-    do { view = try await options.session(Logger(label: "share")).overview() } catch { throw CommandFailure("cannot show what there is", error) }
+    do { view = try await options.session(Logger(label: "share")).overview() } catch {
+      throw CommandFailure("cannot show what there is", error)
+    }
     let out = Terminal.output
     if json { return out.line(view.text) }
     for entry in view["environments"]?.arrayValue ?? [] {
       let environment = entry["environment"]
-      out.line(out.styled(environment?["description"]?.stringValue ?? "", .bold) + "  \(environment?["zId"]?.stringValue ?? "")")
+      out.line(
+        out.styled(environment?["description"]?.stringValue ?? "", .bold)
+          + "  \(environment?["zId"]?.stringValue ?? "")")
       for share in entry["shares"]?.arrayValue ?? [] {
         let endpoints = share["frontendEndpoints"]?.stringArrayValue?.joined(separator: ", ") ?? ""
         out.line(
@@ -319,7 +352,9 @@ struct ShareOverviewCommand: AsyncParsableCommand {
       }
     }
     for name in view["names"]?.arrayValue ?? [] {
-      out.line("name  \(name["name"]?.stringValue ?? "").\(name["namespaceName"]?.stringValue ?? "")  \(name["shareToken"]?.stringValue ?? "")")
+      out.line(
+        "name  \(name["name"]?.stringValue ?? "").\(name["namespaceName"]?.stringValue ?? "")  \(name["shareToken"]?.stringValue ?? "")"
+      )
     }
   }
 }

@@ -17,7 +17,8 @@ struct ShareRemoteCommand: AsyncParsableCommand {
         swiftlet share remote unshare ann@attic TOKEN
       """,
     subcommands: [
-      ListMachines.self, ShowStatus.self, SharePublic.self, SharePrivate.self, Unshare.self, Access.self, Unaccess.self, Check.self,
+      ListMachines.self, ShowStatus.self, SharePublic.self, SharePrivate.self, Unshare.self, Access.self, Unaccess.self,
+      Check.self,
     ])
 
   /// Which machine, and by whom it is reached.
@@ -66,7 +67,8 @@ struct ShareRemoteCommand: AsyncParsableCommand {
   }
 
   struct ListMachines: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "list", abstract: "Show the account's machines.", aliases: ["ls"])
+    static let configuration = CommandConfiguration(
+      commandName: "list", abstract: "Show the account's machines.", aliases: ["ls"])
 
     @OptionGroup var home: ShareHomeOptions
 
@@ -75,7 +77,10 @@ struct ShareRemoteCommand: AsyncParsableCommand {
       var table = Table(headers: ["Machine", "Identity", "Agent"], alignments: [.left, .left, .left])
       do {
         for machine in try await ShareRemoteCommand.machines(session) {
-          table.rows.append([CellText.clean(machine.description), CellText.clean(machine.id), machine.isEnrolled ? "takes orders" : "not enrolled"])
+          table.rows.append([
+            CellText.clean(machine.description), CellText.clean(machine.id),
+            machine.isEnrolled ? "takes orders" : "not enrolled",
+          ])
         }
       } catch { throw CommandFailure("cannot show the account's machines", error) }
       Terminal.output.line(table.text)
@@ -100,16 +105,22 @@ struct ShareRemoteCommand: AsyncParsableCommand {
       if shares.isEmpty, accesses.isEmpty { out.line("The agent keeps nothing.") }
       for share in shares {
         let endpoints = CellText.clean((share["frontendEndpoints"]?.stringArrayValue ?? []).joined(separator: ", "))
-        show(text(share, "status"), ["share", text(share, "token"), text(share, "backendMode"), text(share, "backendEndpoint"), endpoints], share)
+        show(
+          text(share, "status"),
+          ["share", text(share, "token"), text(share, "backendMode"), text(share, "backendEndpoint"), endpoints], share)
       }
       for access in accesses {
-        show(text(access, "status"), ["access", text(access, "frontendToken"), text(access, "token"), text(access, "bindAddress")], access)
+        show(
+          text(access, "status"),
+          ["access", text(access, "frontendToken"), text(access, "token"), text(access, "bindAddress")], access)
       }
     }
 
     private func show(_ status: String, _ cells: [String], _ entry: JSONValue) {
       let out = Terminal.output
-      out.line(out.styled(status, status == "active" ? .green : .red) + "  " + cells.filter { !$0.isEmpty }.joined(separator: "  "))
+      out.line(
+        out.styled(status, status == "active" ? .green : .red) + "  "
+          + cells.filter { !$0.isEmpty }.joined(separator: "  "))
       guard let failure = entry["failure"] else { return }
       let (id, reason) = (failure["id"]?.stringValue ?? "", failure["lastError"]?.stringValue ?? "")
       out.line("    " + CellText.clean("\(id): \(reason)"))
@@ -128,13 +139,17 @@ struct ShareRemoteCommand: AsyncParsableCommand {
 
     @OptionGroup var machine: Machine
 
-    @Argument(help: ArgumentHelp("A port, host:port, a URL, or a directory, as that machine sees it.", valueName: "target"))
+    @Argument(
+      help: ArgumentHelp("A port, host:port, a URL, or a directory, as that machine sees it.", valueName: "target"))
     var target: String
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("Reach it at this name; namespace:name for another namespace.", valueName: "name"))
+    @Option(
+      name: .shortAndLong,
+      help: ArgumentHelp("Reach it at this name; namespace:name for another namespace.", valueName: "name"))
     var name: [String] = []
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("What serves the share. Default: by the target.", valueName: "mode"))
+    @Option(
+      name: .shortAndLong, help: ArgumentHelp("What serves the share. Default: by the target.", valueName: "mode"))
     var backendMode = ""
 
     @Option(help: ArgumentHelp("Visitors must enter one of these.", valueName: "user:password"))
@@ -157,14 +172,21 @@ struct ShareRemoteCommand: AsyncParsableCommand {
       let answer = try await machine.call(
         "share",
         [
-          "shareMode": "public", "target": .string(place), "backendMode": .string(mode), "basicAuth": JSONValue(basicAuth), "open": true,
+          "shareMode": "public", "target": .string(place), "backendMode": .string(mode),
+          "basicAuth": JSONValue(basicAuth), "open": true,
           "oauthProvider": .string(oauthProvider), "oauthEmailDomains": JSONValue(oauthEmailPattern),
           "oauthRefreshInterval": .string(oauthRefreshInterval), "insecure": .bool(insecure),
           "nameSelections": .array(
-            name.map(ShareOptions.Name.init(text:)).map { ["namespaceToken": .string($0.namespace), "name": .string($0.name)] }),
+            name.map(ShareOptions.Name.init(text:)).map {
+              ["namespaceToken": .string($0.namespace), "name": .string($0.name)]
+            }),
         ], doing: "share \(target)")
-      for endpoint in answer["frontendEndpoints"]?.stringArrayValue ?? [] { Terminal.output.line(CellText.clean(endpoint)) }
-      Terminal.error.line("It ends with: swiftlet share remote unshare \(machine.machine) \(CellText.clean(answer["token"]?.stringValue ?? ""))")
+      for endpoint in answer["frontendEndpoints"]?.stringArrayValue ?? [] {
+        Terminal.output.line(CellText.clean(endpoint))
+      }
+      Terminal.error.line(
+        "It ends with: swiftlet share remote unshare \(machine.machine) \(CellText.clean(answer["token"]?.stringValue ?? ""))"
+      )
     }
   }
 
@@ -180,13 +202,16 @@ struct ShareRemoteCommand: AsyncParsableCommand {
 
     @OptionGroup var machine: Machine
 
-    @Argument(help: ArgumentHelp("A port, host:port, a URL, or a directory, as that machine sees it; none for socks.", valueName: "target"))
+    @Argument(
+      help: ArgumentHelp(
+        "A port, host:port, a URL, or a directory, as that machine sees it; none for socks.", valueName: "target"))
     var target: String?
 
     @Option(name: .shortAndLong, help: ArgumentHelp("The wanted token.", valueName: "token"))
     var shareToken = ""
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("What serves the share. Default: by the target.", valueName: "mode"))
+    @Option(
+      name: .shortAndLong, help: ArgumentHelp("What serves the share. Default: by the target.", valueName: "mode"))
     var backendMode = ""
 
     @Flag(help: "Every account may access it, not only this one and those granted.")
@@ -200,7 +225,8 @@ struct ShareRemoteCommand: AsyncParsableCommand {
       let answer = try await machine.call(
         "share",
         [
-          "shareMode": "private", "target": .string(place), "backendMode": .string(mode), "privateShareToken": .string(shareToken),
+          "shareMode": "private", "target": .string(place), "backendMode": .string(mode),
+          "privateShareToken": .string(shareToken),
           "open": .bool(open), "accessGrants": JSONValue(accessGrant),
         ], doing: "share \(target ?? backendMode)")
       Terminal.output.line("swiftlet access private \(CellText.clean(answer["token"]?.stringValue ?? ""))")
@@ -208,14 +234,17 @@ struct ShareRemoteCommand: AsyncParsableCommand {
   }
 
   struct Unshare: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "unshare", abstract: "Have a machine end a share that it was ordered to keep.")
+    static let configuration = CommandConfiguration(
+      commandName: "unshare", abstract: "Have a machine end a share that it was ordered to keep.")
 
     @OptionGroup var machine: Machine
 
     @Argument(help: ArgumentHelp("Token of the share, or the id of one that fails.", valueName: "token"))
     var token: String
 
-    func run() async throws { _ = try await machine.call("unshare", ["token": .string(token)], doing: "end the share \(token)") }
+    func run() async throws {
+      _ = try await machine.call("unshare", ["token": .string(token)], doing: "end the share \(token)")
+    }
   }
 
   struct Access: AsyncParsableCommand {
@@ -231,7 +260,9 @@ struct ShareRemoteCommand: AsyncParsableCommand {
     @Argument(help: ArgumentHelp("Token of the share.", valueName: "token"))
     var token: String
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("Its address on that machine. Default: a free port of 127.0.0.1.", valueName: "host:port"))
+    @Option(
+      name: .shortAndLong,
+      help: ArgumentHelp("Its address on that machine. Default: a free port of 127.0.0.1.", valueName: "host:port"))
     var bind = ""
 
     @Option(help: ArgumentHelp("Set this header on every answer.", valueName: "name: value"))
@@ -239,7 +270,9 @@ struct ShareRemoteCommand: AsyncParsableCommand {
 
     func run() async throws {
       let answer = try await machine.call(
-        "access", ["token": .string(token), "bindAddress": .string(bind), "responseHeaders": JSONValue(responseHeader)], doing: "access \(token)")
+        "access",
+        ["token": .string(token), "bindAddress": .string(bind), "responseHeaders": JSONValue(responseHeader)],
+        doing: "access \(token)")
       Terminal.output.line(CellText.clean(answer["frontendToken"]?.stringValue ?? ""))
       Terminal.error.line("Where it listens: swiftlet share remote status \(machine.machine)")
     }
@@ -250,10 +283,13 @@ struct ShareRemoteCommand: AsyncParsableCommand {
 
     @OptionGroup var machine: Machine
 
-    @Argument(help: ArgumentHelp("Token of the access, as status shows it, or the id of one that fails.", valueName: "token"))
+    @Argument(
+      help: ArgumentHelp("Token of the access, as status shows it, or the id of one that fails.", valueName: "token"))
     var token: String
 
-    func run() async throws { _ = try await machine.call("unaccess", ["frontendToken": .string(token)], doing: "end the access \(token)") }
+    func run() async throws {
+      _ = try await machine.call("unaccess", ["frontendToken": .string(token)], doing: "end the access \(token)")
+    }
   }
 
   struct Check: AsyncParsableCommand {
@@ -284,11 +320,13 @@ struct ShareRemoteCommand: AsyncParsableCommand {
       let answer = try await machine.call(
         "share/http-healthcheck",
         [
-          "shareToken": .string(token), "httpVerb": .string(method), "endpoint": .string(path), "expectedHttpResponse": JSONValue(status),
+          "shareToken": .string(token), "httpVerb": .string(method), "endpoint": .string(path),
+          "expectedHttpResponse": JSONValue(status),
           "timeoutMs": 5000,
         ], doing: "check \(token)")
       guard answer["healthy"] == true else {
-        throw CommandFailure("the server behind \(token) is not healthy", reason: CellText.clean(answer["error"]?.stringValue ?? ""))
+        throw CommandFailure(
+          "the server behind \(token) is not healthy", reason: CellText.clean(answer["error"]?.stringValue ?? ""))
       }
       Terminal.output.line("healthy")
     }

@@ -13,7 +13,9 @@ import WebRelay
 struct ShareTargetOptions: ParsableArguments {
   @Option(
     name: .shortAndLong,
-    help: ArgumentHelp("What serves the share: proxy, web, drive, tcpTunnel, udpTunnel or socks. Default: by the target.", valueName: "mode"),
+    help: ArgumentHelp(
+      "What serves the share: proxy, web, drive, tcpTunnel, udpTunnel or socks. Default: by the target.",
+      valueName: "mode"),
     transform: { text in
       guard let mode = ShareOptions.Backend(rawValue: text) else {
         throw ValidationError("'\(text)' is no mode; use proxy, web, drive, tcpTunnel, udpTunnel or socks")
@@ -22,7 +24,9 @@ struct ShareTargetOptions: ParsableArguments {
     })
   var backendMode: ShareOptions.Backend?
 
-  @Option(help: ArgumentHelp("The Host header that the server reads: a value, or 'rewrite' for its own address.", valueName: "value"))
+  @Option(
+    help: ArgumentHelp(
+      "The Host header that the server reads: a value, or 'rewrite' for its own address.", valueName: "value"))
   var hostHeader: String?
 
   @Option(help: ArgumentHelp("Set this header on every request.", valueName: "name:value"))
@@ -37,7 +41,10 @@ struct ShareTargetOptions: ParsableArguments {
   @Flag(help: "Accept any certificate of the server.")
   var insecure = false
 
-  @Flag(help: "Of a directory as a web site, serve names that begin with a dot too; .well-known always is served, and a drive has them all.")
+  @Flag(
+    help:
+      "Of a directory as a web site, serve names that begin with a dot too; .well-known always is served, and a drive has them all."
+  )
   var showHidden = false
 
   @Option(help: ArgumentHelp("This account may access the share; the others may not.", valueName: "e-mail"))
@@ -49,7 +56,9 @@ struct ShareTargetOptions: ParsableArguments {
   @OptionGroup var log: LogOptions
 
   func validate() throws {
-    for header in requestHeader where !header.dropFirst().contains(":") { throw ValidationError("'\(header)' is no header; write name:value") }
+    for header in requestHeader where !header.dropFirst().contains(":") {
+      throw ValidationError("'\(header)' is no header; write name:value")
+    }
   }
 
   func backend(_ observer: @escaping RequestObserver) -> BackendOptions {
@@ -70,8 +79,11 @@ struct ShareTargetOptions: ParsableArguments {
 /// How long servers may say nothing, as people write it.
 enum ResponseTimeout {
   static func parse(_ text: String) throws -> TimeAmount {
-    let amount = Int64(text).flatMap { (1...86_400).contains($0) ? TimeAmount.seconds($0) : nil } ?? GoDuration.parse(text)
-    guard let amount, amount >= .seconds(1) else { throw ValidationError("'\(text)' is no duration from a second on; write 30s or 2m") }
+    let amount =
+      Int64(text).flatMap { (1...86_400).contains($0) ? TimeAmount.seconds($0) : nil } ?? GoDuration.parse(text)
+    guard let amount, amount >= .seconds(1) else {
+      throw ValidationError("'\(text)' is no duration from a second on; write 30s or 2m")
+    }
     return amount
   }
 }
@@ -88,15 +100,22 @@ struct ShareRun: Service {
 
   func run() async throws {
     let (options, display, endpoint) = (options, display, session.environment.enabled?.endpoint)
-    let running = RunningShare(session: session, options: options, target: target, backend: backend, grace: grace, logger: logger) { event in
+    let running = RunningShare(
+      session: session, options: options, target: target, backend: backend, grace: grace, logger: logger
+    ) { event in
       switch event {
       case .shared(let share):
-        display.show(LiveView.Subject(share, options, endpoint: endpoint), notice: "\(options.shown) is shared. Ctrl-C ends it.")
+        display.show(
+          LiveView.Subject(share, options, endpoint: endpoint), notice: "\(options.shown) is shared. Ctrl-C ends it.")
       case .sharedAgain(let share):
         let places = options.mode == .public ? share.urls.joined(separator: " ") : share.token
-        Terminal.error.line("The share service had taken it back, because this machine was away. It is shared again: \(CellText.clean(places))")
+        Terminal.error.line(
+          "The share service had taken it back, because this machine was away. It is shared again: \(CellText.clean(places))"
+        )
       case .targetSilent(let target):
-        Terminal.error.line(Terminal.error.styled("warning:", .yellow) + " nothing listens at \(target); visitors read an error until something does")
+        Terminal.error.line(
+          Terminal.error.styled("warning:", .yellow)
+            + " nothing listens at \(target); visitors read an error until something does")
       // A terminal that takes nothing must not keep the share from being deleted.
       case .ending: display.leave()
       }
@@ -153,22 +172,32 @@ struct SharePublicCommand: AsyncParsableCommand {
         swiftlet share public 8000 --oauth-provider google --oauth-email-pattern '*@example.com'
       """)
 
-  @Argument(help: ArgumentHelp("A port, host:port, a URL, unix:/path of a socket, a directory, or a file.", valueName: "target"))
+  @Argument(
+    help: ArgumentHelp("A port, host:port, a URL, unix:/path of a socket, a directory, or a file.", valueName: "target")
+  )
   var target: String
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Reach it at this name; namespace:name for another namespace.", valueName: "name"))
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("Reach it at this name; namespace:name for another namespace.", valueName: "name"))
   var name: [String] = []
 
   @Option(help: ArgumentHelp("Visitors must enter one of these.", valueName: "user:password"))
   var basicAuth: [String] = []
 
-  @Option(help: ArgumentHelp("Visitors must sign in with this provider; the share service's operator says which there are.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp(
+      "Visitors must sign in with this provider; the share service's operator says which there are.", valueName: "name")
+  )
   var oauthProvider: String?
 
-  @Option(help: ArgumentHelp("Only visitors with such an e-mail address may pass; * stands for any characters.", valueName: "pattern"))
+  @Option(
+    help: ArgumentHelp(
+      "Only visitors with such an e-mail address may pass; * stands for any characters.", valueName: "pattern"))
   var oauthEmailPattern: [String] = []
 
-  @Option(help: ArgumentHelp("Visitors sign in again after this time, such as 30m; 3h otherwise.", valueName: "duration"))
+  @Option(
+    help: ArgumentHelp("Visitors sign in again after this time, such as 30m; 3h otherwise.", valueName: "duration"))
   var oauthRefreshInterval: String?
 
   @Flag(help: "Show the URL as a QR code too.")
@@ -180,18 +209,25 @@ struct SharePublicCommand: AsyncParsableCommand {
     guard oauthProvider != nil || (oauthEmailPattern.isEmpty && oauthRefreshInterval == nil) else {
       throw ValidationError("--oauth-email-pattern and --oauth-refresh-interval need --oauth-provider")
     }
-    guard oauthProvider == nil || basicAuth.isEmpty else { throw ValidationError("--basic-auth and --oauth-provider do not go together") }
+    guard oauthProvider == nil || basicAuth.isEmpty else {
+      throw ValidationError("--basic-auth and --oauth-provider do not go together")
+    }
   }
 
   func run() async throws {
     let logger = options.log.logger("share", quiet: .warning)
     let session = try options.home.session(logger)
     let recognised: BackendTarget
-    do { recognised = try BackendTarget.recognise(target, for: options.backendMode) } catch { throw CommandFailure("cannot share \(target)", error) }
-    var share = ShareOptions(.public, backend: options.backendMode ?? recognised.defaultMode, target: recognised.description)
+    do { recognised = try BackendTarget.recognise(target, for: options.backendMode) } catch {
+      throw CommandFailure("cannot share \(target)", error)
+    }
+    var share = ShareOptions(
+      .public, backend: options.backendMode ?? recognised.defaultMode, target: recognised.description)
     share.names = name.map(ShareOptions.Name.init(text:))
     for pair in basicAuth {
-      guard let user = ShareOptions.basicUser(pair) else { throw CommandFailure("'\(pair.prefix(1))...' is no user:password pair") }
+      guard let user = ShareOptions.basicUser(pair) else {
+        throw CommandFailure("'\(pair.prefix(1))...' is no user:password pair")
+      }
       share.basicUsers.append(user)
     }
     share.login = oauthProvider.map {
@@ -200,9 +236,12 @@ struct SharePublicCommand: AsyncParsableCommand {
     share.isOpen = true
     let display = try options.screen.display(options.home, wantsCode: qr)
     let run = ShareRun(
-      session: session, options: share, target: recognised, backend: options.backend(display.observer), grace: options.ending.grace,
+      session: session, options: share, target: recognised, backend: options.backend(display.observer),
+      grace: options.ending.grace,
       display: display, logger: logger)
-    do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot share \(target)", error) }
+    do { try await ServiceRun.run([run], logger: logger) } catch {
+      throw CommandFailure("cannot share \(target)", error)
+    }
   }
 }
 
@@ -218,10 +257,14 @@ struct SharePrivateCommand: AsyncParsableCommand {
         swiftlet share private --backend-mode socks --access-grant bob@example.com
       """)
 
-  @Argument(help: ArgumentHelp("A port, host:port, a URL, unix:/path of a socket, a directory, or a file; none for socks.", valueName: "target"))
+  @Argument(
+    help: ArgumentHelp(
+      "A port, host:port, a URL, unix:/path of a socket, a directory, or a file; none for socks.", valueName: "target"))
   var target: String?
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("The wanted token: 3 to 32 characters of a-z, 0-9 and -.", valueName: "token"))
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("The wanted token: 3 to 32 characters of a-z, 0-9 and -.", valueName: "token"))
   var shareToken = ""
 
   @Flag(help: "Every account may access it, not only this one and those granted.")
@@ -239,15 +282,20 @@ struct SharePrivateCommand: AsyncParsableCommand {
     guard recognised != nil || options.backendMode == .socks else {
       throw CommandFailure("what is to be shared?", next: "give a port, host:port, a URL, a directory or a file")
     }
-    var share = ShareOptions(.private, backend: options.backendMode ?? recognised?.defaultMode ?? .socks, target: recognised?.description ?? "")
+    var share = ShareOptions(
+      .private, backend: options.backendMode ?? recognised?.defaultMode ?? .socks, target: recognised?.description ?? ""
+    )
     share.token = shareToken
     share.isOpen = open
     share.grants = options.accessGrant
     let display = try options.screen.display(options.home)
     let run = ShareRun(
-      session: session, options: share, target: recognised, backend: options.backend(display.observer), grace: options.ending.grace,
+      session: session, options: share, target: recognised, backend: options.backend(display.observer),
+      grace: options.ending.grace,
       display: display, logger: logger)
-    do { try await ServiceRun.run([run], logger: logger) } catch { throw CommandFailure("cannot share \(target ?? "a SOCKS proxy")", error) }
+    do { try await ServiceRun.run([run], logger: logger) } catch {
+      throw CommandFailure("cannot share \(target ?? "a SOCKS proxy")", error)
+    }
   }
 }
 

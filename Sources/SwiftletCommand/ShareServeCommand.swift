@@ -11,7 +11,8 @@ import Transport
 
 struct ShareServeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "serve", abstract: "Run a share service: network, API, public frontend and page for account holders, in one process.",
+    commandName: "serve",
+    abstract: "Run a share service: network, API, public frontend and page for account holders, in one process.",
     discussion: """
       The first start makes an account and shows its token; later starts on the same directory find everything as it was left.
       zrok's own clients can be used with it: zrok config set apiEndpoint URL.
@@ -27,11 +28,13 @@ struct ShareServeCommand: AsyncParsableCommand {
   var directory = "./swiftlet-share"
 
   @Option(
-    help: ArgumentHelp("Name or address that clients dial; beyond this machine everything listens on all addresses.", valueName: "host"),
+    help: ArgumentHelp(
+      "Name or address that clients dial; beyond this machine everything listens on all addresses.", valueName: "host"),
     transform: AddressArgument.host)
   var host = "127.0.0.1"
 
-  @Option(help: ArgumentHelp("Public shares are reached at NAME.ZONE; its wildcard DNS entry leads here.", valueName: "zone"))
+  @Option(
+    help: ArgumentHelp("Public shares are reached at NAME.ZONE; its wildcard DNS entry leads here.", valueName: "zone"))
   var zone = "share.localhost"
 
   @Option(help: ArgumentHelp("Port of the API and of the page for account holders.", valueName: "port"))
@@ -40,7 +43,8 @@ struct ShareServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Port of the public frontend.", valueName: "port"))
   var frontendPort = 8080
 
-  @Flag(help: "Leave public shares to frontends that run elsewhere (swiftlet access public); --frontend-port is theirs.")
+  @Flag(
+    help: "Leave public shares to frontends that run elsewhere (swiftlet access public); --frontend-port is theirs.")
   var noFrontend = false
 
   @Option(help: ArgumentHelp("Join the network of this controller instead of making one.", valueName: "host:port"))
@@ -82,11 +86,15 @@ struct ShareServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Ports for public UDP shares. None without it.", valueName: "from-to"))
   var udpPorts: String?
 
-  @Option(help: ArgumentHelp("YAML file of what accounts may have and move; nothing is limited without it.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "YAML file of what accounts may have and move; nothing is limited without it.", valueName: "file"))
   var limits: String?
 
   @Option(
-    help: ArgumentHelp("Send mail from this address: registration, password resets, limits. Without it tokens go to the log.", valueName: "address"))
+    help: ArgumentHelp(
+      "Send mail from this address: registration, password resets, limits. Without it tokens go to the log.",
+      valueName: "address"))
   var mailFrom: String?
 
   @Option(help: ArgumentHelp("The machine's mail program.", valueName: "path"))
@@ -94,12 +102,15 @@ struct ShareServeCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "YAML file of providers that visitors of shares can sign in with; the oauth section of upstream's frontends is one.", valueName: "file"))
+      "YAML file of providers that visitors of shares can sign in with; the oauth section of upstream's frontends is one.",
+      valueName: "file"))
   var oauth: String?
 
   @Option(
     name: .customLong("trusted-proxy"),
-    help: ArgumentHelp("A proxy in front of it: connections from there have no limit by address. May be given several times.", valueName: "address"),
+    help: ArgumentHelp(
+      "A proxy in front of it: connections from there have no limit by address. May be given several times.",
+      valueName: "address"),
     transform: AddressArgument.address)
   var trustedProxies: [String] = []
 
@@ -122,7 +133,8 @@ struct ShareServeCommand: AsyncParsableCommand {
 
   func validate() throws {
     for port in [port, routerPort, apiPort, frontendPort] { try AddressArgument.requirePort(port) }
-    for (name, text) in [("--tcp-ports", tcpPorts), ("--udp-ports", udpPorts)] where text != nil && Self.range(text) == nil {
+    for (name, text) in [("--tcp-ports", tcpPorts), ("--udp-ports", udpPorts)]
+    where text != nil && Self.range(text) == nil {
       throw ValidationError("\(name) is a range of ports from 1024 to 65535, such as 7000-7099")
     }
     guard !noFrontend || (tcpPorts == nil && udpPorts == nil) else {
@@ -130,14 +142,20 @@ struct ShareServeCommand: AsyncParsableCommand {
     }
     guard !zone.isEmpty else { throw ValidationError("--zone must not be empty") }
     guard controller == nil || passwordFile != nil else { throw ValidationError("--controller needs --password-file") }
-    if let mailFrom, !ShareMail.isPlain(mailFrom) { throw ValidationError("--mail-from is an address such as share@example.com") }
+    if let mailFrom, !ShareMail.isPlain(mailFrom) {
+      throw ValidationError("--mail-from is an address such as share@example.com")
+    }
     guard (cert == nil) == (key == nil) else { throw ValidationError("--cert and --key go together") }
-    guard cert == nil || !ownCertificate else { throw ValidationError("--cert and --own-certificate exclude each other") }
+    guard cert == nil || !ownCertificate else {
+      throw ValidationError("--cert and --own-certificate exclude each other")
+    }
   }
 
   private static func range(_ text: String?) -> ClosedRange<Int>? {
     let bounds = text?.split(separator: "-").compactMap { Int($0) } ?? []
-    guard bounds.count == 2, (1024...65535).contains(bounds[0]), bounds[1] >= bounds[0], bounds[1] <= 65535 else { return nil }
+    guard bounds.count == 2, (1024...65535).contains(bounds[0]), bounds[1] >= bounds[0], bounds[1] <= 65535 else {
+      return nil
+    }
     return bounds[0]...bounds[1]
   }
 
@@ -153,7 +171,8 @@ struct ShareServeCommand: AsyncParsableCommand {
     var (identity, watchers) = try CertificateFiles.identity(cert, key, logger)
     if ownCertificate {
       let zone = zone.lowercased()
-      let own = try OwnCertificate(directory: directory, names: [zone, "*." + zone] + (host == zone ? [] : [host]), logger: logger)
+      let own = try OwnCertificate(
+        directory: directory, names: [zone, "*." + zone] + (host == zone ? [] : [host]), logger: logger)
       (watchers, identity) = ([own], own.identity)
     }
     let complete = try configuration(address: address, identity)
@@ -165,7 +184,9 @@ struct ShareServeCommand: AsyncParsableCommand {
         try await ServiceRun.run(watchers + [service], logger: logger)
       } else {
         let made = Mutex<Account?>(nil)
-        var network = QuickstartNetwork(directory: directory, host: host, port: port, routerPort: routerPort, logger: logger) { report in
+        var network = QuickstartNetwork(
+          directory: directory, host: host, port: port, routerPort: routerPort, logger: logger
+        ) { report in
           guard let account = made.withLock({ $0 }) else { return }
           show(account, networkPassword: .some(report.password))
         }
@@ -203,7 +224,9 @@ struct ShareServeCommand: AsyncParsableCommand {
     configuration.pageURL = endpoint
     if let mailFrom {
       guard FileManager.default.isExecutableFile(atPath: sendmail) else {
-        throw CommandFailure("there is no mail program at \(sendmail)", next: "install one (apt-get install msmtp-mta), or give --sendmail")
+        throw CommandFailure(
+          "there is no mail program at \(sendmail)", next: "install one (apt-get install msmtp-mta), or give --sendmail"
+        )
       }
       configuration.mail = ShareMail(from: mailFrom, program: sendmail)
     }
@@ -213,7 +236,8 @@ struct ShareServeCommand: AsyncParsableCommand {
     if let limits { configuration.limits = try AccessPublicCommand.limits(limits) }
     if noFrontend, controller != nil, configuration.limits.limitsBytes {
       throw CommandFailure(
-        "bandwidth cannot be limited", reason: "beside a controller elsewhere only the service's own frontend counts what shares move",
+        "bandwidth cannot be limited",
+        reason: "beside a controller elsewhere only the service's own frontend counts what shares move",
         next: "leave --no-frontend away, or the bandwidth out of \(limits ?? "the limits")")
     }
     configuration.login = try oauth.map { try AccessPublicCommand.login($0, secret: kept("login-key")) }
@@ -227,7 +251,8 @@ struct ShareServeCommand: AsyncParsableCommand {
     let kept = directory + "/controller-roots.pem"
     let roots: TrustAnchors
     if let file = ca ?? (FileManager.default.fileExists(atPath: kept) ? kept : nil) {
-      roots = try TrustProbe.anchors(pem: String(decoding: PrivateFile.read(file, what: "the certificates in"), as: UTF8.self), source: file)
+      roots = try TrustProbe.anchors(
+        pem: String(decoding: PrivateFile.read(file, what: "the certificates in"), as: UTF8.self), source: file)
     } else {
       roots = try await TrustProbe.fetch(base, timeout: .seconds(15))
       guard TrustProbe.confirms(roots, of: base, yes: yes) else { throw TrustProbe.refusal(base) }
@@ -236,18 +261,23 @@ struct ShareServeCommand: AsyncParsableCommand {
     }
     let password = String(decoding: try PrivateFile.read(passwordFile ?? "", what: "the password in"), as: UTF8.self)
     return RemoteController(
-      url: try await TrustProbe.managementBase(base, trust: .anchors(roots, as: .controller(of: nil)), timeout: .seconds(15)), roots: roots,
+      url: try await TrustProbe.managementBase(
+        base, trust: .anchors(roots, as: .controller(of: nil)), timeout: .seconds(15)), roots: roots,
       username: username,
       password: password.trimmingCharacters(in: .whitespacesAndNewlines))
   }
 
   /// URL of the API and of the page for account holders.
-  private var endpoint: String { "\(cert == nil && !ownCertificate ? "http" : "https")://\(HostPort(host: host, port: apiPort))" }
+  private var endpoint: String {
+    "\(cert == nil && !ownCertificate ? "http" : "https")://\(HostPort(host: host, port: apiPort))"
+  }
 
   /// A secret made once, kept for its owner: of the administrative calls, or of visitors' sessions.
   private func kept(_ name: String) throws -> String {
     let file = directory + "/" + name
-    if let known = try? String(contentsOfFile: file, encoding: .utf8) { return known.trimmingCharacters(in: .whitespacesAndNewlines) }
+    if let known = try? String(contentsOfFile: file, encoding: .utf8) {
+      return known.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
     let secret = QuickstartNetwork.password()
     try PrivateFile.makeDirectory(directory)
     try PrivateFile.write(Array((secret + "\n").utf8), to: file)
@@ -264,7 +294,9 @@ struct ShareServeCommand: AsyncParsableCommand {
     out.line("  account        \(out.styled(self.account, .bold))")
     if let password = account.password {
       out.line("  password       \(out.styled(password, .bold))   (shown once)")
-      if let networkPassword { out.line("  network admin  admin, password \(networkPassword ?? "as before")   (shown once)") }
+      if let networkPassword {
+        out.line("  network admin  admin, password \(networkPassword ?? "as before")   (shown once)")
+      }
     }
     out.line()
     out.line("Share something. In another terminal:")

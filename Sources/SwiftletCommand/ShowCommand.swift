@@ -29,12 +29,14 @@ struct ShowCommand: AsyncParsableCommand {
     let client = try connection.client()
     let kind = entity.description
     let id = try await NameResolver(client: client).id(kind, name)
-    let envelope = try await client.send("GET", "\(kind.path)/\(id.pathSegment)", doing: "show the \(kind.title) \(name)")
+    let envelope = try await client.send(
+      "GET", "\(kind.path)/\(id.pathSegment)", doing: "show the \(kind.title) \(name)")
     if connection.outputJSON { return Terminal.output.line(envelope.indented) }
     let document = envelope["data"] ?? .null
     if output == .json { return Terminal.output.line(document.indented) }
     var table = Table(headers: ["Field", "Value"], alignments: [.left, .left])
-    for (field, value) in (document.objectValue ?? [:]).sorted(by: { Self.rank($0.key) < Self.rank($1.key) }) where field != "_links" {
+    for (field, value) in (document.objectValue ?? [:]).sorted(by: { Self.rank($0.key) < Self.rank($1.key) })
+    where field != "_links" {
       table.rows.append([field, Self.text(value)])
     }
     Terminal.output.line(table.text)

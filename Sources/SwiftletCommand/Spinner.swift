@@ -1,8 +1,11 @@
-/// Shows that something is under way: nothing for the first second, then a line on stderr that moves, only on a terminal.
+/// Shows that something is under way: nothing for the first second, then a line on stderr that moves, only on a
+/// terminal.
 enum Spinner {
   private static let frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"]
 
-  static func during<Value: Sendable>(_ activity: String, _ body: @Sendable () async throws -> Value) async throws -> Value {
+  static func during<Value: Sendable>(_ activity: String, _ body: @Sendable () async throws -> Value) async throws
+    -> Value
+  {
     guard Terminal.error.isInteractive else { return try await body() }
     return try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {

@@ -1,6 +1,7 @@
-// The executable `swiftlet`: reads the command line, calls the targets below it, and shows what happened to a person or a script.
-// It decides nothing about the network: rights live in Access, protocol in Fabric and Transport, storage in Store.
-// Start reading here for the list of commands, then `EntityDescription+Catalogue.swift` for everything the management verbs know.
+// The executable `swiftlet`: reads the command line, calls the targets below it, and shows what happened to a person or
+// a script. It decides nothing about the network: rights live in Access, protocol in Fabric and Transport, storage in
+// Store. Start reading here for the list of commands, then `EntityDescription+Catalogue.swift` for everything the
+// management verbs know.
 
 import ArgumentParser
 import Foundation
@@ -20,9 +21,13 @@ struct SwiftletCommand: AsyncParsableCommand {
       """,
     version: Build.summary,
     groupedSubcommands: [
-      CommandGroup(name: "Run", subcommands: [QuickstartCommand.self, ControllerCommand.self, RouterCommand.self, TunnelCommand.self]),
+      CommandGroup(
+        name: "Run",
+        subcommands: [QuickstartCommand.self, ControllerCommand.self, RouterCommand.self, TunnelCommand.self]),
       CommandGroup(name: "Share", subcommands: [ShareCommand.self, AccessCommand.self]),
-      CommandGroup(name: "Identity", subcommands: [EnrollCommand.self, LoginCommand.self, LogoutCommand.self, ProfilesCommand.self]),
+      CommandGroup(
+        name: "Identity",
+        subcommands: [EnrollCommand.self, LoginCommand.self, LogoutCommand.self, ProfilesCommand.self]),
       CommandGroup(
         name: "Manage",
         subcommands: [CreateCommand.self, ListCommand.self, ShowCommand.self, UpdateCommand.self, DeleteCommand.self]),

@@ -12,7 +12,9 @@ struct Table {
   }
 
   var text: String {
-    let cells = ([headers] + rows).map { $0.map { $0.split(separator: "\n", omittingEmptySubsequences: false).map(String.init) } }
+    let cells = ([headers] + rows).map {
+      $0.map { $0.split(separator: "\n", omittingEmptySubsequences: false).map(String.init) }
+    }
     let widths = headers.indices.map { column in
       cells.reduce(0) { width, row in max(width, row[column].reduce(0) { max($0, $1.count) }) }
     }

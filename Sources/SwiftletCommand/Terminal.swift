@@ -1,6 +1,7 @@
 import Foundation
 
-/// One of the two streams a command writes to. Colour and movement appear only where a person looks at them: on a terminal, without NO_COLOR.
+/// One of the two streams a command writes to. Colour and movement appear only where a person looks at them: on a
+/// terminal, without NO_COLOR.
 struct Terminal: Sendable {
   static let output = Terminal(descriptor: STDOUT_FILENO)
   static let error = Terminal(descriptor: STDERR_FILENO)
@@ -25,11 +26,14 @@ struct Terminal: Sendable {
     case cyan = "36"
   }
 
-  func styled(_ text: String, _ style: Style) -> String { hasColour ? "\u{1B}[\(style.rawValue)m\(text)\u{1B}[0m" : text }
+  func styled(_ text: String, _ style: Style) -> String {
+    hasColour ? "\u{1B}[\(style.rawValue)m\(text)\u{1B}[0m" : text
+  }
 
   func line(_ text: String = "") { write(text + "\n") }
 
-  /// Writes all of it, also when the terminal takes it in pieces. A closed pipe ends the output silently, as `head` expects.
+  /// Writes all of it, also when the terminal takes it in pieces. A closed pipe ends the output silently, as `head`
+  /// expects.
   func write(_ text: String) {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {

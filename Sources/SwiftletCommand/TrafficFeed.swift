@@ -2,7 +2,8 @@ import NIOCore
 import Synchronization
 import WebRelay
 
-/// Carries what happens on event loops to the screen. An event loop adds to a bounded buffer and goes on; all formatting is the screen's.
+/// Carries what happens on event loops to the screen. An event loop adds to a bounded buffer and goes on; all
+/// formatting is the screen's.
 final class TrafficFeed: Sendable {
   /// A request that is over.
   struct Entry: Sendable, Equatable {
@@ -65,7 +66,8 @@ final class TrafficFeed: Sendable {
 extension TrafficFeed.Entry {
   init(_ record: RequestRecord) {
     self.init(
-      method: record.method, path: record.path, remote: record.remoteAddress, status: record.status == 0 ? nil : record.status,
+      method: record.method, path: record.path, remote: record.remoteAddress,
+      status: record.status == 0 ? nil : record.status,
       duration: record.duration, bytesIn: record.bytesIn, bytesOut: record.bytesOut, failure: record.failure)
   }
 

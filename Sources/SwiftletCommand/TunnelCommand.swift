@@ -19,7 +19,9 @@ struct TunnelCommand: AsyncParsableCommand {
 
 /// The identity a tunnel acts as.
 struct TunnelOptions: ParsableArguments {
-  @Option(name: .shortAndLong, help: ArgumentHelp("Identity file, as `swiftlet enroll` and other SDKs write it.", valueName: "file"))
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("Identity file, as `swiftlet enroll` and other SDKs write it.", valueName: "file"))
   var identity: String
 
   @OptionGroup var log: LogOptions
@@ -29,10 +31,14 @@ struct TunnelOptions: ParsableArguments {
     do {
       file = try IdentityFile.load(from: identity)
     } catch {
-      throw CommandFailure("cannot use the identity file \(identity)", error, next: "make one with: swiftlet enroll TOKEN.jwt -o \(identity)")
+      throw CommandFailure(
+        "cannot use the identity file \(identity)", error,
+        next: "make one with: swiftlet enroll TOKEN.jwt -o \(identity)")
     }
     do {
-      return try await Spinner.during("signing in") { try await Overlay(identity: file, options: .init(logger: logger)) }
+      return try await Spinner.during("signing in") {
+        try await Overlay(identity: file, options: .init(logger: logger))
+      }
     } catch {
       throw CommandFailure("cannot sign in with \(identity)", error)
     }
@@ -90,14 +96,18 @@ struct TunnelHostCommand: AsyncParsableCommand {
   @OptionGroup var ending: GraceOptions
 
   func validate() throws {
-    guard !targets.isEmpty || demo != nil else { throw ValidationError("Name a service and its server: web:127.0.0.1:8000") }
+    guard !targets.isEmpty || demo != nil else {
+      throw ValidationError("Name a service and its server: web:127.0.0.1:8000")
+    }
   }
 
   func run() async throws {
     let logger = options.log.logger("tunnel")
     let overlay = try await options.overlay(logger)
     var services: [any Service] = targets.map {
-      HostTunnel(overlay: overlay, service: $0.service, host: $0.server.host, port: $0.server.port, grace: ending.grace, logger: logger)
+      HostTunnel(
+        overlay: overlay, service: $0.service, host: $0.server.host, port: $0.server.port, grace: ending.grace,
+        logger: logger)
     }
     if let demo { services.append(DemoSite(overlay: overlay, service: demo, logger: logger)) }
     try await ServiceRun.run([ServiceRun.Together(services: services)], logger: logger)
@@ -126,7 +136,8 @@ struct HostTarget: ExpressibleByArgument, Sendable {
   init?(argument: String) {
     guard let last = argument.lastIndex(of: ":") else { return nil }
     let rest = argument[..<last]
-    let split = rest.hasSuffix("]") ? rest.lastIndex(of: "[").map { rest[..<$0] }?.lastIndex(of: ":") : rest.lastIndex(of: ":")
+    let split =
+      rest.hasSuffix("]") ? rest.lastIndex(of: "[").map { rest[..<$0] }?.lastIndex(of: ":") : rest.lastIndex(of: ":")
     guard let split, split != rest.startIndex, rest.hasSuffix("]") || !Self.endsInBareAddress(rest) else { return nil }
     guard let server = HostPort(argument[argument.index(after: split)...]), server.port > 0 else { return nil }
     service = String(rest[..<split])

@@ -2,7 +2,8 @@ import ArgumentParser
 import Model
 import Transport
 
-/// What one kind of entity lets be changed. Only what is given is sent: an update is a PATCH (management-and-model.md 5.4).
+/// What one kind of entity lets be changed. Only what is given is sent: an update is a PATCH (management-and-model.md
+/// 5.4).
 protocol EntityChange: ParsableArguments {
   static var kind: EntityDescription { get }
   static var examples: String { get }
@@ -23,7 +24,8 @@ struct UpdateCommand: AsyncParsableCommand {
     subcommands: [
       Update<IdentityChange>.self, Update<ServiceChange>.self, Update<ConfigChange>.self, Update<ConfigTypeChange>.self,
       Update<ServicePolicyChange>.self,
-      Update<EdgeRouterPolicyChange>.self, Update<ServiceEdgeRouterPolicyChange>.self, Update<EdgeRouterChange>.self, Update<TerminatorChange>.self,
+      Update<EdgeRouterPolicyChange>.self, Update<ServiceEdgeRouterPolicyChange>.self, Update<EdgeRouterChange>.self,
+      Update<TerminatorChange>.self,
       Update<AuthenticatorChange>.self,
     ])
 }
@@ -32,7 +34,8 @@ struct Update<Change: EntityChange>: AsyncParsableCommand {
   static var configuration: CommandConfiguration {
     CommandConfiguration(
       commandName: Change.kind.singular, abstract: "Change \(Change.kind.article) \(Change.kind.title).",
-      discussion: "Examples:\n" + Change.examples.split(separator: "\n").map { "  \($0)" }.joined(separator: "\n"), aliases: Change.kind.aliases)
+      discussion: "Examples:\n" + Change.examples.split(separator: "\n").map { "  \($0)" }.joined(separator: "\n"),
+      aliases: Change.kind.aliases)
   }
 
   @Argument(help: "Its id or name.")
@@ -49,10 +52,12 @@ struct Update<Change: EntityChange>: AsyncParsableCommand {
     if let tags = try change.tagging.object() { body["tags"] = .object(tags) }
     guard !body.isEmpty else {
       throw CommandFailure(
-        "nothing to change was given for the \(kind.title) \(name)", next: "see what can be changed: swiftlet update \(kind.singular) --help")
+        "nothing to change was given for the \(kind.title) \(name)",
+        next: "see what can be changed: swiftlet update \(kind.singular) --help")
     }
     let id = try await names.id(kind, name)
-    let envelope = try await client.send("PATCH", "\(kind.path)/\(id.pathSegment)", body: body, doing: "update the \(kind.title) \(name)")
+    let envelope = try await client.send(
+      "PATCH", "\(kind.path)/\(id.pathSegment)", body: body, doing: "update the \(kind.title) \(name)")
     if connection.outputJSON { Terminal.output.line(envelope.indented) }
   }
 }
@@ -64,5 +69,7 @@ extension JSONObject {
   mutating func set(_ member: String, _ value: Bool?) { if let value { self[member] = .bool(value) } }
   mutating func set(_ member: String, _ value: JSONObject?) { if let value { self[member] = .object(value) } }
   /// Sets the member when the option was given; `''` gives an empty list.
-  mutating func set(_ member: String, _ lists: [CommaList]) { if !lists.isEmpty { self[member] = JSONValue(lists.flat) } }
+  mutating func set(_ member: String, _ lists: [CommaList]) {
+    if !lists.isEmpty { self[member] = JSONValue(lists.flat) }
+  }
 }

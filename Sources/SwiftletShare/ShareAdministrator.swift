@@ -1,7 +1,8 @@
 import Foundation
 public import Model
 
-/// Calls of a share service for which no machine need be enabled: what its operators may do, and the way to an account (zrok.md 2.1, 2.6).
+/// Calls of a share service for which no machine need be enabled: what its operators may do, and the way to an account
+/// (zrok.md 2.1, 2.6).
 public struct ShareAdministrator: Sendable {
   private let endpoint: String
   private let secret: String
@@ -12,7 +13,8 @@ public struct ShareAdministrator: Sendable {
   ///   - secret: the operator's token; empty for calls that anybody may make.
   ///   - roots: PEM file of the authorities that the share service's certificate comes from; nil takes the system's.
   /// - Throws: `ShareError.noEndpoint`.
-  public init(endpoint: String? = nil, secret: String = "", environment: ShareEnvironment, roots: String? = nil) throws {
+  public init(endpoint: String? = nil, secret: String = "", environment: ShareEnvironment, roots: String? = nil) throws
+  {
     guard let endpoint = endpoint ?? environment.endpoint?.url else { throw ShareError.noEndpoint }
     self.endpoint = endpoint
     self.secret = secret
@@ -25,7 +27,9 @@ public struct ShareAdministrator: Sendable {
   /// - Parameters:
   ///   - operation: for errors: "refused to ...".
   ///   - path: below the API's base path.
-  public func call(_ operation: String, _ method: String, _ path: String, _ body: JSONObject? = nil) async throws -> JSONValue {
+  public func call(_ operation: String, _ method: String, _ path: String, _ body: JSONObject? = nil) async throws
+    -> JSONValue
+  {
     try await client().call(operation, method, path, body.map { .object($0) })
   }
 
@@ -48,12 +52,15 @@ public struct ShareAdministrator: Sendable {
     return (try client.text(known, "email", operation), try client.text(made, "accountToken", operation))
   }
 
-  /// Asks for a token with which a new password can be set; the answer is the same whether there is such an account or not.
+  /// Asks for a token with which a new password can be set; the answer is the same whether there is such an account or
+  /// not.
   public func requestPasswordReset(email: String) async throws {
-    try await client().call("take the request for a new password", "POST", "/resetPasswordRequest", ["emailAddress": .string(email)])
+    try await client().call(
+      "take the request for a new password", "POST", "/resetPasswordRequest", ["emailAddress": .string(email)])
   }
 
   public func resetPassword(_ reset: String, password: String) async throws {
-    try await client().call("set the password", "POST", "/resetPassword", ["resetToken": .string(reset), "password": .string(password)])
+    try await client().call(
+      "set the password", "POST", "/resetPassword", ["resetToken": .string(reset), "password": .string(password)])
   }
 }

@@ -39,7 +39,9 @@ struct ShareClient: Sendable {
     do {
       answer = try await http.request(
         method: method, endpoint + Self.basePath + path,
-        headers: [("content-type", Self.mediaType), ("accept", Self.mediaType + ", application/json"), ("x-token", token)],
+        headers: [
+          ("content-type", Self.mediaType), ("accept", Self.mediaType + ", application/json"), ("x-token", token),
+        ],
         body: body?.serialized() ?? (method == "GET" ? nil : []), timeout: timeout)
     } catch {
       throw ShareError.unreachable(endpoint: endpoint, reason: ErrorText.words(error))
@@ -53,14 +55,16 @@ struct ShareClient: Sendable {
       throw ShareError.badAnswer(operation: operation, reason: "HTTP \(answer.status), \(error)")
     }
     guard (200..<300).contains(answer.status) else {
-      throw ShareError.refused(operation: operation, status: answer.status, reason: value.stringValue ?? value["message"]?.stringValue ?? "")
+      throw ShareError.refused(
+        operation: operation, status: answer.status, reason: value.stringValue ?? value["message"]?.stringValue ?? "")
     }
     return value
   }
 
   private static func words(_ answer: HTTPAnswer) -> String? {
     guard answer.header("content-type")?.hasPrefix("text/plain") == true else { return nil }
-    return String(decoding: answer.body.prefix(200), as: UTF8.self).split(whereSeparator: \.isNewline).first.map(String.init)
+    return String(decoding: answer.body.prefix(200), as: UTF8.self).split(whereSeparator: \.isNewline).first.map(
+      String.init)
   }
 
   func text(_ value: JSONValue, _ member: String, _ operation: String) throws -> String {

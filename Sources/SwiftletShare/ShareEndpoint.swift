@@ -6,9 +6,11 @@ import Transport
 enum ShareEndpoint {
   private static let patience = TimeAmount.seconds(10)
 
-  /// The endpoint with its scheme. Without one it is https; and http of this machine, where TLS is not spoken: what crosses no wire, nobody reads on
-  /// the way. Elsewhere http has to be written, for whoever can listen there reads the account's token.
-  /// - Throws: `ShareError.badEndpoint`, `ShareError.plainEndpoint`. Whether anything answers there, the first call tells.
+  /// The endpoint with its scheme. Without one it is https; and http of this machine, where TLS is not spoken: what
+  /// crosses no wire, nobody reads on the way. Elsewhere http has to be written, for whoever can listen there reads the
+  /// account's token.
+  /// - Throws: `ShareError.badEndpoint`, `ShareError.plainEndpoint`. Whether anything answers there, the first call
+  ///   tells.
   static func complete(_ text: String) async throws -> String {
     guard !text.contains("://") else { return text }
     guard let url = ServerURL(text, impliesTLS: true) else { throw ShareError.badEndpoint(text) }
@@ -23,7 +25,8 @@ enum ShareEndpoint {
     return url.shortOrigin + url.path
   }
 
-  /// Names below `localhost` are not among them: not every resolver keeps them from the name servers, whose answer may lead anywhere.
+  /// Names below `localhost` are not among them: not every resolver keeps them from the name servers, whose answer may
+  /// lead anywhere.
   static func isLoopback(_ host: String) -> Bool { HostName(host)?.isLoopback ?? false }
 
   private static func answersPlainly(_ url: ServerURL) async -> Bool {

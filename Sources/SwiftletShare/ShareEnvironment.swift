@@ -1,12 +1,13 @@
-// SwiftletShare: the SDK for sharing: makes shares and accesses at a share service (ours or zrok's), hosts and dials them over the overlay. It runs no service and
-// no proxy. Start reading at `ShareSession`.
+// SwiftletShare: the SDK for sharing: makes shares and accesses at a share service (ours or zrok's), hosts and dials
+// them over the overlay. It runs no service and no proxy. Start reading at `ShareSession`.
 
 import Foundation
 import Model
 public import Swiftlet
 import Transport
 
-/// What this machine is at a share service: the directory that zrok's clients keep too (zrok.md 2.11), so that either can use what the other enabled.
+/// What this machine is at a share service: the directory that zrok's clients keep too (zrok.md 2.11), so that either
+/// can use what the other enabled.
 public struct ShareEnvironment: Sendable {
   /// The directory; mode 0700, its files 0600.
   public let directory: String
@@ -57,7 +58,10 @@ public struct ShareEnvironment: Sendable {
     if let file = try read(environment.path("environment.json")) {
       guard let token = file["zrok_token"]?.stringValue, let identity = file["ziti_identity"]?.stringValue,
         let endpoint = file["api_endpoint"]?.stringValue
-      else { throw ShareError.badFile(environment.path("environment.json"), reason: "zrok_token, ziti_identity or api_endpoint is missing") }
+      else {
+        throw ShareError.badFile(
+          environment.path("environment.json"), reason: "zrok_token, ziti_identity or api_endpoint is missing")
+      }
       environment.enabled = Enabled(token: token, identity: identity, endpoint: endpoint)
     }
     return environment
@@ -119,14 +123,19 @@ public struct ShareEnvironment: Sendable {
       throw ShareError.badFile(identityPath, reason: "\(error)")
     }
     try write(
-      ["zrok_token": .string(enabled.token), "ziti_identity": .string(enabled.identity), "api_endpoint": .string(enabled.endpoint)],
+      [
+        "zrok_token": .string(enabled.token), "ziti_identity": .string(enabled.identity),
+        "api_endpoint": .string(enabled.endpoint),
+      ],
       "environment.json")
     self.enabled = enabled
   }
 
   /// Forgets the enabling; the settings stay.
   mutating func disable() {
-    for file in [path("environment.json"), identityPath, agentEnrollmentPath] { try? FileManager.default.removeItem(atPath: file) }
+    for file in [path("environment.json"), identityPath, agentEnrollmentPath] {
+      try? FileManager.default.removeItem(atPath: file)
+    }
     enabled = nil
   }
 
@@ -136,12 +145,15 @@ public struct ShareEnvironment: Sendable {
 
   private var agentEnrollmentPath: String { path("agent-enrollment.json") }
 
-  /// The service over which the share service may give orders to this machine's agent; nil where it may not. Read from its file at each call.
+  /// The service over which the share service may give orders to this machine's agent; nil where it may not. Read from
+  /// its file at each call.
   /// - Throws: `ShareError.badFile`.
   public func agentEnrollment() throws -> String? {
     guard let file = try Self.read(agentEnrollmentPath) else { return nil }
-    guard file["v"]?.stringValue == Self.enrollmentVersion, let token = file["token"]?.stringValue, !token.isEmpty else {
-      throw ShareError.badFile(agentEnrollmentPath, reason: "it names no token, or has another version than \(Self.enrollmentVersion)")
+    guard file["v"]?.stringValue == Self.enrollmentVersion, let token = file["token"]?.stringValue, !token.isEmpty
+    else {
+      throw ShareError.badFile(
+        agentEnrollmentPath, reason: "it names no token, or has another version than \(Self.enrollmentVersion)")
     }
     return token
   }
@@ -161,16 +173,21 @@ public struct ShareEnvironment: Sendable {
   private func prepare() throws {
     do {
       for directory in [directory, path("identities")] {
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        try FileManager.default.createDirectory(
+          atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
       }
     } catch { throw ShareError.badFile(directory, reason: error.localizedDescription) }
-    if !FileManager.default.fileExists(atPath: path("metadata.json")) { try write(["v": .string(Self.metadataVersion)], "metadata.json") }
+    if !FileManager.default.fileExists(atPath: path("metadata.json")) {
+      try write(["v": .string(Self.metadataVersion)], "metadata.json")
+    }
   }
 
   private func write(_ value: JSONValue, _ name: String) throws {
     let target = path(name)
     let temporary = target + ".\(UInt32.random(in: .min ... .max)).tmp"
-    guard FileManager.default.createFile(atPath: temporary, contents: Data(value.serialized()), attributes: [.posixPermissions: 0o600]),
+    guard
+      FileManager.default.createFile(
+        atPath: temporary, contents: Data(value.serialized()), attributes: [.posixPermissions: 0o600]),
       rename(temporary, target) == 0
     else {
       try? FileManager.default.removeItem(atPath: temporary)

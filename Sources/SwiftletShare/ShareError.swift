@@ -25,20 +25,24 @@ public enum ShareError: Error, Sendable, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .notEnabled: "this machine is not enabled; run: swiftlet share enable TOKEN"
-    case .alreadyEnabled(let endpoint): "this machine is enabled at \(endpoint) already; run first: swiftlet share disable"
+    case .alreadyEnabled(let endpoint):
+      "this machine is enabled at \(endpoint) already; run first: swiftlet share disable"
     case .environmentGone(let endpoint):
       "the share service \(endpoint) knows this machine no more: its environment was deleted there; "
         + "forget it here with: swiftlet share disable, and come back with: swiftlet share enable TOKEN"
     case .shareDeleted(let token): "the share \(token) was deleted at the share service"
-    case .shareElsewhere(let token): "another machine of this account has the share \(token) now, since this one was away; end it there first"
+    case .shareElsewhere(let token):
+      "another machine of this account has the share \(token) now, since this one was away; end it there first"
     case .noEndpoint: "no share service is known; say which: --endpoint URL, or swiftlet share config apiEndpoint URL"
-    case .badEndpoint(let text): "'\(text)' is not where a share service is; write https://host, http://host:port, or host:port"
+    case .badEndpoint(let text):
+      "'\(text)' is not where a share service is; write https://host, http://host:port, or host:port"
     case .plainEndpoint(let place):
       "\(place) speaks plain HTTP: whoever can listen on the way reads the account's token; if that may be, write http://\(place)"
     case .unreachable(let endpoint, let reason): "the share service \(endpoint) does not answer: \(reason)"
     case .refused(let operation, let status, let reason):
       "the share service refused to \(operation): \(reason.isEmpty ? Self.meaning(status) : reason) (HTTP \(status))"
-    case .badAnswer(let operation, let reason): "the share service's answer to \"\(operation)\" cannot be read: \(reason)"
+    case .badAnswer(let operation, let reason):
+      "the share service's answer to \"\(operation)\" cannot be read: \(reason)"
     case .badFile(let path, let reason): "the file \(path) cannot be used: \(reason)"
     }
   }

@@ -6,7 +6,8 @@ extension ShareSession {
   /// An agent that is to share something talks to the service and to the network before it answers.
   private static let patience = TimeAmount.seconds(130)
 
-  /// Lets the share service, and with it whoever has the account's token, give orders to this machine's agent. The agent notices by itself.
+  /// Lets the share service, and with it whoever has the account's token, give orders to this machine's agent. The
+  /// agent notices by itself.
   /// - Throws: `ShareError`; `refused` with 400 when the service has it enrolled already.
   public func enrollAgent() async throws {
     let token = try await agent("enroll", of: identity, "enroll the agent")["token"]?.stringValue ?? ""
@@ -27,8 +28,11 @@ extension ShareSession {
   ///   - environment: its identity; nil is this machine's.
   ///   - operation: for errors: "refused to ...".
   @discardableResult
-  public func agent(_ call: String, of environment: String? = nil, _ operation: String, _ body: JSONObject = [:]) async throws -> JSONValue {
+  public func agent(_ call: String, of environment: String? = nil, _ operation: String, _ body: JSONObject = [:])
+    async throws -> JSONValue
+  {
     try await client.call(
-      operation, "POST", "/agent/" + call, .object(body.merging(["envZId": .string(environment ?? identity)]) { $1 }), timeout: Self.patience)
+      operation, "POST", "/agent/" + call, .object(body.merging(["envZId": .string(environment ?? identity)]) { $1 }),
+      timeout: Self.patience)
   }
 }

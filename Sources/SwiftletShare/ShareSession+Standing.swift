@@ -32,7 +32,8 @@ extension ShareSession {
     }
   }
 
-  /// Whether the share service knows this machine no more: its environment was deleted there, or the account. false also where that cannot be told.
+  /// Whether the share service knows this machine no more: its environment was deleted there, or the account. false
+  /// also where that cannot be told.
   package func isForgotten() async -> Bool {
     do {
       try await client.call("show this machine", "GET", "/detail/environment/" + identity.pathSegment)

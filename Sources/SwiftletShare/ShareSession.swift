@@ -119,14 +119,18 @@ public actor ShareSession {
   private nonisolated let pollInterval: Duration
   private var overlayTask: Task<Overlay, any Error>?
 
-  /// - Parameter roots: PEM file of the authorities that the share service's certificate comes from; nil takes the system's.
+  /// - Parameter roots: PEM file of the authorities that the share service's certificate comes from; nil takes the
+  ///   system's.
   /// - Throws: `ShareError.notEnabled`.
   public init(_ environment: ShareEnvironment, roots: String? = nil, logger: Logger = Logger(label: "share")) throws {
     try self.init(environment, roots: roots, logger: logger, pollInterval: Overlay.Options().pollInterval)
   }
 
   /// - Parameter pollInterval: of the overlay: how soon it is known that a share or an access ended.
-  package init(_ environment: ShareEnvironment, roots: String? = nil, logger: Logger = Logger(label: "share"), pollInterval: Duration) throws {
+  package init(
+    _ environment: ShareEnvironment, roots: String? = nil, logger: Logger = Logger(label: "share"),
+    pollInterval: Duration
+  ) throws {
     guard let enabled = environment.enabled else { throw ShareError.notEnabled }
     self.environment = environment
     self.logger = logger
@@ -140,23 +144,28 @@ public actor ShareSession {
   ///   - endpoint: nil takes what the environment knows.
   ///   - description: what people see; `user@host` is usual.
   public static func enable(
-    _ environment: inout ShareEnvironment, token: String, endpoint: String? = nil, description: String, host: String, roots: String? = nil
+    _ environment: inout ShareEnvironment, token: String, endpoint: String? = nil, description: String, host: String,
+    roots: String? = nil
   ) async throws {
     if let enabled = environment.enabled { throw ShareError.alreadyEnabled(endpoint: enabled.endpoint) }
     guard let endpoint = endpoint ?? environment.endpoint?.url else { throw ShareError.noEndpoint }
     let client = try await ShareClient.finding(endpoint, token: token, roots: roots)
     let operation = "enable this machine"
-    let made = try await client.call(operation, "POST", "/enable", ["description": .string(description), "host": .string(host)])
+    let made = try await client.call(
+      operation, "POST", "/enable", ["description": .string(description), "host": .string(host)])
     try environment.enable(
       .init(token: token, identity: try client.text(made, "identity", operation), endpoint: client.endpoint),
       identity: try client.text(made, "cfg", operation))
   }
 
-  /// Deletes the environment with everything it shares, there and here. What the service knows no more is forgotten here.
+  /// Deletes the environment with everything it shares, there and here. What the service knows no more is forgotten
+  /// here.
   /// - Parameter force: forgets it here even when the service does not agree.
   /// - Returns: whether the service deleted it now.
   @discardableResult
-  public static func disable(_ environment: inout ShareEnvironment, force: Bool = false, roots: String? = nil) async throws -> Bool {
+  public static func disable(_ environment: inout ShareEnvironment, force: Bool = false, roots: String? = nil)
+    async throws -> Bool
+  {
     guard environment.enabled != nil else { throw ShareError.notEnabled }
     var wasKnown = false
     do { wasKnown = try await ShareSession(environment, roots: roots).leave() } catch  where force {}
@@ -183,10 +192,13 @@ public actor ShareSession {
   public func create(_ options: ShareOptions) async throws -> Share {
     let operation = "make the share"
     var body: JSONObject = [
-      "envZId": .string(identity), "shareMode": .string(options.mode.rawValue), "backendMode": .string(options.backend.rawValue),
-      "target": .string(options.target), "authScheme": .string(options.login != nil ? "oauth" : options.basicUsers.isEmpty ? "none" : "basic"),
+      "envZId": .string(identity), "shareMode": .string(options.mode.rawValue),
+      "backendMode": .string(options.backend.rawValue),
+      "target": .string(options.target),
+      "authScheme": .string(options.login != nil ? "oauth" : options.basicUsers.isEmpty ? "none" : "basic"),
       "permissionMode": .string(options.isOpen ? "open" : "closed"), "accessGrants": JSONValue(options.grants),
-      "basicAuthUsers": .array(options.basicUsers.map { ["username": .string($0.username), "password": .string($0.password)] }),
+      "basicAuthUsers": .array(
+        options.basicUsers.map { ["username": .string($0.username), "password": .string($0.password)] }),
       "nameSelections": .array(
         options.names.map { ["namespaceToken": .string($0.namespace), "name": .string($0.name), "ephemeral": true] }),
     ]
@@ -206,19 +218,23 @@ public actor ShareSession {
     return Share(
       token: try client.text(made, "shareToken", operation), endpoints: endpoints,
       // zrok's own service names no scheme.
-      urls: made["urls"]?.stringArrayValue ?? endpoints.map { $0.contains("://") ? $0 : "https://" + $0 }, warnings: warnings)
+      urls: made["urls"]?.stringArrayValue ?? endpoints.map { $0.contains("://") ? $0 : "https://" + $0 },
+      warnings: warnings)
   }
 
   public func delete(_ share: Share) async throws { try await deleteShare(share.token) }
 
   public func deleteShare(_ token: String) async throws {
     _ = try await unlessForgotten {
-      try await client.call("delete the share \(token)", "DELETE", "/unshare", ["envZId": .string(identity), "shareToken": .string(token)])
+      try await client.call(
+        "delete the share \(token)", "DELETE", "/unshare", ["envZId": .string(identity), "shareToken": .string(token)])
     }
   }
 
   /// Shares something for as long as `body` runs; whatever ends it, the share is deleted.
-  public func withShare<Value: Sendable>(_ options: ShareOptions, _ body: @Sendable (Share) async throws -> Value) async throws -> Value {
+  public func withShare<Value: Sendable>(_ options: ShareOptions, _ body: @Sendable (Share) async throws -> Value)
+    async throws -> Value
+  {
     let share = try await create(options)
     let result: Result<Value, any Error>
     do { result = .success(try await body(share)) } catch { result = .failure(error) }
@@ -236,10 +252,13 @@ public actor ShareSession {
 
   // MARK: Accesses
 
-  public func access(_ shareToken: String, bindAddress: String = "", description: String = "") async throws -> ShareAccess {
+  public func access(_ shareToken: String, bindAddress: String = "", description: String = "") async throws
+    -> ShareAccess
+  {
     let operation = "access the share \(shareToken)"
     let order: JSONValue = [
-      "envZId": .string(identity), "shareToken": .string(shareToken), "bindAddress": .string(bindAddress), "description": .string(description),
+      "envZId": .string(identity), "shareToken": .string(shareToken), "bindAddress": .string(bindAddress),
+      "description": .string(description),
     ]
     let made = try await unlessForgotten { try await client.call(operation, "POST", "/access", order) }
     var access = ShareAccess(
@@ -252,7 +271,8 @@ public actor ShareSession {
   /// Records where an access listens, for people to see.
   public func update(_ access: ShareAccess, bindAddress: String) async throws {
     try await client.call(
-      "record the access", "PATCH", "/access", ["frontendToken": .string(access.token), "bindAddress": .string(bindAddress), "description": ""])
+      "record the access", "PATCH", "/access",
+      ["frontendToken": .string(access.token), "bindAddress": .string(bindAddress), "description": ""])
   }
 
   public func delete(_ access: ShareAccess) async throws {
@@ -264,7 +284,9 @@ public actor ShareSession {
   }
 
   /// Has access to a share for as long as `body` runs.
-  public func withAccess<Value: Sendable>(_ shareToken: String, _ body: @Sendable (ShareAccess) async throws -> Value) async throws -> Value {
+  public func withAccess<Value: Sendable>(_ shareToken: String, _ body: @Sendable (ShareAccess) async throws -> Value)
+    async throws -> Value
+  {
     let access = try await self.access(shareToken)
     let result: Result<Value, any Error>
     do { result = .success(try await body(access)) } catch { result = .failure(error) }
@@ -283,7 +305,9 @@ public actor ShareSession {
   public func overlay() async throws -> Overlay {
     if let overlayTask { return try await overlayTask.value }
     let (environment, logger, pollInterval) = (environment, logger, pollInterval)
-    let task = Task { try await Overlay(identity: environment.identity(), options: .init(logger: logger, pollInterval: pollInterval)) }
+    let task = Task {
+      try await Overlay(identity: environment.identity(), options: .init(logger: logger, pollInterval: pollInterval))
+    }
     overlayTask = task
     do { return try await task.value } catch {
       overlayTask = nil
@@ -308,7 +332,8 @@ public actor ShareSession {
   }
 
   private static func body(_ name: ShareOptions.Name) -> JSONValue {
-    name.namespace.isEmpty ? ["name": .string(name.name)] : ["namespaceToken": .string(name.namespace), "name": .string(name.name)]
+    name.namespace.isEmpty
+      ? ["name": .string(name.name)] : ["namespaceToken": .string(name.namespace), "name": .string(name.name)]
   }
 
   /// Everything the account has, as the API tells it (zrok.md 2.7).

@@ -1,6 +1,7 @@
 public import NIOCore
 
-/// Exponential back-off with full jitter on the upper half, so that peers which lost the same router do not come back together.
+/// Exponential back-off with full jitter on the upper half, so that peers which lost the same router do not come back
+/// together.
 public struct Backoff: Sendable {
   private let minimum: Int64
   private let maximum: Int64
@@ -27,5 +28,7 @@ public struct Backoff: Sendable {
 
 extension Task where Success == Never, Failure == Never {
   /// Sleeps for the amount; throws only when cancelled.
-  public static func sleep(_ amount: TimeAmount) async throws { try await Task.sleep(nanoseconds: UInt64(max(0, amount.nanoseconds))) }
+  public static func sleep(_ amount: TimeAmount) async throws {
+    try await Task.sleep(nanoseconds: UInt64(max(0, amount.nanoseconds)))
+  }
 }

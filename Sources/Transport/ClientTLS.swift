@@ -9,7 +9,8 @@ public import X509
 
 /// Which server certificate a client believes.
 public enum ServerTrust: Sendable {
-  /// The chain must reach one of these, and the certificate must name the host that was dialled, and be one for that role.
+  /// The chain must reach one of these, and the certificate must name the host that was dialled, and be one for that
+  /// role.
   case anchors(TrustAnchors, as: ServerRole = .any)
   /// Exactly this leaf: enrollment, where the token already proved it (edge-client-api.md 2.2).
   case leaf(Certificate)
@@ -20,7 +21,8 @@ public enum ServerTrust: Sendable {
 extension ServerTrust {
   /// Where systems keep the roots that their browsers believe.
   private static let systemFiles = [
-    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
   ]
 
   /// The roots of this system, or those of a PEM file.
@@ -31,7 +33,8 @@ extension ServerTrust {
       return .anchors(TrustAnchors(try Certificate.list(pem: text)))
     }
     for file in systemFiles {
-      guard let text = try? String(contentsOfFile: file, encoding: .utf8), let roots = try? Certificate.list(pem: text) else { continue }
+      guard let text = try? String(contentsOfFile: file, encoding: .utf8), let roots = try? Certificate.list(pem: text)
+      else { continue }
       return .anchors(TrustAnchors(roots))
     }
     return .anchors(TrustAnchors([]))
@@ -61,7 +64,9 @@ public final class ClientTLS: Sendable {
       tls.minimumTLSVersion = .tlsv12
       tls.applicationProtocols = alpn
       if let chain, let key {
-        tls.certificateChain = try chain.all.map { .certificate(try NIOSSLCertificate(bytes: $0.derBytes, format: .der)) }
+        tls.certificateChain = try chain.all.map {
+          .certificate(try NIOSSLCertificate(bytes: $0.derBytes, format: .der))
+        }
         tls.privateKey = .privateKey(try NIOSSLPrivateKey(bytes: Array(key.pem.utf8), format: .pem))
       }
       let context = try NIOSSLContext(configuration: tls)
@@ -87,7 +92,8 @@ public final class ClientTLS: Sendable {
     do {
       context = try self.context(alpn: alpn)
     } catch {
-      throw TransportError.handshakeFailed(address: address, reason: "own certificate and key cannot be used: \(ErrorText.words(error))")
+      throw TransportError.handshakeFailed(
+        address: address, reason: "own certificate and key cannot be used: \(ErrorText.words(error))")
     }
     let trust = self.trust
     // A name may lead to several addresses, so to several channels, of which one wins.
@@ -101,11 +107,14 @@ public final class ClientTLS: Sendable {
         .channelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
             let shown = NIOLockedValueBox<[Certificate]>([])
-            let tls = try NIOSSLClientHandler(context: context, serverHostname: host.isIPAddress ? nil : host) { certificates, promise in
+            let tls = try NIOSSLClientHandler(context: context, serverHostname: host.isIPAddress ? nil : host) {
+              certificates, promise in
               promise.completeWithTask {
                 let certificates = certificates.compactMap { try? Certificate(nioSSL: $0) }
                 shown.withLockedValue { $0 = certificates }
-                guard let problem = await trust.problem(with: certificates, host: host) else { return .certificateVerified }
+                guard let problem = await trust.problem(with: certificates, host: host) else {
+                  return .certificateVerified
+                }
                 verdict.withLockedValue { $0 = .serverNotTrusted(address: address, reason: problem) }
                 return .failed
               }
@@ -115,7 +124,8 @@ public final class ClientTLS: Sendable {
               let certificates = shown.withLockedValue { $0 }
               let peer = PresentedPeer(
                 leaf: certificates.first, intermediates: Array(certificates.dropFirst()), isResumed: false,
-                remoteAddress: channel.remoteAddress?.text ?? address, localAddress: channel.localAddress?.text ?? "unknown")
+                remoteAddress: channel.remoteAddress?.text ?? address,
+                localAddress: channel.localAddress?.text ?? "unknown")
               return try prepare(channel, peer)
             }
             outputs.withLockedValue { $0[ObjectIdentifier(channel)] = output }
@@ -149,10 +159,12 @@ extension ServerTrust {
     switch self {
     case .any: return nil
     case .leaf(let expected):
-      return leaf.derBytes == expected.derBytes ? nil : "another certificate than the one that signed the token (\(leaf.sha1Fingerprint))"
+      return leaf.derBytes == expected.derBytes
+        ? nil : "another certificate than the one that signed the token (\(leaf.sha1Fingerprint))"
     case .anchors(let anchors, let role):
       switch await anchors.verify(
-        leaf: leaf, intermediates: Array(certificates.dropFirst().prefix(8)), now: Date(), purpose: .serverAuth, ignoreLeafExpiry: false)
+        leaf: leaf, intermediates: Array(certificates.dropFirst().prefix(8)), now: Date(), purpose: .serverAuth,
+        ignoreLeafExpiry: false)
       {
       case .failure(let error): return "\(error)"
       case .success: return leaf.names(host: host) ? role.problem(with: leaf) : "the certificate does not name \(host)"
@@ -161,8 +173,8 @@ extension ServerTrust {
   }
 }
 
-/// Tells when the handshake is complete. What follows on its future runs within the event itself, before the peer's first byte and before the peer can
-/// be seen closing the connection; then the gate leaves the pipeline.
+/// Tells when the handshake is complete. What follows on its future runs within the event itself, before the peer's
+/// first byte and before the peer can be seen closing the connection; then the gate leaves the pipeline.
 private final class HandshakeGate: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
 
@@ -179,11 +191,14 @@ private final class HandshakeGate: ChannelInboundHandler, RemovableChannelHandle
 
   func handlerAdded(context: ChannelHandlerContext) {
     let promise = self.promise
-    deadline = context.eventLoop.scheduleTask(in: timeout) { promise.fail(TransportError.timedOut(what: "TLS handshake")) }
+    deadline = context.eventLoop.scheduleTask(in: timeout) {
+      promise.fail(TransportError.timedOut(what: "TLS handshake"))
+    }
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    // Pass the event on first: the handlers to come were not there when it happened, and a removed handler's context leads nowhere.
+    // Pass the event on first: the handlers to come were not there when it happened, and a removed handler's context
+    // leads nowhere.
     context.fireUserInboundEventTriggered(event)
     guard case .handshakeCompleted? = event as? TLSUserEvent else { return }
     deadline?.cancel()

@@ -11,9 +11,12 @@ public protocol ConnectionAcceptor: Sendable {
   ///   - channel: the connection; TLS is already in its pipeline.
   ///   - peer: what the peer showed; unverified.
   ///   - alpn: the negotiated protocol, nil when the client offered none that we know.
-  ///   - stranger: to be told when the peer has spoken, and when it has proven who it is; until then its connection may have to give way to another.
+  ///   - stranger: to be told when the peer has spoken, and when it has proven who it is; until then its connection may
+  ///     have to give way to another.
   /// - Returns: the rest of the connection's life, run in a task that the listener owns; the connection ends with it.
-  func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask>
+  func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<
+    ConnectionTask
+  >
 }
 
 /// ALPN names of the ecosystem (edge-data-plane.md 1.2).

@@ -3,8 +3,9 @@ import NIOCore
 
 /// The connections of a listener: a channel each, and a task each once it is known what is spoken on it.
 ///
-/// A task group would own them as well, but it finds a child that ends by looking through all of them, under its lock: with thousands of connections open each one that ends costs
-/// what thousands cost, and strangers decide how many end. Here that is a look-up, and who has not shown what it speaks has no task.
+/// A task group would own them as well, but it finds a child that ends by looking through all of them, under its lock:
+/// with thousands of connections open each one that ends costs what thousands cost, and strangers decide how many end.
+/// Here that is a look-up, and who has not shown what it speaks has no task.
 final class ConnectionTasks: Sendable {
   private struct Connection {
     let channel: any Channel
@@ -20,9 +21,13 @@ final class ConnectionTasks: Sendable {
 
   private let state = NIOLockedValueBox(State())
 
-  /// Takes a connection over: it is served by the task that comes of its negotiation, and closed when that is done or nothing comes of it.
+  /// Takes a connection over: it is served by the task that comes of its negotiation, and closed when that is done or
+  /// nothing comes of it.
   /// - Parameter refused: told why nothing came of it.
-  func add(_ channel: any Channel, _ negotiated: EventLoopFuture<ConnectionTask>, refused: @escaping @Sendable (any Error) -> Void) {
+  func add(
+    _ channel: any Channel, _ negotiated: EventLoopFuture<ConnectionTask>,
+    refused: @escaping @Sendable (any Error) -> Void
+  ) {
     let number = state.withLockedValue { state -> UInt64? in
       guard !state.isEnding else { return nil }
       state.number += 1

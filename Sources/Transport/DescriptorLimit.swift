@@ -2,7 +2,8 @@ import Foundation
 
 /// Files and sockets that the process may have open.
 enum DescriptorLimit {
-  /// Takes what the system allows at most, as servers do: the limit that shells set is made for programs that call `select`.
+  /// Takes what the system allows at most, as servers do: the limit that shells set is made for programs that call
+  /// `select`.
   /// - Returns: descriptors that the process may open.
   static func raised() -> Int {
     var limit = rlimit()

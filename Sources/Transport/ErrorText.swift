@@ -3,7 +3,8 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 
-/// Words for the errors of the libraries below, whose own texts name numbers, Swift types, and the files of the TLS library's build.
+/// Words for the errors of the libraries below, whose own texts name numbers, Swift types, and the files of the TLS
+/// library's build.
 public enum ErrorText {
   /// - Returns: one line for people and logs. An error of ours says itself what it is.
   public static func words(_ error: any Error) -> String {
@@ -13,7 +14,8 @@ public enum ErrorText {
     case let error as ChannelError: words(error)
     case let error as NIOSSLError: words(error)
     case let error as BoringSSLError: words(error)
-    case let error as NIOSSLExtraError where error == .failedToValidateHostname: "the certificate does not name the host"
+    case let error as NIOSSLExtraError where error == .failedToValidateHostname:
+      "the certificate does not name the host"
     case is NIOSSLCloseTimedOutError: "the peer did not end TLS in time"
     case is CancellationError: "it was cancelled"
     default: plain("\(error)")
@@ -26,7 +28,8 @@ public enum ErrorText {
     return ["WRONG_VERSION_NUMBER", "HTTP_REQUEST"].contains(reason(in: "\(cause)") ?? "")
   }
 
-  /// Texts into which somebody put an error of the TLS library: its reason takes the place of its number, its routines and the file of its build.
+  /// Texts into which somebody put an error of the TLS library: its reason takes the place of its number, its routines
+  /// and the file of its build.
   public static func plain(_ text: String) -> String {
     guard text.contains(mark) else { return text }
     var result = ""
@@ -34,7 +37,8 @@ public enum ErrorText {
     while let found = rest.firstRange(of: mark) {
       // `[Error: 268435703 error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER at /build/x.cc:231]`
       var before = rest[..<found.lowerBound]
-      if let start = before.range(of: "Error: ", options: .backwards) ?? before.range(of: "error:", options: .backwards) {
+      if let start = before.range(of: "Error: ", options: .backwards) ?? before.range(of: "error:", options: .backwards)
+      {
         before = before[..<start.lowerBound]
       }
       result += before
@@ -58,9 +62,11 @@ public enum ErrorText {
 
   private static func meaning(_ reason: String) -> String {
     switch reason {
-    case "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNEXPECTED_RECORD", "INVALID_OUTER_RECORD_TYPE":
+    case "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNEXPECTED_RECORD",
+      "INVALID_OUTER_RECORD_TYPE":
       "what answers does not speak TLS"
-    case "CERTIFICATE_VERIFY_FAILED", "TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_CERTIFICATE_UNKNOWN", "SSLV3_ALERT_BAD_CERTIFICATE":
+    case "CERTIFICATE_VERIFY_FAILED", "TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+      "SSLV3_ALERT_BAD_CERTIFICATE":
       "the certificate is not trusted"
     case "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the certificate has expired"
     case "NO_APPLICATION_PROTOCOL", "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "no protocol in common"
@@ -73,7 +79,9 @@ public enum ErrorText {
   }
 
   private static func words(_ error: NIOConnectionError) -> String {
-    if let dns = error.dnsAError ?? error.dnsAAAAError, error.connectionErrors.isEmpty { return "name \(error.host) does not resolve (\(dns))" }
+    if let dns = error.dnsAError ?? error.dnsAAAAError, error.connectionErrors.isEmpty {
+      return "name \(error.host) does not resolve (\(dns))"
+    }
     // Several addresses of one name most often fail alike.
     var reasons: [String] = []
     for failure in error.connectionErrors {

@@ -13,15 +13,19 @@ public struct HTTPAnswer: Sendable {
   public func header(_ name: String) -> String? { headers.first { $0.name.lowercased() == name.lowercased() }?.value }
 }
 
-/// HTTPS for SDK, router and command line. Own because enrollment must trust exactly one leaf (edge-client-api.md 2.2), which the listed HTTP
-/// client cannot express; the codec is NIOHTTP1's. One connection a request: these callers make a handful.
+/// HTTPS for SDK, router and command line. Own because enrollment must trust exactly one leaf (edge-client-api.md 2.2),
+/// which the listed HTTP client cannot express; the codec is NIOHTTP1's. One connection a request: these callers make a
+/// handful.
 public struct HTTPSClient: Sendable {
   private let tls: ClientTLS
   private let group: any EventLoopGroup
   private let allowsPlaintext: Bool
 
-  /// - Parameter allowsPlaintext: whether `http://` is requested too; what is sent then can be read and changed on the way.
-  public init(tls: ClientTLS, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, allowsPlaintext: Bool = false) {
+  /// - Parameter allowsPlaintext: whether `http://` is requested too; what is sent then can be read and changed on the
+  ///   way.
+  public init(
+    tls: ClientTLS, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, allowsPlaintext: Bool = false
+  ) {
     self.tls = tls
     self.group = group
     self.allowsPlaintext = allowsPlaintext
@@ -33,7 +37,8 @@ public struct HTTPSClient: Sendable {
   ///   - maxBody: bytes of answer body that are accepted; nil waits for none, and the answer's body is empty.
   /// - Throws: `TransportError`.
   public func request(
-    method: String = "GET", _ url: String, headers: [(String, String)] = [], body: [UInt8]? = nil, timeout: TimeAmount = .seconds(30),
+    method: String = "GET", _ url: String, headers: [(String, String)] = [], body: [UInt8]? = nil,
+    timeout: TimeAmount = .seconds(30),
     maxBody: Int? = 16 * 1024 * 1024
   ) async throws -> HTTPAnswer {
     let target = try Self.target(url, allowsPlaintext: allowsPlaintext)
@@ -44,23 +49,29 @@ public struct HTTPSClient: Sendable {
       var fields = HTTPHeaders([("host", target.authority), ("connection", "close")] + headers)
       if let body { fields.add(name: "content-length", value: "\(body.count)") }
       channel.write(
-        HTTPClientRequestPart.head(.init(version: .http1_1, method: .init(rawValue: method), uri: target.target, headers: fields)), promise: nil)
+        HTTPClientRequestPart.head(
+          .init(version: .http1_1, method: .init(rawValue: method), uri: target.target, headers: fields)), promise: nil)
       if let body { channel.write(HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(bytes: body))), promise: nil) }
       channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
       return collector.answer
     }
     guard target.isTLS else { return try await plaintext(target, timeout, exchange) }
-    return try await tls.connect(host: target.place.host, port: target.place.port, alpn: ["http/1.1"], group: group, timeout: timeout) { channel, _ in
+    return try await tls.connect(
+      host: target.place.host, port: target.place.port, alpn: ["http/1.1"], group: group, timeout: timeout
+    ) { channel, _ in
       try exchange(channel)
     }.get()
   }
 
   private func plaintext(
-    _ target: ServerURL, _ timeout: TimeAmount, _ exchange: @escaping @Sendable (any Channel) throws -> EventLoopFuture<HTTPAnswer>
+    _ target: ServerURL, _ timeout: TimeAmount,
+    _ exchange: @escaping @Sendable (any Channel) throws -> EventLoopFuture<HTTPAnswer>
   ) async throws -> HTTPAnswer {
     let channel: any Channel
     do {
-      channel = try await ClientBootstrap(group: group).connectTimeout(timeout).connect(host: target.place.host, port: target.place.port).get()
+      channel = try await ClientBootstrap(group: group).connectTimeout(timeout).connect(
+        host: target.place.host, port: target.place.port
+      ).get()
     } catch {
       throw TransportError.connectFailed(address: "\(target.place)", reason: ErrorText.words(error))
     }
@@ -70,7 +81,10 @@ public struct HTTPSClient: Sendable {
   }
 
   /// The certificate a server proves, believed by nobody yet: the first step of enrollment.
-  public static func leaf(of url: String, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, timeout: TimeAmount = .seconds(10))
+  public static func leaf(
+    of url: String, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+    timeout: TimeAmount = .seconds(10)
+  )
     async throws
     -> Certificate
   {
@@ -81,7 +95,9 @@ public struct HTTPSClient: Sendable {
       channel.close(promise: nil)
       return peer.leaf
     }
-    guard let leaf else { throw TransportError.serverNotTrusted(address: target.authority, reason: "the server showed no certificate") }
+    guard let leaf else {
+      throw TransportError.serverNotTrusted(address: target.authority, reason: "the server showed no certificate")
+    }
     return leaf
   }
 
@@ -137,7 +153,8 @@ private final class AnswerCollector: ChannelInboundHandler {
   private func finish() {
     deadline?.cancel()
     guard let head else { return promise.fail(TransportError.protocolViolation("an answer without a head")) }
-    promise.succeed(HTTPAnswer(status: Int(head.status.code), headers: head.headers.map { ($0.name, $0.value) }, body: body))
+    promise.succeed(
+      HTTPAnswer(status: Int(head.status.code), headers: head.headers.map { ($0.name, $0.value) }, body: body))
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {

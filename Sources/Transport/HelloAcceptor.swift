@@ -10,8 +10,8 @@ public struct HelloRequest: Sendable {
 
 /// What becomes of a connection after its hello (edge-data-plane.md 2.6).
 public enum HelloVerdict: Sendable {
-  /// Answer Result success with these headers (ReplyFor, ResultSuccess are added), then let `establish` take the underlay, on its event loop,
-  /// and return the rest of the connection's life.
+  /// Answer Result success with these headers (ReplyFor, ResultSuccess are added), then let `establish` take the
+  /// underlay, on its event loop, and return the rest of the connection's life.
   case accept(headers: Headers, establish: @Sendable (Underlay) -> ConnectionTask)
   /// Answer Result failure with the text and headers, then close.
   case reject(text: String, headers: Headers)
@@ -19,21 +19,24 @@ public enum HelloVerdict: Sendable {
   case close
 }
 
-/// Accepts channel-v2 connections: waits for the hello within a budget of bytes and time, asks for a verdict, answers. Until the verdict the peer counts among those who
-/// have said nothing: where too many wait, the oldest gives way.
+/// Accepts channel-v2 connections: waits for the hello within a budget of bytes and time, asks for a verdict, answers.
+/// Until the verdict the peer counts among those who have said nothing: where too many wait, the oldest gives way.
 public struct HelloAcceptor: ConnectionAcceptor {
   private let timeout: TimeAmount
   private let judge: @Sendable (HelloRequest) async -> HelloVerdict
 
   /// - Parameters:
   ///   - timeout: from the end of the TLS handshake to the hello.
-  ///   - judge: decides; may wait, for example for a session that is still on its way. Nothing further is read meanwhile. Cancelled when the connection closes.
+  ///   - judge: decides; may wait, for example for a session that is still on its way. Nothing further is read
+  ///     meanwhile. Cancelled when the connection closes.
   public init(timeout: TimeAmount = .seconds(5), judge: @escaping @Sendable (HelloRequest) async -> HelloVerdict) {
     self.timeout = timeout
     self.judge = judge
   }
 
-  public func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
+  public func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<
+    ConnectionTask
+  > {
     channel.eventLoop.makeCompletedFuture {
       let waiter = HelloWaiter(channel: channel, timeout: self.timeout)
       let underlay = try Underlay.install(on: channel, peer: peer, limits: .stranger, receiver: waiter)

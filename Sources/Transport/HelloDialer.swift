@@ -19,7 +19,8 @@ public enum HelloDialer {
   ///   - establish: runs on the event loop once the peer accepted; it sets the underlay's receiver.
   /// - Throws: `TransportError`, with `.helloRefused` carrying the peer's text and headers.
   public static func dial<Output: Sendable>(
-    _ address: PeerAddress, tls: ClientTLS, alpn: String?, hello: Message, group: any EventLoopGroup, timeout: TimeAmount,
+    _ address: PeerAddress, tls: ClientTLS, alpn: String?, hello: Message, group: any EventLoopGroup,
+    timeout: TimeAmount,
     establish: @escaping @Sendable (Underlay, Answer) throws -> Output
   ) async throws -> Output {
     let waiting = try await tls.connect(
@@ -35,11 +36,14 @@ public enum HelloDialer {
     let message = try await result.get()
     guard message.headers.bool(.resultSuccess) == true else {
       bound.eventLoop.execute { bound.value.close() }
-      throw TransportError.helloRefused(address: address.description, reason: String(decoding: message.body, as: UTF8.self), headers: message.headers)
+      throw TransportError.helloRefused(
+        address: address.description, reason: String(decoding: message.body, as: UTF8.self), headers: message.headers)
     }
     return try await bound.eventLoop.submit {
       let underlay = bound.value
-      guard underlay.isOpen else { throw TransportError.closed(reason: "\(address) closed the connection after its hello result") }
+      guard underlay.isOpen else {
+        throw TransportError.closed(reason: "\(address) closed the connection after its hello result")
+      }
       let early = (underlay.receiver as? ResultWaiter)?.early ?? []
       let output = try establish(underlay, Answer(headers: message.headers, peer: peer))
       for var burst in early { underlay.receiver?.receive(&burst, from: underlay) }
@@ -96,6 +100,7 @@ private final class ResultWaiter: FrameReceiver {
 
   func closed(_ underlay: Underlay, error: (any Error)?) {
     deadline?.cancel()
-    promise.fail(error ?? TransportError.closed(reason: "the peer closed the connection instead of answering the hello"))
+    promise.fail(
+      error ?? TransportError.closed(reason: "the peer closed the connection instead of answering the hello"))
   }
 }

@@ -2,7 +2,8 @@ import NIOConcurrencyHelpers
 import NIOCore
 public import Wire
 
-/// Messages of a channel that are not replies, for its one consumer. What waits for it is counted in bytes: beyond a limit nothing further is read from the peer.
+/// Messages of a channel that are not replies, for its one consumer. What waits for it is counted in bytes: beyond a
+/// limit nothing further is read from the peer.
 public struct InboundMessages: AsyncSequence, Sendable {
   public typealias Element = Message
   typealias Producer = NIOAsyncSequenceProducer<Message, Strategy, MessageDemand>
@@ -32,8 +33,8 @@ public struct InboundMessages: AsyncSequence, Sendable {
 
 /// Turns the consumer's demand into reading from the socket.
 final class MessageDemand: NIOAsyncSequenceProducerDelegate, Sendable {
-  /// Bytes held by messages that wait for the consumer at which reading stops, and to which they must fall before it goes on. What one read brings, or one message of the
-  /// largest size, may come on top.
+  /// Bytes held by messages that wait for the consumer at which reading stops, and to which they must fall before it
+  /// goes on. What one read brings, or one message of the largest size, may come on top.
   static let watermark = (low: 1 << 20, high: 8 << 20)
 
   private let underlay: NIOLoopBound<Underlay>

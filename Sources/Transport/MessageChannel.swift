@@ -5,7 +5,8 @@ public import Wire
 
 /// A channel of the control plane: typed messages, requests with replies, heartbeats; async on the outside.
 ///
-/// Never used for payload: a message costs an allocation and a hop here, which the data plane does not pay (swift-recipes.md 3).
+/// Never used for payload: a message costs an allocation and a hop here, which the data plane does not pay
+/// (swift-recipes.md 3).
 public final class MessageChannel: Sendable {
   /// Intervals of heartbeats (fabric-planes.md 2.7).
   public struct Heartbeats: Sendable {
@@ -29,7 +30,8 @@ public final class MessageChannel: Sendable {
     let loop = underlay.eventLoop
     let demand = MessageDemand(underlay: NIOLoopBound(underlay, eventLoop: loop), loop: loop)
     let sequence = NIOAsyncSequenceProducer.makeSequence(
-      elementType: Message.self, backPressureStrategy: InboundMessages.Strategy(), finishOnDeinit: true, delegate: demand)
+      elementType: Message.self, backPressureStrategy: InboundMessages.Strategy(), finishOnDeinit: true,
+      delegate: demand)
     let core = MessageChannelCore(underlay: underlay, source: sequence.source, demand: demand, heartbeats: heartbeats)
     underlay.receiver = core
     core.start()
@@ -47,20 +49,26 @@ public final class MessageChannel: Sendable {
   ///   - hello: content type and sequence are set here.
   ///   - timeout: for connect, handshake and hello, each.
   public static func dial(
-    address: PeerAddress, tls: ClientTLS, alpn: String?, hello: Message, group: any EventLoopGroup, timeout: TimeAmount = .seconds(5),
+    address: PeerAddress, tls: ClientTLS, alpn: String?, hello: Message, group: any EventLoopGroup,
+    timeout: TimeAmount = .seconds(5),
     heartbeats: Heartbeats? = Heartbeats()
   ) async throws -> MessageChannel {
     var hello = hello
     hello.contentType = .hello
     hello.sequence = -1
-    return try await HelloDialer.dial(address, tls: tls, alpn: alpn, hello: hello, group: group, timeout: timeout) { underlay, answer in
+    return try await HelloDialer.dial(address, tls: tls, alpn: alpn, hello: hello, group: group, timeout: timeout) {
+      underlay, answer in
       MessageChannel(underlay: underlay, helloHeaders: answer.headers, heartbeats: heartbeats)
     }
   }
 
   /// Queues a message; never waits. A peer that does not read is closed when its queue passes 64 MiB.
   public func post(_ message: Message) {
-    if loop.inEventLoop { core.value.send(message, promise: nil) } else { loop.execute { self.core.value.send(message, promise: nil) } }
+    if loop.inEventLoop {
+      core.value.send(message, promise: nil)
+    } else {
+      loop.execute { self.core.value.send(message, promise: nil) }
+    }
   }
 
   /// Sends a message; returns once the socket took it.
@@ -112,7 +120,10 @@ final class MessageChannelCore: FrameReceiver {
   private var beat: RepeatedTask?
   private var lastAnswer = NIODeadline.now()
 
-  init(underlay: Underlay, source: InboundMessages.Producer.Source, demand: MessageDemand, heartbeats: MessageChannel.Heartbeats?) {
+  init(
+    underlay: Underlay, source: InboundMessages.Producer.Source, demand: MessageDemand,
+    heartbeats: MessageChannel.Heartbeats?
+  ) {
     self.underlay = underlay
     underlay.queueLimit = Self.queueLimit
     self.source = source
@@ -123,7 +134,9 @@ final class MessageChannelCore: FrameReceiver {
   func start() {
     guard let heartbeats else { return }
     let bound = NIOLoopBound(self, eventLoop: underlay.eventLoop)
-    beat = underlay.eventLoop.scheduleRepeatedTask(initialDelay: heartbeats.interval, delay: heartbeats.interval) { _ in bound.value.sendHeartbeat() }
+    beat = underlay.eventLoop.scheduleRepeatedTask(initialDelay: heartbeats.interval, delay: heartbeats.interval) { _ in
+      bound.value.sendHeartbeat()
+    }
   }
 
   private func sendHeartbeat() {
@@ -164,7 +177,8 @@ final class MessageChannelCore: FrameReceiver {
     let bound = NIOLoopBound(self, eventLoop: underlay.eventLoop)
     let type = message.contentType.rawValue
     let deadline = underlay.eventLoop.scheduleTask(in: timeout) { () -> Void in
-      bound.value.waiters.removeValue(forKey: key)?.promise.fail(TransportError.timedOut(what: "the reply to message type \(type)"))
+      bound.value.waiters.removeValue(forKey: key)?.promise.fail(
+        TransportError.timedOut(what: "the reply to message type \(type)"))
     }
     waiters[key] = (promise, deadline)
     send(message, promise: nil)

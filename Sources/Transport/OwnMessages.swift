@@ -1,9 +1,11 @@
 import NIOCore
 
-/// Messages of our own on their way to one peer, as against payload that is passed on: coalesced into few writes and counted by what they really hold.
+/// Messages of our own on their way to one peer, as against payload that is passed on: coalesced into few writes and
+/// counted by what they really hold.
 ///
-/// A small write held back by a peer that does not read costs a page in TLS's buffer, whatever its length. So one write is under way at a time; what comes meanwhile
-/// gathers in one buffer behind it. Payload must not overtake what was said before it, and hands that buffer over early: such writes are counted with their page.
+/// A small write held back by a peer that does not read costs a page in TLS's buffer, whatever its length. So one write
+/// is under way at a time; what comes meanwhile gathers in one buffer behind it. Payload must not overtake what was
+/// said before it, and hands that buffer over early: such writes are counted with their page.
 struct OwnMessages {
   /// Messages that leave in one write.
   struct Batch {

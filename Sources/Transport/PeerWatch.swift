@@ -1,11 +1,12 @@
 import Foundation
 package import NIOCore
 
-/// Notices a peer that went away without a word: a machine that changed its network, a pulled cable, a power cut. Left alone, TCP takes a quarter of an hour for that
-/// while bytes are on their way, and two hours while none are.
+/// Notices a peer that went away without a word: a machine that changed its network, a pulled cable, a power cut. Left
+/// alone, TCP takes a quarter of an hour for that while bytes are on their way, and two hours while none are.
 ///
-/// Idle connections are probed by the kernel. While bytes are on their way the question is when the peer's kernel last sent anything: it answers for a program that
-/// does not read, too, so a reader who is paused is not taken for one who is gone.
+/// Idle connections are probed by the kernel. While bytes are on their way the question is when the peer's kernel last
+/// sent anything: it answers for a program that does not read, too, so a reader who is paused is not taken for one who
+/// is gone.
 package final class PeerWatch: ChannelInboundHandler, RemovableChannelHandler {
   package typealias InboundIn = ByteBuffer
 

@@ -1,7 +1,8 @@
 import NIOCore
 
-/// Stands before TLS until the first bytes tell what is spoken. Whoever speaks plain HTTP to a TLS port reads in plain HTTP where to go, or what is
-/// wrong; everything else is TLS's business. What it reads and how long it waits is within the handshake's budget.
+/// Stands before TLS until the first bytes tell what is spoken. Whoever speaks plain HTTP to a TLS port reads in plain
+/// HTTP where to go, or what is wrong; everything else is TLS's business. What it reads and how long it waits is within
+/// the handshake's budget.
 final class PlainHTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer
@@ -38,7 +39,9 @@ final class PlainHTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     held = ByteBuffer()
     let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
     // The client closes when it has read: closed at once, with bytes of it unread, the answer could be lost on its way.
-    context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: PlainHTTPRequest.answer(to: request, redirects: redirects)))).whenComplete { _ in
+    context.writeAndFlush(
+      wrapOutboundOut(ByteBuffer(string: PlainHTTPRequest.answer(to: request, redirects: redirects)))
+    ).whenComplete { _ in
       bound.value.close(mode: .output, promise: nil)
     }
   }
@@ -79,7 +82,9 @@ package struct PlainHTTPRequest: Sendable, Equatable {
     // A head may come byte by byte, and is judged each time: nothing is made of it before it is whole.
     while let end = rest.firstIndex(of: newline) {
       if withoutReturn(rest[..<end]).isEmpty {
-        let lines = fields[..<rest.startIndex].split(separator: newline).map { String(decoding: withoutReturn($0), as: UTF8.self) }
+        let lines = fields[..<rest.startIndex].split(separator: newline).map {
+          String(decoding: withoutReturn($0), as: UTF8.self)
+        }
         return .request(PlainHTTPRequest(method: method, target: target, fields: lines))
       }
       rest = rest[rest.index(after: end)...]
@@ -87,7 +92,8 @@ package struct PlainHTTPRequest: Sendable, Equatable {
     return .unfinished
   }
 
-  private static func withoutReturn<Line: BidirectionalCollection>(_ line: Line) -> Line.SubSequence where Line.Element == UInt8 {
+  private static func withoutReturn<Line: BidirectionalCollection>(_ line: Line) -> Line.SubSequence
+  where Line.Element == UInt8 {
     line.last == UInt8(ascii: "\r") ? line.dropLast() : line[...]
   }
 
@@ -121,7 +127,8 @@ package struct PlainHTTPRequest: Sendable, Equatable {
   }
 
   /// `method target HTTP/x`.
-  private static func requestLine<Line: BidirectionalCollection>(_ line: Line) -> (method: String, target: String)? where Line.Element == UInt8 {
+  private static func requestLine<Line: BidirectionalCollection>(_ line: Line) -> (method: String, target: String)?
+  where Line.Element == UInt8 {
     let words = line.split(separator: UInt8(ascii: " "))
     guard words.count == 3, words[2].starts(with: "HTTP/".utf8) else { return nil }
     return (String(decoding: words[0], as: UTF8.self), String(decoding: words[1], as: UTF8.self))
@@ -140,10 +147,14 @@ package struct PlainHTTPRequest: Sendable, Equatable {
       fields.append("location: \(location)")
     } else {
       status = "400 Bad Request"
-      text = redirects ? "This port speaks TLS: write https:// in place of http://\n" : "This port speaks TLS, and no HTTP within it.\n"
+      text =
+        redirects
+        ? "This port speaks TLS: write https:// in place of http://\n"
+        : "This port speaks TLS, and no HTTP within it.\n"
     }
     fields.append("content-length: \(text.utf8.count)")
-    return "HTTP/1.1 \(status)\r\n" + fields.map { $0 + "\r\n" }.joined() + "\r\n" + (request?.method == "HEAD" ? "" : text)
+    return "HTTP/1.1 \(status)\r\n" + fields.map { $0 + "\r\n" }.joined() + "\r\n"
+      + (request?.method == "HEAD" ? "" : text)
   }
 }
 

@@ -1,7 +1,8 @@
 import Foundation
 
-/// One process at a time for a directory or a file: what two keep they would take from each other. Held until `release`, and at most as long as the process lives,
-/// whatever ends it. The file stays and names the process that held it last.
+/// One process at a time for a directory or a file: what two keep they would take from each other. Held until
+/// `release`, and at most as long as the process lives, whatever ends it. The file stays and names the process that
+/// held it last.
 public final class ProcessLock: Sendable {
   public enum Failure: Error, Equatable, Sendable, CustomStringConvertible {
     /// - Parameters:
@@ -33,7 +34,9 @@ public final class ProcessLock: Sendable {
       var text = [UInt8](repeating: 0, count: 16)
       let count = read(descriptor, &text, text.count)
       close(descriptor)
-      throw .held(what: what, path: path, process: Int32(String(decoding: text.prefix(max(0, count)), as: UTF8.self).prefix { $0 != "\n" }))
+      throw .held(
+        what: what, path: path,
+        process: Int32(String(decoding: text.prefix(max(0, count)), as: UTF8.self).prefix { $0 != "\n" }))
     }
     let text = Array("\(ProcessInfo.processInfo.processIdentifier)\n".utf8)
     // Only for people: a lock without a name is one all the same.

@@ -2,10 +2,12 @@ import NIOConcurrencyHelpers
 import PKI
 import X509
 
-/// Helpers of leaves seen in full handshakes, by leaf fingerprint. It holds no verdicts: whoever completes a handshake is remembered, with a certificate of its own making, too.
-/// So what it holds is bounded in bytes, and where there is no room the oldest of the source that has most of them goes: who makes up leaves drives out its own.
+/// Helpers of leaves seen in full handshakes, by leaf fingerprint. It holds no verdicts: whoever completes a handshake
+/// is remembered, with a certificate of its own making, too. So what it holds is bounded in bytes, and where there is
+/// no room the oldest of the source that has most of them goes: who makes up leaves drives out its own.
 final class ResumptionMemory: Sendable {
-  /// Bytes of certificates: four thousand leaves with one helper of a kilobyte, as a network's own SDKs have them. Parsed they hold about as much again.
+  /// Bytes of certificates: four thousand leaves with one helper of a kilobyte, as a network's own SDKs have them.
+  /// Parsed they hold about as much again.
   static let limit = 4 << 20
   /// Bytes of helpers of one leaf: four of RSA-4096. Whoever sends more makes a full handshake each time.
   static let perLeaf = 8 << 10
@@ -45,5 +47,7 @@ final class ResumptionMemory: Sendable {
     }
   }
 
-  func intermediates(of fingerprint: String) -> [Certificate] { state.withLockedValue { $0.entries[fingerprint]?.intermediates ?? [] } }
+  func intermediates(of fingerprint: String) -> [Certificate] {
+    state.withLockedValue { $0.entries[fingerprint]?.intermediates ?? [] }
+  }
 }

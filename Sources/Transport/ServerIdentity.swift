@@ -4,7 +4,8 @@ package import NIOSSL
 public import PKI
 import X509
 
-/// The certificate and key a listener proves. Replaced without a restart: handshakes that begin after `replace` use the new one.
+/// The certificate and key a listener proves. Replaced without a restart: handshakes that begin after `replace` use the
+/// new one.
 public final class ServerIdentity: Sendable {
   private struct State {
     var chain: CertificateChain
@@ -29,12 +30,15 @@ public final class ServerIdentity: Sendable {
     state.withLockedValue { $0 = fresh }
   }
 
-  /// The TLS context for listeners that offer these protocols, most wanted first. Building one takes about a millisecond, so they are kept.
+  /// The TLS context for listeners that offer these protocols, most wanted first. Building one takes about a
+  /// millisecond, so they are kept.
   package func context(alpn: [String]) throws -> NIOSSLContext {
     try state.withLockedValue { state in
       if let known = state.contexts[alpn] { return known }
       var tls = TLSConfiguration.makeServerConfiguration(
-        certificateChain: try state.chain.all.map { .certificate(try NIOSSLCertificate(bytes: $0.derBytes, format: .der)) },
+        certificateChain: try state.chain.all.map {
+          .certificate(try NIOSSLCertificate(bytes: $0.derBytes, format: .der))
+        },
         privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(state.key.pem.utf8), format: .pem)))
       tls.applicationProtocols = alpn
       tls.minimumTLSVersion = .tlsv12

@@ -10,7 +10,8 @@ extension String {
 }
 
 extension Certificate {
-  /// Whether the certificate names this host in its subject alternative names: DNS with one leading wildcard label, or the exact IP address.
+  /// Whether the certificate names this host in its subject alternative names: DNS with one leading wildcard label, or
+  /// the exact IP address.
   public func names(host: String) -> Bool {
     guard let names = try? extensions.subjectAlternativeNames else { return false }
     let address = IPAddressText.octets(host.withoutZone)

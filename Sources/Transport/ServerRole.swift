@@ -1,13 +1,13 @@
 import PKI
 import X509
 
-/// What a server must be, beyond its chain and its host name: routers of a network have certificates of the same authority as its controllers, and host names
-/// that their operators chose.
+/// What a server must be, beyond its chain and its host name: routers of a network have certificates of the same
+/// authority as its controllers, and host names that their operators chose.
 public enum ServerRole: Sendable, Equatable {
   /// The host name is all that counts.
   case any
-  /// A controller. With a trust domain the certificate must bear a controller's SPIFFE id of it; without, it may bear none (OpenZiti's controllers have one only
-  /// in clusters), but never one of a router or an identity.
+  /// A controller. With a trust domain the certificate must bear a controller's SPIFFE id of it; without, it may bear
+  /// none (OpenZiti's controllers have one only in clusters), but never one of a router or an identity.
   case controller(of: String?)
 
   /// - Returns: why the certificate is not one for the role, nil when it is.
@@ -20,6 +20,7 @@ public enum ServerRole: Sendable, Equatable {
     }
     guard id.routerID == nil, id.identityID == nil else { return "it is the certificate of \(id), not of a controller" }
     guard let domain else { return nil }
-    return id.trustDomain == domain && id.controllerID != nil ? nil : "it is the certificate of \(id), not of a controller of \(domain)"
+    return id.trustDomain == domain && id.controllerID != nil
+      ? nil : "it is the certificate of \(id), not of a controller of \(domain)"
   }
 }

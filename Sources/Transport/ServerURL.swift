@@ -27,7 +27,9 @@ package struct ServerURL: Sendable, Equatable {
     }
     let end = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
     let written = HostPort(rest[..<end])
-    guard let place = written ?? HostPort(rest[..<end], defaultPort: defaultPort ?? (isTLS ? 443 : 80)) else { return nil }
+    guard let place = written ?? HostPort(rest[..<end], defaultPort: defaultPort ?? (isTLS ? 443 : 80)) else {
+      return nil
+    }
     self.place = place
     hasPort = written != nil
     let tail = String(rest[end...])

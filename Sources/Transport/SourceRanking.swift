@@ -1,4 +1,5 @@
-/// Members in the order of their arrival, and by source: who is the oldest, whose are the most. Every call is O(1): neither a scan nor a sort follows from a stranger.
+/// Members in the order of their arrival, and by source: who is the oldest, whose are the most. Every call is O(1):
+/// neither a scan nor a sort follows from a stranger.
 package struct SourceRanking<Member: Hashable & Sendable>: Sendable {
   private var sources: [String: ArrivalOrder<Member>] = [:]
   private var sourceOf: [Member: String] = [:]
@@ -11,7 +12,8 @@ package struct SourceRanking<Member: Hashable & Sendable>: Sendable {
   package var count: Int { sourceOf.count }
   /// The largest number of members that one source has.
   package var largestCount: Int { largest }
-  /// The oldest member of the source that has most; among several such sources, of the one that has had as many the longest.
+  /// The oldest member of the source that has most; among several such sources, of the one that has had as many the
+  /// longest.
   package var oldestOfLargest: Member? { byCount[largest]?.first.flatMap { sources[$0]?.first } }
 
   package func contains(_ member: Member) -> Bool { sourceOf[member] != nil }

@@ -5,27 +5,35 @@ public import NIOCore
 public struct StrangerLimits: Sendable {
   /// From accept to the end of the TLS handshake.
   public var handshakeTimeout: TimeAmount = .seconds(5)
-  /// Bytes a peer may send before its handshake is complete; a chain of four RSA-4096 certificates takes a quarter of them.
+  /// Bytes a peer may send before its handshake is complete; a chain of four RSA-4096 certificates takes a quarter of
+  /// them.
   public var handshakeBytes = 32 * 1024
-  /// Connections open at the same time, whoever has them; and never more than three quarters of the descriptors that the process may open.
+  /// Connections open at the same time, whoever has them; and never more than three quarters of the descriptors that
+  /// the process may open.
   public var connections = 20_000
-  /// Connections at the same time that have not said anything whole yet: no hello, no head of a request. Each costs about 40 KB of TLS.
+  /// Connections at the same time that have not said anything whole yet: no hello, no head of a request. Each costs
+  /// about 40 KB of TLS.
   public var unheard = 1_000
-  /// Connections of one source that have proven nothing; those with a session, or with an accepted hello, do not count. An office behind one address has them for a moment
-  /// each, the visitors of a public frontend for as long as they stay.
+  /// Connections of one source that have proven nothing; those with a session, or with an accepted hello, do not count.
+  /// An office behind one address has them for a moment each, the visitors of a public frontend for as long as they
+  /// stay.
   public var perSource = 2_048
-  /// Connections of one identity that has proven itself by sessions: where it has more, its oldest gives way to its newest. Devices that share an identity have a few each.
+  /// Connections of one identity that has proven itself by sessions: where it has more, its oldest gives way to its
+  /// newest. Devices that share an identity have a few each.
   public var perIdentity = 1_024
-  /// Addresses of proxies, without ports: what comes from there comes from many, and has no share by source. An IPv6 address stands for its /64.
+  /// Addresses of proxies, without ports: what comes from there comes from many, and has no share by source. An IPv6
+  /// address stands for its /64.
   public var trustedProxies: [String] = []
 
   public init() {}
 }
 
-/// Who may connect: counts the connections of one listener, in total and by source (`ClientNetwork.key`), until each has proven who it is.
+/// Who may connect: counts the connections of one listener, in total and by source (`ClientNetwork.key`), until each
+/// has proven who it is.
 ///
-/// Where a limit is reached the newcomer is not turned away, for it may be the honest one: a connection that has said nothing gives way, the oldest of the source that has most
-/// of them. Connections that have spoken give way only to a source that has fewer.
+/// Where a limit is reached the newcomer is not turned away, for it may be the honest one: a connection that has said
+/// nothing gives way, the oldest of the source that has most of them. Connections that have spoken give way only to a
+/// source that has fewer.
 package final class StrangerAdmission: Sendable {
   private struct State {
     var number: UInt64 = 0
@@ -54,7 +62,8 @@ package final class StrangerAdmission: Sendable {
   var strangers: Int { state.withLockedValue { $0.strangers.count } }
 
   /// Counts a connection until it closes.
-  /// - Returns: nil when there is no room: the caller closes the connection, as a failed initializer of NIO's asynchronous bootstrap does not.
+  /// - Returns: nil when there is no room: the caller closes the connection, as a failed initializer of NIO's
+  ///   asynchronous bootstrap does not.
   package func admit(_ channel: any Channel) -> Stranger? {
     let address = channel.remoteAddress?.plainAddress.map { ClientNetwork.key($0) } ?? "local"
     let (number, source, displaced) = state.withLockedValue { state -> (UInt64?, String, [any Channel]) in
@@ -72,7 +81,9 @@ package final class StrangerAdmission: Sendable {
       }
       if state.open >= connections {
         var oldest = state.unheard.oldestOfLargest
-        if oldest == nil, state.strangers.count(of: source) + 1 < state.strangers.largestCount { oldest = state.strangers.oldestOfLargest }
+        if oldest == nil, state.strangers.count(of: source) + 1 < state.strangers.largestCount {
+          oldest = state.strangers.oldestOfLargest
+        }
         guard let oldest else { return (nil, source, displaced) }
         displaced += drop(oldest, &state)
       }
@@ -119,7 +130,9 @@ package final class StrangerAdmission: Sendable {
       state.strangers.remove(number)
       guard let identity else { return [] }
       state.proven.add(number, source: identity)
-      guard state.proven.count(of: identity) > limits.perIdentity, let oldest = state.proven.oldest(of: identity) else { return [] }
+      guard state.proven.count(of: identity) > limits.perIdentity, let oldest = state.proven.oldest(of: identity) else {
+        return []
+      }
       return drop(oldest, &state)
     }
     Self.abort(displaced)
@@ -132,7 +145,8 @@ package final class StrangerAdmission: Sendable {
 
 /// An accepted connection in the books of its listener's admission.
 public struct Stranger: Sendable {
-  /// Whom it counts for: an address (`ClientNetwork.key`); behind a trusted proxy each connection is a source of its own.
+  /// Whom it counts for: an address (`ClientNetwork.key`); behind a trusted proxy each connection is a source of its
+  /// own.
   public let source: String
   private let number: UInt64
   private let admission: StrangerAdmission

@@ -7,11 +7,12 @@ import NIOTLS
 import PKI
 import X509
 
-/// One TCP port that speaks TLS and hands each connection to the acceptor of its ALPN protocol. Without an identity it speaks no TLS and the fallback
-/// serves everyone: for loopback, and behind a proxy that ends TLS.
+/// One TCP port that speaks TLS and hands each connection to the acceptor of its ALPN protocol. Without an identity it
+/// speaks no TLS and the fallback serves everyone: for loopback, and behind a proxy that ends TLS.
 ///
-/// Client certificates are requested and recorded, never judged in the handshake. On a resumed session NIOSSL calls no verify
-/// callback and shows only the leaf; the helpers the peer sent in its full handshake are then taken from `ResumptionMemory`.
+/// Client certificates are requested and recorded, never judged in the handshake. On a resumed session NIOSSL calls no
+/// verify callback and shows only the leaf; the helpers the peer sent in its full handshake are then taken from
+/// `ResumptionMemory`.
 public final class TLSListener: Sendable {
   private let place: HostPort
   private let identity: ServerIdentity?
@@ -40,7 +41,8 @@ public final class TLSListener: Sendable {
   ) {
     place = HostPort(host: host, port: port)
     self.identity = identity
-    self.acceptors = Dictionary(acceptors.flatMap { entry in entry.alpn.map { ($0, entry.acceptor) } }, uniquingKeysWith: { first, _ in first })
+    self.acceptors = Dictionary(
+      acceptors.flatMap { entry in entry.alpn.map { ($0, entry.acceptor) } }, uniquingKeysWith: { first, _ in first })
     self.preference = acceptors.flatMap(\.alpn)
     self.fallback = fallback
     self.group = group
@@ -70,13 +72,17 @@ public final class TLSListener: Sendable {
     } catch {
       throw TransportError.connectFailed(
         address: "\(place)",
-        reason: "cannot listen there: \(ErrorText.words(error)). Is the port in use by another process, or the address not on this machine?")
+        reason:
+          "cannot listen there: \(ErrorText.words(error)). Is the port in use by another process, or the address not on this machine?"
+      )
     }
   }
 
   /// Serves connections until `stop` or cancellation; returns when all connection tasks ended.
   public func run() async throws {
-    guard let server = bound.withLockedValue({ $0 }) else { throw TransportError.closed(reason: "listener \(place) was not started") }
+    guard let server = bound.withLockedValue({ $0 }) else {
+      throw TransportError.closed(reason: "listener \(place) was not started")
+    }
     try await withTaskCancellationHandler {
       try? await server.setOption(.autoRead, value: true).get()
       try await server.closeFuture.get()
@@ -104,7 +110,8 @@ public final class TLSListener: Sendable {
     do {
       connections.add(channel, try negotiation(on: channel, stranger)) { [logger] error in
         // A failed handshake is the stranger's business: told to who looks closely.
-        logger.trace("handshake refused", metadata: ["peer": "\(stranger.source)", "reason": "\(ErrorText.words(error))"])
+        logger.trace(
+          "handshake refused", metadata: ["peer": "\(stranger.source)", "reason": "\(ErrorText.words(error))"])
       }
       return channel.eventLoop.makeSucceededVoidFuture()
     } catch {
@@ -152,10 +159,13 @@ public final class TLSListener: Sendable {
       return channel.eventLoop.makeFailedFuture(TransportError.protocolViolation("no protocol in common"))
     }
     let leaf = (try? channel.pipeline.syncOperations.nioSSL_peerCertificate()).flatMap { $0 }
-    return acceptor.accept(channel, peer: peer(channel, leaf: leaf, shown: shown, source: stranger.source), alpn: alpn, stranger: stranger)
+    return acceptor.accept(
+      channel, peer: peer(channel, leaf: leaf, shown: shown, source: stranger.source), alpn: alpn, stranger: stranger)
   }
 
-  private func peer(_ channel: any Channel, leaf: NIOSSLCertificate?, shown: [NIOSSLCertificate]?, source: String) -> PresentedPeer {
+  private func peer(_ channel: any Channel, leaf: NIOSSLCertificate?, shown: [NIOSSLCertificate]?, source: String)
+    -> PresentedPeer
+  {
     let certificate = leaf.flatMap { try? Certificate(nioSSL: $0) }
     var intermediates: [Certificate] = []
     if let certificate {
@@ -173,8 +183,8 @@ public final class TLSListener: Sendable {
   }
 }
 
-/// Closes a connection whose TLS handshake does not complete in time, or takes more bytes than any honest one. Stands between TLS and the socket: what has not begun to speak
-/// TLS is closed without a farewell.
+/// Closes a connection whose TLS handshake does not complete in time, or takes more bytes than any honest one. Stands
+/// between TLS and the socket: what has not begun to speak TLS is closed without a farewell.
 private final class HandshakeBudget: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer
@@ -188,7 +198,9 @@ private final class HandshakeBudget: ChannelInboundHandler, RemovableChannelHand
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
-    deadline = context.eventLoop.assumeIsolated().scheduleTask(in: limits.handshakeTimeout) { [weak self] in self?.context?.close(promise: nil) }
+    deadline = context.eventLoop.assumeIsolated().scheduleTask(in: limits.handshakeTimeout) { [weak self] in
+      self?.context?.close(promise: nil)
+    }
   }
 
   /// The handshake is complete.

@@ -1,6 +1,7 @@
-// Transport: sockets for every plane. TLS listeners that split one port by ALPN, channel-v2 underlays on sockets, dialing
-// with back-off, and `VerifiedPeer`, the only source of a peer's identity. It knows frames but no message's meaning and holds
-// no entity; start reading at `TLSListener` (inbound), `MessageChannel` (control plane) and `Underlay` (data plane).
+// Transport: sockets for every plane. TLS listeners that split one port by ALPN, channel-v2 underlays on sockets,
+// dialing with back-off, and `VerifiedPeer`, the only source of a peer's identity. It knows frames but no message's
+// meaning and holds no entity; start reading at `TLSListener` (inbound), `MessageChannel` (control plane) and
+// `Underlay` (data plane).
 
 public import Wire
 
@@ -26,14 +27,16 @@ public enum TransportError: Error, Sendable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .badAddress(let text): "\"\(text)\" is not an address; write it as tls:host:port, an IPv6 address in brackets: tls:[::1]:1280"
+    case .badAddress(let text):
+      "\"\(text)\" is not an address; write it as tls:host:port, an IPv6 address in brackets: tls:[::1]:1280"
     case .badURL(let text): "\"\(text)\" is not an https URL; write it as https://host:port/path"
     case .connectFailed(let address, let reason): "cannot connect to \(address): \(reason)"
     case .handshakeFailed(let address, let reason): "TLS handshake with \(address) failed: \(reason)"
     case .notTLS(let address): "\(address) does not speak TLS"
     case .serverNotTrusted(let address, let reason): "the certificate of \(address) is not trusted: \(reason)"
     case .timedOut(let what): "\(what) timed out"
-    case .helloRefused(let address, let reason, _): "\(address) refused the channel: \(reason.isEmpty ? "no reason given" : reason)"
+    case .helloRefused(let address, let reason, _):
+      "\(address) refused the channel: \(reason.isEmpty ? "no reason given" : reason)"
     case .protocolViolation(let what): "protocol violation by the peer: \(what)"
     case .closed(let reason): "the channel is closed: \(reason)"
     case .answerTooLarge(let limit): "the answer exceeds \(limit) bytes"

@@ -1,9 +1,12 @@
 import Foundation
 
 extension String {
-  /// As one segment of a URL's path, or one value of its query: everything but unreserved characters is percent-encoded (RFC 3986 2.3).
+  /// As one segment of a URL's path, or one value of its query: everything but unreserved characters is percent-encoded
+  /// (RFC 3986 2.3).
   package var pathSegment: String {
-    addingPercentEncoding(withAllowedCharacters: CharacterSet(charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"))
+    addingPercentEncoding(
+      withAllowedCharacters: CharacterSet(
+        charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"))
       ?? ""
   }
 

@@ -3,8 +3,8 @@ public import Wire
 
 /// One TLS connection that carries channel-v2 frames (edge-data-plane.md 2.1): whole frames in, bytes out.
 ///
-/// Bound to its event loop, no locks. A read burst is delivered as one buffer of whole frames; only the tail of a frame that a read
-/// split is copied, at most one frame per read (swift-recipes.md 3, "carry-over").
+/// Bound to its event loop, no locks. A read burst is delivered as one buffer of whole frames; only the tail of a frame
+/// that a read split is copied, at most one frame per read (swift-recipes.md 3, "carry-over").
 public final class Underlay: ChannelInboundHandler {
   public typealias InboundIn = ByteBuffer
   public typealias OutboundOut = ByteBuffer
@@ -29,10 +29,11 @@ public final class Underlay: ChannelInboundHandler {
   /// The peer has answers to take before it may ask on.
   private var awaitsReader = false
 
-  /// Bytes of unsent answers at which reading from the peer stops, and to which they must fall before it goes on. An honest peer reads, and never sees it.
+  /// Bytes of unsent answers at which reading from the peer stops, and to which they must fall before it goes on. An
+  /// honest peer reads, and never sees it.
   public static let answerWatermark = (low: 16 * 1024, high: 64 * 1024)
-  /// Bytes that messages of ours may hold before a peer that does not read them is given up: what one read of requests can cost in answers (128 KiB at 20 bytes
-  /// each), and room for what others cause it to be told.
+  /// Bytes that messages of ours may hold before a peer that does not read them is given up: what one read of requests
+  /// can cost in answers (128 KiB at 20 bytes each), and room for what others cause it to be told.
   public var queueLimit = 8 * 1024 * 1024
 
   public init(channel: any Channel, peer: PresentedPeer, limits: FrameLimits, receiver: (any FrameReceiver)?) {
@@ -43,7 +44,9 @@ public final class Underlay: ChannelInboundHandler {
   }
 
   /// Puts an underlay at the end of the channel's pipeline and tunes the socket for bursts. Call on the event loop.
-  public static func install(on channel: any Channel, peer: PresentedPeer, limits: FrameLimits, receiver: (any FrameReceiver)?) throws -> Underlay {
+  public static func install(
+    on channel: any Channel, peer: PresentedPeer, limits: FrameLimits, receiver: (any FrameReceiver)?
+  ) throws -> Underlay {
     if let options = channel.syncOptions {
       try options.setOption(.allowRemoteHalfClosure, value: false)
       try options.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 128 * 1024))
@@ -78,15 +81,17 @@ public final class Underlay: ChannelInboundHandler {
 
   /// Queues a message of our own, counted against `queueLimit`; `flush` or the end of the read burst sends it.
   /// - Parameter promise: completed when the socket took the message, or failed when it never will.
-  public func write(_ message: Message, promise: EventLoopPromise<Void>? = nil) { queue(message, isAnswer: false, promise) }
+  public func write(_ message: Message, promise: EventLoopPromise<Void>? = nil) {
+    queue(message, isAnswer: false, promise)
+  }
 
   public func writeAndFlush(_ message: Message, promise: EventLoopPromise<Void>? = nil) {
     queue(message, isAnswer: false, promise)
     send()
   }
 
-  /// Sends a message that the peer caused by one of its own. While such answers wait unsent above `answerWatermark` nothing further is read from that peer: whoever does
-  /// not listen may not ask.
+  /// Sends a message that the peer caused by one of its own. While such answers wait unsent above `answerWatermark`
+  /// nothing further is read from that peer: whoever does not listen may not ask.
   public func writeAnswer(_ message: Message) {
     queue(message, isAnswer: true, nil)
     send()
@@ -151,7 +156,8 @@ public final class Underlay: ChannelInboundHandler {
   /// How long what was said before an end may take to leave: whoever does not read keeps nothing open.
   private static let leave = TimeAmount.seconds(1)
 
-  /// Closes after everything written so far has left, a second later at the latest. What still comes from the peer is not heard.
+  /// Closes after everything written so far has left, a second later at the latest. What still comes from the peer is
+  /// not heard.
   public func closeAfterFlush() {
     sendAll()
     guard let context, !isLeaving else { return }
@@ -223,7 +229,9 @@ public final class Underlay: ChannelInboundHandler {
     if whole < incoming.readableBytes {
       let tail = incoming.readableBytes - whole
       partial = allocator.buffer(capacity: max(tail, 4096))
-      incoming.withUnsafeReadableBytes { bytes in _ = partial.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[whole...])) }
+      incoming.withUnsafeReadableBytes { bytes in
+        _ = partial.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[whole...]))
+      }
       incoming.moveWriterIndex(to: incoming.readerIndex + whole)
     }
     if whole > 0 { receiver?.receive(&incoming, from: self) }

@@ -6,12 +6,13 @@ import Swiftlet
 /// What a tunnel carries.
 public enum TunnelTransport: String, Sendable {
   case tcp
-  /// Each datagram is one message of the connection, without framing, as zrok's udpTunnel has it (zrok.md 1.3), of any size that UDP itself has. Lost where nobody reads fast
-  /// enough, as datagrams are.
+  /// Each datagram is one message of the connection, without framing, as zrok's udpTunnel has it (zrok.md 1.3), of any
+  /// size that UDP itself has. Lost where nobody reads fast enough, as datagrams are.
   case udp
 }
 
-/// The local port of a UDP tunnel: each source address is a connection of the overlay, until it was silent for a minute.
+/// The local port of a UDP tunnel: each source address is a connection of the overlay, until it was silent for a
+/// minute.
 ///
 /// Lives on the event loop of its socket, with all its flows.
 final class DatagramListener: ChannelInboundHandler {
@@ -75,7 +76,8 @@ final class DatagramListener: ChannelInboundHandler {
     func received(_ bytes: ByteBuffer) {
       lastUse = .now()
       guard context.channel.isWritable else { return }
-      context.writeAndFlush(listener.wrapOutboundOut(AddressedEnvelope(remoteAddress: remote, data: bytes)), promise: nil)
+      context.writeAndFlush(
+        listener.wrapOutboundOut(AddressedEnvelope(remoteAddress: remote, data: bytes)), promise: nil)
     }
 
     func receivedEnd() { connection?.close() }
@@ -112,7 +114,8 @@ final class DatagramListener: ChannelInboundHandler {
         guard listener.flows[flow.remote] === flow else { return connection.value.close() }
         flow.join(connection.value)
       case .failure(let error):
-        listener.logger.warning("datagrams cannot be carried", metadata: ["service": "\(service)", "reason": "\(error)"])
+        listener.logger.warning(
+          "datagrams cannot be carried", metadata: ["service": "\(service)", "reason": "\(error)"])
         listener.forget(flow)
       }
     }

@@ -3,7 +3,8 @@ import NIOCore
 public import ServiceLifecycle
 public import Swiftlet
 
-/// A web page that is served on the overlay by this process, which listens on no port: the quickstart's proof, and an example of `listen`.
+/// A web page that is served on the overlay by this process, which listens on no port: the quickstart's proof, and an
+/// example of `listen`.
 public final class DemoSite: Service {
   private static let headLimit = 16 * 1024
 
@@ -31,7 +32,8 @@ public final class DemoSite: Service {
     }
   }
 
-  /// Answers requests of one connection, one after the other (HTTP/1.1; bodies of requests are not read, so a request with one ends the connection).
+  /// Answers requests of one connection, one after the other (HTTP/1.1; bodies of requests are not read, so a request
+  /// with one ends the connection).
   private func serve(_ stream: OverlayStream) async {
     var pending = ""
     do {
@@ -69,7 +71,8 @@ public final class DemoSite: Service {
     let status = isGet ? "200 OK" : "405 Method Not Allowed"
     let text =
       "HTTP/1.1 \(status)\r\ncontent-type: \(isGet ? "text/html" : "text/plain"); charset=utf-8\r\ncontent-length: \(body.utf8.count)\r\n"
-      + (isGet ? "" : "allow: GET, HEAD\r\n") + "connection: \(isLast ? "close" : "keep-alive")\r\n\r\n" + (request.first == "HEAD" ? "" : body)
+      + (isGet ? "" : "allow: GET, HEAD\r\n") + "connection: \(isLast ? "close" : "keep-alive")\r\n\r\n"
+      + (request.first == "HEAD" ? "" : body)
     return (text, isLast)
   }
 
@@ -86,6 +89,7 @@ public final class DemoSite: Service {
   }
 
   private static func escaped(_ text: String) -> String {
-    text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;").replacing("\"", with: "&quot;")
+    text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;").replacing(
+      "\"", with: "&quot;")
   }
 }

@@ -1,8 +1,8 @@
 public import NIOCore
 import Synchronization
 
-/// The end of something that carries connections: what is open may go on to its own end, up to a limit, and nothing new is let in. Whoever lets connections in asks it for
-/// each of them; whoever ends the whole waits for it.
+/// The end of something that carries connections: what is open may go on to its own end, up to a limit, and nothing new
+/// is let in. Whoever lets connections in asks it for each of them; whoever ends the whole waits for it.
 public final class Farewell: Sendable {
   private struct State {
     var open = 0
@@ -43,8 +43,8 @@ public final class Farewell: Sendable {
     for one in waiting { one.finish() }
   }
 
-  /// Counts a channel for as long as it is open. When the end begins it gets a `ChannelShouldQuiesceEvent`, so that a protocol in which a connection outlives its work (HTTP) can
-  /// close what is idle.
+  /// Counts a channel for as long as it is open. When the end begins it gets a `ChannelShouldQuiesceEvent`, so that a
+  /// protocol in which a connection outlives its work (HTTP) can close what is idle.
   /// - Returns: false once this is ending: the channel is to be closed, and is not counted.
   public func watch(_ channel: any Channel) -> Bool {
     let key = ObjectIdentifier(channel)
@@ -64,7 +64,8 @@ public final class Farewell: Sendable {
 
   /// Lets nothing in any more, and waits for what is open.
   ///
-  /// Returns when none is open, at the limit, or when the task is cancelled. Whatever is open then is the caller's to close.
+  /// Returns when none is open, at the limit, or when the task is cancelled. Whatever is open then is the caller's to
+  /// close.
   public func end(within limit: Duration) async {
     let (none, continuation) = AsyncStream<Void>.makeStream()
     let (watched, isOver) = state.withLock { state -> ([any Channel], Bool) in

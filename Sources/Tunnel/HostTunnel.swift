@@ -25,14 +25,19 @@ public final class HostTunnel: Service {
   ///   - host: name or address of the server.
   ///   - grace: how long TCP connections in progress may go on before `run` returns when the service group shuts down.
   public convenience init(
-    overlay: Overlay, service: String, host: String, port: Int, transport: TunnelTransport = .tcp, grace: Duration = .zero, logger: Logger
+    overlay: Overlay, service: String, host: String, port: Int, transport: TunnelTransport = .tcp,
+    grace: Duration = .zero, logger: Logger
   ) {
-    self.init(overlay: overlay, service: service, host: host, port: port, transport: transport, grace: grace, logger: logger) { _ in false }
+    self.init(
+      overlay: overlay, service: service, host: host, port: port, transport: transport, grace: grace, logger: logger
+    ) { _ in false }
   }
 
-  /// - Parameter intercept: called on the event loop for each dialler; true when the dial was taken care of and is not for the server.
+  /// - Parameter intercept: called on the event loop for each dialler; true when the dial was taken care of and is not
+  ///   for the server.
   package init(
-    overlay: Overlay, service: String, host: String, port: Int, transport: TunnelTransport, grace: Duration = .zero, logger: Logger,
+    overlay: Overlay, service: String, host: String, port: Int, transport: TunnelTransport, grace: Duration = .zero,
+    logger: Logger,
     intercept: @escaping @Sendable (IncomingDial) -> Bool
   ) {
     self.transport = transport
@@ -49,7 +54,9 @@ public final class HostTunnel: Service {
   /// - Throws: what ``Overlay/listen(_:options:)`` throws.
   public func start() async throws {
     guard hosting.withLockedValue({ $0 }) == nil else { return }
-    let (place, transport, service, logger, intercept) = (self.place, self.transport, self.service, self.logger, self.intercept)
+    let (place, transport, service, logger, intercept) = (
+      self.place, self.transport, self.service, self.logger, self.intercept
+    )
     let made = try await overlay.host(service) { [farewell] dial in
       guard !intercept(dial) else { return }
       switch transport {
@@ -73,13 +80,14 @@ public final class HostTunnel: Service {
     if let made { await overlay.stop(made) }
   }
 
-  /// Ends the offer, and waits for TCP connections in progress. What is open at the limit, or when the task is cancelled, goes on as long as the
-  /// overlay does.
+  /// Ends the offer, and waits for TCP connections in progress. What is open at the limit, or when the task is
+  /// cancelled, goes on as long as the overlay does.
   public func end(within limit: Duration) async {
     await stop()
     if limit > .zero, farewell.openConnections > 0 {
       logger.notice(
-        "waits for connections in progress", metadata: ["service": "\(service)", "open": "\(farewell.openConnections)", "limit": "\(limit)"])
+        "waits for connections in progress",
+        metadata: ["service": "\(service)", "open": "\(farewell.openConnections)", "limit": "\(limit)"])
     }
     await farewell.end(within: limit)
   }
@@ -92,19 +100,25 @@ public final class HostTunnel: Service {
   }
 
   /// The server is asked first: a dialler learns at once when it is down.
-  private static func connect(_ dial: IncomingDial, _ place: HostPort, _ service: String, _ farewell: Farewell, _ logger: Logger) {
+  private static func connect(
+    _ dial: IncomingDial, _ place: HostPort, _ service: String, _ farewell: Farewell, _ logger: Logger
+  ) {
     let bound = NIOLoopBound(dial, eventLoop: dial.eventLoop)
     ClientBootstrap(group: dial.eventLoop)
       .connectTimeout(.seconds(4))
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { _ = try Splice.install(on: channel, patience: Self.patience) } }
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { _ = try Splice.install(on: channel, patience: Self.patience) }
+      }
       .connect(host: place.host, port: place.port)
       .whenComplete { result in
         let dial = bound.value
         switch result {
         case .success(let channel):
           channel.closeFuture.whenComplete { _ in farewell.closed() }
-          guard let splice = try? channel.pipeline.syncOperations.handler(type: Splice.self) else { return channel.close(promise: nil) }
+          guard let splice = try? channel.pipeline.syncOperations.handler(type: Splice.self) else {
+            return channel.close(promise: nil)
+          }
           guard let connection = dial.accept() else { return splice.abandon() }
           splice.join(connection)
         case .failure(let error):
@@ -130,7 +144,9 @@ public final class HostTunnel: Service {
         let dial = bound.value
         switch result {
         case .success(let channel):
-          guard let splice = try? channel.pipeline.syncOperations.handler(type: DatagramSplice.self) else { return channel.close(promise: nil) }
+          guard let splice = try? channel.pipeline.syncOperations.handler(type: DatagramSplice.self) else {
+            return channel.close(promise: nil)
+          }
           guard let connection = dial.accept() else { return splice.abandon() }
           splice.join(connection)
         case .failure(let error):

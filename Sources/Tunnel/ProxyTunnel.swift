@@ -25,7 +25,8 @@ public final class ProxyTunnel: Service {
   ///   - grace: how long TCP connections in progress may go on before `run` returns when the service group shuts down.
   ///   - connectionLimit: connections, or sources of datagrams, at the same time; further ones are closed at once.
   public init(
-    overlay: Overlay, service: String, host: String, port: Int, transport: TunnelTransport = .tcp, grace: Duration = .zero, logger: Logger,
+    overlay: Overlay, service: String, host: String, port: Int, transport: TunnelTransport = .tcp,
+    grace: Duration = .zero, logger: Logger,
     connectionLimit: Int = 65536
   ) {
     self.transport = transport
@@ -48,7 +49,9 @@ public final class ProxyTunnel: Service {
       }
     bound.withLockedValue { $0 = channel }
     guard let address = channel.localAddress else { throw OverlayError.closed }
-    logger.info("proxy listens", metadata: ["service": "\(service)", "transport": "\(transport.rawValue)", "address": "\(address.text)"])
+    logger.info(
+      "proxy listens",
+      metadata: ["service": "\(service)", "transport": "\(transport.rawValue)", "address": "\(address.text)"])
     return address
   }
 
@@ -90,19 +93,24 @@ public final class ProxyTunnel: Service {
   }
 
   /// Dials for one local connection, on its event loop. The task ends with the dial's own time limit.
-  private static func connect(_ splice: Splice, on loop: any EventLoop, _ overlay: Overlay, _ service: String, _ logger: Logger) {
+  private static func connect(
+    _ splice: Splice, on loop: any EventLoop, _ overlay: Overlay, _ service: String, _ logger: Logger
+  ) {
     let splice = NIOLoopBound(splice, eventLoop: loop)
     loop.makeFutureWithTask { try await overlay.connect(service, on: loop) }.whenComplete { result in
       switch result {
       case .success(let connection): splice.value.join(connection.value)
       case .failure(let error):
-        logger.warning("a local connection cannot be carried", metadata: ["service": "\(service)", "reason": "\(ErrorText.words(error))"])
+        logger.warning(
+          "a local connection cannot be carried",
+          metadata: ["service": "\(service)", "reason": "\(ErrorText.words(error))"])
         splice.value.abandon()
       }
     }
   }
 
-  /// Carries connections until cancelled or until the service group shuts down. Connections in progress have the grace then.
+  /// Carries connections until cancelled or until the service group shuts down. Connections in progress have the grace
+  /// then.
   public func run() async throws {
     try await start()
     guard let channel = bound.withLockedValue({ $0 }) else { return }
@@ -110,13 +118,14 @@ public final class ProxyTunnel: Service {
     await end(within: Task.isCancelled ? .zero : grace)
   }
 
-  /// Lets nobody in any more, and waits for TCP connections in progress. What is open at the limit, or when the task is cancelled, goes on as long as
-  /// the overlay does.
+  /// Lets nobody in any more, and waits for TCP connections in progress. What is open at the limit, or when the task is
+  /// cancelled, goes on as long as the overlay does.
   public func end(within limit: Duration) async {
     bound.withLockedValue { $0 }?.close(promise: nil)
     if limit > .zero, farewell.openConnections > 0 {
       logger.notice(
-        "waits for connections in progress", metadata: ["service": "\(service)", "open": "\(farewell.openConnections)", "limit": "\(limit)"])
+        "waits for connections in progress",
+        metadata: ["service": "\(service)", "open": "\(farewell.openConnections)", "limit": "\(limit)"])
     }
     await farewell.end(within: limit)
   }

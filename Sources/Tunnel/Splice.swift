@@ -1,5 +1,5 @@
-// Tunnel: carries ordinary TCP programs over the overlay: local ports towards services, services towards local servers. It decides no access and speaks no
-// protocol of the overlay; that is the SDK below. Start reading at `ProxyTunnel`.
+// Tunnel: carries ordinary TCP programs over the overlay: local ports towards services, services towards local servers.
+// It decides no access and speaks no protocol of the overlay; that is the SDK below. Start reading at `ProxyTunnel`.
 
 import NIOCore
 import Swiftlet
@@ -12,8 +12,8 @@ import Swiftlet
   import Darwin
 #endif
 
-/// Joins a local TCP connection and a connection of the overlay that live on one event loop: bytes move in read bursts, each end's half close becomes the other's,
-/// and nobody reads faster than the other end writes.
+/// Joins a local TCP connection and a connection of the overlay that live on one event loop: bytes move in read bursts,
+/// each end's half close becomes the other's, and nobody reads faster than the other end writes.
 final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
@@ -32,7 +32,8 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
 
   private init(patience: TimeAmount?) { self.patience = patience }
 
-  /// Makes a local channel ready to be joined: half closes are passed on, bursts are large. Call before it reads anything.
+  /// Makes a local channel ready to be joined: half closes are passed on, bursts are large. Call before it reads
+  /// anything.
   static func install(on channel: any Channel, patience: TimeAmount? = nil) throws -> Splice {
     if let options = channel.syncOptions {
       try options.setOption(.allowRemoteHalfClosure, value: true)
@@ -132,7 +133,9 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
     if let context {
       let channel = context.channel
       // After what is still to be written: a socket whose input has ended is closed whole, and what waits is dropped.
-      context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(mode: .output, promise: nil) }
+      context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in
+        channel.close(mode: .output, promise: nil)
+      }
     }
     endIfDone()
   }
@@ -160,5 +163,7 @@ final class Splice: ChannelInboundHandler, OverlayConnectionDelegate {
     channel.closeFuture.whenComplete { _ in check.cancel() }
   }
 
-  private static func waiting(_ channel: any Channel) -> Int { (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
+  private static func waiting(_ channel: any Channel) -> Int {
+    (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+  }
 }

@@ -8,8 +8,9 @@ import Foundation
   import Darwin
 #endif
 
-// Changing what is below a root. No symlink is followed, replaced or removed through here. Whatever takes long (writing, copying, removing a tree) happens under a name that
-// nobody else uses; taking a place and leaving it are one step each, so that whoever decides about them under a lock holds it for a moment only.
+// Changing what is below a root. No symlink is followed, replaced or removed through here. Whatever takes long
+// (writing, copying, removing a tree) happens under a name that nobody else uses; taking a place and leaving it are one
+// step each, so that whoever decides about them under a lock holds it for a moment only.
 
 extension ConfinedRoot {
   /// A name in a directory, whether there is something or not.
@@ -21,7 +22,8 @@ extension ConfinedRoot {
     func status() throws(Failure) -> Status? { try ConfinedRoot.status(directory, name) }
   }
 
-  /// - Throws: `notFound` when the directory above is none, `badPath` for the root itself, `forbidden` for names of this program's own.
+  /// - Throws: `notFound` when the directory above is none, `badPath` for the root itself, `forbidden` for names of
+  ///   this program's own.
   func place(_ path: FilePath) throws(Failure) -> Place {
     guard let name = path.last else { throw .badPath }
     guard !name.isTemporary else { throw .forbidden }
@@ -36,7 +38,8 @@ extension ConfinedRoot {
 
   /// An empty file where nothing is.
   static func makeFile(_ place: Place) throws(Failure) {
-    let descriptor = openat(place.directory.descriptor, place.name.cString, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o644)
+    let descriptor = openat(
+      place.directory.descriptor, place.name.cString, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw Failure(errno) }
     close(descriptor)
   }
@@ -51,7 +54,9 @@ extension ConfinedRoot {
       do { try ConfinedRoot.removeTree(place.directory, place.name, depth: 0) } catch {
         // Something new may be in its place by now: that stays.
         var found = stat()
-        if fstatat(place.directory.descriptor, origin.cString, &found, AT_SYMLINK_NOFOLLOW) != 0, errno == ENOENT { restore() }
+        if fstatat(place.directory.descriptor, origin.cString, &found, AT_SYMLINK_NOFOLLOW) != 0, errno == ENOENT {
+          restore()
+        }
         throw error
       }
     }
@@ -75,9 +80,12 @@ extension ConfinedRoot {
   static func move(_ source: Place, to target: Place) throws(Failure) -> Leftover? {
     guard let moved = try source.status() else { throw .notFound }
     let there = try target.status()
-    // A file takes the place of a file in one step; with a directory at either end, what is in the way must leave first.
+    // A file takes the place of a file in one step; with a directory at either end, what is in the way must leave
+    // first.
     let leftover = there != nil && (moved.isDirectory || there?.isDirectory == true) ? try setAside(target) : nil
-    guard renameat(source.directory.descriptor, source.name.cString, target.directory.descriptor, target.name.cString) == 0 else {
+    guard
+      renameat(source.directory.descriptor, source.name.cString, target.directory.descriptor, target.name.cString) == 0
+    else {
       let code = errno
       leftover?.restore()
       throw Failure(code)
@@ -87,7 +95,8 @@ extension ConfinedRoot {
 
   private static func setAside(_ place: Place) throws(Failure) -> Leftover {
     let aside = Place(directory: place.directory, name: .temporary())
-    guard renameat(place.directory.descriptor, place.name.cString, aside.directory.descriptor, aside.name.cString) == 0 else { throw Failure(errno) }
+    guard renameat(place.directory.descriptor, place.name.cString, aside.directory.descriptor, aside.name.cString) == 0
+    else { throw Failure(errno) }
     return Leftover(place: aside, origin: place.name)
   }
 
@@ -113,7 +122,8 @@ extension ConfinedRoot {
     guard unlinkat(directory.descriptor, name.cString, AT_REMOVEDIR) == 0 else { throw Failure(errno) }
   }
 
-  /// Copies a file, or a directory with everything in it but symlinks, to a name of its own beside the target. - Returns: where it is, to be moved to the target or abandoned.
+  /// Copies a file, or a directory with everything in it but symlinks, to a name of its own beside the target. -
+  /// Returns: where it is, to be moved to the target or abandoned.
   static func copy(_ source: Entry, beside target: Place, deep: Bool) throws(Failure) -> Place {
     let place = Place(directory: target.directory, name: .temporary())
     do { try copyTree(source, to: place, deep: deep, depth: 0) } catch {
@@ -158,7 +168,8 @@ extension ConfinedRoot {
     upload.keep()
   }
 
-  /// A file that is being written under a name of its own, and takes its place when it is whole: whoever reads meanwhile, or after a broken upload, reads the old one.
+  /// A file that is being written under a name of its own, and takes its place when it is whole: whoever reads
+  /// meanwhile, or after a broken upload, reads the old one.
   final class Upload: @unchecked Sendable {
     // Unchecked: used by one task of the thread pool after the other.
     private let directory: Entry
@@ -171,7 +182,8 @@ extension ConfinedRoot {
     fileprivate init(_ directory: Entry, name: FileName, mode: mode_t?) throws(Failure) {
       self.directory = directory
       temporary = name
-      descriptor = openat(directory.descriptor, temporary.cString, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode ?? 0o644)
+      descriptor = openat(
+        directory.descriptor, temporary.cString, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode ?? 0o644)
       guard descriptor >= 0 else { throw Failure(errno) }
       if let mode { fchmod(descriptor, mode) }
     }
@@ -221,7 +233,9 @@ extension ConfinedRoot {
 
     /// Takes a place of the same directory.
     func commit(to name: FileName) throws(Failure) {
-      guard renameat(directory.descriptor, temporary.cString, directory.descriptor, name.cString) == 0 else { throw Failure(errno) }
+      guard renameat(directory.descriptor, temporary.cString, directory.descriptor, name.cString) == 0 else {
+        throw Failure(errno)
+      }
       isKept = true
     }
 

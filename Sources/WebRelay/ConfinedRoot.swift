@@ -8,9 +8,11 @@ import Foundation
   import Darwin
 #endif
 
-/// A directory that nothing opened through it can leave: not by `..`, not by an encoding, not by a symlink, not even by one that is put in place meanwhile.
+/// A directory that nothing opened through it can leave: not by `..`, not by an encoding, not by a symlink, not even by
+/// one that is put in place meanwhile.
 ///
-/// It is what its path led to when it was made; a site makes one for each request, so that a directory which is built anew, or a symlink to the newest release, is followed.
+/// It is what its path led to when it was made; a site makes one for each request, so that a directory which is built
+/// anew, or a symlink to the newest release, is followed.
 final class ConfinedRoot: Sendable {
   enum Failure: Error, Equatable {
     /// The request's path is none.
@@ -39,8 +41,8 @@ final class ConfinedRoot: Sendable {
     let modified: Int64
     /// Permission bits.
     let mode: mode_t
-    /// The entity tag of a file: another one after each change of its content, also within a second and by a file of the same length and time that takes its place; the same
-    /// one after a change of its properties or its name.
+    /// The entity tag of a file: another one after each change of its content, also within a second and by a file of
+    /// the same length and time that takes its place; the same one after a change of its properties or its name.
     let tag: EntityTag
 
     /// nil for what is neither file nor directory.
@@ -57,7 +59,9 @@ final class ConfinedRoot: Sendable {
       #endif
       modified = Int64(written.tv_sec)
       func digits(_ number: some BinaryInteger) -> String { String(number, radix: 36) }
-      tag = EntityTag(opaque: "\(digits(status.st_ino))-\(digits(status.st_size))-\(digits(written.tv_sec))-\(digits(written.tv_nsec))")
+      tag = EntityTag(
+        opaque:
+          "\(digits(status.st_ino))-\(digits(status.st_size))-\(digits(written.tv_sec))-\(digits(written.tv_nsec))")
     }
   }
 
@@ -87,7 +91,8 @@ final class ConfinedRoot: Sendable {
       var code: Int32 = 0
       let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
         while filled < count {
-          let step = pread(descriptor, buffer.baseAddress.map { $0 + filled }, count - filled, off_t(offset + Int64(filled)))
+          let step = pread(
+            descriptor, buffer.baseAddress.map { $0 + filled }, count - filled, off_t(offset + Int64(filled)))
           if step < 0, errno == EINTR { continue }
           if step < 0 { code = errno }
           guard step > 0 else { break }
@@ -137,16 +142,20 @@ final class ConfinedRoot: Sendable {
   /// Opens what a path leads to, for reading. Symlinks are followed where their target is below the root.
   func open(_ path: FilePath) throws(Failure) -> Entry {
     do { return try openPlain(path) } catch .forbidden {
-      // Something on the way is a symlink: go to where it leads, by a path without any. If one appears there meanwhile, the second walk refuses it.
+      // Something on the way is a symlink: go to where it leads, by a path without any. If one appears there meanwhile,
+      // the second walk refuses it.
       let slash = UInt8(ascii: "/")
       var whole = self.path
       for name in path { whole += [slash] + name.bytes }
       // The root directory of the system is a path of one slash, which all others begin with.
       let base = self.path == [slash] ? [] : self.path
-      guard let target = Self.resolved(whole), target.starts(with: base), target.count <= base.count || target[base.count] == slash else {
+      guard let target = Self.resolved(whole), target.starts(with: base),
+        target.count <= base.count || target[base.count] == slash
+      else {
         throw .forbidden
       }
-      return try openPlain(target.dropFirst(base.count).split(separator: slash).compactMap { FileName(bytes: Array($0)) })
+      return try openPlain(
+        target.dropFirst(base.count).split(separator: slash).compactMap { FileName(bytes: Array($0)) })
     }
   }
 
@@ -165,7 +174,9 @@ final class ConfinedRoot: Sendable {
   /// What a directory has under a name. - Throws: `forbidden` for a symlink or a special file.
   static func open(_ directory: Entry, _ name: FileName) throws(Failure) -> Entry {
     // A pipe is opened without waiting for its other end, and refused then.
-    let descriptor = withExtendedLifetime(directory) { openat(directory.descriptor, name.cString, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK) }
+    let descriptor = withExtendedLifetime(directory) {
+      openat(directory.descriptor, name.cString, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+    }
     guard descriptor >= 0 else { throw Failure(errno) }
     return try Entry(descriptor)
   }
@@ -173,7 +184,9 @@ final class ConfinedRoot: Sendable {
   /// What a directory has under a name: nil for nothing. - Throws: `forbidden` for a symlink or a special file.
   static func status(_ directory: Entry, _ name: FileName) throws(Failure) -> Status? {
     var found = stat()
-    let code = withExtendedLifetime(directory) { fstatat(directory.descriptor, name.cString, &found, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno }
+    let code = withExtendedLifetime(directory) {
+      fstatat(directory.descriptor, name.cString, &found, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno
+    }
     guard code != ENOENT else { return nil }
     guard code == 0 else { throw Failure(code) }
     guard let status = Status(found) else { throw .forbidden }
@@ -195,7 +208,9 @@ final class ConfinedRoot: Sendable {
     var listed: [Listed] = []
     while listed.count < listingLimit, let name = names.next() {
       var found = stat()
-      guard !name.isTemporary, fstatat(directory.descriptor, name.cString, &found, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
+      guard !name.isTemporary, fstatat(directory.descriptor, name.cString, &found, AT_SYMLINK_NOFOLLOW) == 0 else {
+        continue
+      }
       if let status = Status(found) {
         listed.append(Listed(name: name, isDirectory: status.isDirectory, size: status.size, modified: status.modified))
       } else if found.st_mode & S_IFMT == S_IFLNK {
@@ -208,7 +223,11 @@ final class ConfinedRoot: Sendable {
       }
     }
     return listed.map { (key: $0.name.lowercased, value: $0) }
-      .sorted { ($0.value.isDirectory ? 0 : 1, $0.key, $0.value.name.shown) < ($1.value.isDirectory ? 0 : 1, $1.key, $1.value.name.shown) }
+      .sorted {
+        ($0.value.isDirectory ? 0 : 1, $0.key, $0.value.name.shown) < (
+          $1.value.isDirectory ? 0 : 1, $1.key, $1.value.name.shown
+        )
+      }
       .map(\.value)
   }
 

@@ -9,8 +9,8 @@
   #endif
 #endif
 
-/// Properties that clients of a drive keep beside its files, and that mean nothing to it (RFC 4918, 4): in one extended attribute of the file, as XML, so that they go where the
-/// file goes.
+/// Properties that clients of a drive keep beside its files, and that mean nothing to it (RFC 4918, 4): in one extended
+/// attribute of the file, as XML, so that they go where the file goes.
 enum DeadProperties {
   private static let attribute = "user.swiftlet.properties"
   private static let root = "properties"

@@ -32,7 +32,8 @@ enum DirectoryPage {
       ], body: ByteBuffer(string: html))
   }
 
-  /// To the same directory with the slash that relative links of a page need. The path is written anew: a target such as `//elsewhere` cannot come of it.
+  /// To the same directory with the slash that relative links of a page need. The path is written anew: a target such
+  /// as `//elsewhere` cannot come of it.
   static func slash(_ path: FilePath, _ uri: String) -> WebPage {
     .redirect(to: path.url(isDirectory: true) + uri.drop { $0 != "?" }, status: .movedPermanently)
   }

@@ -46,11 +46,14 @@ extension SiteAnswer {
   /// - Parameters:
   ///   - name: tells the media type, with the file's first bytes.
   ///   - more: further fields.
-  static func file(_ entry: ConfinedRoot.Entry, name: FileName, _ request: HTTPRequestHead, _ more: HTTPHeaders = [:]) -> SiteAnswer {
+  static func file(_ entry: ConfinedRoot.Entry, name: FileName, _ request: HTTPRequestHead, _ more: HTTPHeaders = [:])
+    -> SiteAnswer
+  {
     let (status, tag) = (entry.status, entry.status.tag)
     var headers: HTTPHeaders = ["etag": tag.text, "accept-ranges": "bytes", "cache-control": "no-cache"]
     headers.add(contentsOf: more)
-    // While the second lasts in which it was written, a file may change and keep its time: then that proves nothing (RFC 9110, 8.8.2.2).
+    // While the second lasts in which it was written, a file may change and keep its time: then that proves nothing
+    // (RFC 9110, 8.8.2.2).
     let modified = status.modified < Int64(Date().timeIntervalSince1970) ? HTTPDate.text(status.modified) : nil
     if let modified { headers.add(name: "last-modified", value: modified) }
     switch Preconditions.judge(request.method, request.headers, .init(status)) {
@@ -58,11 +61,14 @@ extension SiteAnswer {
     case .notModified: return .page(WebPage(status: .notModified, headers: headers))
     case .failed: return .page(.preconditionFailed)
     }
-    headers.add(name: "content-type", value: ContentTypes.of(name, start: { (try? entry.read(at: 0, count: $0)) ?? [] }))
+    headers.add(
+      name: "content-type", value: ContentTypes.of(name, start: { (try? entry.read(at: 0, count: $0)) ?? [] }))
     headers.add(name: "x-content-type-options", value: "nosniff")
     var range: Range<Int64>?
     let guardian = request.headers.first(name: "if-range")
-    if request.method == .GET, let text = request.headers.first(name: "range"), guardian == nil || guardian == tag.text || guardian == modified {
+    if request.method == .GET, let text = request.headers.first(name: "range"),
+      guardian == nil || guardian == tag.text || guardian == modified
+    {
       switch Self.range(text, size: status.size) {
       case .none: break
       case .some(.none):
@@ -86,12 +92,14 @@ extension SiteAnswer {
       guard last >= first else { return nil }
       return first < size ? .some(first..<min(last, size - 1) + 1) : .some(nil)
     case (let first?, nil): return parts[1].isEmpty ? (first < size ? .some(first..<size) : .some(nil)) : nil
-    case (nil, let suffix?): return parts[0].isEmpty ? (suffix > 0 && size > 0 ? .some(max(0, size - suffix)..<size) : .some(nil)) : nil
+    case (nil, let suffix?):
+      return parts[0].isEmpty ? (suffix > 0 && size > 0 ? .some(max(0, size - suffix)..<size) : .some(nil)) : nil
     default: return nil
     }
   }
 }
 
 extension WebPage {
-  static let preconditionFailed = WebPage.text(status: .preconditionFailed, "A condition of the request does not hold; nothing was changed.\n")
+  static let preconditionFailed = WebPage.text(
+    status: .preconditionFailed, "A condition of the request does not hold; nothing was changed.\n")
 }

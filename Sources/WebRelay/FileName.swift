@@ -1,5 +1,5 @@
-/// A name in a directory as the file system keeps it: any bytes but `/` and NUL, whether they are UTF-8 or not. Names are compared byte by byte, so that two spellings of one
-/// letter are two names.
+/// A name in a directory as the file system keeps it: any bytes but `/` and NUL, whether they are UTF-8 or not. Names
+/// are compared byte by byte, so that two spellings of one letter are two names.
 struct FileName: Hashable, Sendable {
   /// Directories in each other that are reached, listed, copied or removed at most.
   static let depthLimit = 128
@@ -19,7 +19,9 @@ struct FileName: Hashable, Sendable {
 
   /// nil for what is no name: empty, `.`, `..`, over 255 bytes, with a NUL or `/`.
   init?(bytes: [UInt8]) {
-    guard !bytes.isEmpty, bytes.count <= 255, bytes != [UInt8(ascii: ".")], bytes != [UInt8(ascii: "."), UInt8(ascii: ".")] else { return nil }
+    guard !bytes.isEmpty, bytes.count <= 255, bytes != [UInt8(ascii: ".")],
+      bytes != [UInt8(ascii: "."), UInt8(ascii: ".")]
+    else { return nil }
     guard !bytes.contains(0), !bytes.contains(UInt8(ascii: "/")) else { return nil }
     self.init(bytes)
   }
@@ -49,7 +51,9 @@ struct FileName: Hashable, Sendable {
   var shown: String {
     var result = String.UnicodeScalarView()
     for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
-      let isPlain = scalar.value >= 0x20 && !(0x7F...0x9F).contains(scalar.value) && scalar.value != 0xFFFE && scalar.value != 0xFFFF
+      let isPlain =
+        scalar.value >= 0x20 && !(0x7F...0x9F).contains(scalar.value) && scalar.value != 0xFFFE
+        && scalar.value != 0xFFFF
       result.append(isPlain ? scalar : "\u{FFFD}")
     }
     return String(result)
@@ -60,7 +64,8 @@ struct FileName: Hashable, Sendable {
     var result = ""
     for byte in bytes {
       switch byte {
-      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
         UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
         result.unicodeScalars.append(Unicode.Scalar(byte))
       default:
@@ -98,7 +103,8 @@ extension FilePath {
     func digit(_ byte: UInt8?) -> UInt8? {
       switch byte {
       case let byte? where (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte): byte - UInt8(ascii: "0")
-      case let byte? where (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte | 0x20): (byte | 0x20) - UInt8(ascii: "a") + 10
+      case let byte? where (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte | 0x20):
+        (byte | 0x20) - UInt8(ascii: "a") + 10
       default: nil
       }
     }
@@ -116,5 +122,7 @@ extension FilePath {
   }
 
   /// As the path of a URL, which begins at this server's root.
-  func url(isDirectory: Bool) -> String { isEmpty ? "/" : "/" + map(\.encoded).joined(separator: "/") + (isDirectory ? "/" : "") }
+  func url(isDirectory: Bool) -> String {
+    isEmpty ? "/" : "/" + map(\.encoded).joined(separator: "/") + (isDirectory ? "/" : "")
+  }
 }

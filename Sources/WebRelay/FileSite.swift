@@ -46,7 +46,8 @@ public final class FileSite: Site {
       case .proceed, .notModified: break
       }
       let listed = ConfinedRoot.list(entry)
-      let page = DirectoryPage.page(names, listed.filter { isShown($0.name) }, isCut: listed.count >= ConfinedRoot.listingLimit)
+      let page = DirectoryPage.page(
+        names, listed.filter { isShown($0.name) }, isCut: listed.count >= ConfinedRoot.listingLimit)
       return .long(page, longAnswers, head)
     } catch {
       return .page(.failure(error))
@@ -79,7 +80,9 @@ public final class SingleFileSite: Site {
       let names = try FilePath(url: path)
       guard path == "/" || (names == [name] && !path.hasSuffix("/")) else { throw .notFound }
       // Whoever stores what is at the root has it under its name.
-      return .file(try ConfinedRoot.file(self.path), name: name, head, ["content-disposition": "inline; filename*=UTF-8''\(name.encoded)"])
+      return .file(
+        try ConfinedRoot.file(self.path), name: name, head,
+        ["content-disposition": "inline; filename*=UTF-8''\(name.encoded)"])
     } catch {
       return .page(.failure(error))
     }
@@ -92,10 +95,18 @@ extension WebPage {
 
   fileprivate static func failure(_ failure: ConfinedRoot.Failure) -> WebPage {
     switch failure {
-    case .badPath: .html(status: .badRequest, title: "No such address", message: "The address is not one of this site.", hint: "Check it for a typo.")
+    case .badPath:
+      .html(
+        status: .badRequest, title: "No such address", message: "The address is not one of this site.",
+        hint: "Check it for a typo.")
     case .notFound:
-      .html(status: .notFound, title: "Nothing here", message: "There is no file of this name.", hint: "Check the address, or go up one level.")
-    case .forbidden: .html(status: .forbidden, title: "Not shared", message: "This file is not part of what is shared.", hint: "Go up one level.")
+      .html(
+        status: .notFound, title: "Nothing here", message: "There is no file of this name.",
+        hint: "Check the address, or go up one level.")
+    case .forbidden:
+      .html(
+        status: .forbidden, title: "Not shared", message: "This file is not part of what is shared.",
+        hint: "Go up one level.")
     case .failed(let code):
       .html(
         status: .internalServerError, title: "The file cannot be read", message: String(cString: strerror(code)),

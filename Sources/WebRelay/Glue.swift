@@ -1,6 +1,7 @@
 public import NIOCore
 
-/// Joins two byte channels of one event loop: what one reads the other writes, in read bursts, with half closes, and nobody reads faster than the other writes.
+/// Joins two byte channels of one event loop: what one reads the other writes, in read bursts, with half closes, and
+/// nobody reads faster than the other writes.
 public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
   public typealias InboundIn = ByteBuffer
   public typealias OutboundIn = ByteBuffer
@@ -63,7 +64,9 @@ public final class Glue: ChannelDuplexHandler, RemovableChannelHandler {
       let channel = other.channel
       partner?.isFinished = true
       // After what is still to be written: a socket whose input has ended is closed whole, and what waits is dropped.
-      other.writeAndFlush(NIOAny(ByteBuffer())).assumeIsolated().whenComplete { _ in channel.close(mode: .output, promise: nil) }
+      other.writeAndFlush(NIOAny(ByteBuffer())).assumeIsolated().whenComplete { _ in
+        channel.close(mode: .output, promise: nil)
+      }
     }
     if case ChannelEvent.outputClosed = event, !isFinished, let other = partner?.context {
       // Nobody is there any more; what is still read of it goes to the other side for as long as that takes it.

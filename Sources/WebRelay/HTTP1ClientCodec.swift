@@ -1,8 +1,8 @@
 import NIOCore
 import NIOHTTP1
 
-/// HTTP/1.1 on the client's end of a byte channel: requests out, answers in. An answer of a status below 200 that is not 101 is a head without an
-/// end, before the one that counts.
+/// HTTP/1.1 on the client's end of a byte channel: requests out, answers in. An answer of a status below 200 that is
+/// not 101 is a head without an end, before the one that counts.
 ///
 /// Behind 101 nothing is read any more; the bytes go on raw when the codec leaves the pipeline.
 final class HTTP1ClientCodec: ChannelDuplexHandler, RemovableChannelHandler {
@@ -26,7 +26,8 @@ final class HTTP1ClientCodec: ChannelDuplexHandler, RemovableChannelHandler {
 
   init(limits: MessageLimits = .answers) { reader = HTTP1Reading(.answers, limits: limits) }
 
-  /// Bytes came behind what was told. Behind the end of an answer they are nobody's, and must not be read as the next answer.
+  /// Bytes came behind what was told. Behind the end of an answer they are nobody's, and must not be read as the next
+  /// answer.
   var hasMore: Bool { reader.readableBytes > 0 }
 
   /// From now on bytes go through both ways, as they are.
@@ -139,7 +140,8 @@ extension HTTPResponseHead {
     var (code, phrase) = (200, "")
     if case .answer(let status, let reason) = head.start { (code, phrase) = (status, reason) }
     self.init(
-      version: head.minor == 0 ? .http1_0 : .http1_1, status: HTTPResponseStatus(statusCode: code, reasonPhrase: phrase),
+      version: head.minor == 0 ? .http1_0 : .http1_1,
+      status: HTTPResponseStatus(statusCode: code, reasonPhrase: phrase),
       headers: HTTPHeaders(head.fields))
     // So that whoever keeps connections reads it where it reads the rest.
     if head.endsConnection { headers.add(name: "connection", value: "close") }

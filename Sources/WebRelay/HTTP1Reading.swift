@@ -19,7 +19,8 @@ struct HTTP1Reading {
 
   mutating func append(_ more: ByteBuffer) {
     guard bytes.readableBytes > 0 else { return bytes = more }
-    // Some are always left where requests come faster than they are answered: those before them must not stay for as long as the connection does.
+    // Some are always left where requests come faster than they are answered: those before them must not stay for as
+    // long as the connection does.
     if bytes.readerIndex > bytes.readableBytes { bytes.discardReadBytes() }
     bytes.writeImmutableBuffer(more)
   }
@@ -46,7 +47,8 @@ struct HTTP1Reading {
   private static func part(_ event: MessageEvent, _ input: ByteBuffer) -> Part {
     switch event {
     case .head(let head): .head(head)
-    case .body(let range): .body(input.getSlice(at: input.readerIndex + range.lowerBound, length: range.count) ?? ByteBuffer())
+    case .body(let range):
+      .body(input.getSlice(at: input.readerIndex + range.lowerBound, length: range.count) ?? ByteBuffer())
     case .end(let trailers): .end(trailers.isEmpty ? nil : HTTPHeaders(trailers))
     }
   }

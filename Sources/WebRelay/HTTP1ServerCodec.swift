@@ -3,8 +3,9 @@ import NIOHTTP1
 
 /// HTTP/1.1 on the server's end of a byte channel: requests in, answers out.
 ///
-/// Behind a request that asks for another protocol nothing is read as HTTP until it is answered: with 101 the bytes belong to that protocol, and go
-/// on raw when the codec leaves the pipeline; with anything else they are the next request.
+/// Behind a request that asks for another protocol nothing is read as HTTP until it is answered: with 101 the bytes
+/// belong to that protocol, and go on raw when the codec leaves the pipeline; with anything else they are the next
+/// request.
 final class HTTP1ServerCodec: ChannelDuplexHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = HTTPServerRequestPart
@@ -189,6 +190,7 @@ extension HTTPRequestHead {
     var (method, target) = ("GET", "/")
     if case .request(let name, let wanted) = head.start { (method, target) = (name, wanted) }
     self.init(
-      version: head.minor == 0 ? .http1_0 : .http1_1, method: HTTPMethod(rawValue: method), uri: target, headers: HTTPHeaders(head.fields))
+      version: head.minor == 0 ? .http1_0 : .http1_1, method: HTTPMethod(rawValue: method), uri: target,
+      headers: HTTPHeaders(head.fields))
   }
 }

@@ -25,7 +25,8 @@ struct HTTP1Writing {
   /// - Parameter hasBody: false for the answer to HEAD, whatever its fields say.
   mutating func head(_ head: HTTPResponseHead, hasBody: Bool, _ allocator: ByteBufferAllocator) -> ByteBuffer {
     var buffer = allocator.buffer(capacity: 64 + Self.octets(head.headers))
-    MessageText.write(statusLine: Int(head.status.code), head.status.reasonPhrase, minor: head.version.minor, to: &buffer)
+    MessageText.write(
+      statusLine: Int(head.status.code), head.status.reasonPhrase, minor: head.version.minor, to: &buffer)
     Self.write(head.headers, to: &buffer)
     isChunked = hasBody && head.version.minor > 0 && head.status.mayHaveResponseBody && Self.isChunked(head.headers)
     return buffer
@@ -33,7 +34,8 @@ struct HTTP1Writing {
 
   /// - Parameter write: called once for each piece that goes out, in turn, with the promise for the last one.
   func body(
-    _ data: IOData, _ allocator: ByteBufferAllocator, _ promise: EventLoopPromise<Void>?, _ write: (IOData, EventLoopPromise<Void>?) -> Void
+    _ data: IOData, _ allocator: ByteBufferAllocator, _ promise: EventLoopPromise<Void>?,
+    _ write: (IOData, EventLoopPromise<Void>?) -> Void
   ) {
     let count = data.readableBytes
     // An empty chunk would be the last one.

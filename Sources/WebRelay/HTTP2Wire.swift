@@ -1,13 +1,15 @@
 import NIOCore
 
-/// Stands between the HTTP/2 handler and the network, and does by the heads of frames (RFC 9113, 4.1) what that handler leaves to others.
+/// Stands between the HTTP/2 handler and the network, and does by the heads of frames (RFC 9113, 4.1) what that handler
+/// leaves to others.
 ///
-/// It ends a connection that was told GOAWAY: the handler says that to a peer that breaks the protocol, and such a peer may go on sending for as long
-/// as it likes.
+/// It ends a connection that was told GOAWAY: the handler says that to a peer that breaks the protocol, and such a peer
+/// may go on sending for as long as it likes.
 ///
-/// It cuts frames to what the peer takes. The handler writes the head of an answer as one frame, and gives up the whole connection where that is
-/// larger than the peer's frames may be, which is 16 KiB for nearly all of them. So it is told that the peer takes large ones, in the peer's own
-/// SETTINGS, and what it writes beyond the truth becomes HEADERS and CONTINUATION (6.10), or several frames of DATA.
+/// It cuts frames to what the peer takes. The handler writes the head of an answer as one frame, and gives up the whole
+/// connection where that is larger than the peer's frames may be, which is 16 KiB for nearly all of them. So it is told
+/// that the peer takes large ones, in the peer's own SETTINGS, and what it writes beyond the truth becomes HEADERS and
+/// CONTINUATION (6.10), or several frames of DATA.
 ///
 ///     length (24) | type (8) | flags (8) | stream (32) | payload
 final class HTTP2Wire: ChannelDuplexHandler {
@@ -46,7 +48,8 @@ final class HTTP2Wire: ChannelDuplexHandler {
 
     init?(_ bytes: ByteBuffer, at index: Int) {
       guard bytes.writerIndex - index >= Self.size, let first = bytes.getInteger(at: index, as: UInt32.self),
-        let flags = bytes.getInteger(at: index + 4, as: UInt8.self), let stream = bytes.getInteger(at: index + 5, as: UInt32.self)
+        let flags = bytes.getInteger(at: index + 4, as: UInt8.self),
+        let stream = bytes.getInteger(at: index + 5, as: UInt32.self)
       else { return nil }
       self.init(Int(first >> 8), UInt8(truncatingIfNeeded: first), flags, stream)
     }
@@ -63,8 +66,8 @@ final class HTTP2Wire: ChannelDuplexHandler {
   /// SETTINGS_MAX_FRAME_SIZE, and what it may be (6.5.2).
   private static let frameSize: UInt16 = 5
   private static let frameSizes: ClosedRange<UInt32> = 16_384...16_777_215
-  /// As the handler believes it: heads of answers are smaller (`MessageLimits.answers`), though an octet may become two in UTF-8, and each of them up
-  /// to 30 bits in HPACK's code.
+  /// As the handler believes it: heads of answers are smaller (`MessageLimits.answers`), though an octet may become two
+  /// in UTF-8, and each of them up to 30 bits in HPACK's code.
   private static let believed: UInt32 = 4 << 20
   private static let preface = 24
 
@@ -102,7 +105,8 @@ final class HTTP2Wire: ChannelDuplexHandler {
       passing -= step
       index += step
       guard passing == 0, let head = Head(bytes, at: index) else { break }
-      guard head.kind == Kind.settings, head.flags & Flag.acknowledges == 0, head.length <= Self.frameSizes.lowerBound else {
+      guard head.kind == Kind.settings, head.flags & Flag.acknowledges == 0, head.length <= Self.frameSizes.lowerBound
+      else {
         passing = Head.size + head.length
         continue
       }
@@ -121,7 +125,8 @@ final class HTTP2Wire: ChannelDuplexHandler {
     var frame = settings
     var isSaid = false
     for at in stride(from: frame.readerIndex + Head.size, to: frame.writerIndex - 5, by: 6) {
-      guard frame.getInteger(at: at, as: UInt16.self) == Self.frameSize, let size = frame.getInteger(at: at + 2, as: UInt32.self),
+      guard frame.getInteger(at: at, as: UInt16.self) == Self.frameSize,
+        let size = frame.getInteger(at: at + 2, as: UInt32.self),
         Self.frameSizes.contains(size)
       else { continue }
       isSaid = true
@@ -213,10 +218,15 @@ final class HTTP2Wire: ChannelDuplexHandler {
     return pieces
   }
 
-  /// The end of the fields is told by the last piece; that of the stream by the last piece of a body, but by the first one of fields.
+  /// The end of the fields is told by the last piece; that of the stream by the last piece of a body, but by the first
+  /// one of fields.
   private static func piece(of head: Head, isFirst: Bool, isLast: Bool, _ length: Int) -> Head {
-    guard head.kind == Kind.headers else { return Head(length, head.kind, isLast ? head.flags : head.flags & ~Flag.endStream, head.stream) }
+    guard head.kind == Kind.headers else {
+      return Head(length, head.kind, isLast ? head.flags : head.flags & ~Flag.endStream, head.stream)
+    }
     let end = isLast ? head.flags & Flag.endHeaders : 0
-    return isFirst ? Head(length, head.kind, (head.flags & ~Flag.endHeaders) | end, head.stream) : Head(length, Kind.continuation, end, head.stream)
+    return isFirst
+      ? Head(length, head.kind, (head.flags & ~Flag.endHeaders) | end, head.stream)
+      : Head(length, Kind.continuation, end, head.stream)
   }
 }

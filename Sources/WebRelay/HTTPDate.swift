@@ -27,12 +27,16 @@ enum HTTPDate {
     case 7: order = [2, 1, 6, 3, 4, 5]
     default: return nil
     }
-    guard days.contains(where: { words[0].hasPrefix($0) }), let month = months.firstIndex(where: { words[order[1]] == $0 }) else { return nil }
+    guard days.contains(where: { words[0].hasPrefix($0) }),
+      let month = months.firstIndex(where: { words[order[1]] == $0 })
+    else { return nil }
     let numbers = [0, 2, 3, 4, 5].compactMap { index -> Int? in
       let word = words[order[index]]
       return word.utf8.count <= 4 && word.utf8.allSatisfy { (48...57).contains($0) } ? Int(word) : nil
     }
-    guard numbers.count == 5, (1...31).contains(numbers[0]), numbers[2] < 24, numbers[3] < 60, numbers[4] <= 60 else { return nil }
+    guard numbers.count == 5, (1...31).contains(numbers[0]), numbers[2] < 24, numbers[3] < 60, numbers[4] <= 60 else {
+      return nil
+    }
     let year = words[order[2]].utf8.count == 2 ? numbers[1] + (numbers[1] < 70 ? 2000 : 1900) : numbers[1]
     guard year >= 1 else { return nil }
     // Days since 1970 in the Gregorian calendar, with years that begin in March.

@@ -11,20 +11,23 @@ public enum HTTPRelay {
   ///   - heard: called when the first request's head has come.
   ///   - observer: told about each finished request, on the event loop.
   public static func configureHTTP1(
-    _ channel: any Channel, remoteAddress: String, isTLS: Bool, pool: UpstreamPool, judge: @escaping RequestJudge, limits: HTTPLimits = HTTPLimits(),
+    _ channel: any Channel, remoteAddress: String, isTLS: Bool, pool: UpstreamPool, judge: @escaping RequestJudge,
+    limits: HTTPLimits = HTTPLimits(),
     heard: @escaping @Sendable () -> Void = {}, observer: RequestObserver? = nil
   ) throws {
     let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: limits, grantsUpgrades: true, heard: heard)
     try channel.pipeline.syncOperations.addHandler(
       RelayHandler(
-        info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: channel.eventLoop), pool: pool, judge: judge, limits: limits,
+        info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: channel.eventLoop), pool: pool,
+        judge: judge, limits: limits,
         observer: observer, isHTTP2: false, deadline: deadline))
     try watchPeer(channel)
   }
 
   /// Makes a channel a server of HTTP/2, its streams relayed each for itself.
   public static func configureHTTP2(
-    _ channel: any Channel, remoteAddress: String, isTLS: Bool, pool: UpstreamPool, judge: @escaping RequestJudge, limits: HTTPLimits = HTTPLimits(),
+    _ channel: any Channel, remoteAddress: String, isTLS: Bool, pool: UpstreamPool, judge: @escaping RequestJudge,
+    limits: HTTPLimits = HTTPLimits(),
     heard: @escaping @Sendable () -> Void = {}, observer: RequestObserver? = nil
   ) -> EventLoopFuture<Void> {
     let loop = channel.eventLoop
@@ -32,21 +35,25 @@ public enum HTTPRelay {
       try HTTPServerPipeline.configureHTTP2(channel, limits: limits, heard: heard) { stream in
         try stream.pipeline.syncOperations.addHandler(
           RelayHandler(
-            info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: loop), pool: pool, judge: judge, limits: limits, observer: observer,
+            info: RequestInfo(remoteAddress: remoteAddress, isTLS: isTLS, loop: loop), pool: pool, judge: judge,
+            limits: limits, observer: observer,
             isHTTP2: true, deadline: nil))
       }
       try watchPeer(channel)
     }
   }
 
-  /// A visitor whose machine went away without a word must not be waited for: nothing else ends an answer that takes its time.
+  /// A visitor whose machine went away without a word must not be waited for: nothing else ends an answer that takes
+  /// its time.
   private static func watchPeer(_ channel: any Channel) throws {
     // What is no socket has its own ways.
-    if channel is any SocketOptionProvider { try channel.pipeline.syncOperations.addHandler(PeerWatch(), position: .first) }
+    if channel is any SocketOptionProvider {
+      try channel.pipeline.syncOperations.addHandler(PeerWatch(), position: .first)
+    }
   }
 
-  /// Takes the handlers of HTTP out of both pipelines. A codec that leaves hands over the bytes that it holds, and by then both let bytes through as
-  /// they are.
+  /// Takes the handlers of HTTP out of both pipelines. A codec that leaves hands over the bytes that it holds, and by
+  /// then both let bytes through as they are.
   static func removeHTTP(from client: any Channel, _ upstream: any Channel) {
     func remove<H: RemovableChannelHandler>(_ type: H.Type, _ channel: any Channel) {
       let pipeline = channel.pipeline.syncOperations

@@ -1,7 +1,8 @@
 package import NIOCore
 import Transport
 
-/// Cuts off clients that send a request's head slowly, or keep a connection without using it. Sits before the decoder and sees bytes only.
+/// Cuts off clients that send a request's head slowly, or keep a connection without using it. Sits before the decoder
+/// and sees bytes only.
 package final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
   package typealias InboundIn = ByteBuffer
   package typealias InboundOut = ByteBuffer
@@ -20,7 +21,9 @@ package final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler
   /// - Parameters:
   ///   - idleTimeout: asked when the wait for another request begins; nil for that of the limits.
   ///   - heard: called once, when the first head has come.
-  init(_ limits: HTTPLimits, idleTimeout: (@Sendable () -> TimeAmount)? = nil, heard: @escaping @Sendable () -> Void = {}) {
+  init(
+    _ limits: HTTPLimits, idleTimeout: (@Sendable () -> TimeAmount)? = nil, heard: @escaping @Sendable () -> Void = {}
+  ) {
     self.limits = limits
     self.idleTimeout = idleTimeout ?? { limits.idleTimeout }
     self.heard = heard
@@ -50,7 +53,8 @@ package final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler
     heard()
   }
 
-  /// - Parameter written: the end of the answer before. Until that has left, its client is slow, not idle, and may take its time.
+  /// - Parameter written: the end of the answer before. Until that has left, its client is slow, not idle, and may take
+  ///   its time.
   package func awaitHead(after written: EventLoopFuture<Void>) {
     awaitsHead = true
     hasBytes = false

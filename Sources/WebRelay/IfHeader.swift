@@ -1,4 +1,5 @@
-/// The `If` field of WebDAV (RFC 4918, 10.4): lists of conditions on lock tokens and entity tags, of which one list must hold. Every token in it counts as submitted.
+/// The `If` field of WebDAV (RFC 4918, 10.4): lists of conditions on lock tokens and entity tags, of which one list
+/// must hold. Every token in it counts as submitted.
 struct IfHeader: Sendable {
   struct Condition: Equatable, Sendable {
     enum Subject: Equatable, Sendable {
@@ -49,7 +50,9 @@ struct IfHeader: Sendable {
       let isNegated = rest.prefix(3).elementsEqual("Not".utf8)
       if isNegated { rest = rest.dropFirst(3) }
       skipSpace()
-      if rest.first == UInt8(ascii: "<") { return reference().map { Condition(isNegated: isNegated, subject: .token($0)) } }
+      if rest.first == UInt8(ascii: "<") {
+        return reference().map { Condition(isNegated: isNegated, subject: .token($0)) }
+      }
       guard rest.first == UInt8(ascii: "[") else { return nil }
       rest = rest.dropFirst()
       guard let tag = EntityTag(taking: &rest), rest.first == UInt8(ascii: "]") else { return nil }

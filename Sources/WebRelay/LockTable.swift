@@ -1,6 +1,7 @@
 import Foundation
 
-/// The write locks of a drive (RFC 4918, 6 and 7). Knows paths and tokens, neither files nor clocks: `now` is given, in seconds of any clock that only goes forward.
+/// The write locks of a drive (RFC 4918, 6 and 7). Knows paths and tokens, neither files nor clocks: `now` is given, in
+/// seconds of any clock that only goes forward.
 struct LockTable: Sendable {
   struct Lock: Sendable, Equatable {
     /// A URI of its own.
@@ -33,7 +34,9 @@ struct LockTable: Sendable {
   private var byPath: [FilePath: [String]] = [:]
 
   var count: Int { byToken.count }
-  func isFull(at path: FilePath) -> Bool { byToken.count >= Self.limit || byPath[path]?.count ?? 0 >= Self.limitOfPlace }
+  func isFull(at path: FilePath) -> Bool {
+    byToken.count >= Self.limit || byPath[path]?.count ?? 0 >= Self.limitOfPlace
+  }
 
   /// Those that cover a path: its own, and deep ones above.
   func covering(_ path: FilePath) -> [Lock] {
@@ -48,7 +51,9 @@ struct LockTable: Sendable {
   }
 
   /// Those on what is below a path.
-  private func below(_ path: FilePath) -> [Lock] { byToken.values.filter { $0.path.count > path.count && $0.path.starts(with: path) } }
+  private func below(_ path: FilePath) -> [Lock] {
+    byToken.values.filter { $0.path.count > path.count && $0.path.starts(with: path) }
+  }
 
   /// What a change touches.
   enum Scope {
@@ -91,7 +96,8 @@ struct LockTable: Sendable {
     guard others.isEmpty else { throw .locked(others) }
     guard !isFull(at: path) else { throw .full }
     let lock = Lock(
-      token: "urn:uuid:" + UUID().uuidString.lowercased(), path: path, isDirectory: isDirectory, isExclusive: isExclusive, isDeep: isDeep,
+      token: "urn:uuid:" + UUID().uuidString.lowercased(), path: path, isDirectory: isDirectory,
+      isExclusive: isExclusive, isDeep: isDeep,
       owner: owner,
       ends: now + seconds)
     byToken[lock.token] = lock
@@ -134,7 +140,9 @@ struct LockTable: Sendable {
     for word in (field ?? "").split(separator: ",") {
       let word = word.trimmed.lowercased()
       if word == "infinite" { return longest }
-      guard word.hasPrefix("second-"), word.dropFirst(7).utf8.allSatisfy({ (48...57).contains($0) }), word.utf8.count > 7 else { continue }
+      guard word.hasPrefix("second-"), word.dropFirst(7).utf8.allSatisfy({ (48...57).contains($0) }),
+        word.utf8.count > 7
+      else { continue }
       return Int64(word.dropFirst(7)).map { min(max($0, 1), longest) } ?? longest
     }
     return longest

@@ -2,7 +2,8 @@ import NIOCore
 import NIOHTTP1
 import Transport
 
-// What is long is held, in memory or as open directories, for as long as its reader takes: a site has places for such answers.
+// What is long is held, in memory or as open directories, for as long as its reader takes: a site has places for such
+// answers.
 
 extension Places {
   /// Of one site.
@@ -47,6 +48,7 @@ extension WebPage {
 }
 
 extension HTTPRequestHead {
-  /// Whoever asks, by the address that the nearest proxy saw: what stands before it anybody may have written. Empty where no proxy says it.
+  /// Whoever asks, by the address that the nearest proxy saw: what stands before it anybody may have written. Empty
+  /// where no proxy says it.
   var asker: String { (headers["x-forwarded-for"].last ?? "").split(separator: ",").last?.trimmed ?? "" }
 }

@@ -1,4 +1,5 @@
-/// Why bytes are no HTTP/1 message that is taken. The description is a clause about the message: "its first line is none of HTTP".
+/// Why bytes are no HTTP/1 message that is taken. The description is a clause about the message: "its first line is
+/// none of HTTP".
 package enum MessageFault: Error, Equatable, CustomStringConvertible {
   case startLine
   case startLineTooLong

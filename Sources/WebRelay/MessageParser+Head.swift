@@ -5,14 +5,17 @@ extension MessageParser {
   private static let methodLimit = 32
 
   static func requestLine(_ line: UnsafeRawBufferPointer) throws -> (line: MessageHead.Start, minor: Int) {
-    guard let first = Octet.index(of: Octet.space, in: line), let last = line.lastIndex(of: Octet.space), first < last else {
+    guard let first = Octet.index(of: Octet.space, in: line), let last = line.lastIndex(of: Octet.space), first < last
+    else {
       throw MessageFault.startLine
     }
     let method = UnsafeRawBufferPointer(rebasing: line[..<first])
     let target = UnsafeRawBufferPointer(rebasing: line[(first + 1)..<last])
     guard method.count <= methodLimit, Octet.isToken(method) else { throw MessageFault.startLine }
     let minor = try minorVersion(UnsafeRawBufferPointer(rebasing: line[(last + 1)...]))
-    guard !target.isEmpty, !target.contains(where: { $0 <= Octet.space || $0 == 0x7F }) else { throw MessageFault.target }
+    guard !target.isEmpty, !target.contains(where: { $0 <= Octet.space || $0 == 0x7F }) else {
+      throw MessageFault.target
+    }
     let name = String(decoding: method, as: UTF8.self)
     guard name != "CONNECT" else { throw MessageFault.connect }
     return (.request(method: name, target: OctetText.text(target)), minor)
@@ -22,7 +25,9 @@ extension MessageParser {
     let end = Octet.index(of: Octet.space, in: line) ?? line.count
     let minor = try minorVersion(UnsafeRawBufferPointer(rebasing: line[..<end]))
     let rest = UnsafeRawBufferPointer(rebasing: line[min(end + 1, line.count)...])
-    guard rest.count >= 3, rest.count == 3 || rest[3] == Octet.space, rest.prefix(3).allSatisfy({ (0x30...0x39).contains($0) }) else {
+    guard rest.count >= 3, rest.count == 3 || rest[3] == Octet.space,
+      rest.prefix(3).allSatisfy({ (0x30...0x39).contains($0) })
+    else {
       throw MessageFault.startLine
     }
     let status = rest.prefix(3).reduce(0) { $0 * 10 + Int($1) - 0x30 }
@@ -34,7 +39,9 @@ extension MessageParser {
   /// Of HTTP/1 every later minor version is read as the last one that is known (RFC 9110, 2.5).
   private static func minorVersion(_ octets: UnsafeRawBufferPointer) throws -> Int {
     guard octets.count >= 5, octets.prefix(5).elementsEqual("HTTP/".utf8) else { throw MessageFault.startLine }
-    guard octets.count == 8, octets[5] == UInt8(ascii: "1"), octets[6] == UInt8(ascii: "."), (0x30...0x39).contains(octets[7]) else {
+    guard octets.count == 8, octets[5] == UInt8(ascii: "1"), octets[6] == UInt8(ascii: "."),
+      (0x30...0x39).contains(octets[7])
+    else {
       throw MessageFault.version
     }
     return octets[7] == 0x30 ? 0 : 1
@@ -75,7 +82,9 @@ extension MessageParser {
 
   private mutating func judge(_ head: inout MessageHead, _ method: String, _ target: String) throws {
     let marks = Marks(head.fields)
-    guard marks.hosts.count == 1 || (marks.hosts.isEmpty && head.minor == 0), marks.hosts.allSatisfy(RequestTarget.isHost) else {
+    guard marks.hosts.count == 1 || (marks.hosts.isEmpty && head.minor == 0),
+      marks.hosts.allSatisfy(RequestTarget.isHost)
+    else {
       throw MessageFault.host
     }
     if target.utf8.first != UInt8(ascii: "/"), target != "*" || method != "OPTIONS" {
@@ -143,12 +152,14 @@ extension MessageParser {
     }
   }
 
-  /// Transfer codings count whatever Content-Length says, which goes with them (RFC 9112, 6.3). The coding that earlier versions called `identity` is
-  /// none.
+  /// Transfer codings count whatever Content-Length says, which goes with them (RFC 9112, 6.3). The coding that earlier
+  /// versions called `identity` is none.
   private static func isChunked(_ marks: Marks, _ head: inout MessageHead) throws -> Bool {
     guard !marks.codings.isEmpty else { return false }
     let codings = elements(marks.codings).filter { !$0.isEmpty && !Octet.isNamed(String($0), "identity") }
-    guard codings.count <= 1, codings.allSatisfy({ Octet.isNamed(String($0), "chunked") }) else { throw MessageFault.coding }
+    guard codings.count <= 1, codings.allSatisfy({ Octet.isNamed(String($0), "chunked") }) else {
+      throw MessageFault.coding
+    }
     remove(["transfer-encoding"], from: &head)
     guard !codings.isEmpty else { return false }
     if head.minor == 0 || !marks.lengths.isEmpty { head.endsConnection = true }

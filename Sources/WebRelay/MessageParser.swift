@@ -1,12 +1,14 @@
-/// Reads HTTP/1.1 messages of one connection, one after the other, from whatever pieces their bytes come in (RFC 9112). No byte is looked at twice,
-/// and what is kept between two pieces is one unfinished line; bodies are named as ranges of the input.
+/// Reads HTTP/1.1 messages of one connection, one after the other, from whatever pieces their bytes come in (RFC 9112).
+/// No byte is looked at twice, and what is kept between two pieces is one unfinished line; bodies are named as ranges
+/// of the input.
 ///
-/// Requests come from strangers, and are read as strictly as the grammar has them, but for a line that ends without its carriage return; answers come
-/// from servers that somebody shares, and are mended where RFC 9112 lets a recipient do that. Whatever is read either way leaves here in one form:
-/// one Host, one way to tell where the body ends.
+/// Requests come from strangers, and are read as strictly as the grammar has them, but for a line that ends without its
+/// carriage return; answers come from servers that somebody shares, and are mended where RFC 9112 lets a recipient do
+/// that. Whatever is read either way leaves here in one form: one Host, one way to tell where the body ends.
 ///
 ///     first line CRLF  *( name ":" value CRLF )  CRLF  body
-///     body: as many bytes as Content-Length says, or *( size [ ";" extension ] CRLF bytes CRLF ) "0" CRLF *( trailer CRLF ) CRLF, or all that comes
+///     body: as many bytes as Content-Length says, or *( size [ ";" extension ] CRLF bytes CRLF ) "0" CRLF *( trailer
+///     CRLF ) CRLF, or all that comes
 struct MessageParser {
   enum Kind: Sendable {
     case requests
@@ -69,7 +71,8 @@ struct MessageParser {
   /// - Parameters:
   ///   - input: what came and was not taken yet.
   ///   - position: where it begins; moved behind what was taken.
-  /// - Returns: the next event; nil when all of the input was taken, or when it is no HTTP any more and the rest is for others.
+  /// - Returns: the next event; nil when all of the input was taken, or when it is no HTTP any more and the rest is for
+  ///   others.
   /// - Throws: `MessageFault`; nothing is read any more.
   mutating func next(_ input: UnsafeRawBufferPointer, _ position: inout Int) throws -> MessageEvent? {
     do { return try advance(input, &position) } catch {
@@ -191,7 +194,9 @@ struct MessageParser {
     case .requests: guard Octet.isToken(CollectionOfOne(first)) else { throw MessageFault.startLine }
     case .answers:
       for (offset, octet) in "HTTP/".utf8.enumerated() where offset < partial.count + piece.count {
-        guard (offset < partial.count ? partial[offset] : piece[offset - partial.count]) == octet else { throw MessageFault.startLine }
+        guard (offset < partial.count ? partial[offset] : piece[offset - partial.count]) == octet else {
+          throw MessageFault.startLine
+        }
       }
     }
   }
@@ -223,7 +228,8 @@ struct MessageParser {
 
   /// What frames a message, routes it or belongs to one connection says nothing behind the body (RFC 9110, 6.5.1).
   private static func isUnfitTrailer(_ name: String) -> Bool {
-    Octet.isNamed(name, "content-length") || Octet.isNamed(name, "host") || ConnectionFields.names.contains { Octet.isNamed(name, $0) }
+    Octet.isNamed(name, "content-length") || Octet.isNamed(name, "host")
+      || ConnectionFields.names.contains { Octet.isNamed(name, $0) }
   }
 
   private mutating func takeField(_ line: UnsafeRawBufferPointer) throws {
@@ -255,7 +261,8 @@ struct MessageParser {
     for octet in octets where (octet < Octet.space && octet != Octet.tab) || octet == 0x7F { hasControl = true }
     guard hasControl else { return OctetText.text(octets) }
     guard kind == .answers, !octets.contains(0) else { throw MessageFault.value }
-    // A return that ends no line is a space (RFC 9112, 2.2); other control characters say nothing to anybody, and are passed on.
+    // A return that ends no line is a space (RFC 9112, 2.2); other control characters say nothing to anybody, and are
+    // passed on.
     let mended = octets.map { $0 == Octet.carriageReturn ? Octet.space : $0 }
     return mended.withUnsafeBytes { OctetText.text(Octet.trimmed($0)) }
   }

@@ -9,7 +9,8 @@ extension Array: OctetSink where Element == UInt8 {
   mutating func take(_ text: StaticString) { text.withUTF8Buffer { append(contentsOf: $0) } }
 }
 
-/// Writes lines of heads: texts as the octets they stand for. Nothing that is written here ends its line, whoever made it.
+/// Writes lines of heads: texts as the octets they stand for. Nothing that is written here ends its line, whoever made
+/// it.
 enum MessageText {
   static func write(requestLine method: String, _ target: String, to sink: inout some OctetSink) {
     write(method, .visible, to: &sink)

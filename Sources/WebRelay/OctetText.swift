@@ -1,9 +1,9 @@
-/// Octets of a message's head as a `String` and back, none lost: fields and targets are octets (RFC 9110, 5.5), NIO has them as Strings, and a String
-/// mends what is not UTF-8.
+/// Octets of a message's head as a `String` and back, none lost: fields and targets are octets (RFC 9110, 5.5), NIO has
+/// them as Strings, and a String mends what is not UTF-8.
 ///
-/// What is UTF-8 is itself. Every octet that is not becomes one of the last 128 scalars of plane 16, which nobody writes: U+10FF80 stands for 80,
-/// U+10FFFF for FF. Where these scalars come as UTF-8 of their own, they are taken octet by octet too, so every sequence of octets has a text of its
-/// own, and that text leads back to it.
+/// What is UTF-8 is itself. Every octet that is not becomes one of the last 128 scalars of plane 16, which nobody
+/// writes: U+10FF80 stands for 80, U+10FFFF for FF. Where these scalars come as UTF-8 of their own, they are taken
+/// octet by octet too, so every sequence of octets has a text of its own, and that text leads back to it.
 enum OctetText {
   /// A stand-in in UTF-8: F4 8F, then BE for octets below C0 and BF for the others, then six bits of the octet.
   private static let lead: UInt8 = 0xF4
@@ -75,7 +75,9 @@ enum OctetText {
     let shown = replaced(text) { "%" + String($0, radix: 16, uppercase: true) }
     guard shown.utf8.count > limit else { return shown }
     var end = shown.utf8.index(shown.startIndex, offsetBy: limit)
-    while end > shown.startIndex, end.samePosition(in: shown.unicodeScalars) == nil { end = shown.utf8.index(before: end) }
+    while end > shown.startIndex, end.samePosition(in: shown.unicodeScalars) == nil {
+      end = shown.utf8.index(before: end)
+    }
     return String(shown[..<end])
   }
 
@@ -94,7 +96,9 @@ enum OctetText {
 
   /// The octet that four bytes stand for.
   static func standIn(_ utf8: UnsafeRawBufferPointer, _ at: Int) -> UInt8? {
-    guard utf8[at] == lead, at + 4 <= utf8.count, utf8[at + 1] == second, third.contains(utf8[at + 2]), utf8[at + 3] & 0xC0 == 0x80 else {
+    guard utf8[at] == lead, at + 4 <= utf8.count, utf8[at + 1] == second, third.contains(utf8[at + 2]),
+      utf8[at + 3] & 0xC0 == 0x80
+    else {
       return nil
     }
     return (utf8[at + 2] == 0xBE ? 0x80 : 0xC0) | (utf8[at + 3] & 0x3F)

@@ -64,7 +64,9 @@ enum Preconditions {
       self.modified = modified
     }
 
-    init(_ status: ConfinedRoot.Status) { self.init(tag: status.isDirectory ? nil : status.tag, modified: status.modified) }
+    init(_ status: ConfinedRoot.Status) {
+      self.init(tag: status.isDirectory ? nil : status.tag, modified: status.modified)
+    }
   }
 
   /// In the order of 13.2.2. `Range` and `If-Range` are the answer's matter.
@@ -72,14 +74,22 @@ enum Preconditions {
     let reads = method == .GET || method == .HEAD
     if headers.contains(name: "if-match") {
       let wanted = EntityTag.list(headers["if-match"].joined(separator: ","))
-      guard wanted.map({ list in list.contains { state?.tag?.matchesStrongly($0) ?? false } }) ?? (state != nil) else { return .failed }
-    } else if let limit = headers.first(name: "if-unmodified-since").flatMap(HTTPDate.seconds), let state, state.modified > limit {
+      guard wanted.map({ list in list.contains { state?.tag?.matchesStrongly($0) ?? false } }) ?? (state != nil) else {
+        return .failed
+      }
+    } else if let limit = headers.first(name: "if-unmodified-since").flatMap(HTTPDate.seconds), let state,
+      state.modified > limit
+    {
       return .failed
     }
     if headers.contains(name: "if-none-match") {
       let known = EntityTag.list(headers["if-none-match"].joined(separator: ","))
-      if known.map({ list in list.contains { state?.tag?.matchesWeakly($0) ?? false } }) ?? (state != nil) { return reads ? .notModified : .failed }
-    } else if reads, let since = headers.first(name: "if-modified-since").flatMap(HTTPDate.seconds), let state, state.modified <= since {
+      if known.map({ list in list.contains { state?.tag?.matchesWeakly($0) ?? false } }) ?? (state != nil) {
+        return reads ? .notModified : .failed
+      }
+    } else if reads, let since = headers.first(name: "if-modified-since").flatMap(HTTPDate.seconds), let state,
+      state.modified <= since
+    {
       return .notModified
     }
     return .proceed

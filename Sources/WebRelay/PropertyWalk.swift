@@ -10,12 +10,14 @@ import Transport
   import Darwin
 #endif
 
-/// The properties of a file, or of a directory and what is below it, as a multistatus that is written while it is sent: a directory before its entries, in the order of the file
-/// system. Memory is that of the depth, not of the number of files.
+/// The properties of a file, or of a directory and what is below it, as a multistatus that is written while it is sent:
+/// a directory before its entries, in the order of the file system. Memory is that of the depth, not of the number of
+/// files.
 final class PropertyWalk: SiteContent, @unchecked Sendable {
   // Unchecked: asked for one piece after the other.
 
-  /// Entries that one answer tells of. Who meets the limit reads it in the answer (507, as RFC 6578 does it), and asks for parts.
+  /// Entries that one answer tells of. Who meets the limit reads it in the answer (507, as RFC 6578 does it), and asks
+  /// for parts.
   static let entryLimit = 200_000
 
   private struct Level {
@@ -85,7 +87,9 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
       }
       let path = level.path + [name]
       text += response(path, status) { try? ConfinedRoot.open(level.entry, name) }
-      if status.isDirectory, levels.count < depth, levels.count < FileName.depthLimit, let entry = try? ConfinedRoot.open(level.entry, name) {
+      if status.isDirectory, levels.count < depth, levels.count < FileName.depthLimit,
+        let entry = try? ConfinedRoot.open(level.entry, name)
+      {
         descend(entry, path)
       }
     }
@@ -131,8 +135,12 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
       for property in dead { found += PropertyName(property).empty }
     }
     var text = "<D:response><D:href>\(WebPage.escaped(path.url(isDirectory: status.isDirectory)))</D:href>"
-    if !found.isEmpty || missing.isEmpty { text += "<D:propstat><D:prop>\(found)</D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat>" }
-    if !missing.isEmpty { text += "<D:propstat><D:prop>\(missing)</D:prop><D:status>HTTP/1.1 404 Not Found</D:status></D:propstat>" }
+    if !found.isEmpty || missing.isEmpty {
+      text += "<D:propstat><D:prop>\(found)</D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat>"
+    }
+    if !missing.isEmpty {
+      text += "<D:propstat><D:prop>\(missing)</D:prop><D:status>HTTP/1.1 404 Not Found</D:status></D:propstat>"
+    }
     return text + "</D:response>\n"
   }
 
@@ -141,7 +149,9 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
   }.joined()
 
   /// nil for what the drive does not know of it.
-  private func value(_ name: PropertyName, _ path: FilePath, _ status: ConfinedRoot.Status, _ entry: () -> ConfinedRoot.Entry?) -> String? {
+  private func value(
+    _ name: PropertyName, _ path: FilePath, _ status: ConfinedRoot.Status, _ entry: () -> ConfinedRoot.Entry?
+  ) -> String? {
     if name == .zrokModified { return "\(status.modified)" }
     guard name.namespace == "DAV:" else { return nil }
     switch name.name {
@@ -157,7 +167,8 @@ final class PropertyWalk: SiteContent, @unchecked Sendable {
     case "supportedlock": return Self.supportedLock
     case "lockdiscovery": return table.covering(path).map(WebDAVSite.active).joined()
     case "quota-available-bytes": return status.isDirectory ? quota(entry()) { $0.f_bavail } : nil
-    case "quota-used-bytes": return status.isDirectory ? quota(entry()) { $0.f_blocks - min($0.f_blocks, $0.f_bfree) } : nil
+    case "quota-used-bytes":
+      return status.isDirectory ? quota(entry()) { $0.f_blocks - min($0.f_blocks, $0.f_bfree) } : nil
     default: return nil
     }
   }

@@ -18,8 +18,8 @@ final class RelayExchange {
   /// The answer goes out in chunks.
   var answerIsChunked = false
   var isUpgrade = false
-  /// The upstream was asked for another protocol, or whether it wants the body. Whatever it answered, some read no request behind the one, and the
-  /// other's body as a request.
+  /// The upstream was asked for another protocol, or whether it wants the body. Whatever it answered, some read no
+  /// request behind the one, and the other's body as a request.
   var endsConnection = false
   var retried = false
   var status = 0

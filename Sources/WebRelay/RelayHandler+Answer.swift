@@ -21,7 +21,9 @@ extension RelayHandler {
   }
 
   /// Tells the client that its request is welcome so far.
-  func goOn() { context?.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil) }
+  func goOn() {
+    context?.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
+  }
 
   func write(_ head: HTTPResponseHead, _ exchange: RelayExchange, upstreamFramed: Bool) {
     var head = head
@@ -106,7 +108,8 @@ extension RelayHandler {
     var record = RequestRecord(
       method: exchange.head.method.rawValue, path: OctetText.shown(exchange.head.uri, limit: 512),
       remoteAddress: ForwardedHeaders.shown(exchange.head.headers, peer: info.remoteAddress), status: exchange.status,
-      duration: .now() - exchange.started, bytesIn: exchange.bytesIn, bytesOut: exchange.bytesOut, upstream: exchange.upstream?.key)
+      duration: .now() - exchange.started, bytesIn: exchange.bytesIn, bytesOut: exchange.bytesOut,
+      upstream: exchange.upstream?.key)
     record.failure = exchange.failure
     observer(record)
   }

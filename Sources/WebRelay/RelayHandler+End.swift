@@ -3,15 +3,18 @@ import NIOHTTP1
 
 /// Whatever ends an exchange before its time: a client that goes away, a server of ours that ends, errors, silence.
 ///
-/// How long an answer takes is between the client and the upstream: it lasts as long as both live, unless the operator of either end gave the upstream a limit
-/// (`Upstream.answerLimit`). Machines that went away without a word are noticed below HTTP, by `PeerWatch` and by the overlay. Only a client that owes the rest of its request
-/// has a limit of ours.
+/// How long an answer takes is between the client and the upstream: it lasts as long as both live, unless the operator
+/// of either end gave the upstream a limit (`Upstream.answerLimit`). Machines that went away without a word are noticed
+/// below HTTP, by `PeerWatch` and by the overlay. Only a client that owes the rest of its request has a limit of ours.
 ///
-/// A client that ended its side (FIN, or the close_notify of TLS) has either closed its connection or sent its last request and waits for the answer: the same bytes on the
-/// wire. Others decide without looking: nginx, Go and Envoy take it for gone, Node waits until it writes. It is asked here: a moment later something is written that every
-/// client has to ignore, and the machine of one that has closed its socket answers that with a reset, which ends the exchange. Before the answer this is `100 Continue` (RFC 9110,
-/// 15.2: a client must be able to read it unasked); in a silent answer of chunks it is the first digit of the next chunk's size, a zero that counts for nothing (RFC 9112, 7.1).
-/// Where neither can be sent, to HTTP/1.0 and within an answer of known length, it is believed until the next byte of the answer.
+/// A client that ended its side (FIN, or the close_notify of TLS) has either closed its connection or sent its last
+/// request and waits for the answer: the same bytes on the wire. Others decide without looking: nginx, Go and Envoy
+/// take it for gone, Node waits until it writes. It is asked here: a moment later something is written that every
+/// client has to ignore, and the machine of one that has closed its socket answers that with a reset, which ends the
+/// exchange. Before the answer this is `100 Continue` (RFC 9110, 15.2: a client must be able to read it unasked); in a
+/// silent answer of chunks it is the first digit of the next chunk's size, a zero that counts for nothing (RFC 9112,
+/// 7.1). Where neither can be sent, to HTTP/1.0 and within an answer of known length, it is believed until the next
+/// byte of the answer.
 extension RelayHandler {
   /// How long an answer may still come by itself before a client is asked.
   private static let beforeAsking = TimeAmount.milliseconds(300)
@@ -43,7 +46,9 @@ extension RelayHandler {
     let (hadStarted, sent) = (exchange.answerStarted, exchange.bytesOut)
     context.eventLoop.assumeIsolated().scheduleTask(in: Self.beforeAsking) { [weak self] in
       // What was written meanwhile has asked already.
-      guard let self, self.exchange === exchange, exchange.answerStarted == hadStarted, exchange.bytesOut == sent else { return }
+      guard let self, self.exchange === exchange, exchange.answerStarted == hadStarted, exchange.bytesOut == sent else {
+        return
+      }
       self.ask(exchange)
     }
   }
@@ -51,7 +56,9 @@ extension RelayHandler {
   private func ask(_ exchange: RelayExchange) {
     guard exchange.answerStarted else { return goOn() }
     // Below the encoder, which knows whole chunks only.
-    guard exchange.answerIsChunked, let deadline, let wire = try? context?.pipeline.syncOperations.context(handler: deadline) else { return }
+    guard exchange.answerIsChunked, let deadline,
+      let wire = try? context?.pipeline.syncOperations.context(handler: deadline)
+    else { return }
     wire.writeAndFlush(NIOAny(ByteBuffer(string: "0")), promise: nil)
   }
 
@@ -100,7 +107,8 @@ extension RelayHandler {
     return ofClient.map { min($0, ofUpstream) } ?? ofUpstream
   }
 
-  /// Has it noticed when nobody moves who should. One timer for the connection, however many requests it carries: it is set anew when it fires, or when less patience is wanted.
+  /// Has it noticed when nobody moves who should. One timer for the connection, however many requests it carries: it is
+  /// set anew when it fires, or when less patience is wanted.
   func watch() {
     guard let patience, let context else { return }
     let now = NIODeadline.now()
@@ -109,7 +117,8 @@ extension RelayHandler {
       guard due < watchdog.due else { return }
       watchdog.timer.cancel()
     }
-    let timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: due) { [weak self] () -> Void in self?.look() }
+    let timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: due) { [weak self] () -> Void in self?.look()
+    }
     watchdog = (timer, due)
   }
 

@@ -3,7 +3,8 @@ import NIOHTTP1
 
 /// Between a request and its upstream.
 extension RelayHandler {
-  /// How long an upstream may think whether it wants a body whose client waits for the word to send it; some never say it.
+  /// How long an upstream may think whether it wants a body whose client waits for the word to send it; some never say
+  /// it.
   private static let thinking = TimeAmount.milliseconds(500)
 
   func relay(_ exchange: RelayExchange, _ upstream: Upstream, _ rewritten: HTTPRequestHead) {
@@ -27,7 +28,8 @@ extension RelayHandler {
     head.headers.remove(name: "content-length")
     switch exchange.framing {
     case .none: if [.POST, .PUT, .PATCH].contains(head.method) { head.headers.add(name: "content-length", value: "0") }
-    case .length: head.headers.add(name: "content-length", value: exchange.head.headers.first(name: "content-length") ?? "0")
+    case .length:
+      head.headers.add(name: "content-length", value: exchange.head.headers.first(name: "content-length") ?? "0")
     case .chunked: head.headers.add(name: "transfer-encoding", value: "chunked")
     }
     exchange.upstream = upstream
@@ -38,12 +40,15 @@ extension RelayHandler {
 
   private func connect(_ exchange: RelayExchange, _ upstream: Upstream, _ head: HTTPRequestHead, fresh: Bool) {
     if !fresh, let connection = pool.shelf(info.loop).take(upstream.key) { return send(exchange, head, connection) }
-    upstream.connect(info.loop, UpstreamHandler.initialize).hop(to: info.loop).assumeIsolated().whenComplete { [weak self] result in
+    upstream.connect(info.loop, UpstreamHandler.initialize).hop(to: info.loop).assumeIsolated().whenComplete {
+      [weak self] result in
       switch result {
       case .success(let channel):
         guard let self, self.exchange === exchange, !exchange.answerStarted else { return channel.close(promise: nil) }
         // One that has ended already tells nobody any more.
-        guard channel.isActive, let connection = try? channel.pipeline.syncOperations.handler(type: UpstreamHandler.self) else {
+        guard channel.isActive,
+          let connection = try? channel.pipeline.syncOperations.handler(type: UpstreamHandler.self)
+        else {
           channel.close(promise: nil)
           return self.fail(exchange, RelayError.upstreamClosed)
         }
@@ -117,7 +122,8 @@ extension RelayHandler {
     if exchange.status == 101, exchange.isUpgrade { return upgrade(exchange) }
     if let connection = exchange.connection, let key = exchange.upstream?.key {
       exchange.connection = nil
-      connection.release(to: pool.shelf(info.loop), key: key, isReusable: exchange.requestEnded && !exchange.endsConnection)
+      connection.release(
+        to: pool.shelf(info.loop), key: key, isReusable: exchange.requestEnded && !exchange.endsConnection)
     }
     finish(exchange, trailers)
   }
@@ -140,7 +146,9 @@ extension RelayHandler {
     exchange.connection = nil
     let failure = UpstreamFailure(error)
     exchange.failure = failure.description
-    if !exchange.answerStarted, let upstream = exchange.upstream { return answer(upstream.failurePage(failure), exchange) }
+    if !exchange.answerStarted, let upstream = exchange.upstream {
+      return answer(upstream.failurePage(failure), exchange)
+    }
     // Half an answer must not look like a whole one.
     abort()
   }
@@ -152,14 +160,17 @@ extension RelayHandler {
     isClosing = true
     report(exchange)
     self.exchange = nil
-    if let lease = exchange.upstream?.lease { context.channel.closeFuture.whenComplete { _ in withExtendedLifetime(lease) {} } }
+    if let lease = exchange.upstream?.lease {
+      context.channel.closeFuture.whenComplete { _ in withExtendedLifetime(lease) {} }
+    }
     stopWatching()
     deadline?.stop()
     connection.disown()
     let client = context.channel
     do {
       context.writeAndFlush(
-        wrapOutboundOut(.head(exchange.switching ?? HTTPResponseHead(version: .http1_1, status: .switchingProtocols))), promise: nil)
+        wrapOutboundOut(.head(exchange.switching ?? HTTPResponseHead(version: .http1_1, status: .switchingProtocols))),
+        promise: nil)
       try Glue.join(client, upstream)
     } catch {
       client.close(promise: nil)

@@ -1,18 +1,18 @@
 import NIOCore
 import NIOHTTP1
 
-/// The server's end of one HTTP/1.1 connection, or of one HTTP/2 stream: takes requests one after the other, has each judged, and relays it or answers it.
-/// Bodies stream both ways; whoever is slower holds the other back.
+/// The server's end of one HTTP/1.1 connection, or of one HTTP/2 stream: takes requests one after the other, has each
+/// judged, and relays it or answers it. Bodies stream both ways; whoever is slower holds the other back.
 ///
-/// Requests come in here; `RelayHandler+Upstream` sends them on and takes what comes back, `RelayHandler+Answer` writes answers, `RelayHandler+End` has everything that ends
-/// an exchange before its time.
+/// Requests come in here; `RelayHandler+Upstream` sends them on and takes what comes back, `RelayHandler+Answer` writes
+/// answers, `RelayHandler+End` has everything that ends an exchange before its time.
 final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPServerRequestPart
   typealias OutboundIn = HTTPServerResponsePart
   typealias OutboundOut = HTTPServerResponsePart
 
-  /// Parts of later requests that are kept: a read of short heads would make thousands. A client that says more before it has heard anything is answered once, and asks
-  /// again on another connection (RFC 9112, 9.3.2).
+  /// Parts of later requests that are kept: a read of short heads would make thousands. A client that says more before
+  /// it has heard anything is answered once, and asks again on another connection (RFC 9112, 9.3.2).
   private static let queueLimit = 256
 
   let info: RequestInfo
@@ -46,7 +46,8 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
   var watchdog: (timer: Scheduled<Void>, due: NIODeadline)?
 
   init(
-    info: RequestInfo, pool: UpstreamPool, judge: @escaping RequestJudge, limits: HTTPLimits, observer: RequestObserver?, isHTTP2: Bool,
+    info: RequestInfo, pool: UpstreamPool, judge: @escaping RequestJudge, limits: HTTPLimits,
+    observer: RequestObserver?, isHTTP2: Bool,
     deadline: HeadDeadline?
   ) {
     self.info = info
@@ -117,7 +118,8 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     switch part {
     case .head: break
     case .body(let bytes): connection.write(.body(.byteBuffer(bytes)))
-    // Trailers may be dropped (RFC 9110, 6.5.1): a server that reads them as fields would believe what nobody has judged.
+    // Trailers may be dropped (RFC 9110, 6.5.1): a server that reads them as fields would believe what nobody has
+    // judged.
     case .end: connection.write(.end(nil))
     }
   }
@@ -130,7 +132,8 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
     let wanted = isHTTP2 ? nil : HopByHop.upgrade(head)
     if isQuiescing { exchange.closes = true }
     exchange.awaitsContinue =
-      !isHTTP2 && framing != .none && head.version.minor >= 1 && head.headers.first(name: "expect")?.lowercased() == "100-continue"
+      !isHTTP2 && framing != .none && head.version.minor >= 1
+      && head.headers.first(name: "expect")?.lowercased() == "100-continue"
     self.exchange = exchange
     lastProgress = .now()
     watch()
@@ -149,7 +152,8 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
       case .failure:
         self.answer(
           .html(
-            status: .internalServerError, title: "Something went wrong here", message: "The server could not decide about this request.",
+            status: .internalServerError, title: "Something went wrong here",
+            message: "The server could not decide about this request.",
             hint: "Try again in a moment."), exchange)
       }
     }
@@ -163,7 +167,8 @@ final class RelayHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
   // MARK: Reading
 
-  /// Whether more of the client's bytes are wanted. While an answer is under way one read goes ahead, and what it brings waits: so a client that goes away is noticed.
+  /// Whether more of the client's bytes are wanted. While an answer is under way one read goes ahead, and what it
+  /// brings waits: so a client that goes away is noticed.
   private var wantsInput: Bool {
     if isClosing { return true }
     guard queue.isEmpty, !isLast else { return false }

@@ -8,11 +8,14 @@ struct RequestTarget {
   /// nil for what is no URL of HTTP, or names a user.
   init?(absolute target: String, method: String) {
     let octets = target.utf8
-    guard let colon = octets.firstIndex(of: UInt8(ascii: ":")), ["http", "https"].contains(target[..<colon].lowercased()) else { return nil }
+    guard let colon = octets.firstIndex(of: UInt8(ascii: ":")),
+      ["http", "https"].contains(target[..<colon].lowercased())
+    else { return nil }
     let behind = octets[octets.index(after: colon)...]
     guard behind.starts(with: "//".utf8) else { return nil }
     let rest = behind.dropFirst(2)
-    let end = rest.firstIndex { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") } ?? rest.endIndex
+    let end =
+      rest.firstIndex { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") } ?? rest.endIndex
     host = String(Substring(rest[..<end]))
     guard !host.isEmpty, Self.isHost(host) else { return nil }
     let path = Substring(rest[end...])
@@ -23,7 +26,8 @@ struct RequestTarget {
     }
   }
 
-  /// Whether a Host may be that: at most 512 octets that stand in a host (RFC 3986, 3.2.2), with those of names that are not ASCII.
+  /// Whether a Host may be that: at most 512 octets that stand in a host (RFC 3986, 3.2.2), with those of names that
+  /// are not ASCII.
   static func isHost(_ text: String) -> Bool {
     text.utf8.count <= 512 && !text.utf8.contains { $0 <= 0x20 || $0 == 0x7F || "\"#/<>?@\\^`{|}".utf8.contains($0) }
   }

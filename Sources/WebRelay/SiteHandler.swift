@@ -37,16 +37,20 @@ extension Site {
     .failure(SiteRefusal(page: .text(status: .methodNotAllowed, "Nothing can be stored here.\n")))
   }
 
-  func serve(_ channel: any Channel, _ remoteAddress: String, _ limits: HTTPLimits, _ observer: RequestObserver?) throws {
+  func serve(_ channel: any Channel, _ remoteAddress: String, _ limits: HTTPLimits, _ observer: RequestObserver?) throws
+  {
     let deadline = try HTTPServerPipeline.configureHTTP1(channel, limits: limits, oneByOne: true)
-    try channel.pipeline.syncOperations.addHandler(SiteHandler(self, remoteAddress: remoteAddress, observer: observer, deadline: deadline))
+    try channel.pipeline.syncOperations.addHandler(
+      SiteHandler(self, remoteAddress: remoteAddress, observer: observer, deadline: deadline))
   }
 }
 
 extension FileSite {
   /// Makes a byte channel a server of this site. Call in the channel's initializer.
   /// - Parameter observer: told about each finished request, on the event loop.
-  public func configure(_ channel: any Channel, remoteAddress: String, limits: HTTPLimits = HTTPLimits(), observer: RequestObserver? = nil) throws {
+  public func configure(
+    _ channel: any Channel, remoteAddress: String, limits: HTTPLimits = HTTPLimits(), observer: RequestObserver? = nil
+  ) throws {
     try serve(channel, remoteAddress, limits, observer)
   }
 }
@@ -54,7 +58,9 @@ extension FileSite {
 extension SingleFileSite {
   /// Makes a byte channel a server of this file. Call in the channel's initializer.
   /// - Parameter observer: told about each finished request, on the event loop.
-  public func configure(_ channel: any Channel, remoteAddress: String, limits: HTTPLimits = HTTPLimits(), observer: RequestObserver? = nil) throws {
+  public func configure(
+    _ channel: any Channel, remoteAddress: String, limits: HTTPLimits = HTTPLimits(), observer: RequestObserver? = nil
+  ) throws {
     try serve(channel, remoteAddress, limits, observer)
   }
 }
@@ -62,12 +68,15 @@ extension SingleFileSite {
 extension WebDAVSite {
   /// Makes a byte channel a server of this drive. Call in the channel's initializer.
   /// - Parameter observer: told about each finished request, on the event loop.
-  public func configure(_ channel: any Channel, remoteAddress: String, limits: HTTPLimits = HTTPLimits(), observer: RequestObserver? = nil) throws {
+  public func configure(
+    _ channel: any Channel, remoteAddress: String, limits: HTTPLimits = HTTPLimits(), observer: RequestObserver? = nil
+  ) throws {
     try serve(channel, remoteAddress, limits, observer)
   }
 }
 
-/// Answers the requests of one connection, one after the other; files go out in pieces, as fast as the client takes them, and come in as fast as the disk does.
+/// Answers the requests of one connection, one after the other; files go out in pieces, as fast as the client takes
+/// them, and come in as fast as the disk does.
 final class SiteHandler: ChannelDuplexHandler {
   typealias InboundIn = HTTPServerRequestPart
   typealias OutboundIn = HTTPServerResponsePart
@@ -156,7 +165,8 @@ final class SiteHandler: ChannelDuplexHandler {
     started = .now()
     guard let framing = RequestCheck.framing(head) else { return answer(.refused(nil), closes: true, context) }
     // HTTP/1.0 knows no such answer (RFC 9110, 10.1.1).
-    expectsContinue = framing != .none && head.version.minor >= 1 && head.headers.first(name: "expect")?.lowercased() == "100-continue"
+    expectsContinue =
+      framing != .none && head.version.minor >= 1 && head.headers.first(name: "expect")?.lowercased() == "100-continue"
     switch site.bodyUse(head) {
     case .upload:
       intake = .upload(Receiving())
@@ -221,33 +231,36 @@ final class SiteHandler: ChannelDuplexHandler {
     if case .document(let read) = intake { body = read }
     intake = nil
     let (site, document) = (site, body)
-    NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { site.answer(head, document) }.assumeIsolated().whenComplete { result in
-      guard !self.isClosed else { return }
-      switch result {
-      case .success(.page(let page)): self.answer(page, closes: closes, context)
-      case .success(.content(let status, let headers, let content)): self.send(status, headers, content, closes: closes, context)
-      case .failure: context.close(promise: nil)
+    NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { site.answer(head, document) }.assumeIsolated()
+      .whenComplete { result in
+        guard !self.isClosed else { return }
+        switch result {
+        case .success(.page(let page)): self.answer(page, closes: closes, context)
+        case .success(.content(let status, let headers, let content)):
+          self.send(status, headers, content, closes: closes, context)
+        case .failure: context.close(promise: nil)
+        }
       }
-    }
   }
 
   // MARK: Uploads
 
   private func beginUpload(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
     let site = self.site
-    NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { site.beginUpload(head) }.assumeIsolated().whenComplete { result in
-      guard case .upload(var receiving) = self.intake, !self.isClosed else { return }
-      switch result {
-      case .success(.success(let upload)):
-        receiving.upload = upload
-        receiving.isBusy = false
-        self.intake = .upload(receiving)
-        self.goOn(context)
-        self.store(context)
-      case .success(.failure(let refusal)): self.refuse(refusal.page, receiving, context)
-      case .failure: context.close(promise: nil)
+    NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { site.beginUpload(head) }.assumeIsolated()
+      .whenComplete { result in
+        guard case .upload(var receiving) = self.intake, !self.isClosed else { return }
+        switch result {
+        case .success(.success(let upload)):
+          receiving.upload = upload
+          receiving.isBusy = false
+          self.intake = .upload(receiving)
+          self.goOn(context)
+          self.store(context)
+        case .success(.failure(let refusal)): self.refuse(refusal.page, receiving, context)
+        case .failure: context.close(promise: nil)
+        }
       }
-    }
   }
 
   /// Hands what came to the disk, one write after the other, and the end behind them.
@@ -290,7 +303,11 @@ final class SiteHandler: ChannelDuplexHandler {
   }
 
   func read(context: ChannelHandlerContext) {
-    if case .upload(let receiving) = intake, receiving.bytes >= Self.uploadBuffer { heldRead = true } else { context.read() }
+    if case .upload(let receiving) = intake, receiving.bytes >= Self.uploadBuffer {
+      heldRead = true
+    } else {
+      context.read()
+    }
   }
 
   private func resume(_ context: ChannelHandlerContext) {
@@ -301,13 +318,16 @@ final class SiteHandler: ChannelDuplexHandler {
 
   // MARK: Answers
 
-  private func write(_ status: HTTPResponseStatus, _ headers: HTTPHeaders, closes: Bool, _ context: ChannelHandlerContext) {
+  private func write(
+    _ status: HTTPResponseStatus, _ headers: HTTPHeaders, closes: Bool, _ context: ChannelHandlerContext
+  ) {
     intake = nil
     self.status = Int(status.code)
     isLast = closes || isEnding || !(head?.isKeepAlive ?? false)
     var headers = headers
     if isLast { headers.replaceOrAdd(name: "connection", value: "close") }
-    context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
+    context.write(
+      wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
   }
 
   private func answer(_ page: WebPage, closes: Bool, _ context: ChannelHandlerContext) {
@@ -323,8 +343,10 @@ final class SiteHandler: ChannelDuplexHandler {
     finish(context)
   }
 
-  private func send(_ status: HTTPResponseStatus, _ headers: HTTPHeaders, _ content: any SiteContent, closes: Bool, _ context: ChannelHandlerContext)
-  {
+  private func send(
+    _ status: HTTPResponseStatus, _ headers: HTTPHeaders, _ content: any SiteContent, closes: Bool,
+    _ context: ChannelHandlerContext
+  ) {
     var headers = headers
     var closes = closes
     if let length = content.length {
@@ -344,20 +366,23 @@ final class SiteHandler: ChannelDuplexHandler {
     guard let content = sending, !isReadingPiece, context.channel.isWritable, !isClosed else { return }
     isReadingPiece = true
     let left = content.length.map { $0 - Int64(bytesOut) }
-    NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { try content.next(Self.pieceSize) }.assumeIsolated().whenComplete { result in
-      self.isReadingPiece = false
-      guard self.sending != nil, !self.isClosed else { return }
-      // The client must see that something is missing.
-      guard case .success(let piece) = result else { return context.close(promise: nil) }
-      self.bytesOut += piece.readableBytes
-      if piece.readableBytes > 0 { context.writeAndFlush(self.wrapOutboundOut(.body(.byteBuffer(piece))), promise: nil) }
-      if piece.readableBytes == 0 || left == Int64(piece.readableBytes) {
-        self.sending = nil
-        self.finish(context)
-      } else {
-        self.pump(context)
+    NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { try content.next(Self.pieceSize) }
+      .assumeIsolated().whenComplete { result in
+        self.isReadingPiece = false
+        guard self.sending != nil, !self.isClosed else { return }
+        // The client must see that something is missing.
+        guard case .success(let piece) = result else { return context.close(promise: nil) }
+        self.bytesOut += piece.readableBytes
+        if piece.readableBytes > 0 {
+          context.writeAndFlush(self.wrapOutboundOut(.body(.byteBuffer(piece))), promise: nil)
+        }
+        if piece.readableBytes == 0 || left == Int64(piece.readableBytes) {
+          self.sending = nil
+          self.finish(context)
+        } else {
+          self.pump(context)
+        }
       }
-    }
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -384,7 +409,8 @@ final class SiteHandler: ChannelDuplexHandler {
       let hasEnded = hasEnded
       written.assumeIsolated().whenComplete { _ in
         guard !hasEnded else { return channel.close(promise: nil) }
-        // Bytes that nobody reads would be answered with a reset, which takes the answer with it: they are read for a while.
+        // Bytes that nobody reads would be answered with a reset, which takes the answer with it: they are read for a
+        // while.
         channel.close(mode: .output, promise: nil)
         channel.eventLoop.scheduleTask(in: Self.lingering) { channel.close(promise: nil) }
       }
@@ -411,7 +437,9 @@ final class SiteHandler: ChannelDuplexHandler {
   }
 
   /// Ends the connection, but what was answered still leaves, as fast as the client takes it.
-  private func endWhenSent(_ context: ChannelHandlerContext) { if unsent == 0 { context.close(promise: nil) } else { endsWhenSent = true } }
+  private func endWhenSent(_ context: ChannelHandlerContext) {
+    if unsent == 0 { context.close(promise: nil) } else { endsWhenSent = true }
+  }
 
   func channelInactive(context: ChannelHandlerContext) {
     isClosed = true
@@ -422,7 +450,9 @@ final class SiteHandler: ChannelDuplexHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    guard let fault = error as? MessageFault, !isClosed, !isLingering else { return isLingering ? () : context.close(promise: nil) }
+    guard let fault = error as? MessageFault, !isClosed, !isLingering else {
+      return isLingering ? () : context.close(promise: nil)
+    }
     // Half an answer must not look like a whole one.
     guard head == nil || isAnswerable else { return context.close(promise: nil) }
     hasEnded = false

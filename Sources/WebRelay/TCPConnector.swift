@@ -15,7 +15,8 @@ public enum TCPConnector {
 
   private static let timeout = TimeAmount.seconds(10)
 
-  /// - Parameter host: `localhost` is both loopback addresses, IPv4 first, whatever the resolver of this machine knows of it.
+  /// - Parameter host: `localhost` is both loopback addresses, IPv4 first, whatever the resolver of this machine knows
+  ///   of it.
   /// - Throws: `NIOSSLError` when TLS cannot be set up.
   public static func make(host: String, port: Int, security: Security = .plain) throws -> Connector {
     var context: NIOSSLContext?
@@ -32,7 +33,9 @@ public enum TCPConnector {
       context = try NIOSSLContext(configuration: configuration)
     }
     // An address is no name that SNI may carry.
-    let name = serverName.flatMap { name in name.contains(":") || name.utf8.allSatisfy { (48...57).contains($0) || $0 == 46 } ? nil : name }
+    let name = serverName.flatMap { name in
+      name.contains(":") || name.utf8.allSatisfy { (48...57).contains($0) || $0 == 46 } ? nil : name
+    }
     let isLoopback = host.lowercased() == "localhost"
     return { [context] loop, initializer in
       @Sendable func connect(_ host: String) -> EventLoopFuture<any Channel> {
@@ -42,7 +45,10 @@ public enum TCPConnector {
           .channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
               try channel.pipeline.syncOperations.addHandler(PeerWatch())
-              if let context { try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: context, serverHostname: name)) }
+              if let context {
+                try channel.pipeline.syncOperations.addHandler(
+                  NIOSSLClientHandler(context: context, serverHostname: name))
+              }
             }.flatMap { initializer(channel) }
           }
           .connect(host: host, port: port)
@@ -55,7 +61,8 @@ public enum TCPConnector {
   /// - Parameter path: of a socket in the file system, of at most 107 bytes.
   public static func make(socket path: String) -> Connector {
     { loop, initializer in
-      ClientBootstrap(group: loop).connectTimeout(timeout).channelInitializer(initializer).connect(unixDomainSocketPath: path)
+      ClientBootstrap(group: loop).connectTimeout(timeout).channelInitializer(initializer).connect(
+        unixDomainSocketPath: path)
     }
   }
 }

@@ -3,7 +3,8 @@ public import NIOHTTP1
 
 /// Opens a byte channel to where requests go, on `loop`; the initializer puts the handlers of an HTTP client in.
 public typealias Connector =
-  @Sendable (_ loop: any EventLoop, _ initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>) -> EventLoopFuture<any Channel>
+  @Sendable (_ loop: any EventLoop, _ initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>) ->
+  EventLoopFuture<any Channel>
 
 /// Where a request goes.
 public struct Upstream: Sendable {
@@ -14,7 +15,8 @@ public struct Upstream: Sendable {
   public let failurePage: @Sendable (UpstreamFailure) -> WebPage
   /// Set on its answers, whatever it says itself.
   public let responseHeaders: [ResponseHeader]
-  /// How long it may say nothing, before its answer and within it, once it has the whole request. nil: as long as both ends live.
+  /// How long it may say nothing, before its answer and within it, once it has the whole request. nil: as long as both
+  /// ends live.
   public let answerLimit: TimeAmount?
   /// Changes the heads of its answers, before `responseHeaders` are set.
   public var rewrite: (@Sendable (inout HTTPResponseHead) -> Void)?
@@ -23,7 +25,8 @@ public struct Upstream: Sendable {
 
   /// - Parameter failurePage: nil for a page in general words.
   public init(
-    key: String, connect: @escaping Connector, lease: (any Sendable)? = nil, responseHeaders: [ResponseHeader] = [], answerLimit: TimeAmount? = nil,
+    key: String, connect: @escaping Connector, lease: (any Sendable)? = nil, responseHeaders: [ResponseHeader] = [],
+    answerLimit: TimeAmount? = nil,
     failurePage: @escaping @Sendable (UpstreamFailure) -> WebPage = { $0.page(behind: "address") }
   ) {
     self.key = key
@@ -42,6 +45,6 @@ public enum RequestVerdict: Sendable {
   case answer(WebPage)
 }
 
-/// Decides about a request, on its event loop. Of the fields of the hop a head has `Upgrade` where it asks for another protocol, and `Transfer-Encoding` where its body has no
-/// length.
+/// Decides about a request, on its event loop. Of the fields of the hop a head has `Upgrade` where it asks for another
+/// protocol, and `Transfer-Encoding` where its body has no length.
 public typealias RequestJudge = @Sendable (HTTPRequestHead, RequestInfo) -> EventLoopFuture<RequestVerdict>

@@ -5,8 +5,9 @@ import NIOPosix
 import NIOSSL
 import Transport
 
-/// Why a request was not answered by its upstream. The one place where errors of connecting, of TLS and of HTTP become words: the page of whoever asked and the lines of
-/// whoever runs that server say the same. It names no address, for the one who asked need not know any.
+/// Why a request was not answered by its upstream. The one place where errors of connecting, of TLS and of HTTP become
+/// words: the page of whoever asked and the lines of whoever runs that server say the same. It names no address, for
+/// the one who asked need not know any.
 public struct UpstreamFailure: Sendable, CustomStringConvertible {
   public enum Kind: Sendable {
     /// Nobody takes connections there.
@@ -46,8 +47,10 @@ public struct UpstreamFailure: Sendable, CustomStringConvertible {
     case RelayError.upstreamClosed: (kind, reason) = (.broken, "it closed the connection before it had answered")
     case RelayError.badUpstream(let what): (kind, reason) = (.unreadable, what)
     case let fault as MessageFault: (kind, reason, advice) = Self.ofHTTP(fault)
-    case is NIOConnectionError, ChannelError.connectTimeout: (kind, reason) = (.down, "it does not answer (\(ErrorText.words(error)))")
-    case let error as IOError where [ECONNREFUSED, ENOENT, EACCES, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT].contains(error.errnoCode):
+    case is NIOConnectionError, ChannelError.connectTimeout:
+      (kind, reason) = (.down, "it does not answer (\(ErrorText.words(error)))")
+    case let error as IOError
+    where [ECONNREFUSED, ENOENT, EACCES, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT].contains(error.errnoCode):
       (kind, reason) = (.down, "it does not answer (\(ErrorText.words(error)))")
     case is IOError: (kind, reason) = (.broken, "it broke the connection off (\(ErrorText.words(error)))")
     case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: (kind, reason, advice) = Self.ofTLS(error)
@@ -58,7 +61,9 @@ public struct UpstreamFailure: Sendable, CustomStringConvertible {
 
   private static func ofTLS(_ error: any Error) -> (Kind, String, String) {
     let accepting = "accept any certificate with --insecure, or give it one that is trusted here"
-    if (error as? NIOSSLExtraError) == .failedToValidateHostname { return (.untrusted, "its certificate is for another name", accepting) }
+    if (error as? NIOSSLExtraError) == .failedToValidateHostname {
+      return (.untrusted, "its certificate is for another name", accepting)
+    }
     switch error {
     case NIOSSLError.unableToValidateCertificate, NIOSSLError.noCertificateToValidate:
       return (.untrusted, "its certificate is not trusted", accepting)
@@ -67,7 +72,9 @@ public struct UpstreamFailure: Sendable, CustomStringConvertible {
     }
     let text = "\(error)"
     if text.contains("CERTIFICATE_VERIFY_FAILED") {
-      return (.untrusted, "its certificate is not trusted: self-signed, expired, or of an authority unknown here", accepting)
+      return (
+        .untrusted, "its certificate is not trusted: self-signed, expired, or of an authority unknown here", accepting
+      )
     }
     if text.contains("WRONG_VERSION_NUMBER") || text.contains("HTTP_REQUEST") {
       return (.insecure, "it does not speak TLS", "share http:// instead of https://")
@@ -82,7 +89,8 @@ public struct UpstreamFailure: Sendable, CustomStringConvertible {
     case .unasked: (.unreadable, "it answers what nobody asked", "")
     case .headTooLarge:
       (
-        .unreadable, "the fields of its answer are too large or too many: 1,000 of them and 256 KiB in all are passed on",
+        .unreadable,
+        "the fields of its answer are too large or too many: 1,000 of them and 256 KiB in all are passed on",
         "have it set fewer or shorter ones; most often they are cookies"
       )
     default: (.unreadable, "its answer is not HTTP/1.1: \(fault)", "curl -v --raw shows what it says")
@@ -96,19 +104,23 @@ public struct UpstreamFailure: Sendable, CustomStringConvertible {
     switch kind {
     case .down:
       return .html(
-        status: .badGateway, title: "\(server) is down", message: "The \(place) is up, but the program it leads to does not answer.",
+        status: .badGateway, title: "\(server) is down",
+        message: "The \(place) is up, but the program it leads to does not answer.",
         hint: "Ask the person who runs it to start that program. \(again)")
     case .untrusted:
       return .html(
-        status: .badGateway, title: "\(server) is not trusted", message: "The \(place) is up, and a program answers there, but \(reason).",
+        status: .badGateway, title: "\(server) is not trusted",
+        message: "The \(place) is up, and a program answers there, but \(reason).",
         hint: "The person who runs it can \(advice).")
     case .insecure:
       return .html(
-        status: .badGateway, title: "\(server) cannot be spoken to", message: "The \(place) is up, and a program answers there, but \(reason).",
+        status: .badGateway, title: "\(server) cannot be spoken to",
+        message: "The \(place) is up, and a program answers there, but \(reason).",
         hint: advice.isEmpty ? "Tell the person who runs it. \(again)" : "The person who runs it can \(advice).")
     case .unreadable:
       return .html(
-        status: .badGateway, title: "\(server) gave an answer that cannot be passed on", message: "The program answered, but \(reason).",
+        status: .badGateway, title: "\(server) gave an answer that cannot be passed on",
+        message: "The program answered, but \(reason).",
         hint: "Tell the person who runs it: a browser would not understand that answer either.")
     case .broken:
       return .html(
@@ -137,5 +149,7 @@ enum RelayError: Error {
 
 extension TimeAmount {
   /// `30 s`, `250 ms`.
-  fileprivate var inWords: String { nanoseconds % 1_000_000_000 == 0 ? "\(nanoseconds / 1_000_000_000) s" : "\(nanoseconds / 1_000_000) ms" }
+  fileprivate var inWords: String {
+    nanoseconds % 1_000_000_000 == 0 ? "\(nanoseconds / 1_000_000_000) s" : "\(nanoseconds / 1_000_000) ms"
+  }
 }

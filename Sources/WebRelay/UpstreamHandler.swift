@@ -2,7 +2,8 @@ import NIOCore
 import NIOHTTP1
 import Transport
 
-/// The client's end of one HTTP/1.1 connection to an upstream: carries one exchange at a time for the relay that owns it.
+/// The client's end of one HTTP/1.1 connection to an upstream: carries one exchange at a time for the relay that owns
+/// it.
 final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPClientResponsePart
   typealias OutboundIn = HTTPClientRequestPart
@@ -77,7 +78,8 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
     context?.close(promise: nil)
   }
 
-  /// The exchange is given up: the server is told at once, whatever it is busy with, and whatever waits to be sent to it.
+  /// The exchange is given up: the server is told at once, whatever it is busy with, and whatever waits to be sent to
+  /// it.
   func abort() {
     owner = nil
     context?.channel.abort()
@@ -133,7 +135,9 @@ final class UpstreamHandler: ChannelDuplexHandler, RemovableChannelHandler {
   }
 
   /// None of them says anything about the answer but the one that changes the protocol.
-  private static func isInterim(_ head: HTTPResponseHead) -> Bool { (100..<200).contains(head.status.code) && head.status != .switchingProtocols }
+  private static func isInterim(_ head: HTTPResponseHead) -> Bool {
+    (100..<200).contains(head.status.code) && head.status != .switchingProtocols
+  }
 
   func channelReadComplete(context: ChannelHandlerContext) {
     owner?.upstreamReadComplete()

@@ -1,8 +1,8 @@
 import NIOCore
 import Synchronization
 
-/// Connections to upstreams that wait for their next request, by event loop and key. What belongs to a loop is touched on that loop only; the lock is for
-/// finding a loop's part, once per connection.
+/// Connections to upstreams that wait for their next request, by event loop and key. What belongs to a loop is touched
+/// on that loop only; the lock is for finding a loop's part, once per connection.
 public final class UpstreamPool: Sendable {
   /// Idle connections of one key on one loop, and how long they are kept.
   private static let perKey = 100

@@ -27,12 +27,16 @@ extension WebDAVSite {
   }
 
   func makeCollection(_ request: Request, _ body: ByteBuffer) throws -> WebPage {
-    guard body.readableBytes == 0 else { throw Self.refuse(.unsupportedMediaType, "A directory is made without a body.") }
+    guard body.readableBytes == 0 else {
+      throw Self.refuse(.unsupportedMediaType, "A directory is made without a body.")
+    }
     guard !request.path.isEmpty else { throw Self.refuse(.methodNotAllowed, "It exists.") }
     let place = try newPlace(request.path, on: request.root)
     try deciding(request) { table in
       guard try place.status() == nil else { throw Self.refuse(.methodNotAllowed, "It exists.") }
-      guard !place.name.isTrap else { throw Self.refuse(.forbidden, "On some systems this name would lead out of the drive.") }
+      guard !place.name.isTrap else {
+        throw Self.refuse(.forbidden, "On some systems this name would lead out of the drive.")
+      }
       try table.check(request.path, .addition, request.tokens)
       try ConfinedRoot.makeDirectory(place)
     }
@@ -43,7 +47,9 @@ extension WebDAVSite {
     let (source, target) = (request.path, try destination(request))
     guard !source.isEmpty, !target.isEmpty else { throw Self.refuse(.forbidden, "The drive itself stays where it is.") }
     guard !target.starts(with: source) else { throw Self.refuse(.forbidden, "A directory cannot go into itself.") }
-    guard !source.starts(with: target) else { throw Self.refuse(.forbidden, "It would replace the directory it is in.") }
+    guard !source.starts(with: target) else {
+      throw Self.refuse(.forbidden, "It would replace the directory it is in.")
+    }
     return try request.head.method == .MOVE ? move(request, to: target) : copy(request, to: target)
   }
 
@@ -90,23 +96,31 @@ extension WebDAVSite {
   }
 
   /// - Returns: whether nothing is at the destination.
-  private func judgeTarget(_ request: Request, _ target: FilePath, _ place: ConfinedRoot.Place, _ table: LockTable) throws -> Bool {
+  private func judgeTarget(_ request: Request, _ target: FilePath, _ place: ConfinedRoot.Place, _ table: LockTable)
+    throws -> Bool
+  {
     let isNew = try place.status() == nil
     if !isNew, request.head.headers.first(name: "overwrite")?.trimmed.uppercased() == "F" {
       throw Self.refuse(.preconditionFailed, "The destination exists.")
     }
-    if isNew, place.name.isTrap { throw Self.refuse(.forbidden, "On some systems this name would lead out of the drive.") }
+    if isNew, place.name.isTrap {
+      throw Self.refuse(.forbidden, "On some systems this name would lead out of the drive.")
+    }
     try table.check(target, isNew ? .addition : .replacement, request.tokens)
     return isNew
   }
 
   /// Only a place on this drive.
   private func destination(_ request: Request) throws -> FilePath {
-    guard let text = request.head.headers.first(name: "destination") else { throw Self.refuse(.badRequest, "The destination is missing.") }
+    guard let text = request.head.headers.first(name: "destination") else {
+      throw Self.refuse(.badRequest, "The destination is missing.")
+    }
     guard text.hasPrefix("/") || ["http://", "https://"].contains(where: { text.lowercased().hasPrefix($0) }) else {
       throw Self.refuse(.badRequest, "The destination is no address.")
     }
-    guard let path = try request.local(text) else { throw Self.refuse(.badGateway, "The destination is on another server.") }
+    guard let path = try request.local(text) else {
+      throw Self.refuse(.badGateway, "The destination is on another server.")
+    }
     return path
   }
 }

@@ -19,7 +19,9 @@ extension WebDAVSite {
       throw Self.refuse(.badRequest, "The depth can be 0 or infinity.")
     }
     let owner = wanted.child("owner")
-    guard (owner?.xml.utf8.count ?? 0) <= Self.ownerLimit else { throw Self.refuse(.payloadTooLarge, "The owner is too long.") }
+    guard (owner?.xml.utf8.count ?? 0) <= Self.ownerLimit else {
+      throw Self.refuse(.payloadTooLarge, "The owner is too long.")
+    }
     let place = try request.path.isEmpty ? nil : newPlace(request.path, on: request.root)
     let (lock, isNew) = try deciding(request) { table in
       // A lock on nothing makes an empty file (7.3).
@@ -30,11 +32,14 @@ extension WebDAVSite {
       }
       let isExclusive = scope.child("exclusive") != nil
       let others = table.conflicts(request.path, isExclusive: isExclusive, isDeep: request.depth != "0")
-      guard others.isEmpty else { throw SiteRefusal(page: Self.multistatus(Self.error("no-conflicting-lock", others), status: .locked)) }
+      guard others.isEmpty else {
+        throw SiteRefusal(page: Self.multistatus(Self.error("no-conflicting-lock", others), status: .locked))
+      }
       guard !table.isFull(at: request.path) else { throw LockTable.Refusal.full }
       if status == nil, let place { try ConfinedRoot.makeFile(place) }
       let lock = try table.add(
-        request.path, isDirectory: status?.isDirectory ?? false, isExclusive: isExclusive, isDeep: request.depth != "0", owner: owner,
+        request.path, isDirectory: status?.isDirectory ?? false, isExclusive: isExclusive, isDeep: request.depth != "0",
+        owner: owner,
         seconds: seconds,
         now: Self.now)
       return (lock, status == nil)
@@ -46,7 +51,9 @@ extension WebDAVSite {
   }
 
   private func refresh(_ request: Request, _ seconds: Int64) throws -> WebPage {
-    guard !request.tokens.isEmpty else { throw Self.refuse(.badRequest, "Which lock is to last longer? Its token belongs into an If field.") }
+    guard !request.tokens.isEmpty else {
+      throw Self.refuse(.badRequest, "Which lock is to last longer? Its token belongs into an If field.")
+    }
     let lock = try deciding(request) { $0.refresh(request.path, request.tokens, seconds: seconds, now: Self.now) }
     guard let lock else { throw SiteRefusal(page: .preconditionFailed) }
     return Self.discovery(lock)
@@ -57,7 +64,9 @@ extension WebDAVSite {
   }
 
   func unlock(_ request: Request) throws -> WebPage {
-    guard let field = request.head.headers.first(name: "lock-token")?.trimmed, field.hasPrefix("<"), field.hasSuffix(">"), field.utf8.count > 2 else {
+    guard let field = request.head.headers.first(name: "lock-token")?.trimmed, field.hasPrefix("<"),
+      field.hasSuffix(">"), field.utf8.count > 2
+    else {
       throw Self.refuse(.badRequest, "The Lock-Token field is missing.")
     }
     let isGone = try deciding(request) { $0.remove(String(field.dropFirst().dropLast()), covering: request.path) }
@@ -76,6 +85,7 @@ extension WebDAVSite {
   /// The body that tells which condition was broken, and where (RFC 4918, 16).
   static func error(_ condition: String, _ paths: [FilePath]) -> String {
     let places = paths.map { "<D:href>\(WebPage.escaped($0.url(isDirectory: false)))</D:href>" }.sorted().joined()
-    return "<D:error xmlns:D=\"DAV:\"><D:\(condition)\(places.isEmpty ? "/>" : ">\(places)</D:\(condition)>")</D:error>\n"
+    return
+      "<D:error xmlns:D=\"DAV:\"><D:\(condition)\(places.isEmpty ? "/>" : ">\(places)</D:\(condition)>")</D:error>\n"
   }
 }

@@ -22,7 +22,8 @@ struct PropertyName: Hashable, Sendable {
   /// Those that the drive itself knows of everything; `quota` ones are told only to who asks for them (RFC 4331, 3).
   static let live =
     [
-      "resourcetype", "displayname", "getcontentlength", "getcontenttype", "getetag", "getlastmodified", "creationdate", "supportedlock",
+      "resourcetype", "displayname", "getcontentlength", "getcontenttype", "getetag", "getlastmodified", "creationdate",
+      "supportedlock",
       "lockdiscovery",
     ]
     .map { PropertyName(namespace: "DAV:", name: $0) } + [zrokModified]
@@ -64,7 +65,9 @@ enum PropertyWish: Sendable {
       return
     }
     let request = try WebDAVSite.parse(body)
-    guard request.name == "propfind", request.namespace == "DAV:" else { throw WebDAVSite.refuse(.badRequest, "The body is no propfind.") }
+    guard request.name == "propfind", request.namespace == "DAV:" else {
+      throw WebDAVSite.refuse(.badRequest, "The body is no propfind.")
+    }
     if let wanted = request.child("prop") {
       self = .some(wanted.children.map(PropertyName.init))
     } else if request.child("propname") != nil {
@@ -103,7 +106,9 @@ extension WebDAVSite {
 
   func properties(_ request: Request, _ body: ByteBuffer) throws -> SiteAnswer {
     let depth = request.depth ?? "infinity"
-    guard ["0", "1", "infinity"].contains(depth) else { throw Self.refuse(.badRequest, "The depth can be 0, 1 or infinity.") }
+    guard ["0", "1", "infinity"].contains(depth) else {
+      throw Self.refuse(.badRequest, "The depth can be 0, 1 or infinity.")
+    }
     let wish = try PropertyWish(body)
     let table = try deciding(request) { $0 }
     let entry = try request.root.openPlain(request.path)
@@ -119,10 +124,13 @@ extension WebDAVSite {
 
   func changeProperties(_ request: Request, _ body: ByteBuffer) throws -> WebPage {
     let update = try Self.parse(body)
-    guard update.name == "propertyupdate", update.namespace == "DAV:" else { throw Self.refuse(.badRequest, "The body is no propertyupdate.") }
+    guard update.name == "propertyupdate", update.namespace == "DAV:" else {
+      throw Self.refuse(.badRequest, "The body is no propertyupdate.")
+    }
     /// In the order of the document; nil removes it.
     var steps: [(name: PropertyName, value: XMLElement?)] = []
-    for action in update.children where action.namespace == "DAV:" && (action.name == "set" || action.name == "remove") {
+    for action in update.children where action.namespace == "DAV:" && (action.name == "set" || action.name == "remove")
+    {
       for prop in action.children where prop.namespace == "DAV:" && prop.name == "prop" {
         for property in prop.children {
           var property = property
@@ -136,7 +144,9 @@ extension WebDAVSite {
       }
     }
     guard !steps.isEmpty else { throw Self.refuse(.badRequest, "The propertyupdate changes nothing.") }
-    func time(_ value: XMLElement?) -> Int64? { value.flatMap { Int64($0.text.trimmingCharacters(in: .whitespacesAndNewlines)) } }
+    func time(_ value: XMLElement?) -> Int64? {
+      value.flatMap { Int64($0.text.trimmingCharacters(in: .whitespacesAndNewlines)) }
+    }
     func isPossible(_ step: (name: PropertyName, value: XMLElement?)) -> Bool {
       step.name == .zrokModified ? time(step.value) != nil : step.name.namespace != "DAV:"
     }
@@ -166,10 +176,12 @@ extension WebDAVSite {
     for step in steps {
       let outcome = status ?? (isPossible(step) ? "424 Failed Dependency" : "403 Forbidden")
       let why = status == nil && !isPossible(step) ? "<D:error><D:cannot-modify-protected-property/></D:error>" : ""
-      text += "<D:propstat><D:prop>\(step.name.empty)</D:prop><D:status>HTTP/1.1 \(outcome)</D:status>\(why)</D:propstat>"
+      text +=
+        "<D:propstat><D:prop>\(step.name.empty)</D:prop><D:status>HTTP/1.1 \(outcome)</D:status>\(why)</D:propstat>"
     }
     return Self.multistatus(
       "<D:multistatus xmlns:D=\"DAV:\" xmlns:Z=\"\(PropertyName.zrokNamespace)\"><D:response>"
-        + "<D:href>\(WebPage.escaped(request.path.url(isDirectory: isDirectory)))</D:href>\(text)</D:response></D:multistatus>\n")
+        + "<D:href>\(WebPage.escaped(request.path.url(isDirectory: isDirectory)))</D:href>\(text)</D:response></D:multistatus>\n"
+    )
   }
 }

@@ -6,8 +6,9 @@ import Transport
 
 /// A directory as a drive: WebDAV class 2 (RFC 4918), confined to the directory, without symlinks (zrok.md 1.14).
 ///
-/// A file takes its place only when it is whole and on disk. What a request demands of locks and states is judged in the moment in which its change takes effect: each change
-/// is prepared beside its place, and takes it in one step while `locks` is held. Browsers get listings.
+/// A file takes its place only when it is whole and on disk. What a request demands of locks and states is judged in
+/// the moment in which its change takes effect: each change is prepared beside its place, and takes it in one step
+/// while `locks` is held. Browsers get listings.
 public final class WebDAVSite: Site {
   /// zrok's header of an upload that tells when the file was written: seconds since 1970.
   private static let zrokHeader = "zrok-modtime"
@@ -20,7 +21,8 @@ public final class WebDAVSite: Site {
   let locks = Mutex(LockTable())
   let longAnswers = Places.longAnswers()
 
-  /// - Parameter root: the directory; nothing outside what this path leads to at the time of a request is read or written.
+  /// - Parameter root: the directory; nothing outside what this path leads to at the time of a request is read or
+  ///   written.
   /// - Throws: when there is no such directory.
   public init(root: String, isReadOnly: Bool = false) throws {
     _ = try ConfinedRoot(root)
@@ -80,7 +82,8 @@ public final class WebDAVSite: Site {
         let host = host.trimmed.lowercased()
         return host.hasSuffix(port) ? String(host.dropLast(port.count)) : host
       }
-      let own = head.headers["host"] + head.headers["x-forwarded-host"].flatMap { $0.split(separator: ",").map(String.init) }
+      let own =
+        head.headers["host"] + head.headers["x-forwarded-host"].flatMap { $0.split(separator: ",").map(String.init) }
       guard own.contains(where: { plain($0) == plain(rest[..<slash]) }) else { return nil }
       return try Self.path(rest[slash...])
     }
@@ -88,7 +91,9 @@ public final class WebDAVSite: Site {
     var depth: String? { head.headers.first(name: "depth")?.trimmed.lowercased() }
   }
 
-  static func refuse(_ status: HTTPResponseStatus, _ text: String) -> SiteRefusal { SiteRefusal(page: .text(status: status, text + "\n")) }
+  static func refuse(_ status: HTTPResponseStatus, _ text: String) -> SiteRefusal {
+    SiteRefusal(page: .text(status: status, text + "\n"))
+  }
 
   func bodyUse(_ head: HTTPRequestHead) -> BodyUse {
     switch head.method {
@@ -101,14 +106,19 @@ public final class WebDAVSite: Site {
   func answer(_ head: HTTPRequestHead, _ body: ByteBuffer) -> SiteAnswer {
     do {
       if head.method == .OPTIONS {
-        return .page(WebPage(status: .ok, headers: ["allow": allowed, "dav": isReadOnly ? "1" : "1, 2", "ms-author-via": "DAV"]))
+        return .page(
+          WebPage(status: .ok, headers: ["allow": allowed, "dav": isReadOnly ? "1" : "1, 2", "ms-author-via": "DAV"]))
       }
       let request = try Request(head, rootPath: path)
       switch head.method {
       case .GET, .HEAD: return try read(request)
       case .PROPFIND: return try properties(request, body)
       case .PROPPATCH, .DELETE, .MKCOL, .COPY, .MOVE, .LOCK, .UNLOCK: break
-      default: return .page(.text(status: .methodNotAllowed, "\(head.method.rawValue) is not possible here.\n", headers: [("allow", allowed)]))
+      default:
+        return .page(
+          .text(
+            status: .methodNotAllowed, "\(head.method.rawValue) is not possible here.\n", headers: [("allow", allowed)])
+        )
       }
       guard !isReadOnly else { throw Self.refuse(.forbidden, "This drive is for reading.") }
       switch head.method {
@@ -130,12 +140,17 @@ public final class WebDAVSite: Site {
     switch error {
     case let refusal as SiteRefusal: refusal.page
     case LockTable.Refusal.locked(let paths): multistatus(Self.error("lock-token-submitted", paths), status: .locked)
-    case LockTable.Refusal.full: .text(status: .insufficientStorage, "There are as many locks as this drive keeps; try again when some have ended.\n")
+    case LockTable.Refusal.full:
+      .text(
+        status: .insufficientStorage, "There are as many locks as this drive keeps; try again when some have ended.\n")
     case ConfinedRoot.Failure.badPath: .text(status: .badRequest, "The path is not one of this drive.\n")
     case ConfinedRoot.Failure.notFound: .text(status: .notFound, "There is nothing of this name.\n")
-    case ConfinedRoot.Failure.forbidden: .text(status: .forbidden, "This is not part of the drive, or may not be changed.\n")
-    case ConfinedRoot.Failure.failed(ENOSPC), ConfinedRoot.Failure.failed(EDQUOT): .text(status: .insufficientStorage, "The disk is full.\n")
-    case ConfinedRoot.Failure.failed(let code): .text(status: .internalServerError, String(cString: strerror(code)) + "\n")
+    case ConfinedRoot.Failure.forbidden:
+      .text(status: .forbidden, "This is not part of the drive, or may not be changed.\n")
+    case ConfinedRoot.Failure.failed(ENOSPC), ConfinedRoot.Failure.failed(EDQUOT):
+      .text(status: .insufficientStorage, "The disk is full.\n")
+    case ConfinedRoot.Failure.failed(let code):
+      .text(status: .internalServerError, String(cString: strerror(code)) + "\n")
     default: .text(status: .internalServerError, "\(error)\n")
     }
   }
@@ -159,7 +174,9 @@ public final class WebDAVSite: Site {
     if let condition = request.condition, !condition.lists.contains(where: { holds($0, request, table) }) {
       throw SiteRefusal(page: .preconditionFailed)
     }
-    if Preconditions.judge(request.head.method, request.head.headers, state) == .failed { throw SiteRefusal(page: .preconditionFailed) }
+    if Preconditions.judge(request.head.method, request.head.headers, state) == .failed {
+      throw SiteRefusal(page: .preconditionFailed)
+    }
   }
 
   private func holds(_ list: IfHeader.List, _ request: Request, _ table: LockTable) -> Bool {
@@ -170,7 +187,8 @@ public final class WebDAVSite: Site {
     return list.conditions.allSatisfy { condition in
       switch condition.subject {
       case .token(let token): tokens.contains(token) != condition.isNegated
-      case .tag(let tag): (status.map { !$0.isDirectory && $0.tag.matchesStrongly(tag) } ?? false) != condition.isNegated
+      case .tag(let tag):
+        (status.map { !$0.isDirectory && $0.tag.matchesStrongly(tag) } ?? false) != condition.isNegated
       }
     }
   }
@@ -184,13 +202,17 @@ public final class WebDAVSite: Site {
     // Browsers say that they want a page. To the others it is no file: zrok's clients rely on that (zrok.md 1.14).
     let wantsPage = request.head.headers["accept"].contains { $0.lowercased().contains("text/html") }
     guard wantsPage else {
-      return .page(.text(status: .methodNotAllowed, "This is a directory.\n", headers: [("allow", allowed), ("vary", "accept")]))
+      return .page(
+        .text(status: .methodNotAllowed, "This is a directory.\n", headers: [("allow", allowed), ("vary", "accept")]))
     }
     guard request.endsWithSlash else { return .page(DirectoryPage.slash(request.path, request.head.uri)) }
-    if Preconditions.judge(request.head.method, request.head.headers, .init(entry.status)) == .failed { return .page(.preconditionFailed) }
+    if Preconditions.judge(request.head.method, request.head.headers, .init(entry.status)) == .failed {
+      return .page(.preconditionFailed)
+    }
     let listed = ConfinedRoot.list(entry)
     var page = DirectoryPage.page(
-      request.path, listed.filter { ((try? ConfinedRoot.status(entry, $0.name)) ?? nil) != nil }, isCut: listed.count >= ConfinedRoot.listingLimit)
+      request.path, listed.filter { ((try? ConfinedRoot.status(entry, $0.name)) ?? nil) != nil },
+      isCut: listed.count >= ConfinedRoot.listingLimit)
     page.headers.add(name: "vary", value: "accept")
     return .long(page, longAnswers, request.head)
   }
@@ -211,14 +233,17 @@ public final class WebDAVSite: Site {
     }
 
     func write(_ bytes: UnsafeRawBufferPointer) -> SiteRefusal? {
-      do throws(ConfinedRoot.Failure) { try file.write(bytes) } catch { return SiteRefusal(page: WebDAVSite.page(error)) }
+      do throws(ConfinedRoot.Failure) { try file.write(bytes) } catch {
+        return SiteRefusal(page: WebDAVSite.page(error))
+      }
       return nil
     }
 
     func commit() -> Result<WebPage, SiteRefusal> {
       do {
         let before = try? ConfinedRoot.open(place.directory, place.name)
-        try file.finish(modified: request.head.headers.first(name: WebDAVSite.zrokHeader).flatMap { Int64($0) }, properties: before)
+        try file.finish(
+          modified: request.head.headers.first(name: WebDAVSite.zrokHeader).flatMap { Int64($0) }, properties: before)
         // What held when the upload began may not hold any more.
         let (isNew, tag) = try site.deciding(request) { table in
           let isNew = try site.judgePut(request, place, table)
@@ -237,7 +262,9 @@ public final class WebDAVSite: Site {
   func beginUpload(_ head: HTTPRequestHead) -> Result<any SiteUpload, SiteRefusal> {
     do {
       if isReadOnly { throw Self.refuse(.forbidden, "This drive is for reading.") }
-      guard !head.headers.contains(name: "content-range") else { throw Self.refuse(.badRequest, "A file is stored as a whole.") }
+      guard !head.headers.contains(name: "content-range") else {
+        throw Self.refuse(.badRequest, "A file is stored as a whole.")
+      }
       let request = try Request(head, rootPath: path)
       guard !request.endsWithSlash else { throw Self.refuse(.methodNotAllowed, "A directory is made with MKCOL.") }
       let place = try newPlace(request.path, on: request.root)
@@ -252,13 +279,17 @@ public final class WebDAVSite: Site {
   private func judgePut(_ request: Request, _ place: ConfinedRoot.Place, _ table: LockTable) throws -> Bool {
     let there = try place.status()
     guard there?.isDirectory != true else { throw Self.refuse(.methodNotAllowed, "There is a directory of this name.") }
-    if there == nil, place.name.isTrap { throw Self.refuse(.forbidden, "On some systems this name would lead out of the drive.") }
+    if there == nil, place.name.isTrap {
+      throw Self.refuse(.forbidden, "On some systems this name would lead out of the drive.")
+    }
     try table.check(request.path, there == nil ? .addition : .itself, request.tokens)
     return there == nil
   }
 
   /// Where something can be stored. - Throws: 409 where the directory above is missing.
   func newPlace(_ path: FilePath, on root: ConfinedRoot) throws -> ConfinedRoot.Place {
-    do { return try root.place(path) } catch ConfinedRoot.Failure.notFound { throw Self.refuse(.conflict, "The directory above does not exist.") }
+    do { return try root.place(path) } catch ConfinedRoot.Failure.notFound {
+      throw Self.refuse(.conflict, "The directory above does not exist.")
+    }
   }
 }

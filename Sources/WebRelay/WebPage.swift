@@ -1,5 +1,5 @@
-// WebRelay: HTTP on NIO channels of any kind: a reverse proxy that streams, static files, and WebDAV. It knows no overlay and no share; where requests go is a
-// closure that makes a channel. Start reading at `HTTPRelay`.
+// WebRelay: HTTP on NIO channels of any kind: a reverse proxy that streams, static files, and WebDAV. It knows no
+// overlay and no share; where requests go is a closure that makes a channel. Start reading at `HTTPRelay`.
 
 public import NIOCore
 public import NIOHTTP1
@@ -18,7 +18,8 @@ public struct WebPage: Sendable {
 
   public static func text(status: HTTPResponseStatus, _ text: String, headers: [(String, String)] = []) -> WebPage {
     WebPage(
-      status: status, headers: HTTPHeaders([("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")] + headers),
+      status: status,
+      headers: HTTPHeaders([("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")] + headers),
       body: ByteBuffer(string: text))
   }
 
@@ -33,11 +34,14 @@ public struct WebPage: Sendable {
   ///   - continueCookie: with it the page gets a button that sets this cookie and loads the page again.
   ///   - link: the way to go on, and what it is called.
   public static func html(
-    status: HTTPResponseStatus, title: String, message: String, hint: String, headers: [(String, String)] = [], continueCookie: String? = nil,
+    status: HTTPResponseStatus, title: String, message: String, hint: String, headers: [(String, String)] = [],
+    continueCookie: String? = nil,
     link: (text: String, url: String)? = nil
   ) -> WebPage {
     let way = link.map { "<p><a href=\"\(escaped($0.url))\">\(escaped($0.text))</a>" } ?? ""
-    let script = continueCookie.map { "document.querySelector('button').onclick=()=>{document.cookie=\"\($0)\";location.reload()}" }
+    let script = continueCookie.map {
+      "document.querySelector('button').onclick=()=>{document.cookie=\"\($0)\";location.reload()}"
+    }
     let button = script.map { "<p><button>Go on</button><script>\($0)</script>" } ?? ""
     let html = """
       <!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -51,7 +55,8 @@ public struct WebPage: Sendable {
       status: status,
       headers: HTTPHeaders(
         [
-          ("content-type", "text/html; charset=utf-8"), ("cache-control", "no-store"), ("content-security-policy", policy),
+          ("content-type", "text/html; charset=utf-8"), ("cache-control", "no-store"),
+          ("content-security-policy", policy),
           ("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"),
         ] + headers), body: ByteBuffer(string: html))
   }
@@ -66,7 +71,8 @@ public struct WebPage: Sendable {
       }
     return .html(
       status: status, title: "This request was refused",
-      message: "It cannot be understood: " + (fault.map { "\($0)" } ?? "its host, target or length is missing, doubled or malformed") + ".",
+      message: "It cannot be understood: "
+        + (fault.map { "\($0)" } ?? "its host, target or length is missing, doubled or malformed") + ".",
       hint: "If a browser sent it, a program between it and here changed it.")
   }
 

@@ -1,5 +1,5 @@
-/// Reads the small XML documents of WebDAV into a tree: elements with their namespaces, and text. Strict, and without anything that refers to elsewhere: a document
-/// type is refused, and with it every entity but the five of XML itself.
+/// Reads the small XML documents of WebDAV into a tree: elements with their namespaces, and text. Strict, and without
+/// anything that refers to elsewhere: a document type is refused, and with it every entity but the five of XML itself.
 struct XMLElement: Equatable, Sendable {
   static let sizeLimit = 64 * 1024
   private static let depthLimit = 32
@@ -37,12 +37,20 @@ struct XMLElement: Equatable, Sendable {
   /// Its own text, without that of its children.
   var text: String { nodes.reduce(into: "") { if case .text(let text) = $1 { $0 += text } } }
 
-  func child(_ name: String, namespace: String = "DAV:") -> XMLElement? { children.first { $0.name == name && $0.namespace == namespace } }
+  func child(_ name: String, namespace: String = "DAV:") -> XMLElement? {
+    children.first { $0.name == name && $0.namespace == namespace }
+  }
 
   init(parsing bytes: some Collection<UInt8>) throws(Failure) {
-    guard bytes.count <= Self.sizeLimit else { throw Failure(reason: "the document is longer than \(Self.sizeLimit) bytes") }
-    guard let text = String(validating: bytes, as: UTF8.self) else { throw Failure(reason: "the document is not UTF-8") }
-    guard text.unicodeScalars.allSatisfy(Self.isCharacter) else { throw Failure(reason: "the document has characters that XML does not know") }
+    guard bytes.count <= Self.sizeLimit else {
+      throw Failure(reason: "the document is longer than \(Self.sizeLimit) bytes")
+    }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw Failure(reason: "the document is not UTF-8")
+    }
+    guard text.unicodeScalars.allSatisfy(Self.isCharacter) else {
+      throw Failure(reason: "the document has characters that XML does not know")
+    }
     var reader = Reader(text)
     self = try reader.document()
   }
@@ -125,7 +133,8 @@ struct XMLElement: Equatable, Sendable {
     /// XML 1.0, 2.3.
     private static func isNameStart(_ scalar: Unicode.Scalar) -> Bool {
       switch scalar.value {
-      case 0x41...0x5A, 0x61...0x7A, 0x5F, 0xC0...0xD6, 0xD8...0xF6, 0xF8...0x2FF, 0x370...0x37D, 0x37F...0x1FFF, 0x200C...0x200D, 0x2070...0x218F,
+      case 0x41...0x5A, 0x61...0x7A, 0x5F, 0xC0...0xD6, 0xD8...0xF6, 0xF8...0x2FF, 0x370...0x37D, 0x37F...0x1FFF,
+        0x200C...0x200D, 0x2070...0x218F,
         0x2C00...0x2FEF, 0x3001...0xD7FF, 0xF900...0xFDCF, 0xFDF0...0xFFFD, 0x10000...0xEFFFF:
         true
       default: false
@@ -142,7 +151,8 @@ struct XMLElement: Equatable, Sendable {
     private mutating func name() throws(Failure) -> Name {
       let text = take { Self.isNamePart($0) || $0 == ":" }
       let parts = text.split(separator: ":" as Unicode.Scalar, omittingEmptySubsequences: false)
-      guard parts.count <= 2, parts.allSatisfy({ $0.first.map(Self.isNameStart) ?? false }), let local = parts.last else {
+      guard parts.count <= 2, parts.allSatisfy({ $0.first.map(Self.isNameStart) ?? false }), let local = parts.last
+      else {
         throw Failure(reason: "'\(String(Substring(text.prefix(16))))' is no name")
       }
       let name = Name(prefix: parts.count == 2 ? String(Substring(parts[0])) : "", local: String(Substring(local)))
@@ -152,7 +162,9 @@ struct XMLElement: Equatable, Sendable {
 
     private mutating func element(_ outer: [String: String], depth: Int) throws(Failure) -> XMLElement {
       elements += 1
-      guard depth < XMLElement.depthLimit, elements <= XMLElement.elementLimit else { throw Failure(reason: "the document is too deep or too large") }
+      guard depth < XMLElement.depthLimit, elements <= XMLElement.elementLimit else {
+        throw Failure(reason: "the document is too deep or too large")
+      }
       guard take("<") else { throw Failure(reason: "an element is missing") }
       let name = try name()
       var scope = outer
@@ -200,12 +212,16 @@ struct XMLElement: Equatable, Sendable {
         if begins(">") || begins("/>") { return attributes }
         count += 1
         guard before != rest.startIndex else { throw Failure(reason: "a name is missing") }
-        guard attributes.count < Self.attributeLimit, count <= Self.headLimit else { throw Failure(reason: "an element has too many attributes") }
+        guard attributes.count < Self.attributeLimit, count <= Self.headLimit else {
+          throw Failure(reason: "an element has too many attributes")
+        }
         let name = try name()
         skipSpace()
         guard take("=") else { throw Failure(reason: "an attribute has no value") }
         skipSpace()
-        guard let quote = rest.first, quote == "\"" || quote == "'" else { throw Failure(reason: "an attribute's value is not quoted") }
+        guard let quote = rest.first, quote == "\"" || quote == "'" else {
+          throw Failure(reason: "an attribute's value is not quoted")
+        }
         rest = rest.dropFirst()
         let raw = take { $0 != quote && $0 != "<" }
         guard rest.first == quote else { throw Failure(reason: "an attribute's value does not end") }
@@ -222,15 +238,20 @@ struct XMLElement: Equatable, Sendable {
     /// What a prefix may stand for (Namespaces in XML 1.0, 3 and 5).
     private static func declared(_ namespace: String, _ prefix: String) throws(Failure) -> String {
       let isPossible =
-        prefix != "xmlns" && namespace != "http://www.w3.org/2000/xmlns/" && (prefix == "xml") == (namespace == XMLElement.xmlNamespace)
+        prefix != "xmlns" && namespace != "http://www.w3.org/2000/xmlns/"
+        && (prefix == "xml") == (namespace == XMLElement.xmlNamespace)
         && (prefix.isEmpty || !namespace.isEmpty)
-      guard isPossible else { throw Failure(reason: "the prefix '\(prefix)' stands for something that is not possible") }
+      guard isPossible else {
+        throw Failure(reason: "the prefix '\(prefix)' stands for something that is not possible")
+      }
       return namespace
     }
 
     private static func namespace(_ name: Name, _ scope: [String: String]) throws(Failure) -> String {
       guard !name.prefix.isEmpty else { return scope[""] ?? "" }
-      guard let namespace = scope[name.prefix] else { throw Failure(reason: "the prefix \(name.prefix) is not declared") }
+      guard let namespace = scope[name.prefix] else {
+        throw Failure(reason: "the prefix \(name.prefix) is not declared")
+      }
       return namespace
     }
 
@@ -248,7 +269,9 @@ struct XMLElement: Equatable, Sendable {
         case "quot": result.append("\"")
         case "apos": result.append("'")
         default:
-          let code = name.hasPrefix("#x") ? UInt32(name.dropFirst(2), radix: 16) : name.hasPrefix("#") ? UInt32(name.dropFirst()) : nil
+          let code =
+            name.hasPrefix("#x")
+            ? UInt32(name.dropFirst(2), radix: 16) : name.hasPrefix("#") ? UInt32(name.dropFirst()) : nil
           guard let scalar = code.flatMap(Unicode.Scalar.init), XMLElement.isCharacter(scalar) else {
             throw Failure(reason: "the reference &\(name.prefix(16)); is unknown")
           }

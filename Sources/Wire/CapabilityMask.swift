@@ -1,5 +1,5 @@
-/// A set of capabilities as a minimal big-endian unsigned integer (edge-data-plane.md 3.7, fabric-planes.md 2.4): capability n is bit n,
-/// capability -n is bit 64-n.
+/// A set of capabilities as a minimal big-endian unsigned integer (edge-data-plane.md 3.7, fabric-planes.md 2.4):
+/// capability n is bit n, capability -n is bit 64-n.
 public struct CapabilityMask: Sendable, Equatable {
   public private(set) var bits: UInt64
 
@@ -27,8 +27,8 @@ public struct CapabilityMask: Sendable, Equatable {
   public var bytes: [UInt8] { withUnsafeBytes(of: bits.bigEndian) { Array($0.drop { $0 == 0 }) } }
 }
 
-/// Capabilities of controllers and routers towards each other (fabric-planes.md 2.4). Upstream takes bits from both ends, 1 upwards and 62 downwards; ours
-/// lie between.
+/// Capabilities of controllers and routers towards each other (fabric-planes.md 2.4). Upstream takes bits from both
+/// ends, 1 upwards and 62 downwards; ours lie between.
 public enum ControllerCapability {
   public static let createTerminatorV2 = 1
   public static let singleRouterLinkSource = 2
@@ -72,7 +72,9 @@ public struct VersionInfo: Sendable, Equatable {
   public init?(text: String) {
     let fields = text.split(separator: "|", maxSplits: 5, omittingEmptySubsequences: false)
     guard fields.count == 5 else { return nil }
-    self.init(version: String(fields[0]), revision: String(fields[1]), buildDate: String(fields[2]), os: String(fields[3]), arch: String(fields[4]))
+    self.init(
+      version: String(fields[0]), revision: String(fields[1]), buildDate: String(fields[2]), os: String(fields[3]),
+      arch: String(fields[4]))
   }
 
   public var text: String { [version, revision, buildDate, os, arch].joined(separator: "|") }

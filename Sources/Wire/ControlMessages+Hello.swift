@@ -19,8 +19,10 @@ extension ControlMessages {
     public var underlayType: String?
 
     public init(
-      routerID: String, version: VersionInfo, capabilities: CapabilityMask, listeners: [UInt8]? = nil, ctrlChanListeners: [UInt8]? = nil,
-      isGrouped: Bool = true, isFirstGroupConnection: Bool = true, channelID: String? = nil, groupSecret: [UInt8]? = nil,
+      routerID: String, version: VersionInfo, capabilities: CapabilityMask, listeners: [UInt8]? = nil,
+      ctrlChanListeners: [UInt8]? = nil,
+      isGrouped: Bool = true, isFirstGroupConnection: Bool = true, channelID: String? = nil,
+      groupSecret: [UInt8]? = nil,
       underlayType: String? = "ctrl.default"
     ) {
       self.routerID = routerID
@@ -35,8 +37,8 @@ extension ControlMessages {
       self.underlayType = underlayType
     }
 
-    /// Reads hellos of 2.x routers, and of 1.x routers with their other ids: without capability 1 in header 1002 the listeners are in
-    /// header 10 and headers 10 and 11 say nothing of groups.
+    /// Reads hellos of 2.x routers, and of 1.x routers with their other ids: without capability 1 in header 1002 the
+    /// listeners are in header 10 and headers 10 and 11 say nothing of groups.
     public init(parsing message: Message) throws(WireError) {
       try message.expect(.hello)
       let headers = message.headers
@@ -54,8 +56,10 @@ extension ControlMessages {
       } else {
         self.init(
           routerID: message.text, version: version,
-          capabilities: mask ?? headers[ControlHeader.legacyCapabilities].map { CapabilityMask(bytes: $0) } ?? CapabilityMask(),
-          listeners: headers[ControlHeader.listeners] ?? headers[.groupSecret], isGrouped: false, isFirstGroupConnection: false, underlayType: nil)
+          capabilities: mask ?? headers[ControlHeader.legacyCapabilities].map { CapabilityMask(bytes: $0) }
+            ?? CapabilityMask(),
+          listeners: headers[ControlHeader.listeners] ?? headers[.groupSecret], isGrouped: false,
+          isFirstGroupConnection: false, underlayType: nil)
       }
     }
 
@@ -91,7 +95,8 @@ extension ControlMessages {
     public var groupSecret: [UInt8]?
 
     public init(
-      replyFor: Int32, isSuccess: Bool = true, text: String = "", version: VersionInfo, controllerID: String, capabilities: CapabilityMask,
+      replyFor: Int32, isSuccess: Bool = true, text: String = "", version: VersionInfo, controllerID: String,
+      capabilities: CapabilityMask,
       channelID: String, isGrouped: Bool = false, underlayType: String? = nil, groupSecret: [UInt8]? = nil
     ) {
       self.replyFor = replyFor
@@ -116,9 +121,12 @@ extension ControlMessages {
         throw .badHeader(.helloVersion, reason: "not five fields joined by a vertical bar")
       }
       self.init(
-        replyFor: replyFor, isSuccess: isSuccess, text: message.text, version: version, controllerID: try headers.required(.id),
-        capabilities: CapabilityMask(bytes: headers[ControlHeader.capabilities] ?? headers[ControlHeader.legacyCapabilities] ?? []),
-        channelID: headers.string(.channelID) ?? "", isGrouped: headers.bool(.isGrouped) ?? false, underlayType: headers.string(.underlayType),
+        replyFor: replyFor, isSuccess: isSuccess, text: message.text, version: version,
+        controllerID: try headers.required(.id),
+        capabilities: CapabilityMask(
+          bytes: headers[ControlHeader.capabilities] ?? headers[ControlHeader.legacyCapabilities] ?? []),
+        channelID: headers.string(.channelID) ?? "", isGrouped: headers.bool(.isGrouped) ?? false,
+        underlayType: headers.string(.underlayType),
         groupSecret: headers[.groupSecret])
     }
 

@@ -1,5 +1,5 @@
-/// Why a router could not carry out a route (header 1104, fabric-planes.md 3.3). `invalidTerminator` deletes the terminator at the
-/// controller, so it is never the answer to a passing state.
+/// Why a router could not carry out a route (header 1104, fabric-planes.md 3.3). `invalidTerminator` deletes the
+/// terminator at the controller, so it is never the answer to a passing state.
 public enum RouteErrorCode: UInt8, Sendable {
   case generic = 0
   case invalidTerminator = 1
@@ -14,7 +14,8 @@ public enum RouteErrorCode: UInt8, Sendable {
 }
 
 extension ControlMessages {
-  /// The answer to a Route (1022): body and headers, no protobuf. Headers that are not its own are peer data of the terminator.
+  /// The answer to a Route (1022): body and headers, no protobuf. Headers that are not its own are peer data of the
+  /// terminator.
   public struct RouteResult: TypedMessage {
     public static let contentType = ContentType.routeResult
 
@@ -38,7 +39,8 @@ extension ControlMessages {
     }
 
     private static let ownHeaders: Set<HeaderID> = [
-      .replyFor, .heartbeat, .heartbeatResponse, ControlHeader.routeResultAttempt, ControlHeader.routeResultSuccess, ControlHeader.routeResultError,
+      .replyFor, .heartbeat, .heartbeatResponse, ControlHeader.routeResultAttempt, ControlHeader.routeResultSuccess,
+      ControlHeader.routeResultError,
       ControlHeader.routeResultErrorCode,
     ]
 
@@ -48,14 +50,18 @@ extension ControlMessages {
       let outcome: Outcome
       if headers.contains(ControlHeader.routeResultSuccess) {
         var peerData: [UInt32: [UInt8]] = [:]
-        for (id, value) in headers.all where id.rawValue >= 0 && !Self.ownHeaders.contains(id) { peerData[UInt32(bitPattern: id.rawValue)] = value }
+        for (id, value) in headers.all where id.rawValue >= 0 && !Self.ownHeaders.contains(id) {
+          peerData[UInt32(bitPattern: id.rawValue)] = value
+        }
         outcome = .success(peerData: peerData)
       } else {
         outcome = .failure(
           text: headers.string(ControlHeader.routeResultError) ?? "the router gave no reason",
           code: headers.uint8(ControlHeader.routeResultErrorCode).flatMap { RouteErrorCode(rawValue: $0) } ?? .generic)
       }
-      self.init(replyFor: message.replyFor, circuitID: message.text, attempt: headers.uint32(ControlHeader.routeResultAttempt) ?? 0, outcome: outcome)
+      self.init(
+        replyFor: message.replyFor, circuitID: message.text,
+        attempt: headers.uint32(ControlHeader.routeResultAttempt) ?? 0, outcome: outcome)
     }
 
     public func message() -> Message {

@@ -1,5 +1,5 @@
-/// The messages between router and controller that carry headers instead of protobuf (fabric-planes.md 2.2, 2.3, 2.12, 3.3, 3.5).
-/// All others are protobuf bodies of `WireSchemas`.
+/// The messages between router and controller that carry headers instead of protobuf (fabric-planes.md 2.2, 2.3, 2.12,
+/// 3.3, 3.5). All others are protobuf bodies of `WireSchemas`.
 public enum ControlMessages {
   /// A circuit for an SDK with a service session (20218); answered by `CircuitCreated` or `Failure`.
   public struct CreateCircuitV2: TypedMessage {
@@ -13,7 +13,8 @@ public enum ControlMessages {
     public var peerData: [UInt32: [UInt8]]
 
     public init(
-      sessionToken: String, apiSessionToken: String, fingerprints: [String], terminatorInstanceID: String = "", peerData: [UInt32: [UInt8]] = [:]
+      sessionToken: String, apiSessionToken: String, fingerprints: [String], terminatorInstanceID: String = "",
+      peerData: [UInt32: [UInt8]] = [:]
     ) {
       self.sessionToken = sessionToken
       self.apiSessionToken = apiSessionToken
@@ -30,7 +31,8 @@ public enum ControlMessages {
       self.init(
         sessionToken: sessionToken, apiSessionToken: headers.string(ControlHeader.apiSessionToken) ?? "",
         fingerprints: try headers.stringList(ControlHeader.fingerprints) ?? [],
-        terminatorInstanceID: headers.string(ControlHeader.terminatorInstance) ?? "", peerData: try headers.dataMap(ControlHeader.peerData) ?? [:])
+        terminatorInstanceID: headers.string(ControlHeader.terminatorInstance) ?? "",
+        peerData: try headers.dataMap(ControlHeader.peerData) ?? [:])
     }
 
     public func message() -> Message {
@@ -56,7 +58,8 @@ public enum ControlMessages {
     public var peerData: [UInt32: [UInt8]]
 
     public init(
-      apiSessionToken: String, identityID: String, serviceID: String, fingerprints: [String], terminatorInstanceID: String = "",
+      apiSessionToken: String, identityID: String, serviceID: String, fingerprints: [String],
+      terminatorInstanceID: String = "",
       peerData: [UInt32: [UInt8]] = [:]
     ) {
       self.apiSessionToken = apiSessionToken
@@ -75,9 +78,11 @@ public enum ControlMessages {
       guard !identityID.isEmpty else { throw .badHeader(ControlHeader.identityID, reason: "empty") }
       guard !serviceID.isEmpty else { throw .badHeader(ControlHeader.serviceID, reason: "empty") }
       self.init(
-        apiSessionToken: try headers.required(ControlHeader.apiSessionToken), identityID: identityID, serviceID: serviceID,
+        apiSessionToken: try headers.required(ControlHeader.apiSessionToken), identityID: identityID,
+        serviceID: serviceID,
         fingerprints: try headers.stringList(ControlHeader.fingerprints) ?? [],
-        terminatorInstanceID: headers.string(ControlHeader.terminatorInstance) ?? "", peerData: try headers.dataMap(ControlHeader.peerData) ?? [:])
+        terminatorInstanceID: headers.string(ControlHeader.terminatorInstance) ?? "",
+        peerData: try headers.dataMap(ControlHeader.peerData) ?? [:])
     }
 
     public func message() -> Message {
@@ -101,7 +106,10 @@ public enum ControlMessages {
     public var peerData: [UInt32: [UInt8]]
     public var tags: [String: String]
 
-    public init(replyFor: Int32?, circuitID: String, address: String, peerData: [UInt32: [UInt8]] = [:], tags: [String: String] = [:]) {
+    public init(
+      replyFor: Int32?, circuitID: String, address: String, peerData: [UInt32: [UInt8]] = [:],
+      tags: [String: String] = [:]
+    ) {
       self.replyFor = replyFor
       self.circuitID = circuitID
       self.address = address
@@ -115,13 +123,16 @@ public enum ControlMessages {
       }
       let headers = message.headers
       self.init(
-        replyFor: message.replyFor, circuitID: try headers.required(ControlHeader.circuitID), address: try headers.required(ControlHeader.address),
-        peerData: try headers.dataMap(ControlHeader.peerData) ?? [:], tags: try headers.stringMap(ControlHeader.tags) ?? [:])
+        replyFor: message.replyFor, circuitID: try headers.required(ControlHeader.circuitID),
+        address: try headers.required(ControlHeader.address),
+        peerData: try headers.dataMap(ControlHeader.peerData) ?? [:],
+        tags: try headers.stringMap(ControlHeader.tags) ?? [:])
     }
 
     /// - Parameter request: the type that is answered, `createCircuitV2` or `createCircuitV3`.
     public func message(answering request: ContentType) -> Message {
-      var message = Message(contentType: request == .createCircuitV3 ? .createCircuitV3Response : .createCircuitV2Response)
+      var message = Message(
+        contentType: request == .createCircuitV3 ? .createCircuitV3Response : .createCircuitV2Response)
       message.replyFor = replyFor
       message.headers.set(ControlHeader.circuitID, circuitID)
       message.headers.set(ControlHeader.address, address)
@@ -142,7 +153,9 @@ public enum ControlMessages {
     /// When a circuit id had been given out before the failure.
     public var circuitID: String?
 
-    public init(replyFor: Int32?, text: String, code: EdgeErrorCode, retryHint: RetryHint? = nil, circuitID: String? = nil) {
+    public init(
+      replyFor: Int32?, text: String, code: EdgeErrorCode, retryHint: RetryHint? = nil, circuitID: String? = nil
+    ) {
       self.replyFor = replyFor
       self.text = text
       self.code = code
@@ -155,7 +168,8 @@ public enum ControlMessages {
       let code = message.headers.uint32(.errorCode).flatMap { EdgeErrorCode(rawValue: $0) } ?? .internal
       self.init(
         replyFor: message.replyFor, text: message.text, code: code,
-        retryHint: message.headers.uint32(ControlHeader.retryHint).flatMap { RetryHint(rawValue: $0) }, circuitID: message.headers.string(.circuitID))
+        retryHint: message.headers.uint32(ControlHeader.retryHint).flatMap { RetryHint(rawValue: $0) },
+        circuitID: message.headers.string(.circuitID))
     }
 
     public func message() -> Message {

@@ -20,7 +20,8 @@ public enum EdgeErrorCode: UInt32, Sendable {
   /// What controllers tell SDKs to do after this error (edge-data-plane.md 3.5).
   public var usualRetryHint: RetryHint {
     switch self {
-    case .invalidAPISession, .invalidSession, .wrongSessionType, .invalidEdgeRouterForSession, .encryptionDataMissing: .startOver
+    case .invalidAPISession, .invalidSession, .wrongSessionType, .invalidEdgeRouterForSession, .encryptionDataMissing:
+      .startOver
     case .invalidService, .tunnelingNotEnabled, .invalidTerminator, .invalidPrecedence, .invalidCost: .notRetriable
     case .ok, .internal, .invalidAPISessionType, .invalidInstanceID, .accessDenied, .postureCheckFailed: .default
     }
@@ -57,15 +58,17 @@ public struct StructuredError: Sendable, Equatable {
   public var retryHint: RetryHint
   public var failingPostureCheckIDs: [String]
 
-  public init(message: String, code: EdgeErrorCode, retryHint: RetryHint = .default, failingPostureCheckIDs: [String] = []) {
+  public init(
+    message: String, code: EdgeErrorCode, retryHint: RetryHint = .default, failingPostureCheckIDs: [String] = []
+  ) {
     self.message = message
     self.code = code
     self.retryHint = retryHint
     self.failingPostureCheckIDs = failingPostureCheckIDs
   }
 
-  /// Reads the JSON object of header 1033. Unknown members are ignored; a code or hint that this build does not know counts as internal
-  /// and default, since the text is what a person reads.
+  /// Reads the JSON object of header 1033. Unknown members are ignored; a code or hint that this build does not know
+  /// counts as internal and default, since the text is what a person reads.
   /// - Returns: nil when the text is not an object of this kind.
   public init?(jsonText: String) {
     var reader = StructuredErrorReader(Array(jsonText.utf8))

@@ -1,8 +1,8 @@
 /// What forwarding needs of a Data frame's header records, found without copying or allocating.
 ///
-/// Receivers disagree on which of two records with one key counts (edge-data-plane.md 2.1), so a frame that carries a record twice says different things to router and
-/// receiver and is refused. Between two ends passes only what a Data message carries (3.2); anything else, `replyFor` among it, would be a word of the router's to whoever
-/// receives it.
+/// Receivers disagree on which of two records with one key counts (edge-data-plane.md 2.1), so a frame that carries a
+/// record twice says different things to router and receiver and is refused. Between two ends passes only what a Data
+/// message carries (3.2); anything else, `replyFor` among it, would be a word of the router's to whoever receives it.
 public struct EdgeFields: Equatable, Sendable {
   /// Header 1000.
   public var connID: UInt32?
@@ -10,7 +10,8 @@ public struct EdgeFields: Equatable, Sendable {
   public var connIDOffset: Int?
   /// Header 1010, 0 when absent.
   public var flags = EdgeFlags()
-  /// Whether all records may reach the other end as they are: conn id, sequence (1001), flags, a trace id of 16 bytes (128). Any other frame has to be written anew.
+  /// Whether all records may reach the other end as they are: conn id, sequence (1001), flags, a trace id of 16 bytes
+  /// (128). Any other frame has to be written anew.
   public var isPlain = true
 
   /// Scans a header section.
@@ -79,12 +80,15 @@ public struct EdgeFlags: OptionSet, Sendable, Hashable {
 extension UnsafeMutableRawBufferPointer {
   /// Writes a little-endian u32, for rewriting sequence and conn id of a frame in place.
   @inlinable
-  public func rewriteU32(_ value: UInt32, at offset: Int) { storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt32.self) }
+  public func rewriteU32(_ value: UInt32, at offset: Int) {
+    storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt32.self)
+  }
 
   /// Gives a frame that lies in this buffer the conn id and sequence of the channel it goes out on.
   ///
   /// - Parameter fields: of this very frame.
-  /// - Returns: false, with nothing written, when the frame has no conn id to rewrite or the buffer is shorter than its fields say.
+  /// - Returns: false, with nothing written, when the frame has no conn id to rewrite or the buffer is shorter than its
+  ///   fields say.
   @inlinable
   public func readdressFrame(_ fields: EdgeFields, connID: UInt32, sequence: Int32) -> Bool {
     guard let offset = fields.connIDOffset, offset >= 0, offset <= count - FrameHeader.size - 4 else { return false }

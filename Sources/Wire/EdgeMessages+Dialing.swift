@@ -46,7 +46,8 @@ extension EdgeMessages {
       headers.setIfPresent(.useXgressToSDK, useXgressToSDK)
     }
 
-    /// What the hosting side is to see, keyed as peer data of a circuit: 1003, 1008, 1011 and 1025 (edge-data-plane.md 4.2).
+    /// What the hosting side is to see, keyed as peer data of a circuit: 1003, 1008, 1011 and 1025 (edge-data-plane.md
+    /// 4.2).
     public var peerData: [UInt32: [UInt8]] {
       var data: [UInt32: [UInt8]] = [:]
       data[1003] = publicKey
@@ -76,7 +77,8 @@ extension EdgeMessages {
     public init(parsing message: Message) throws(WireError) {
       try message.expect(.connect)
       self.init(
-        connID: try message.headers.required(.connID), token: String(decoding: try message.sessionToken(), as: UTF8.self),
+        connID: try message.headers.required(.connID),
+        token: String(decoding: try message.sessionToken(), as: UTF8.self),
         options: try DialOptions(message.headers))
     }
 
@@ -115,7 +117,8 @@ extension EdgeMessages {
       case 1: service = .name(text)
       case let other?: throw .badHeader(.serviceIdentifierType, reason: "\(other) is neither 0 (id) nor 1 (name)")
       }
-      self.init(connID: try message.headers.required(.connID), service: service, options: try DialOptions(message.headers))
+      self.init(
+        connID: try message.headers.required(.connID), service: service, options: try DialOptions(message.headers))
     }
 
     public func message() -> Message {
@@ -148,7 +151,8 @@ extension EdgeMessages {
     public var routerProvidesConnIDs: Bool
 
     public init(
-      replyFor: Int32?, connID: UInt32, circuitID: String? = nil, publicKey: [UInt8]? = nil, stickinessToken: [UInt8]? = nil,
+      replyFor: Int32?, connID: UInt32, circuitID: String? = nil, publicKey: [UInt8]? = nil,
+      stickinessToken: [UInt8]? = nil,
       xgress: XgressGrant? = nil,
       routerProvidesConnIDs: Bool = false
     ) {
@@ -165,7 +169,8 @@ extension EdgeMessages {
       try message.expect(.stateConnected)
       let headers = message.headers
       self.init(
-        replyFor: message.replyFor, connID: try headers.required(.connID), circuitID: headers.string(.circuitID), publicKey: headers[.publicKey],
+        replyFor: message.replyFor, connID: try headers.required(.connID), circuitID: headers.string(.circuitID),
+        publicKey: headers[.publicKey],
         stickinessToken: headers[.stickinessToken], xgress: try XgressGrant(headers),
         routerProvidesConnIDs: headers.bool(.routerProvidedConnID) ?? false)
     }
@@ -185,7 +190,8 @@ extension EdgeMessages {
   public struct StateClosed: TypedMessage {
     public static let contentType = ContentType.stateClosed
 
-    /// A C SDK forgets its dial session on exactly this text; any other text, also in lower case, leaves it (edge-data-plane.md 4.2).
+    /// A C SDK forgets its dial session on exactly this text; any other text, also in lower case, leaves it
+    /// (edge-data-plane.md 4.2).
     public static let invalidSessionText = "Invalid Session"
 
     public var replyFor: Int32?
@@ -196,7 +202,9 @@ extension EdgeMessages {
     public var circuitID: String?
     public var error: StructuredError?
 
-    public init(replyFor: Int32? = nil, connID: UInt32?, text: String, circuitID: String? = nil, error: StructuredError? = nil) {
+    public init(
+      replyFor: Int32? = nil, connID: UInt32?, text: String, circuitID: String? = nil, error: StructuredError? = nil
+    ) {
       self.replyFor = replyFor
       self.connID = connID
       self.text = text
@@ -205,7 +213,9 @@ extension EdgeMessages {
     }
 
     /// The refusal of `request`, with the code in both of its forms.
-    public static func refusal(of request: Message, text: String, code: EdgeErrorCode, retryHint: RetryHint = .default, circuitID: String? = nil)
+    public static func refusal(
+      of request: Message, text: String, code: EdgeErrorCode, retryHint: RetryHint = .default, circuitID: String? = nil
+    )
       -> Self
     {
       StateClosed(
@@ -216,7 +226,8 @@ extension EdgeMessages {
     public init(parsing message: Message) throws(WireError) {
       try message.expect(.stateClosed)
       self.init(
-        replyFor: message.replyFor, connID: message.headers.uint32(.connID), text: message.text, circuitID: message.headers.string(.circuitID),
+        replyFor: message.replyFor, connID: message.headers.uint32(.connID), text: message.text,
+        circuitID: message.headers.string(.circuitID),
         error: StructuredError(of: message))
     }
 

@@ -16,7 +16,8 @@ extension EdgeMessages {
     public var supportsInspect: Bool
 
     public init(
-      name: String, token: String?, isGrouped: Bool = false, isFirstGroupConnection: Bool = false, channelID: String? = nil,
+      name: String, token: String?, isGrouped: Bool = false, isFirstGroupConnection: Bool = false,
+      channelID: String? = nil,
       underlayType: String? = nil,
       groupSecret: [UInt8]? = nil, supportsInspect: Bool = false
     ) {
@@ -36,7 +37,8 @@ extension EdgeMessages {
       self.init(
         name: message.text, token: headers.string(.sessionToken), isGrouped: headers.bool(.isGrouped) ?? false,
         isFirstGroupConnection: headers.bool(.isFirstGroupConnection) ?? false, channelID: headers.string(.channelID),
-        underlayType: headers.string(.underlayType), groupSecret: headers[.groupSecret], supportsInspect: headers.bool(.supportsInspect) ?? false)
+        underlayType: headers.string(.underlayType), groupSecret: headers[.groupSecret],
+        supportsInspect: headers.bool(.supportsInspect) ?? false)
     }
 
     public func message() -> Message {
@@ -52,7 +54,8 @@ extension EdgeMessages {
     }
   }
 
-  /// The answer of an edge router to a hello. The capability headers belong into the answer to every connection of a group.
+  /// The answer of an edge router to a hello. The capability headers belong into the answer to every connection of a
+  /// group.
   public struct HelloResult: TypedMessage {
     public static let contentType = ContentType.result
 
@@ -76,9 +79,12 @@ extension EdgeMessages {
     public var error: StructuredError?
 
     public init(
-      replyFor: Int32, isSuccess: Bool = true, text: String = "", version: VersionInfo? = nil, channelID: String? = nil, routerID: String? = nil,
-      underlayType: String? = nil, isGrouped: Bool = false, groupSecret: [UInt8]? = nil, supportsBindSuccess: Bool = false,
-      supportsPostureChecks: Bool = false, capabilities: CapabilityMask? = nil, rejectClass: UInt32? = nil, error: StructuredError? = nil
+      replyFor: Int32, isSuccess: Bool = true, text: String = "", version: VersionInfo? = nil, channelID: String? = nil,
+      routerID: String? = nil,
+      underlayType: String? = nil, isGrouped: Bool = false, groupSecret: [UInt8]? = nil,
+      supportsBindSuccess: Bool = false,
+      supportsPostureChecks: Bool = false, capabilities: CapabilityMask? = nil, rejectClass: UInt32? = nil,
+      error: StructuredError? = nil
     ) {
       self.replyFor = replyFor
       self.isSuccess = isSuccess
@@ -104,9 +110,12 @@ extension EdgeMessages {
         replyFor: replyFor, isSuccess: headers.bool(.resultSuccess) ?? false, text: message.text,
         version: headers.string(.helloVersion).flatMap { VersionInfo(text: $0) }, channelID: headers.string(.channelID),
         routerID: headers.string(.id),
-        underlayType: headers.string(.underlayType), isGrouped: headers.bool(.isGrouped) ?? false, groupSecret: headers[.groupSecret],
-        supportsBindSuccess: headers.bool(.supportsBindSuccess) ?? false, supportsPostureChecks: headers.bool(.supportsPostureChecks) ?? false,
-        capabilities: headers[.routerCapabilities].map { CapabilityMask(bytes: $0) }, rejectClass: headers.uint32(.helloRejectClass),
+        underlayType: headers.string(.underlayType), isGrouped: headers.bool(.isGrouped) ?? false,
+        groupSecret: headers[.groupSecret],
+        supportsBindSuccess: headers.bool(.supportsBindSuccess) ?? false,
+        supportsPostureChecks: headers.bool(.supportsPostureChecks) ?? false,
+        capabilities: headers[.routerCapabilities].map { CapabilityMask(bytes: $0) },
+        rejectClass: headers.uint32(.helloRejectClass),
         error: StructuredError(of: message))
     }
 

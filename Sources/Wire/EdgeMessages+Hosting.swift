@@ -24,7 +24,8 @@ extension EdgeMessages {
     public init(
       connID: UInt32, token: [UInt8], publicKey: [UInt8]? = nil, cost: UInt16? = nil, precedence: Precedence? = nil,
       terminatorIdentity: String? = nil,
-      terminatorIdentitySecret: [UInt8]? = nil, wantsRouterProvidedConnIDs: Bool = true, listenerID: [UInt8]? = nil, supportsInspect: Bool = false,
+      terminatorIdentitySecret: [UInt8]? = nil, wantsRouterProvidedConnIDs: Bool = true, listenerID: [UInt8]? = nil,
+      supportsInspect: Bool = false,
       supportsBindSuccess: Bool = false, useXgressToSDK: Bool? = nil
     ) {
       self.connID = connID
@@ -45,7 +46,8 @@ extension EdgeMessages {
       try message.expect(.bind)
       let headers = message.headers
       self.init(
-        connID: try headers.required(.connID), token: try message.sessionToken(), publicKey: try headers.item(.publicKey),
+        connID: try headers.required(.connID), token: try message.sessionToken(),
+        publicKey: try headers.item(.publicKey),
         cost: headers.uint16(.cost),
         precedence: try headers.precedence(), terminatorIdentity: try headers.textItem(.terminatorIdentity),
         terminatorIdentitySecret: try headers.item(.terminatorIdentitySecret),
@@ -90,7 +92,8 @@ extension EdgeMessages {
 
     public init(parsing message: Message) throws(WireError) {
       try message.expect(.unbind)
-      self.init(connID: try message.headers.required(.connID), token: message.body, listenerID: message.headers[.listenerID])
+      self.init(
+        connID: try message.headers.required(.connID), token: message.body, listenerID: message.headers[.listenerID])
     }
 
     public func message() -> Message {
@@ -184,8 +187,10 @@ extension EdgeMessages {
     public var xgress: XgressGrant?
 
     public init(
-      connID: UInt32, token: [UInt8], newConnID: UInt32? = nil, circuitID: String? = nil, publicKey: [UInt8]? = nil, callerID: String = "",
-      appData: [UInt8]? = nil, connectionMarker: [UInt8]? = nil, dialerIdentityID: String? = nil, dialerIdentityName: String? = nil,
+      connID: UInt32, token: [UInt8], newConnID: UInt32? = nil, circuitID: String? = nil, publicKey: [UInt8]? = nil,
+      callerID: String = "",
+      appData: [UInt8]? = nil, connectionMarker: [UInt8]? = nil, dialerIdentityID: String? = nil,
+      dialerIdentityName: String? = nil,
       xgress: XgressGrant? = nil
     ) {
       self.connID = connID
@@ -250,7 +255,8 @@ extension EdgeMessages {
       try message.expect(.dialSuccess)
       guard message.body.count == 4 else { throw .badBody("\(message.body.count) bytes instead of a conn id of 4") }
       self.init(
-        replyFor: message.replyFor, connID: try message.headers.required(.connID), newConnID: message.body.withUnsafeBytes { u32($0, 0) },
+        replyFor: message.replyFor, connID: try message.headers.required(.connID),
+        newConnID: message.body.withUnsafeBytes { u32($0, 0) },
         publicKey: try message.headers.item(.publicKey))
     }
 
@@ -282,7 +288,9 @@ extension EdgeMessages {
       self.init(replyFor: message.replyFor, connID: message.headers.uint32(.connID) ?? 0, text: message.text)
     }
 
-    public func message() -> Message { Message(.dialFailed, connID: connID, replyFor: replyFor, body: Array(text.utf8)) }
+    public func message() -> Message {
+      Message(.dialFailed, connID: connID, replyFor: replyFor, body: Array(text.utf8))
+    }
   }
 
   /// The terminator of a bind exists at the controller. Only for SDKs that asked.
@@ -317,7 +325,8 @@ extension EdgeMessages {
     public func message() -> Message { Message(.connInspectRequest, connID: connID) }
   }
 
-  /// Its answer. Some Go SDKs use the content type of InspectResponse and conn id 0, so both are accepted (edge-data-plane.md 9.5, 39).
+  /// Its answer. Some Go SDKs use the content type of InspectResponse and conn id 0, so both are accepted
+  /// (edge-data-plane.md 9.5, 39).
   public struct ConnInspectResponse: TypedMessage {
     public static let contentType = ContentType.connInspectResponse
 
@@ -335,10 +344,13 @@ extension EdgeMessages {
     }
 
     public init(parsing message: Message) throws(WireError) {
-      guard message.contentType == .connInspectResponse || message.contentType == .inspectResponse else { throw .unexpectedType(message.contentType) }
+      guard message.contentType == .connInspectResponse || message.contentType == .inspectResponse else {
+        throw .unexpectedType(message.contentType)
+      }
       guard let type = message.headers.uint8(.connType) else { throw .missingHeader(.connType) }
       self.init(
-        replyFor: message.replyFor, connID: message.headers.uint32(.connID) ?? 0, connType: ConnType(rawValue: type) ?? .unknown, text: message.text)
+        replyFor: message.replyFor, connID: message.headers.uint32(.connID) ?? 0,
+        connType: ConnType(rawValue: type) ?? .unknown, text: message.text)
     }
 
     public func message() -> Message {

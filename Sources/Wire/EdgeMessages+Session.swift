@@ -48,7 +48,9 @@ extension EdgeMessages {
 
     public init(parsing message: Message) throws(WireError) {
       try message.expect(.updateTokenFailure)
-      self.init(replyFor: message.replyFor, error: StructuredError(of: message) ?? StructuredError(message: message.text, code: .internal))
+      self.init(
+        replyFor: message.replyFor,
+        error: StructuredError(of: message) ?? StructuredError(message: message.text, code: .internal))
     }
 
     public func message() -> Message {
@@ -74,7 +76,8 @@ extension EdgeMessages {
 
     public init(parsing message: Message) throws(WireError) {
       try message.expect(.inspectRequest)
-      self.init(connID: message.headers.uint32(.connID), keys: try message.headers.stringList(.inspectRequestedValues) ?? [])
+      self.init(
+        connID: message.headers.uint32(.connID), keys: try message.headers.stringList(.inspectRequestedValues) ?? [])
     }
 
     public func message() -> Message {
@@ -132,7 +135,8 @@ extension EdgeMessages {
       try message.expect(.traceRoute)
       let headers = message.headers
       self.init(
-        connID: try headers.required(.connID), hops: try headers.required(.traceHopCount), timestamp: headers.uint64(.timestamp),
+        connID: try headers.required(.connID), hops: try headers.required(.traceHopCount),
+        timestamp: headers.uint64(.timestamp),
         sourceRequestID: headers.uint32(.traceSourceRequestID))
     }
 
@@ -160,7 +164,8 @@ extension EdgeMessages {
     public var error: String?
 
     public init(
-      replyFor: Int32?, connID: UInt32, hops: UInt32, timestamp: UInt64? = nil, sourceRequestID: UInt32? = nil, hopType: String, hopID: String = "",
+      replyFor: Int32?, connID: UInt32, hops: UInt32, timestamp: UInt64? = nil, sourceRequestID: UInt32? = nil,
+      hopType: String, hopID: String = "",
       error: String? = nil
     ) {
       self.replyFor = replyFor

@@ -1,6 +1,6 @@
-/// The messages between an SDK and an edge router as typed values (edge-data-plane.md 3.9). Parsers take what old SDKs send
-/// (4-byte cost and precedence, conn id 0, binary listener ids); builders write what every SDK reads. Header 1009 (crypto method) is
-/// never written and never forwarded, because Go and C SDKs refuse each other's form (9.2).
+/// The messages between an SDK and an edge router as typed values (edge-data-plane.md 3.9). Parsers take what old SDKs
+/// send (4-byte cost and precedence, conn id 0, binary listener ids); builders write what every SDK reads. Header 1009
+/// (crypto method) is never written and never forwarded, because Go and C SDKs refuse each other's form (9.2).
 public enum EdgeMessages {}
 
 /// A message that is more than type, headers and body.
@@ -52,16 +52,22 @@ extension Headers {
   /// Bytes that go on in a map of a circuit message, which takes no longer ones.
   func item(_ id: HeaderID) throws(WireError) -> [UInt8]? {
     guard let value = self[id] else { return nil }
-    guard value.count <= Headers.itemSizeLimit else { throw .badHeader(id, reason: "\(value.count) bytes, at most \(Headers.itemSizeLimit)") }
+    guard value.count <= Headers.itemSizeLimit else {
+      throw .badHeader(id, reason: "\(value.count) bytes, at most \(Headers.itemSizeLimit)")
+    }
     return value
   }
 
-  func textItem(_ id: HeaderID) throws(WireError) -> String? { try item(id).map { String(decoding: $0, as: UTF8.self) } }
+  func textItem(_ id: HeaderID) throws(WireError) -> String? {
+    try item(id).map { String(decoding: $0, as: UTF8.self) }
+  }
 
   /// The precedence, from the first byte.
   func precedence() throws(WireError) -> Precedence? {
     guard let value = uint8(.precedence) else { return nil }
-    guard let precedence = Precedence(rawValue: value) else { throw .badHeader(.precedence, reason: "\(value) is not 0, 1 or 2") }
+    guard let precedence = Precedence(rawValue: value) else {
+      throw .badHeader(.precedence, reason: "\(value) is not 0, 1 or 2")
+    }
     return precedence
   }
 
@@ -82,7 +88,9 @@ extension Message {
 
   /// A service session token: a body that goes on to the controller and comes back in every Dial (about 1 KB).
   func sessionToken() throws(WireError) -> [UInt8] {
-    guard body.count <= Headers.itemSizeLimit else { throw .badBody("a token of \(body.count) bytes, at most \(Headers.itemSizeLimit)") }
+    guard body.count <= Headers.itemSizeLimit else {
+      throw .badBody("a token of \(body.count) bytes, at most \(Headers.itemSizeLimit)")
+    }
     return body
   }
 

@@ -1,5 +1,6 @@
-// Wire: the bytes of channel v2 and of the edge, control and link messages, both ways. It owns no buffer, no socket and no clock, and holds
-// no state; every parser has limits and typed errors. Start reading at `FrameHeader`, then `Headers` and `Message`.
+// Wire: the bytes of channel v2 and of the edge, control and link messages, both ways. It owns no buffer, no socket and
+// no clock, and holds no state; every parser has limits and typed errors. Start reading at `FrameHeader`, then
+// `Headers` and `Message`.
 
 /// The fixed start of every frame (edge-data-plane.md 2.1), little-endian:
 ///
@@ -38,7 +39,8 @@ public struct FrameHeader: Equatable, Sendable {
     guard headers <= limits.headers else { throw .headersTooLong(headers, limit: limits.headers) }
     guard body <= limits.body else { throw .bodyTooLong(body, limit: limits.body) }
     return FrameHeader(
-      contentType: ContentType(rawValue: Int32(bitPattern: u32(bytes, 4))), sequence: Int32(bitPattern: u32(bytes, 8)), headersLength: headers,
+      contentType: ContentType(rawValue: Int32(bitPattern: u32(bytes, 4))), sequence: Int32(bitPattern: u32(bytes, 8)),
+      headersLength: headers,
       bodyLength: body)
   }
 
@@ -74,9 +76,11 @@ public struct FrameLimits: Sendable, Equatable {
     self.body = body
   }
 
-  /// Before the hello is judged: what Go's acceptor takes (edge-data-plane.md 2.6). Our API session tokens are UUIDs; a thousand hellos may wait at the same time.
+  /// Before the hello is judged: what Go's acceptor takes (edge-data-plane.md 2.6). Our API session tokens are UUIDs; a
+  /// thousand hellos may wait at the same time.
   public static let stranger = FrameLimits(headers: 16 * 1024, body: 4192)
-  /// After it. SDKs may write megabytes in one message, which can neither be split nor merged (edge-data-plane.md 2.13).
+  /// After it. SDKs may write megabytes in one message, which can neither be split nor merged (edge-data-plane.md
+  /// 2.13).
   public static let peer = FrameLimits(headers: 1024 * 1024, body: 64 * 1024 * 1024)
 }
 

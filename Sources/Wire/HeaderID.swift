@@ -1,4 +1,5 @@
-/// The key of a header record. The same number means different things on the edge and on the control plane; the latter's ids live in `ControlHeader`.
+/// The key of a header record. The same number means different things on the edge and on the control plane; the
+/// latter's ids live in `ControlHeader`.
 public struct HeaderID: RawRepresentable, Hashable, Sendable, ExpressibleByIntegerLiteral {
   public var rawValue: Int32
 

@@ -1,4 +1,5 @@
-/// The header section of a message: records of key, length and value, packed without padding (edge-data-plane.md 2.1, 2.2).
+/// The header section of a message: records of key, length and value, packed without padding (edge-data-plane.md 2.1,
+/// 2.2).
 ///
 /// ```
 ///  +---------+------------+-----------------+
@@ -6,8 +7,9 @@
 ///  +---------+------------+-----------------+
 /// ```
 ///
-/// Kept as a short list, since messages carry a handful. A message that carries a record twice is refused: Go takes the last, C the first, and whoever checks one of
-/// them has not checked the other. No peer sends any (none in 1435 recorded frames of all planes).
+/// Kept as a short list, since messages carry a handful. A message that carries a record twice is refused: Go takes the
+/// last, C the first, and whoever checks one of them has not checked the other. No peer sends any (none in 1435
+/// recorded frames of all planes).
 public struct Headers: Sendable, Equatable {
   /// Records accepted in one message; peers send about a dozen.
   public static let recordLimit = 128
@@ -19,7 +21,8 @@ public struct Headers: Sendable, Equatable {
 
   public init() {}
 
-  /// - Throws: `misalignedHeaders` when a record overruns the section or trailing bytes remain, `tooManyHeaders`, `duplicateHeader`.
+  /// - Throws: `misalignedHeaders` when a record overruns the section or trailing bytes remain, `tooManyHeaders`,
+  ///   `duplicateHeader`.
   public init(parsing bytes: UnsafeRawBufferPointer) throws(WireError) {
     var offset = 0
     while offset < bytes.count {
@@ -197,13 +200,17 @@ private struct ItemReader {
 
   mutating func count() throws(WireError) -> Int {
     let count = Int(try number())
-    guard count <= Headers.itemLimit else { throw .badHeader(id, reason: "\(count) entries, at most \(Headers.itemLimit)") }
+    guard count <= Headers.itemLimit else {
+      throw .badHeader(id, reason: "\(count) entries, at most \(Headers.itemLimit)")
+    }
     return count
   }
 
   mutating func item() throws(WireError) -> [UInt8] {
     let length = Int(try number())
-    guard length <= Headers.itemSizeLimit else { throw .badHeader(id, reason: "an entry of \(length) bytes, at most \(Headers.itemSizeLimit)") }
+    guard length <= Headers.itemSizeLimit else {
+      throw .badHeader(id, reason: "an entry of \(length) bytes, at most \(Headers.itemSizeLimit)")
+    }
     guard length <= bytes.count - offset else { throw .badHeader(id, reason: "a list that ends early") }
     defer { offset += length }
     return Array(bytes[offset..<offset + length])

@@ -1,5 +1,5 @@
-/// The first message on a router link (fabric-planes.md 6.3). Its ids override those of the channel: header 4 is no version, 5 and 6 are
-/// no heartbeats.
+/// The first message on a router link (fabric-planes.md 6.3). Its ids override those of the channel: header 4 is no
+/// version, 5 and 6 are no heartbeats.
 public struct LinkHello: TypedMessage {
   public static let contentType = ContentType.hello
 
@@ -25,8 +25,10 @@ public struct LinkHello: TypedMessage {
   public var groupSecret: [UInt8]?
 
   public init(
-    linkID: String, connectionID: String, routerID: String, routerVersion: String, binding: String = "", iteration: UInt32, dialledRouterID: String?,
-    part: Part? = nil, isGrouped: Bool = true, isFirstGroupConnection: Bool = true, underlayType: String? = "link.default",
+    linkID: String, connectionID: String, routerID: String, routerVersion: String, binding: String = "",
+    iteration: UInt32, dialledRouterID: String?,
+    part: Part? = nil, isGrouped: Bool = true, isFirstGroupConnection: Bool = true,
+    underlayType: String? = "link.default",
     groupSecret: [UInt8]? = nil
   ) {
     self.linkID = linkID
@@ -48,15 +50,21 @@ public struct LinkHello: TypedMessage {
     let headers = message.headers
     var part: Part?
     if let value = headers.uint8(LinkHeader.part) {
-      guard let known = Part(rawValue: value) else { throw .badHeader(LinkHeader.part, reason: "\(value) is neither 1 nor 2") }
+      guard let known = Part(rawValue: value) else {
+        throw .badHeader(LinkHeader.part, reason: "\(value) is neither 1 nor 2")
+      }
       part = known
     }
     self.init(
-      linkID: headers.string(LinkHeader.linkID) ?? message.text, connectionID: headers.string(LinkHeader.connectionID) ?? "",
-      routerID: try headers.required(LinkHeader.routerID), routerVersion: headers.string(LinkHeader.routerVersion) ?? "",
+      linkID: headers.string(LinkHeader.linkID) ?? message.text,
+      connectionID: headers.string(LinkHeader.connectionID) ?? "",
+      routerID: try headers.required(LinkHeader.routerID),
+      routerVersion: headers.string(LinkHeader.routerVersion) ?? "",
       binding: headers.string(LinkHeader.binding) ?? "", iteration: headers.uint32(LinkHeader.iteration) ?? 0,
-      dialledRouterID: headers.string(LinkHeader.dialledRouterID), part: part, isGrouped: headers.bool(.isGrouped) ?? false,
-      isFirstGroupConnection: headers.bool(.isFirstGroupConnection) ?? false, underlayType: headers.string(.underlayType),
+      dialledRouterID: headers.string(LinkHeader.dialledRouterID), part: part,
+      isGrouped: headers.bool(.isGrouped) ?? false,
+      isFirstGroupConnection: headers.bool(.isFirstGroupConnection) ?? false,
+      underlayType: headers.string(.underlayType),
       groupSecret: headers[.groupSecret])
   }
 

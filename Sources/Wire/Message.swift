@@ -1,4 +1,5 @@
-/// One message of a channel, as a value: for the control plane and for edge messages other than payload, which is forwarded in place.
+/// One message of a channel, as a value: for the control plane and for edge messages other than payload, which is
+/// forwarded in place.
 public struct Message: Sendable, Equatable {
   public var contentType: ContentType
   /// Assigned by the channel that sends the message.
@@ -29,7 +30,8 @@ public struct Message: Sendable, Equatable {
   public var text: String { String(decoding: body, as: UTF8.self) }
 
   public func encoded() -> [UInt8] {
-    let header = FrameHeader(contentType: contentType, sequence: sequence, headersLength: headers.encodedLength, bodyLength: body.count)
+    let header = FrameHeader(
+      contentType: contentType, sequence: sequence, headersLength: headers.encodedLength, bodyLength: body.count)
     var bytes: [UInt8] = []
     bytes.reserveCapacity(header.frameLength)
     header.encode(into: &bytes)
@@ -41,7 +43,9 @@ public struct Message: Sendable, Equatable {
   /// Reads one frame from the start of `frame`.
   /// - Throws: `truncated` when the frame is not whole, and all errors of its header and header records.
   public static func parse(_ frame: UnsafeRawBufferPointer, limits: FrameLimits) throws(WireError) -> Message {
-    guard let header = try FrameHeader.parse(frame, limits: limits), frame.count >= header.frameLength else { throw .truncated }
+    guard let header = try FrameHeader.parse(frame, limits: limits), frame.count >= header.frameLength else {
+      throw .truncated
+    }
     let bodyStart = FrameHeader.size + header.headersLength
     return Message(
       contentType: header.contentType, sequence: header.sequence,

@@ -1,5 +1,6 @@
-/// Reads the one JSON object that the edge protocol carries in a header. Tolerant of unknown members of any shape, strict about syntax,
-/// bounded in depth; everything else of JSON lives in `Model`, a floor's neighbour that `Wire` does not import.
+/// Reads the one JSON object that the edge protocol carries in a header. Tolerant of unknown members of any shape,
+/// strict about syntax, bounded in depth; everything else of JSON lives in `Model`, a floor's neighbour that `Wire`
+/// does not import.
 struct StructuredErrorReader {
   struct Members {
     var message = ""
@@ -115,7 +116,8 @@ struct StructuredErrorReader {
     guard bytes.count - offset >= 4 else { return nil }
     defer { offset += 4 }
     let digits = bytes[offset..<offset + 4]
-    return digits.allSatisfy { isDigit($0) || (0x41...0x46).contains($0 & 0xdf) } ? UInt32(String(decoding: digits, as: UTF8.self), radix: 16) : nil
+    return digits.allSatisfy { isDigit($0) || (0x41...0x46).contains($0 & 0xdf) }
+      ? UInt32(String(decoding: digits, as: UTF8.self), radix: 16) : nil
   }
 
   private mutating func skipValue(depth: Int) -> Bool {
@@ -127,7 +129,9 @@ struct StructuredErrorReader {
     default:
       // A number or a word: letters, digits, signs and points.
       let start = offset
-      while let byte = peekRaw(), isDigit(byte) || (0x61...0x7a).contains(byte | 0x20) || byte == 0x2b || byte == 0x2d || byte == 0x2e { offset += 1 }
+      while let byte = peekRaw(),
+        isDigit(byte) || (0x61...0x7a).contains(byte | 0x20) || byte == 0x2b || byte == 0x2d || byte == 0x2e
+      { offset += 1 }
       return offset > start
     }
   }

@@ -32,5 +32,7 @@ public enum WireError: Error, Equatable, Sendable, CustomStringConvertible {
 
   /// A number of another width than the four bytes it must have.
   @usableFromInline
-  static func badHeader(_ id: HeaderID, bytes: Int) -> WireError { .badHeader(id, reason: "\(bytes) bytes instead of 4") }
+  static func badHeader(_ id: HeaderID, bytes: Int) -> WireError {
+    .badHeader(id, reason: "\(bytes) bytes instead of 4")
+  }
 }

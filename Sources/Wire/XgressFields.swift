@@ -1,5 +1,5 @@
-/// What a forwarder needs of the header records of a payload or acknowledgement, found without copying or allocating. Ranges and offsets
-/// count from the start of the header section.
+/// What a forwarder needs of the header records of a payload or acknowledgement, found without copying or allocating.
+/// Ranges and offsets count from the start of the header section.
 public struct XgressFields: Equatable, Sendable {
   /// Where the bytes of the circuit id lie (header 2256).
   public var circuitID: Range<Int>?
@@ -40,7 +40,8 @@ public struct XgressFields: Equatable, Sendable {
       seen |= bit
       switch (id, length) {
       case (2256, _): fields.circuitID = offset..<offset + length
-      case (2257, 8): fields.sequence = UInt64(littleEndian: headers.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+      case (2257, 8):
+        fields.sequence = UInt64(littleEndian: headers.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
       case (2258, 4): fields.flags = XgressFlags(rawValue: u32(headers, offset))
       case (2260, 2): fields.rttOffset = offset
       case (1000, 4): fields.connID = u32(headers, offset)

@@ -1,5 +1,5 @@
-/// Payloads, acknowledgements, control and close messages of circuits, on links and towards SDKs that do their own flow control
-/// (edge-data-plane.md 6, fabric-planes.md 7.1).
+/// Payloads, acknowledgements, control and close messages of circuits, on links and towards SDKs that do their own flow
+/// control (edge-data-plane.md 6, fabric-planes.md 7.1).
 public enum XgressMessages {}
 
 /// Flags of a payload or acknowledgement (header 2258).
@@ -44,7 +44,8 @@ extension XgressMessages {
     public var data: [UInt8]
 
     public init(
-      connID: UInt32? = nil, circuitID: String, sequence: Int32, flags: XgressFlags = [], rtt: UInt16 = 0, payloadHeaders: [UInt8: [UInt8]] = [:],
+      connID: UInt32? = nil, circuitID: String, sequence: Int32, flags: XgressFlags = [], rtt: UInt16 = 0,
+      payloadHeaders: [UInt8: [UInt8]] = [:],
       data: [UInt8] = []
     ) {
       self.connID = connID
@@ -60,14 +61,19 @@ extension XgressMessages {
       try message.expect(.xgPayload)
       let headers = message.headers
       guard let number = headers.uint64(.xgressSequence) else { throw .missingHeader(.xgressSequence) }
-      guard let sequence = Int32(exactly: number) else { throw .badHeader(.xgressSequence, reason: "\(number) is beyond 2147483647") }
+      guard let sequence = Int32(exactly: number) else {
+        throw .badHeader(.xgressSequence, reason: "\(number) is beyond 2147483647")
+      }
       var payloadHeaders: [UInt8: [UInt8]] = [:]
       for (id, value) in headers.all {
-        if let key = UInt8(exactly: Int(id.rawValue) - Int(HeaderID.firstPayloadHeader.rawValue)) { payloadHeaders[key] = value }
+        if let key = UInt8(exactly: Int(id.rawValue) - Int(HeaderID.firstPayloadHeader.rawValue)) {
+          payloadHeaders[key] = value
+        }
       }
       self.init(
         connID: headers.uint32(.connID), circuitID: try headers.required(.xgressCircuitID), sequence: sequence,
-        flags: XgressFlags(rawValue: headers.uint32(.xgressFlags) ?? 0), rtt: headers.uint16(.xgressRTT) ?? 0, payloadHeaders: payloadHeaders,
+        flags: XgressFlags(rawValue: headers.uint32(.xgressFlags) ?? 0), rtt: headers.uint16(.xgressRTT) ?? 0,
+        payloadHeaders: payloadHeaders,
         data: message.body)
     }
 
@@ -99,7 +105,10 @@ extension XgressMessages {
     public var receiveBufferSize: UInt32
     public var sequences: [Int32]
 
-    public init(connID: UInt32? = nil, circuitID: String, flags: XgressFlags = [], rtt: UInt16 = 0, receiveBufferSize: UInt32, sequences: [Int32]) {
+    public init(
+      connID: UInt32? = nil, circuitID: String, flags: XgressFlags = [], rtt: UInt16 = 0, receiveBufferSize: UInt32,
+      sequences: [Int32]
+    ) {
       self.connID = connID
       self.circuitID = circuitID
       self.flags = flags
@@ -111,15 +120,20 @@ extension XgressMessages {
     public init(parsing message: Message) throws(WireError) {
       try message.expect(.xgAcknowledgement)
       let headers = message.headers
-      guard message.body.count.isMultiple(of: 4) else { throw .badBody("\(message.body.count) bytes are no list of sequences of 4 bytes") }
+      guard message.body.count.isMultiple(of: 4) else {
+        throw .badBody("\(message.body.count) bytes are no list of sequences of 4 bytes")
+      }
       // Sequences are big-endian, unlike everything else.
       let sequences = message.body.withUnsafeBytes { body in
-        stride(from: 0, to: body.count, by: 4).map { Int32(bigEndian: body.loadUnaligned(fromByteOffset: $0, as: Int32.self)) }
+        stride(from: 0, to: body.count, by: 4).map {
+          Int32(bigEndian: body.loadUnaligned(fromByteOffset: $0, as: Int32.self))
+        }
       }
       self.init(
         connID: headers.uint32(.connID), circuitID: try headers.required(.xgressCircuitID),
         flags: XgressFlags(rawValue: headers.uint32(.xgressFlags) ?? 0),
-        rtt: headers.uint16(.xgressRTT) ?? 0, receiveBufferSize: headers.uint32(.xgressReceiveBufferSize) ?? .max, sequences: sequences)
+        rtt: headers.uint16(.xgressRTT) ?? 0, receiveBufferSize: headers.uint32(.xgressReceiveBufferSize) ?? .max,
+        sequences: sequences)
     }
 
     public func message() -> Message {
@@ -158,11 +172,16 @@ extension XgressMessages {
 
     public init(parsing message: Message) throws(WireError) {
       try message.expect(.xgControl)
-      guard let kind = message.body.first.flatMap({ Kind(rawValue: $0) }) else { throw .badBody("a control message begins with 1 or 2") }
-      self.init(kind: kind, circuitID: String(decoding: message.body.dropFirst(), as: UTF8.self), headers: message.headers)
+      guard let kind = message.body.first.flatMap({ Kind(rawValue: $0) }) else {
+        throw .badBody("a control message begins with 1 or 2")
+      }
+      self.init(
+        kind: kind, circuitID: String(decoding: message.body.dropFirst(), as: UTF8.self), headers: message.headers)
     }
 
-    public func message() -> Message { Message(contentType: .xgControl, headers: headers, body: [kind.rawValue] + Array(circuitID.utf8)) }
+    public func message() -> Message {
+      Message(contentType: .xgControl, headers: headers, body: [kind.rawValue] + Array(circuitID.utf8))
+    }
   }
 
   /// The xgress of an SDK is finished (1103).

@@ -8,8 +8,9 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// What zrok's agents answer to their share service over the overlay: gRPC without TLS, service `Agent`, one unary method for each pair of messages
-/// (zrok.md 2.5, 5.6; numbers as on the wire of zrok 2.0.4, and 1.1.11 where a name ends in V1). The package is ours: on the wire the service has none.
+/// What zrok's agents answer to their share service over the overlay: gRPC without TLS, service `Agent`, one unary
+/// method for each pair of messages (zrok.md 2.5, 5.6; numbers as on the wire of zrok 2.0.4, and 1.1.11 where a name
+/// ends in V1). The package is ours: on the wire the service has none.
 
 public import SwiftProtobuf
 

@@ -8,8 +8,8 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// Bodies of the fabric messages between a controller and its routers (content types 1000 to 1056), written from the tables of
-/// fabric-planes.md 3.4. Only numbers and types matter on the wire; names follow the specification.
+/// Bodies of the fabric messages between a controller and its routers (content types 1000 to 1056), written from the
+/// tables of fabric-planes.md 3.4. Only numbers and types matter on the wire; names follow the specification.
 
 #if canImport(FoundationEssentials)
 public import FoundationEssentials

@@ -8,8 +8,8 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// Bodies of the messages between an SDK and an edge router that carry protobuf (posture and service push), written from
-/// edge-data-plane.md, appendix A. Only numbers and types matter on the wire; names follow the specification.
+/// Bodies of the messages between an SDK and an edge router that carry protobuf (posture and service push), written
+/// from edge-data-plane.md, appendix A. Only numbers and types matter on the wire; names follow the specification.
 
 public import SwiftProtobuf
 

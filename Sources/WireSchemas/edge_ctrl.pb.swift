@@ -8,8 +8,9 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// Bodies of the edge messages between a controller and its edge routers (content types 20000 to 20506), written from the tables of
-/// fabric-planes.md 3.5 and 4.1. Only numbers and types matter on the wire; names follow the specification.
+/// Bodies of the edge messages between a controller and its edge routers (content types 20000 to 20506), written from
+/// the tables of fabric-planes.md 3.5 and 4.1. Only numbers and types matter on the wire; names follow the
+/// specification.
 
 #if canImport(FoundationEssentials)
 public import FoundationEssentials

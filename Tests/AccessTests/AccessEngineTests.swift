@@ -43,18 +43,24 @@ struct AccessEngineTests {
     _ = engine.apply(.edgeRouter(old: nil, new: router))
     if let dial { _ = engine.apply(.servicePolicy(old: nil, new: dial)) }
     _ = engine.apply(
-      .edgeRouterPolicy(old: nil, new: EdgeRouterPolicy(id: "e1", name: "e1", edgeRouterRoles: identityRouters, identityRoles: ["#all"])))
+      .edgeRouterPolicy(
+        old: nil, new: EdgeRouterPolicy(id: "e1", name: "e1", edgeRouterRoles: identityRouters, identityRoles: ["#all"])
+      ))
     _ = engine.apply(
       .serviceEdgeRouterPolicy(
-        old: nil, new: ServiceEdgeRouterPolicy(id: "q1", name: "q1", edgeRouterRoles: serviceRouters, serviceRoles: ["#all"])))
+        old: nil,
+        new: ServiceEdgeRouterPolicy(id: "q1", name: "q1", edgeRouterRoles: serviceRouters, serviceRoles: ["#all"])))
     return engine
   }
 
-  private func policy(_ roles: [String] = ["#all"], semantic: Semantic = .anyOf, services: [String] = ["#all"], checks: [String] = [])
+  private func policy(
+    _ roles: [String] = ["#all"], semantic: Semantic = .anyOf, services: [String] = ["#all"], checks: [String] = []
+  )
     -> ServicePolicy
   {
     ServicePolicy(
-      id: "p1", name: "dialers", type: .dial, semantic: semantic, identityRoles: roles, serviceRoles: services, postureCheckRoles: checks)
+      id: "p1", name: "dialers", type: .dial, semantic: semantic, identityRoles: roles, serviceRoles: services,
+      postureCheckRoles: checks)
   }
 
   @Test("AnyOf wants one attribute, AllOf every one, an id suffices in both", arguments: RoleCase.all)
@@ -67,7 +73,9 @@ struct AccessEngineTests {
     }
   }
 
-  @Test("roles that are none are refused where they enter", arguments: [["a"], ["#"], ["@"], [""], ["#all", "#a"], ["@i1", "#all"]])
+  @Test(
+    "roles that are none are refused where they enter",
+    arguments: [["a"], ["#"], ["@"], [""], ["#all", "#a"], ["@i1", "#all"]])
   func badRoles(_ roles: [String]) { #expect(throws: ModelError.self) { try RoleList(roles, field: "identityRoles") } }
 
   @Test("a decision names what granted it")
@@ -96,7 +104,8 @@ struct AccessEngineTests {
         == Decision(
           outcome: .deny,
           reasons: [
-            .noServicePolicy(.dial, identity: identity, service: service), .routerDisabled(edge), .noEdgeRouterPolicy(identity, edge),
+            .noServicePolicy(.dial, identity: identity, service: service), .routerDisabled(edge),
+            .noEdgeRouterPolicy(identity, edge),
             .noServiceEdgeRouterPolicy(service, edge),
           ]))
   }
@@ -114,10 +123,16 @@ struct AccessEngineTests {
     var engine = engine(dial: policy(checks: ["@mfa", "@os"]))
     let denied = engine.decide(identity: "i1", service: "s1", action: .dial)
     #expect(denied.reasons == [.postureFailing(.dial, policyID: "p1", policyName: "dialers", checks: ["mfa", "os"])])
-    #expect(engine.decide(identity: "i1", service: "s1", action: .dial) { _, checks in checks == ["mfa", "os"] }.isAllowed)
+    #expect(
+      engine.decide(identity: "i1", service: "s1", action: .dial) { _, checks in checks == ["mfa", "os"] }.isAllowed)
     _ = engine.apply(
-      .servicePolicy(old: nil, new: ServicePolicy(id: "p2", name: "free", type: .dial, identityRoles: ["@i1"], serviceRoles: ["@s1"])))
-    #expect(engine.decide(identity: "i1", service: "s1", action: .dial).reasons == [.granted(.dial, policyID: "p2", policyName: "free")])
+      .servicePolicy(
+        old: nil, new: ServicePolicy(id: "p2", name: "free", type: .dial, identityRoles: ["@i1"], serviceRoles: ["@s1"])
+      ))
+    #expect(
+      engine.decide(identity: "i1", service: "s1", action: .dial).reasons == [
+        .granted(.dial, policyID: "p2", policyName: "free")
+      ])
   }
 
   @Test("a service of the fabric alone is as if it were not there")
@@ -127,7 +142,10 @@ struct AccessEngineTests {
     let delta = engine.apply(.service(old: web, new: hidden))
     #expect(delta.access == [AccessChange(identity: "i1", service: "s1", action: .dial, gained: false)])
     #expect(engine.decide(identity: "i1", service: "s1", action: .dial).outcome == .unknown)
-    #expect(engine.apply(.service(old: hidden, new: web)).access == [AccessChange(identity: "i1", service: "s1", action: .dial, gained: true)])
+    #expect(
+      engine.apply(.service(old: hidden, new: web)).access == [
+        AccessChange(identity: "i1", service: "s1", action: .dial, gained: true)
+      ])
   }
 
   @Test("a delta tells who entered a policy and what they gained")
@@ -136,7 +154,9 @@ struct AccessEngineTests {
     let gained = AccessChange(identity: "i2", service: "s1", action: .dial, gained: true)
     let member = MembershipChange(policyID: "p1", member: .identity("i2"), added: true)
     let bob = Identity(id: "i2", name: "bob", roleAttributes: ["new"])
-    #expect(engine.apply(.identity(old: nil, new: bob)) == AccessDelta(memberships: [member], access: [gained], routerAccessIdentities: ["i2"]))
+    #expect(
+      engine.apply(.identity(old: nil, new: bob))
+        == AccessDelta(memberships: [member], access: [gained], routerAccessIdentities: ["i2"]))
     // A change that no policy asks about says nothing.
     let renamed = Identity(id: "i2", name: "robert", roleAttributes: ["new", "unused"])
     #expect(engine.apply(.identity(old: bob, new: renamed)).isEmpty)
@@ -173,10 +193,15 @@ struct AccessEngineTests {
   func swapping() {
     var engine = AccessEngine()
     for number in 0..<40 {
-      _ = engine.apply(.identity(old: nil, new: Identity(id: "i\(number)", name: "i\(number)", roleAttributes: number < 5 ? ["g"] : [])))
+      _ = engine.apply(
+        .identity(
+          old: nil, new: Identity(id: "i\(number)", name: "i\(number)", roleAttributes: number < 5 ? ["g"] : [])))
     }
     for number in 0..<12 {
-      _ = engine.apply(.service(old: nil, new: EdgeService(id: "s\(number)", name: "s\(number)", roleAttributes: [number < 10 ? "old" : "new"])))
+      _ = engine.apply(
+        .service(
+          old: nil,
+          new: EdgeService(id: "s\(number)", name: "s\(number)", roleAttributes: [number < 10 ? "old" : "new"])))
     }
     let before = ServicePolicy(id: "p", name: "p", type: .dial, identityRoles: ["#g"], serviceRoles: ["#old"])
     _ = engine.apply(.servicePolicy(old: nil, new: before))
@@ -188,7 +213,9 @@ struct AccessEngineTests {
     #expect(delta.access.count { $0.gained } == 40 * 2)
     // What a router's replica works through: who leaves, leaves first.
     var work = 0
-    for change in delta.memberships { work += replica.setMember(policy: change.policyID, change.member, present: change.added).count }
+    for change in delta.memberships {
+      work += replica.setMember(policy: change.policyID, change.member, present: change.added).count
+    }
     #expect(work == 5 * 10 + 40 * 2)
     #expect(replica == engine.grants)
   }

@@ -25,8 +25,12 @@ struct IncrementalAccessTests {
 
   /// What a router's replica does with the news of one change.
   private func apply(_ delta: AccessDelta, _ change: EntityChange, to replica: inout GrantTable) {
-    if case .servicePolicy(_, let new?) = change { _ = replica.setPolicy(id: new.id, name: new.name, action: AccessAction(new.type)) }
-    for membership in delta.memberships { _ = replica.setMember(policy: membership.policyID, membership.member, present: membership.added) }
+    if case .servicePolicy(_, let new?) = change {
+      _ = replica.setPolicy(id: new.id, name: new.name, action: AccessAction(new.type))
+    }
+    for membership in delta.memberships {
+      _ = replica.setMember(policy: membership.policyID, membership.member, present: membership.added)
+    }
     if case .servicePolicy(let old?, nil) = change { _ = replica.removePolicy(id: old.id) }
   }
 
@@ -46,15 +50,22 @@ struct IncrementalAccessTests {
       #expect(replica == engine.grants, "step \(step)")
       for identity in Self.identityIDs {
         #expect(engine.routers(identity: identity) == world.routers(identity: identity), "step \(step)")
-        #expect(delta.routerAccessIdentities.contains(identity) || before.routers(identity: identity) == world.routers(identity: identity))
+        #expect(
+          delta.routerAccessIdentities.contains(identity)
+            || before.routers(identity: identity) == world.routers(identity: identity))
         for service in Self.serviceIDs {
-          let expected = Set(AccessAction.allCases.filter { rights.contains(.init(identity: identity, service: service, action: $0)) })
-          #expect(engine.grants.actions(identity: identity, service: service) == expected, "step \(step): \(identity) \(service)")
+          let expected = Set(
+            AccessAction.allCases.filter { rights.contains(.init(identity: identity, service: service, action: $0)) })
+          #expect(
+            engine.grants.actions(identity: identity, service: service) == expected,
+            "step \(step): \(identity) \(service)")
         }
       }
       for service in Self.serviceIDs {
         #expect(engine.routers(service: service) == world.routers(service: service), "step \(step)")
-        #expect(delta.routerAccessServices.contains(service) || before.routers(service: service) == world.routers(service: service))
+        #expect(
+          delta.routerAccessServices.contains(service)
+            || before.routers(service: service) == world.routers(service: service))
       }
       for policy in world.servicePolicies.values {
         let members = engine.members(policy.id)
@@ -65,7 +76,9 @@ struct IncrementalAccessTests {
     }
   }
 
-  @Test("an engine built anew, in any order of changes, equals the one that lived through them", arguments: 11...13 as ClosedRange<UInt64>)
+  @Test(
+    "an engine built anew, in any order of changes, equals the one that lived through them",
+    arguments: 11...13 as ClosedRange<UInt64>)
   func equalsRebuilt(_ seed: UInt64) {
     var random = SeededGenerator(seed: seed)
     var world = World()

@@ -22,7 +22,8 @@ struct World: Sendable {
     if roles == ["#all"] || roles.contains("@" + id) { return true }
     let wanted = roles.filter { $0.hasPrefix("#") }.map { String($0.dropFirst()) }
     if wanted.isEmpty { return false }
-    return semantic == .anyOf ? wanted.contains { attributes.contains($0) } : wanted.allSatisfy { attributes.contains($0) }
+    return semantic == .anyOf
+      ? wanted.contains { attributes.contains($0) } : wanted.allSatisfy { attributes.contains($0) }
   }
 
   func identities(matching roles: [String], _ semantic: Semantic) -> Set<String> {
@@ -30,7 +31,8 @@ struct World: Sendable {
   }
 
   func services(matching roles: [String], _ semantic: Semantic) -> Set<String> {
-    Set(services.values.filter { !$0.isFabricOnly && Self.matches(roles, semantic, $0.id, $0.roleAttributes) }.map(\.id))
+    Set(
+      services.values.filter { !$0.isFabricOnly && Self.matches(roles, semantic, $0.id, $0.roleAttributes) }.map(\.id))
   }
 
   func routers(matching roles: [String], _ semantic: Semantic) -> Set<String> {
@@ -69,7 +71,9 @@ struct World: Sendable {
     "\(prefix)\(Int.random(in: 0..<count, using: &random))"
   }
 
-  private static func someAttributes(_ random: inout SeededGenerator) -> [String] { attributes.filter { _ in Bool.random(using: &random) } }
+  private static func someAttributes(_ random: inout SeededGenerator) -> [String] {
+    attributes.filter { _ in Bool.random(using: &random) }
+  }
 
   private static func someRoles(_ prefix: String, _ count: Int, _ random: inout SeededGenerator) -> [String] {
     switch Int.random(in: 0..<6, using: &random) {
@@ -95,7 +99,9 @@ struct World: Sendable {
       let id = Self.pick("s", 6, &random)
       let old = services[id]
       let isFabricOnly = Int.random(in: 0..<5, using: &random) == 0
-      services[id] = isDeletion ? nil : EdgeService(id: id, name: id, roleAttributes: Self.someAttributes(&random), isFabricOnly: isFabricOnly)
+      services[id] =
+        isDeletion
+        ? nil : EdgeService(id: id, name: id, roleAttributes: Self.someAttributes(&random), isFabricOnly: isFabricOnly)
       return .service(old: old, new: services[id])
     case 4:
       let id = Self.pick("r", 4, &random)
@@ -109,8 +115,10 @@ struct World: Sendable {
         isDeletion
         ? nil
         : ServicePolicy(
-          id: id, name: id, type: Bool.random(using: &random) ? .dial : .bind, semantic: semantic, identityRoles: Self.someRoles("i", 6, &random),
-          serviceRoles: Self.someRoles("s", 6, &random), postureCheckRoles: Bool.random(using: &random) ? ["@check"] : [])
+          id: id, name: id, type: Bool.random(using: &random) ? .dial : .bind, semantic: semantic,
+          identityRoles: Self.someRoles("i", 6, &random),
+          serviceRoles: Self.someRoles("s", 6, &random),
+          postureCheckRoles: Bool.random(using: &random) ? ["@check"] : [])
       return .servicePolicy(old: old, new: servicePolicies[id])
     case 6:
       let id = Self.pick("e", 4, &random)
@@ -119,7 +127,8 @@ struct World: Sendable {
         isDeletion
         ? nil
         : EdgeRouterPolicy(
-          id: id, name: id, semantic: semantic, edgeRouterRoles: Self.someRoles("r", 4, &random), identityRoles: Self.someRoles("i", 6, &random))
+          id: id, name: id, semantic: semantic, edgeRouterRoles: Self.someRoles("r", 4, &random),
+          identityRoles: Self.someRoles("i", 6, &random))
       return .edgeRouterPolicy(old: old, new: routerPolicies[id])
     default:
       let id = Self.pick("q", 4, &random)
@@ -128,7 +137,8 @@ struct World: Sendable {
         isDeletion
         ? nil
         : ServiceEdgeRouterPolicy(
-          id: id, name: id, semantic: semantic, edgeRouterRoles: Self.someRoles("r", 4, &random), serviceRoles: Self.someRoles("s", 6, &random))
+          id: id, name: id, semantic: semantic, edgeRouterRoles: Self.someRoles("r", 4, &random),
+          serviceRoles: Self.someRoles("s", 6, &random))
       return .serviceEdgeRouterPolicy(old: old, new: serviceRouterPolicies[id])
     }
   }

@@ -9,7 +9,8 @@ import Wire
 
 @testable import EdgeRouter
 
-/// A16 of field.md D.4: what dials in circles, or as fast as it can, is bounded by identity, ends with what began it, and costs others nothing.
+/// A16 of field.md D.4: what dials in circles, or as fast as it can, is bounded by identity, ends with what began it,
+/// and costs others nothing.
 @Suite("Loops and floods of dials", .timeLimit(.minutes(5)))
 struct AmplificationTests {
   /// Circuits that an identity may have open in these networks.
@@ -35,7 +36,9 @@ struct AmplificationTests {
   }
 
   /// Hosts a service whose handler dials another one for each of its diallers, and carries the bytes on.
-  private static func forward(_ overlay: Overlay, _ service: String, to next: String, _ refusals: Refusals) async throws -> Task<Void, Never> {
+  private static func forward(_ overlay: Overlay, _ service: String, to next: String, _ refusals: Refusals) async throws
+    -> Task<Void, Never>
+  {
     let listener = try await overlay.listen(service)
     return Task {
       await withTaskCancellationHandler {
@@ -61,7 +64,9 @@ struct AmplificationTests {
   }
 
   /// What an identity has of the router, and the connection ids of its channels that are in use.
-  private static func remains(_ id: String, _ bench: OverlayBench) async throws -> (circuits: Int, dials: Int, slots: Int) {
+  private static func remains(_ id: String, _ bench: OverlayBench) async throws -> (
+    circuits: Int, dials: Int, slots: Int
+  ) {
     guard let core = await bench.network.router?.core else { return (-1, -1, -1) }
     let handles = core.state.withLockedValue { $0.connections.of(identity: id) }
     var slots = 0
@@ -103,7 +108,8 @@ struct AmplificationTests {
       await first.close()
       try await Self.expectNothingLeft(bench, [host.id])
     }
-    #expect(refusals.all.allSatisfy { $0 == "this identity has \(Self.limit) circuits open at this router; close some" })
+    #expect(
+      refusals.all.allSatisfy { $0 == "this identity has \(Self.limit) circuits open at this router; close some" })
     serving.cancel()
     echo.cancel()
     await bench.stop()
@@ -116,7 +122,8 @@ struct AmplificationTests {
     let (ping, pong) = (try await bench.member("ping"), try await bench.member("pong"))
     let refusals = Refusals()
     let serving = [
-      try await Self.forward(ping.overlay, "ping", to: "pong", refusals), try await Self.forward(pong.overlay, "pong", to: "ping", refusals),
+      try await Self.forward(ping.overlay, "ping", to: "pong", refusals),
+      try await Self.forward(pong.overlay, "pong", to: "ping", refusals),
     ]
     let echo = try await bench.echo(try await bench.overlay("echo"), "other")
     let (alice, carol) = (try await bench.overlay("alice"), try await bench.overlay("carol"))
@@ -130,12 +137,16 @@ struct AmplificationTests {
     await bench.stop()
   }
 
-  @Test("an identity that dials as fast as it can is held to its limits while another one's dials go through, and leaves nothing")
+  @Test(
+    "an identity that dials as fast as it can is held to its limits while another one's dials go through, and leaves nothing"
+  )
   func flood() async throws {
     let bench = try await Self.bench(dials: 8)
     for name in ["mine", "other"] { try await bench.network.service(name) }
     let (host, mallory) = (try await bench.member("host"), try await bench.member("mallory"))
-    let echoes = [try await bench.echo(host.overlay, "mine"), try await bench.echo(try await bench.overlay("echo"), "other")]
+    let echoes = [
+      try await bench.echo(host.overlay, "mine"), try await bench.echo(try await bench.overlay("echo"), "other"),
+    ]
     let carol = try await bench.overlay("carol")
     await (try await OverlayBench.dial(mallory.overlay, "mine")).close()
     await (try await OverlayBench.dial(carol, "other")).close()

@@ -23,8 +23,8 @@ struct Credential: Sendable {
   var tls: ClientTLS { ClientTLS(chain: chain, key: key, trust: .any) }
 }
 
-/// A network with a victim, a stranger who is enrolled too, and the keys of its authority: what is wrong with a certificate can be shown only with one that is
-/// otherwise right.
+/// A network with a victim, a stranger who is enrolled too, and the keys of its authority: what is wrong with a
+/// certificate can be shown only with one that is otherwise right.
 struct Scene: Sendable {
   let network: Network
   /// Seconds by which the controller's clock is ahead.
@@ -45,7 +45,9 @@ struct Scene: Sendable {
 
   static func start() async throws -> Scene {
     let ahead = NIOLockedValueBox<Int64>(0)
-    let network = try await Network.start { $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) } }
+    let network = try await Network.start {
+      $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) }
+    }
     func member(_ name: String) async throws -> Member {
       let invitation = try await network.invite(name)
       let identity = try await Enrollment.enroll(jwt: invitation.jwt)
@@ -63,7 +65,8 @@ struct Scene: Sendable {
     let domain = try #require(try await HTTPSClient.leaf(of: url).spiffeID?.trustDomain)
     let routerPort = try #require(await network.router?.edgeAddress?.port)
     return Scene(
-      network: network, ahead: ahead, victim: try await member("victim"), stranger: try await member("stranger"), root: try authority("root"),
+      network: network, ahead: ahead, victim: try await member("victim"), stranger: try await member("stranger"),
+      root: try authority("root"),
       signer: try authority("signing"), trustDomain: domain, controller: PeerAddress(host: "127.0.0.1", port: port),
       router: PeerAddress(host: "127.0.0.1", port: routerPort))
   }
@@ -72,7 +75,9 @@ struct Scene: Sendable {
 
   /// The files of the network's router.
   func routerCredential(_ kind: String = "cert") throws -> Credential {
-    func text(_ name: String) throws -> String { try String(contentsOfFile: "\(network.directory)/router/router.\(name).pem", encoding: .utf8) }
+    func text(_ name: String) throws -> String {
+      try String(contentsOfFile: "\(network.directory)/router/router.\(name).pem", encoding: .utf8)
+    }
     return Credential(key: try PrivateKey(pem: text("key")), chain: try CertificateChain(pem: text(kind)))
   }
 
@@ -86,13 +91,17 @@ struct Scene: Sendable {
     let answer = try await HTTPSClient(tls: ClientTLS(trust: .any)).request(
       method: "POST", "https://\(controller.host):\(controller.port)/edge/client/v1/enroll?method=erott&token=\(jti)",
       headers: [("content-type", "application/json")], body: body.serialized())
-    let pem = try #require(try JSONValue(parsing: answer.body)["data"]?["cert"]?.stringValue, "\(String(decoding: answer.body, as: UTF8.self))")
+    let pem = try #require(
+      try JSONValue(parsing: answer.body)["data"]?["cert"]?.stringValue,
+      "\(String(decoding: answer.body, as: UTF8.self))")
     return (invitation.id, Credential(key: key, chain: try CertificateChain(pem: pem)))
   }
 
   // MARK: Certificates
 
-  func identity(_ id: String, from authority: CertificateAuthority? = nil, now: Date = Date(), lifetime: TimeInterval = 3600) throws -> Credential {
+  func identity(
+    _ id: String, from authority: CertificateAuthority? = nil, now: Date = Date(), lifetime: TimeInterval = 3600
+  ) throws -> Credential {
     let key = try PrivateKey.generate(.p256)
     return Credential(
       key: key,
@@ -103,13 +112,15 @@ struct Scene: Sendable {
   /// A certificate with exactly these names, signed by whomever.
   /// - Parameter issuer: nil signs itself.
   func certificate(
-    _ commonName: String, uris: [String], usage: ExtendedKeyUsage.Usage = .clientAuth, issuer: (Certificate, PrivateKey)? = nil,
+    _ commonName: String, uris: [String], usage: ExtendedKeyUsage.Usage = .clientAuth,
+    issuer: (Certificate, PrivateKey)? = nil,
     helpers: [Certificate] = []
   ) throws -> Credential {
     let key = try PrivateKey.generate(.p256)
     let subject = try DistinguishedName { CommonName(commonName) }
     let leaf = try Certificate(
-      version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: key.publicKey, notValidBefore: Date() - 60, notValidAfter: Date() + 3600,
+      version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: key.publicKey, notValidBefore: Date() - 60,
+      notValidAfter: Date() + 3600,
       issuer: issuer?.0.subject ?? subject, subject: subject,
       extensions: try Certificate.Extensions {
         Critical(BasicConstraints.notCertificateAuthority)
@@ -136,21 +147,27 @@ struct Scene: Sendable {
   /// Whether the edge router opens a channel for a token.
   func opensEdge(_ credential: Credential, token: String) async throws -> Bool {
     let hello = EdgeMessages.Hello(name: "attacker", token: token).message()
-    return try await Self.firstAnswer(to: hello.encoded(), at: router, alpn: ALPN.edge, as: credential)?.headers.bool(.resultSuccess) ?? false
+    return try await Self.firstAnswer(to: hello.encoded(), at: router, alpn: ALPN.edge, as: credential)?.headers.bool(
+      .resultSuccess) ?? false
   }
 
   /// Whether the controller opens a control channel for a router's id.
   func opensControl(_ credential: Credential, router id: String) async throws -> Bool {
-    let hello = ControlMessages.RouterHello(routerID: id, version: .current, capabilities: CapabilityMask([RouterCapability.multiChannel]))
-    return try await Self.firstAnswer(to: hello.message().encoded(), at: controller, alpn: ALPN.control, as: credential)?.headers.bool(.resultSuccess)
+    let hello = ControlMessages.RouterHello(
+      routerID: id, version: .current, capabilities: CapabilityMask([RouterCapability.multiChannel]))
+    return try await Self.firstAnswer(
+      to: hello.message().encoded(), at: controller, alpn: ALPN.control, as: credential)?.headers.bool(.resultSuccess)
       ?? false
   }
 
   /// Sends bytes over a new connection.
   /// - Returns: what was answered first, nothing when the peer closed or waits for more for two seconds.
-  static func exchange(_ bytes: [UInt8], at address: PeerAddress, alpn: String, as credential: Credential) async throws -> [UInt8] {
+  static func exchange(_ bytes: [UInt8], at address: PeerAddress, alpn: String, as credential: Credential) async throws
+    -> [UInt8]
+  {
     try await credential.tls.connect(
-      host: address.host, port: address.port, alpn: [alpn], group: MultiThreadedEventLoopGroup.singleton, timeout: .seconds(20)
+      host: address.host, port: address.port, alpn: [alpn], group: MultiThreadedEventLoopGroup.singleton,
+      timeout: .seconds(20)
     ) { channel, _ in
       let answer = channel.eventLoop.makePromise(of: [UInt8].self)
       try channel.pipeline.syncOperations.addHandler(FirstBytes(answer))
@@ -162,11 +179,14 @@ struct Scene: Sendable {
 
   /// Sends bytes over a new connection and closes it once something was answered.
   /// - Returns: the first message of the answer; nil when the peer closed without a whole one.
-  static func firstAnswer(to bytes: [UInt8], at address: PeerAddress, alpn: String, as credential: Credential) async throws -> Frame? {
+  static func firstAnswer(to bytes: [UInt8], at address: PeerAddress, alpn: String, as credential: Credential)
+    async throws -> Frame?
+  {
     let answer: EventLoopFuture<[UInt8]>
     do {
       answer = try await credential.tls.connect(
-        host: address.host, port: address.port, alpn: [alpn], group: MultiThreadedEventLoopGroup.singleton, timeout: .seconds(20)
+        host: address.host, port: address.port, alpn: [alpn], group: MultiThreadedEventLoopGroup.singleton,
+        timeout: .seconds(20)
       ) { channel, _ in
         let collector = FrameCollector(channel.eventLoop.makePromise())
         try channel.pipeline.syncOperations.addHandler(collector)
@@ -211,7 +231,9 @@ private final class FrameCollector: ChannelInboundHandler {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     bytes += unwrapInboundIn(data).readableBytesView
-    guard let header = try? bytes.withUnsafeBytes({ try FrameHeader.parse($0, limits: .peer) }), bytes.count >= header.frameLength else { return }
+    guard let header = try? bytes.withUnsafeBytes({ try FrameHeader.parse($0, limits: .peer) }),
+      bytes.count >= header.frameLength
+    else { return }
     promise.succeed(Array(bytes.prefix(header.frameLength)))
     context.close(promise: nil)
   }

@@ -8,8 +8,9 @@ import Testing
 import Transport
 import X509
 
-/// A1 and A2 of field.md D.4, over every listener that takes certificates: the client API, the edge listener of a router and the control channel. `/metrics`, the
-/// share service's API and public frontends ask for none and give nothing for one.
+/// A1 and A2 of field.md D.4, over every listener that takes certificates: the client API, the edge listener of a
+/// router and the control channel. `/metrics`, the share service's API and public frontends ask for none and give
+/// nothing for one.
 @Suite("Certificates that prove nothing", .timeLimit(.minutes(5)))
 struct CertificateAttackTests {
   private struct Attack: Sendable {
@@ -28,11 +29,14 @@ struct CertificateAttackTests {
     },
     Attack("the stranger's own certificate with the victim's as filler") { scene in
       let own = scene.stranger.credential
-      return Credential(key: own.key, chain: CertificateChain(leaf: own.chain.leaf, intermediates: scene.victim.credential.chain.all))
+      return Credential(
+        key: own.key, chain: CertificateChain(leaf: own.chain.leaf, intermediates: scene.victim.credential.chain.all))
     },
     Attack("the stranger's own certificate with the router's as filler") { scene in
       let own = scene.stranger.credential
-      return Credential(key: own.key, chain: CertificateChain(leaf: own.chain.leaf, intermediates: try scene.routerCredential().chain.all))
+      return Credential(
+        key: own.key,
+        chain: CertificateChain(leaf: own.chain.leaf, intermediates: try scene.routerCredential().chain.all))
     },
     Attack("the stranger's own certificate") { $0.stranger.credential },
     Attack("a self-signed certificate with the genuine chain") { scene in
@@ -42,7 +46,8 @@ struct CertificateAttackTests {
       let foreign = try CertificateAuthority.createRoot(
         name: scene.signer.chain.leaf.commonName ?? "", trustDomain: scene.trustDomain, algorithm: .p256, now: Date())
       let forged = try scene.identity(scene.victim.id, from: foreign)
-      return Credential(key: forged.key, chain: CertificateChain(leaf: forged.chain.leaf, intermediates: scene.signer.chain.all))
+      return Credential(
+        key: forged.key, chain: CertificateChain(leaf: forged.chain.leaf, intermediates: scene.signer.chain.all))
     },
     Attack("expired") { try $0.identity($0.victim.id, now: Date() - 7200) },
     Attack("not yet valid") { try $0.identity($0.victim.id, now: Date() + 7200) },
@@ -52,7 +57,8 @@ struct CertificateAttackTests {
         helpers: scene.signer.chain.all)
     },
     Attack("the SPIFFE id in the common name only") { scene in
-      try scene.certificate(scene.spiffe, uris: [], issuer: (scene.signer.chain.leaf, scene.signer.key), helpers: scene.signer.chain.all)
+      try scene.certificate(
+        scene.spiffe, uris: [], issuer: (scene.signer.chain.leaf, scene.signer.key), helpers: scene.signer.chain.all)
     },
     Attack("two SPIFFE ids, the victim's first") { scene in
       try scene.certificate(
@@ -69,14 +75,16 @@ struct CertificateAttackTests {
       return Credential(
         key: key,
         chain: try scene.signer.issueAPISession(
-          publicKey: key.publicKey, identityID: scene.victim.id, apiSessionID: "another", certificateID: "c", trustDomain: scene.trustDomain,
+          publicKey: key.publicKey, identityID: scene.victim.id, apiSessionID: "another", certificateID: "c",
+          trustDomain: scene.trustDomain,
           now: Date()))
     },
     Attack("an authority that may sign for another domain only") { scene in
       let key = try PrivateKey.generate(.p256)
       let root = scene.root.chain.leaf
       let limited = try Certificate(
-        version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: key.publicKey, notValidBefore: Date() - 60, notValidAfter: Date() + 3600,
+        version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: key.publicKey, notValidBefore: Date() - 60,
+        notValidAfter: Date() + 3600,
         issuer: root.subject, subject: try DistinguishedName { CommonName("limited") },
         extensions: try Certificate.Extensions {
           Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
@@ -87,12 +95,14 @@ struct CertificateAttackTests {
     },
     Attack("signed by an identity instead of an authority") { scene in
       let own = scene.stranger.credential
-      return try scene.certificate(scene.victim.id, uris: [scene.spiffe], issuer: (own.chain.leaf, own.key), helpers: own.chain.all)
+      return try scene.certificate(
+        scene.victim.id, uris: [scene.spiffe], issuer: (own.chain.leaf, own.key), helpers: own.chain.all)
     },
     Attack("an authority's own certificate, with the victim's id in it") { scene in
       let key = try PrivateKey.generate(.p256)
       let authority = try Certificate(
-        version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: key.publicKey, notValidBefore: Date() - 60, notValidAfter: Date() + 3600,
+        version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: key.publicKey, notValidBefore: Date() - 60,
+        notValidAfter: Date() + 3600,
         issuer: scene.root.chain.leaf.subject, subject: try DistinguishedName { CommonName(scene.victim.id) },
         extensions: try Certificate.Extensions {
           Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
@@ -115,7 +125,8 @@ struct CertificateAttackTests {
         "primary": [
           "cert": ["allowed": true, "allowExpiredCerts": false],
           "updb": [
-            "allowed": true, "lockoutDurationMinutes": 0, "maxAttempts": 0, "minPasswordLength": 5, "requireMixedCase": false,
+            "allowed": true, "lockoutDurationMinutes": 0, "maxAttempts": 0, "minPasswordLength": 5,
+            "requireMixedCase": false,
             "requireNumberChar": false, "requireSpecialChar": false,
           ],
           "extJwt": ["allowed": true, "allowedSigners": []],
@@ -124,7 +135,9 @@ struct CertificateAttackTests {
     let session = try #require(try await scene.logIn(scene.victim.credential))
     #expect(session.id == scene.victim.id)
     // What is refused below is refused for what is wrong with it: these, with nothing wrong, are taken.
-    try await Network.wait("the router knows the session") { try await scene.opensEdge(scene.victim.credential, token: session.token) }
+    try await Network.wait("the router knows the session") {
+      try await scene.opensEdge(scene.victim.credential, token: session.token)
+    }
     let another = try scene.identity(scene.victim.id)
     #expect(try await scene.opensEdge(another, token: session.token), "a further certificate of the same identity")
 
@@ -147,7 +160,8 @@ struct CertificateAttackTests {
       #expect(try await !scene.opensControl(attack.forge(scene), router: router), "control: \(attack.name)")
     }
     // Another key under the router's own names, from the network's authority: only the one that enrolled counts.
-    let twin = try scene.certificate(router, uris: [], issuer: (scene.signer.chain.leaf, scene.signer.key), helpers: scene.signer.chain.all)
+    let twin = try scene.certificate(
+      router, uris: [], issuer: (scene.signer.chain.leaf, scene.signer.key), helpers: scene.signer.chain.all)
     #expect(try await !scene.opensControl(twin, router: router))
     scene.ahead.withLockedValue { $0 = 2 * 365 * 24 * 3600 }
     #expect(try await !scene.opensControl(genuine, router: router), "expired")

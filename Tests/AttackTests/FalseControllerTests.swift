@@ -9,14 +9,17 @@ import Testing
 import Transport
 import X509
 
-/// H7: routers have certificates of the network's authority with host names in them, and must not pass for a controller.
+/// H7: routers have certificates of the network's authority with host names in them, and must not pass for a
+/// controller.
 @Suite("A false controller", .timeLimit(.minutes(5)))
 struct FalseControllerTests {
   /// Counts whoever completes a handshake.
   private struct Trap: ConnectionAcceptor {
     let caught = NIOLockedValueBox(0)
 
-    func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
+    func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<
+      ConnectionTask
+    > {
       caught.withLockedValue { $0 += 1 }
       channel.close(promise: nil)
       return channel.eventLoop.makeSucceededFuture({})
@@ -27,7 +30,8 @@ struct FalseControllerTests {
   private func isBelieved(_ credential: Credential, by trust: ServerTrust) async throws -> Bool {
     try await Self.serving(credential) { port, _ in
       do {
-        _ = try await HTTPSClient(tls: ClientTLS(trust: trust)).request("https://127.0.0.1:\(port)/", timeout: .seconds(20))
+        _ = try await HTTPSClient(tls: ClientTLS(trust: trust)).request(
+          "https://127.0.0.1:\(port)/", timeout: .seconds(20))
         return true
       } catch TransportError.serverNotTrusted {
         return false
@@ -38,11 +42,13 @@ struct FalseControllerTests {
     }
   }
 
-  private static func serving<Result: Sendable>(_ credential: Credential, _ body: @Sendable (Int, Trap) async throws -> Result) async throws -> Result
-  {
+  private static func serving<Result: Sendable>(
+    _ credential: Credential, _ body: @Sendable (Int, Trap) async throws -> Result
+  ) async throws -> Result {
     let trap = Trap()
     let listener = TLSListener(
-      host: "127.0.0.1", port: 0, identity: try ServerIdentity(chain: credential.chain, key: credential.key), acceptors: [], fallback: trap,
+      host: "127.0.0.1", port: 0, identity: try ServerIdentity(chain: credential.chain, key: credential.key),
+      acceptors: [], fallback: trap,
       logger: .init(label: "false controller"))
     let port = try #require(try await listener.start().port)
     let running = Task { try await listener.run() }
@@ -50,7 +56,9 @@ struct FalseControllerTests {
     return try await body(port, trap)
   }
 
-  @Test("no client of ours takes a router, an identity or a nameless server for a controller, once it knows that controllers have names")
+  @Test(
+    "no client of ours takes a router, an identity or a nameless server for a controller, once it knows that controllers have names"
+  )
   func table() async throws {
     let scene = try await Scene.start()
     let anchors = try scene.victim.identity.trustAnchors()
@@ -58,7 +66,9 @@ struct FalseControllerTests {
     let (domain, signer) = (scene.trustDomain, scene.signer)
     func server(_ uris: [String]) throws -> Credential {
       let key = try PrivateKey.generate(.p256)
-      return Credential(key: key, chain: try signer.issueServer(publicKey: key.publicKey, names: ["127.0.0.1"], uris: uris, now: Date()))
+      return Credential(
+        key: key, chain: try signer.issueServer(publicKey: key.publicKey, names: ["127.0.0.1"], uris: uris, now: Date())
+      )
     }
     // Of each: whether it passes where the trust domain is known, and where it is not.
     let servers: [(String, Credential, known: Bool, unknown: Bool)] = [
@@ -67,12 +77,19 @@ struct FalseControllerTests {
       ("an identity's id", try server(["spiffe://\(domain)/identity/i"]), false, false),
       ("without an id, as OpenZiti's controllers and routers have it", try server([]), false, true),
       ("a controller of another domain", try server(["spiffe://elsewhere/controller/c"]), false, true),
-      ("a router's id and a controller's", try server(["spiffe://\(domain)/router/r", "spiffe://\(domain)/controller/c"]), false, false),
+      (
+        "a router's id and a controller's",
+        try server(["spiffe://\(domain)/router/r", "spiffe://\(domain)/controller/c"]), false, false
+      ),
       ("below a controller's id", try server(["spiffe://\(domain)/controller/c/router/r"]), false, true),
     ]
     for (name, credential, known, unknown) in servers {
-      #expect(try await isBelieved(credential, by: .anchors(anchors, as: .controller(of: domain))) == known, "\(name), domain known")
-      #expect(try await isBelieved(credential, by: .anchors(anchors, as: .controller(of: nil))) == unknown, "\(name), domain not known")
+      #expect(
+        try await isBelieved(credential, by: .anchors(anchors, as: .controller(of: domain))) == known,
+        "\(name), domain known")
+      #expect(
+        try await isBelieved(credential, by: .anchors(anchors, as: .controller(of: nil))) == unknown,
+        "\(name), domain not known")
     }
     await scene.stop()
   }
@@ -94,8 +111,11 @@ struct FalseControllerTests {
 
   @Test("the memory of the trust domain survives the file")
   func file() async throws {
-    let identity = IdentityFile(controllers: ["https://c:1"], key: "k", certificate: "c", authorities: "a", trustDomain: "net")
-    #expect(try IdentityFile(parsing: identity.serialized()) == IdentityFile(parsing: IdentityFile(parsing: identity.serialized()).serialized()))
+    let identity = IdentityFile(
+      controllers: ["https://c:1"], key: "k", certificate: "c", authorities: "a", trustDomain: "net")
+    #expect(
+      try IdentityFile(parsing: identity.serialized())
+        == IdentityFile(parsing: IdentityFile(parsing: identity.serialized()).serialized()))
     #expect(try IdentityFile(parsing: identity.serialized()).trustDomain == "net")
     let without = IdentityFile(controllers: ["https://c:1"], key: "k", certificate: "c", authorities: "a")
     #expect(try IdentityFile(parsing: without.serialized()).trustDomain == nil)

@@ -7,7 +7,8 @@ import Testing
 import Transport
 import Wire
 
-/// A4 of field.md D.4: hellos that claim another's router, channel or group, or that two readers would read differently.
+/// A4 of field.md D.4: hellos that claim another's router, channel or group, or that two readers would read
+/// differently.
 @Suite("Hellos that lie", .timeLimit(.minutes(5)))
 struct HelloAttackTests {
   /// A hello as bytes, so that it may say what no typed message says.
@@ -32,9 +33,12 @@ struct HelloAttackTests {
     mutating func add(_ id: HeaderID, _ value: [UInt8]) { headers.append((id.rawValue, value)) }
 
     func encoded() -> [UInt8] {
-      func le<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
+      func le<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
+        withUnsafeBytes(of: value.littleEndian) { Array($0) }
+      }
       let section = headers.flatMap { le($0.id) + le(UInt32($0.value.count)) + $0.value }
-      return le(FrameHeader.magic) + le(type) + le(Int32(-1)) + le(headersLength ?? UInt32(section.count)) + le(bodyLength ?? UInt32(body.count))
+      return le(FrameHeader.magic) + le(type) + le(Int32(-1)) + le(headersLength ?? UInt32(section.count))
+        + le(bodyLength ?? UInt32(body.count))
         + section
         + body
     }
@@ -64,29 +68,36 @@ struct HelloAttackTests {
     let absent = try await scene.enrolledRouter("absent").id
     func answer(_ id: String, as who: Credential, _ change: Change = { _ in }) async throws -> Frame? {
       var hello = Hello(
-        ControlMessages.RouterHello(routerID: id, version: .current, capabilities: CapabilityMask([RouterCapability.multiChannel])).message())
+        ControlMessages.RouterHello(
+          routerID: id, version: .current, capabilities: CapabilityMask([RouterCapability.multiChannel])
+        ).message())
       change(&hello)
       return try await Scene.firstAnswer(to: hello.encoded(), at: scene.controller, alpn: ALPN.control, as: who)
     }
     func isAccepted(_ id: String, as who: Credential, _ change: Change = { _ in }) async throws -> Bool {
       // Or it would be refused for being there already.
-      try await Network.wait("the controller noticed that the attacker left") { await !scene.network.controller.connectedRouters.contains(own) }
+      try await Network.wait("the controller noticed that the attacker left") {
+        await !scene.network.controller.connectedRouters.contains(own)
+      }
       return try await answer(id, as: who, change)?.headers.bool(.resultSuccess) ?? false
     }
     // Nothing is wrong with its own.
     #expect(try await isAccepted(own, as: credential))
 
     let ids: [(String, [UInt8])] = [
-      ("the victim's id", Array(victim.utf8)), ("an absent router's id", Array(absent.utf8)), ("none", []), ("unknown", Array("nobody".utf8)),
+      ("the victim's id", Array(victim.utf8)), ("an absent router's id", Array(absent.utf8)), ("none", []),
+      ("unknown", Array("nobody".utf8)),
       ("the victim's with NUL", Array((victim + "\0").utf8)),
-      ("both", Array((own + "\0" + victim).utf8)), ("not UTF-8", [0xff, 0xfe]), ("60 KB", [UInt8](repeating: 120, count: 60_000)),
+      ("both", Array((own + "\0" + victim).utf8)), ("not UTF-8", [0xff, 0xfe]),
+      ("60 KB", [UInt8](repeating: 120, count: 60_000)),
     ]
     for (name, body) in ids { #expect(try await !isAccepted(own, as: credential) { $0.body = body }, "id: \(name)") }
     for (name, change) in Self.malformed { #expect(try await !isAccepted(own, as: credential, change), "\(name)") }
 
     // A kind of underlay, a channel or a group never spares the proof (advisory cc5m).
     let claims: [(String, Change)] = [
-      ("type of a mesh", { $0.set(.underlayType, Array("mesh".utf8)) }), ("type of a link", { $0.set(.underlayType, Array("link".utf8)) }),
+      ("type of a mesh", { $0.set(.underlayType, Array("mesh".utf8)) }),
+      ("type of a link", { $0.set(.underlayType, Array("link".utf8)) }),
       ("type without a name", { $0.set(.underlayType, []) }),
       (
         "a later connection of a group, with a guessed secret",
@@ -107,7 +118,9 @@ struct HelloAttackTests {
     ]
     for (name, change) in claims {
       for stranger in [scene.stranger.credential, credential] {
-        for other in [victim, absent] { #expect(try await !isAccepted(other, as: stranger, change), "\(name), as another router") }
+        for other in [victim, absent] {
+          #expect(try await !isAccepted(other, as: stranger, change), "\(name), as another router")
+        }
       }
       // As itself it may claim what it likes, and is no more than itself.
       _ = try await answer(own, as: credential, change)
@@ -133,16 +146,20 @@ struct HelloAttackTests {
     let own = try #require(try await scene.logIn(scene.stranger.credential)).token
     try await Network.wait("the router knows both sessions") {
       let (first, second) = (
-        try await scene.opensEdge(scene.victim.credential, token: victim), try await scene.opensEdge(scene.stranger.credential, token: own)
+        try await scene.opensEdge(scene.victim.credential, token: victim),
+        try await scene.opensEdge(scene.stranger.credential, token: own)
       )
       return first && second
     }
     func answer(_ change: Change) async throws -> Frame? {
       var hello = Hello(EdgeMessages.Hello(name: "attacker", token: own).message())
       change(&hello)
-      return try await Scene.firstAnswer(to: hello.encoded(), at: scene.router, alpn: ALPN.edge, as: scene.stranger.credential)
+      return try await Scene.firstAnswer(
+        to: hello.encoded(), at: scene.router, alpn: ALPN.edge, as: scene.stranger.credential)
     }
-    func isAccepted(_ change: Change) async throws -> Bool { try await answer(change)?.headers.bool(.resultSuccess) ?? false }
+    func isAccepted(_ change: Change) async throws -> Bool {
+      try await answer(change)?.headers.bool(.resultSuccess) ?? false
+    }
     #expect(try await isAccepted { _ in })
 
     let lies: [(String, Change)] = [
@@ -164,7 +181,8 @@ struct HelloAttackTests {
     ]
     for (name, change) in lies + Self.malformed { #expect(try await !isAccepted(change), "\(name)") }
 
-    // Channels and groups that are another's: the answer may be yes or no, but what it opens is the attacker's own (#3072).
+    // Channels and groups that are another's: the answer may be yes or no, but what it opens is the attacker's own
+    // (#3072).
     let identity = scene.victim.identity
     let overlay = try await Overlay(identity: identity, options: .init(logger: scene.network.logger))
     try await scene.network.service("echo")

@@ -4,18 +4,24 @@ import Testing
 import Transport
 import Wire
 
-/// A7 of field.md D.4 for texts: numbers that claim lengths, counts and ports. Frames, DER and parts of the encrypted stream are tried where their parsers are
-/// tested (`WireTests`, `PKITests`, `SealedStreamTests`), and all of them by `./run fuzz`.
+/// A7 of field.md D.4 for texts: numbers that claim lengths, counts and ports. Frames, DER and parts of the encrypted
+/// stream are tried where their parsers are tested (`WireTests`, `PKITests`, `SealedStreamTests`), and all of them by
+/// `./run fuzz`.
 @Suite("Numbers at their extremes", .timeLimit(.minutes(5)))
 struct NumberAttackTests {
   private static let numbers = [
-    "0", "-0", "-1", "2147483647", "2147483648", "4294967295", "4294967296", "9223372036854775807", "9223372036854775808", "-9223372036854775808",
-    "18446744073709551615", "18446744073709551616", "1e9", "1e999", "0x7fffffff", "99999999999999999999999999999999999999999", "", " ", "+1", "١",
+    "0", "-0", "-1", "2147483647", "2147483648", "4294967295", "4294967296", "9223372036854775807",
+    "9223372036854775808", "-9223372036854775808",
+    "18446744073709551615", "18446744073709551616", "1e9", "1e999", "0x7fffffff",
+    "99999999999999999999999999999999999999999", "", " ", "+1", "١",
   ]
 
   @Test("limits and offsets of a list are within bounds or an error", arguments: numbers)
   func filters(_ number: String) {
-    for text in ["limit \(number)", "skip \(number)", "true limit \(number) skip \(number)", "a = \(number)", "anyOf(a) > \(number) sort by a"] {
+    for text in [
+      "limit \(number)", "skip \(number)", "true limit \(number) skip \(number)", "a = \(number)",
+      "anyOf(a) > \(number) sort by a",
+    ] {
       guard let query = try? FilterQuery(parsing: text) else { continue }
       let page = PageRequest().resolved(with: query)
       let isBounded = (1...PageRequest.maximumLimit).contains(page.limit.count) || query.limit == .count(-1)
@@ -51,7 +57,8 @@ struct NumberAttackTests {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for attack in attacks {
         group.addTask {
-          let answered = try await Scene.exchange(attack, at: scene.controller, alpn: ALPN.http1, as: scene.stranger.credential)
+          let answered = try await Scene.exchange(
+            attack, at: scene.controller, alpn: ALPN.http1, as: scene.stranger.credential)
           #expect(!answered.starts(with: Array("HTTP/1.1 5".utf8)), "\(String(decoding: attack, as: UTF8.self))")
         }
       }
@@ -61,7 +68,8 @@ struct NumberAttackTests {
     let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
     for type: UInt8 in [4, 1, 0, 8, 0xee] {
       _ = try await Scene.exchange(
-        preface + [0xff, 0xff, 0xff, type, 0, 0, 0, 0, 1], at: scene.controller, alpn: ALPN.http2, as: scene.stranger.credential)
+        preface + [0xff, 0xff, 0xff, type, 0, 0, 0, 0, 1], at: scene.controller, alpn: ALPN.http2,
+        as: scene.stranger.credential)
     }
     #expect(try await scene.logIn(scene.victim.credential) != nil)
     await scene.stop()

@@ -40,31 +40,54 @@ struct RevocationTests {
       try await $0.api("PATCH", "/service-policies/\($1.dialPolicy)", ["identityRoles": []])
     },
     Revocation(name: "the bind policy is deleted") { try await $0.api("DELETE", "/service-policies/\($1.bindPolicy)") },
-    Revocation(name: "the dialler loses its role") { try await $0.api("PATCH", "/identities/\($1.dialler)", ["roleAttributes": []]) },
-    Revocation(name: "the host loses its role") { try await $0.api("PATCH", "/identities/\($1.host)", ["roleAttributes": []]) },
-    Revocation(name: "the dialler is disabled") { try await $0.api("POST", "/identities/\($1.dialler)/disable", ["durationMinutes": 0]) },
-    Revocation(name: "the host is disabled") { try await $0.api("POST", "/identities/\($1.host)/disable", ["durationMinutes": 0]) },
+    Revocation(name: "the dialler loses its role") {
+      try await $0.api("PATCH", "/identities/\($1.dialler)", ["roleAttributes": []])
+    },
+    Revocation(name: "the host loses its role") {
+      try await $0.api("PATCH", "/identities/\($1.host)", ["roleAttributes": []])
+    },
+    Revocation(name: "the dialler is disabled") {
+      try await $0.api("POST", "/identities/\($1.dialler)/disable", ["durationMinutes": 0])
+    },
+    Revocation(name: "the host is disabled") {
+      try await $0.api("POST", "/identities/\($1.host)/disable", ["durationMinutes": 0])
+    },
     Revocation(name: "the dialler is deleted") { try await $0.api("DELETE", "/identities/\($1.dialler)") },
     Revocation(name: "the host is deleted") { try await $0.api("DELETE", "/identities/\($1.host)") },
     Revocation(name: "the service is deleted") { try await $0.api("DELETE", "/services/\($1.service)") },
-    Revocation(name: "the dialler's API session is ended", mayDialAgain: true) { try await endSessions(of: $1.dialler, on: $0) },
-    Revocation(name: "the host's API session is ended", mayDialAgain: true) { try await endSessions(of: $1.host, on: $0) },
-    Revocation(name: "the dialler's certificate is withdrawn") { try await withdrawCertificates(of: $1.dialler, on: $0) },
+    Revocation(name: "the dialler's API session is ended", mayDialAgain: true) {
+      try await endSessions(of: $1.dialler, on: $0)
+    },
+    Revocation(name: "the host's API session is ended", mayDialAgain: true) {
+      try await endSessions(of: $1.host, on: $0)
+    },
+    Revocation(name: "the dialler's certificate is withdrawn") {
+      try await withdrawCertificates(of: $1.dialler, on: $0)
+    },
     Revocation(name: "the host's certificate is withdrawn") { try await withdrawCertificates(of: $1.host, on: $0) },
-    Revocation(name: "the dialler may use no router any more") { try await $0.api("DELETE", "/edge-router-policies/\($1.diallerRouters)") },
-    Revocation(name: "the host may use no router any more") { try await $0.api("DELETE", "/edge-router-policies/\($1.hostRouters)") },
+    Revocation(name: "the dialler may use no router any more") {
+      try await $0.api("DELETE", "/edge-router-policies/\($1.diallerRouters)")
+    },
+    Revocation(name: "the host may use no router any more") {
+      try await $0.api("DELETE", "/edge-router-policies/\($1.hostRouters)")
+    },
     Revocation(name: "the service may use no router any more") {
       try await $0.api("DELETE", "/service-edge-router-policies/\($1.serviceRouters)")
     },
     Revocation(name: "the auth policy forbids certificates") {
       try await $0.api(
         "PATCH", "/auth-policies/\($1.authPolicy)",
-        ["primary": ["cert": ["allowed": false], "updb": ["allowed": true], "extJwt": ["allowed": false, "allowedSigners": []]]])
+        [
+          "primary": [
+            "cert": ["allowed": false], "updb": ["allowed": true], "extJwt": ["allowed": false, "allowedSigners": []],
+          ]
+        ])
     },
   ]
 
   private static func endSessions(of identity: String, on network: Network) async throws {
-    for session in try await network.api("GET", "/api-sessions?limit=500").arrayValue ?? [] where session["identityId"]?.stringValue == identity {
+    for session in try await network.api("GET", "/api-sessions?limit=500").arrayValue ?? []
+    where session["identityId"]?.stringValue == identity {
       try await network.api("DELETE", "/api-sessions/\(session["id"]?.stringValue ?? "")")
     }
   }
@@ -89,7 +112,9 @@ struct RevocationTests {
       try await Network.wait("\(revocation.name): the host's end is over") { traffic.isHostOver }
       let took = ContinuousClock.now - began
       // Seconds are judged by `./run soak`, on a machine that does nothing else.
-      if ProcessInfo.processInfo.environment["SWIFTLET_TIMED"] != nil { #expect(took < .seconds(1), "\(revocation.name)") }
+      if ProcessInfo.processInfo.environment["SWIFTLET_TIMED"] != nil {
+        #expect(took < .seconds(1), "\(revocation.name)")
+      }
       if !revocation.mayDialAgain {
         await #expect(throws: (any Error).self, "\(revocation.name): dials again") { _ = try await traffic.dialAgain() }
       }
@@ -147,7 +172,8 @@ private final class Traffic: Sendable {
         "primary": [
           "cert": ["allowed": true, "allowExpiredCerts": false],
           "updb": [
-            "allowed": false, "lockoutDurationMinutes": 0, "maxAttempts": 0, "minPasswordLength": 5, "requireMixedCase": false,
+            "allowed": false, "lockoutDurationMinutes": 0, "maxAttempts": 0, "minPasswordLength": 5,
+            "requireMixedCase": false,
             "requireNumberChar": false, "requireSpecialChar": false,
           ],
           "extJwt": ["allowed": false, "allowedSigners": []],
@@ -158,15 +184,19 @@ private final class Traffic: Sendable {
     let service = try await network.service(name, dial: ["#\(name)-dials"], bind: ["#\(name)-hosts"])
     // Policies before the log-in: sessions are made with what holds then.
     func routers(_ role: String) async throws -> String {
-      try await network.provisioning.createEdgeRouterPolicy(name: role, identityRoles: ["#\(role)"], edgeRouterRoles: ["#all"])
+      try await network.provisioning.createEdgeRouterPolicy(
+        name: role, identityRoles: ["#\(role)"], edgeRouterRoles: ["#all"])
     }
     let (diallerRouters, hostRouters) = (try await routers("\(name)-dials-via"), try await routers("\(name)-hosts-via"))
     let serviceRouters = try await network.provisioning.createServiceEdgeRouterPolicy(
       name: name, serviceRoles: ["@\(service.service)"], edgeRouterRoles: ["#all"])
-    let dialler = try await bench.member("\(name)-dialler", roles: ["\(name)-dials", "\(name)-dials-via"], authPolicy: authPolicy)
-    let host = try await bench.member("\(name)-host", roles: ["\(name)-hosts", "\(name)-hosts-via"], authPolicy: authPolicy)
+    let dialler = try await bench.member(
+      "\(name)-dialler", roles: ["\(name)-dials", "\(name)-dials-via"], authPolicy: authPolicy)
+    let host = try await bench.member(
+      "\(name)-host", roles: ["\(name)-hosts", "\(name)-hosts-via"], authPolicy: authPolicy)
     ids = RevocationTests.Ids(
-      service: service.service, dialPolicy: service.dialPolicy, bindPolicy: service.bindPolicy, dialler: dialler.id, host: host.id,
+      service: service.service, dialPolicy: service.dialPolicy, bindPolicy: service.bindPolicy, dialler: dialler.id,
+      host: host.id,
       diallerRouters: diallerRouters, hostRouters: hostRouters, serviceRouters: serviceRouters, authPolicy: authPolicy)
     (self.dialler, self.host) = (dialler.overlay, host.overlay)
     let over = Over()

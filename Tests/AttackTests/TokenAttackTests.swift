@@ -12,7 +12,8 @@ import Transport
 import Wire
 import X509
 
-/// A5 of field.md D.4, for the tokens that exist: enrollment tokens, which clients judge, and service session tokens, which routers judge.
+/// A5 of field.md D.4, for the tokens that exist: enrollment tokens, which clients judge, and service session tokens,
+/// which routers judge.
 @Suite("Tokens that nobody issued", .timeLimit(.minutes(5)))
 struct TokenAttackTests {
   /// A token in the making.
@@ -23,7 +24,8 @@ struct TokenAttackTests {
     let sign: (Data) throws -> Data
 
     func token() throws -> String {
-      let parts = try [JSONSerialization.data(withJSONObject: header), JSONSerialization.data(withJSONObject: claims)].map { Base64URL.encode($0) }
+      let parts = try [JSONSerialization.data(withJSONObject: header), JSONSerialization.data(withJSONObject: claims)]
+        .map { Base64URL.encode($0) }
       let text = parts.joined(separator: ".")
       return text + "." + Base64URL.encode(try sign(Data(text.utf8)))
     }
@@ -37,7 +39,9 @@ struct TokenAttackTests {
 
   /// Forged versions of a genuine token.
   /// - Parameter resign: signs claims with the key of the network itself: what is wrong then is what they say.
-  private static func forgeries(of genuine: String, certificate: Certificate, resign: ([String: Any]) async throws -> String) async throws -> [(
+  private static func forgeries(
+    of genuine: String, certificate: Certificate, resign: ([String: Any]) async throws -> String
+  ) async throws -> [(
     name: String, token: String
   )] {
     let parts = genuine.split(separator: ".").map(String.init)
@@ -50,19 +54,28 @@ struct TokenAttackTests {
       found.append((name, try Forgery(header: header, claims: claims, sign: sign).token()))
     }
     let kid = header["kid"] ?? ""
-    for algorithm in ["none", "None", "NONE", ""] { try add("algorithm \(algorithm)", ["alg": algorithm, "kid": kid, "typ": "JWT"]) { _ in Data() } }
-    for (form, bytes) in [("PEM", Data(publicPEM.pemString.utf8)), ("DER", Data(publicPEM.derBytes)), ("certificate", Data(certificate.derBytes))] {
+    for algorithm in ["none", "None", "NONE", ""] {
+      try add("algorithm \(algorithm)", ["alg": algorithm, "kid": kid, "typ": "JWT"]) { _ in Data() }
+    }
+    for (form, bytes) in [
+      ("PEM", Data(publicPEM.pemString.utf8)), ("DER", Data(publicPEM.derBytes)),
+      ("certificate", Data(certificate.derBytes)),
+    ] {
       try add("HS256 with the public key as \(form)", ["alg": "HS256", "kid": kid]) { text in
         Data(HMAC<SHA256>.authenticationCode(for: text, using: SymmetricKey(data: bytes)))
       }
     }
-    try add("another key under the network's kid", ["alg": "ES256", "kid": kid]) { try ownKey.signature(for: $0).rawRepresentation }
+    try add("another key under the network's kid", ["alg": "ES256", "kid": kid]) {
+      try ownKey.signature(for: $0).rawRepresentation
+    }
     try add("another key and an unknown kid", ["alg": "ES256", "kid": "0123456789012345678901234567890123456789"]) {
       try ownKey.signature(for: $0).rawRepresentation
     }
     try add("another key and no kid", ["alg": "ES256"]) { try ownKey.signature(for: $0).rawRepresentation }
-    try add("a key that the header brings along", ["alg": "ES256", "kid": kid, "jku": "https://169.254.169.254/", "x5u": "https://169.254.169.254/"])
-    {
+    try add(
+      "a key that the header brings along",
+      ["alg": "ES256", "kid": kid, "jku": "https://169.254.169.254/", "x5u": "https://169.254.169.254/"]
+    ) {
       try ownKey.signature(for: $0).rawRepresentation
     }
     let flipped = parts[2].first == "A" ? "B" + parts[2].dropFirst() : "A" + parts[2].dropFirst()
@@ -85,7 +98,8 @@ struct TokenAttackTests {
     return found
   }
 
-  private func signer(_ scene: Scene) throws -> (certificate: Certificate, sign: ([String: Any]) async throws -> String) {
+  private func signer(_ scene: Scene) throws -> (certificate: Certificate, sign: ([String: Any]) async throws -> String)
+  {
     func text(_ name: String) throws -> String {
       try String(contentsOfFile: "\(scene.network.directory)/controller/pki/server.\(name)", encoding: .utf8)
     }
@@ -94,7 +108,8 @@ struct TokenAttackTests {
       certificate,
       { claims in
         let json = try JSONSerialization.data(withJSONObject: claims)
-        return try await TokenSigner(key: key, certificate: certificate).sign(JSONDecoder().decode(Loose.self, from: json))
+        return try await TokenSigner(key: key, certificate: certificate).sign(
+          JSONDecoder().decode(Loose.self, from: json))
       }
     )
   }
@@ -150,33 +165,38 @@ struct TokenAttackTests {
   func serviceSession() async throws {
     let scene = try await Scene.start()
     // The stranger may use the network, but not the victim's service.
-    let service = try await scene.network.service("private", dial: ["@\(scene.victim.id)"], bind: ["@\(scene.victim.id)"], encrypted: false)
+    let service = try await scene.network.service(
+      "private", dial: ["@\(scene.victim.id)"], bind: ["@\(scene.victim.id)"], encrypted: false)
     func session(_ token: String) async throws -> String {
       let body = #"{"serviceId":"\#(service.service)","type":"Dial"}"#
       let answer = try await HTTPSClient(tls: scene.victim.credential.tls).request(
         method: "POST", "https://127.0.0.1:\(scene.controller.port)/edge/client/v1/sessions",
         headers: [("content-type", "application/json"), ("zt-session", token)], body: Array(body.utf8))
       let object = try #require(try JSONSerialization.jsonObject(with: Data(answer.body)) as? [String: Any])
-      return try #require((object["data"] as? [String: Any])?["token"] as? String, "\(String(decoding: answer.body, as: UTF8.self))")
+      return try #require(
+        (object["data"] as? [String: Any])?["token"] as? String, "\(String(decoding: answer.body, as: UTF8.self))")
     }
     let victim = try #require(try await scene.logIn(scene.victim.credential)).token
     let own = try #require(try await scene.logIn(scene.stranger.credential)).token
     let genuine = try await session(victim)
     try await Network.wait("the router knows both sessions") {
       let (first, second) = (
-        try await scene.opensEdge(scene.victim.credential, token: victim), try await scene.opensEdge(scene.stranger.credential, token: own)
+        try await scene.opensEdge(scene.victim.credential, token: victim),
+        try await scene.opensEdge(scene.stranger.credential, token: own)
       )
       return first && second
     }
     func channel(_ who: Credential, _ token: String) async throws -> MessageChannel {
       try await MessageChannel.dial(
-        address: scene.router, tls: who.tls, alpn: ALPN.edge, hello: EdgeMessages.Hello(name: "attacker", token: token).message(),
+        address: scene.router, tls: who.tls, alpn: ALPN.edge,
+        hello: EdgeMessages.Hello(name: "attacker", token: token).message(),
         group: MultiThreadedEventLoopGroup.singleton, timeout: .seconds(20), heartbeats: nil)
     }
     func refusal(_ channel: MessageChannel, _ token: String) async throws -> String {
       // A frame beyond the limits is not answered: the router ends the connection.
       let answer = try await channel.request(
-        EdgeMessages.Connect(connID: 1, token: token, options: .init(publicKey: [UInt8](repeating: 9, count: 32))).message(),
+        EdgeMessages.Connect(connID: 1, token: token, options: .init(publicKey: [UInt8](repeating: 9, count: 32)))
+          .message(),
         timeout: token.utf8.count > 1 << 20 ? .seconds(1) : .seconds(20))
       guard answer.contentType == .stateClosed else { return "connected" }
       return answer.text
@@ -192,7 +212,9 @@ struct TokenAttackTests {
     let claims = try Self.object(String(genuine.split(separator: ".")[1]))
     var forgeries = try await Self.forgeries(of: genuine, certificate: certificate, resign: sign)
     forgeries.append(("the victim's own token", genuine))
-    for (name, change) in [("for another audience", ["aud": ["elsewhere"]] as [String: Any]), ("of another type", ["z_t": "a"])] {
+    for (name, change) in [
+      ("for another audience", ["aud": ["elsewhere"]] as [String: Any]), ("of another type", ["z_t": "a"]),
+    ] {
       forgeries.append((name, try await sign(claims.merging(change) { $1 })))
     }
     for forgery in forgeries {

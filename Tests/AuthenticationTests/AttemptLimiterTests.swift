@@ -11,11 +11,15 @@ struct AttemptLimiterTests {
   }
 
   /// Attempts that are admitted when one is made every second.
-  private static func admitted(_ limiter: inout AttemptLimiter, _ source: String, _ account: String, seconds: Int64) -> Int {
+  private static func admitted(_ limiter: inout AttemptLimiter, _ source: String, _ account: String, seconds: Int64)
+    -> Int
+  {
     (0..<seconds).count { limiter.begin(source: source, account: account, now: $0 * 1000) == nil }
   }
 
-  @Test("the wait doubles with each failure for an account from a source, up to the longest; other accounts and sources do not wait")
+  @Test(
+    "the wait doubles with each failure for an account from a source, up to the longest; other accounts and sources do not wait"
+  )
   func grows() {
     var limiter = Self.limiter()
     for _ in 0..<10 { #expect(limiter.begin(source: "a", account: "eve", now: 0) == nil) }
@@ -45,7 +49,8 @@ struct AttemptLimiterTests {
     #expect((0..<1000).count { _ in limiter.begin(source: "a", account: "eve", now: 0) == nil } == 10)
   }
 
-  @Test("a source that tries many accounts runs out of its budget; whoever proved a password there does not wait for it")
+  @Test(
+    "a source that tries many accounts runs out of its budget; whoever proved a password there does not wait for it")
   func neighbour() {
     var limiter = Self.limiter()
     #expect(limiter.begin(source: "nat", account: "ann", now: 0) == nil)
@@ -83,7 +88,9 @@ struct AttemptLimiterTests {
     var limiter = Self.limiter { $0.capacity = 256 }
     for _ in 0..<20 { _ = limiter.begin(source: "guesser", account: "ann", now: 0) }
     for number in 0..<100_000 {
-      _ = limiter.begin(source: "2001:db8:\(String(number / 65536, radix: 16)):\(String(number % 65536, radix: 16))::1", account: "x", now: 0)
+      _ = limiter.begin(
+        source: "2001:db8:\(String(number / 65536, radix: 16)):\(String(number % 65536, radix: 16))::1", account: "x",
+        now: 0)
     }
     #expect(limiter.begin(source: "newcomer", account: "ann", now: 0) == nil)
     #expect(limiter.begin(source: "guesser", account: "ann", now: 0) != nil)

@@ -19,7 +19,8 @@ struct CertificateLoginTests {
     signer = try root.createIntermediate(name: "signer", trustDomain: "net", now: now)
     login = CertificateLogin(roots: [root.chain.leaf], signers: [signer.chain.leaf])
     key = try PrivateKey.generate(.p256)
-    victim = try signer.issueIdentity(publicKey: key.publicKey, subject: nil, identityID: "victim", trustDomain: "net", now: now)
+    victim = try signer.issueIdentity(
+      publicKey: key.publicKey, subject: nil, identityID: "victim", trustDomain: "net", now: now)
   }
 
   /// Logs in where only the victim's certificate has an authenticator.
@@ -30,10 +31,13 @@ struct CertificateLoginTests {
     let known = victim.leaf.sha1Fingerprint
     return try await login.judge(
       leaf: leaf, intermediates: intermediates, now: at ?? now,
-      lookup: { $0 == known ? Authenticator(id: "a1", method: method, identityId: "victim", fingerprint: known) : nil }, policy: { _ in policy })
+      lookup: { $0 == known ? Authenticator(id: "a1", method: method, identityId: "victim", fingerprint: known) : nil },
+      policy: { _ in policy })
   }
 
-  private func refusal(_ result: Result<CertificateLogin.Success, CertificateLogin.Refusal>) -> CertificateLogin.Refusal? {
+  private func refusal(_ result: Result<CertificateLogin.Success, CertificateLogin.Refusal>) -> CertificateLogin
+    .Refusal?
+  {
     if case .failure(let refusal) = result { refusal } else { nil }
   }
 
@@ -57,7 +61,8 @@ struct CertificateLoginTests {
   func foreign() async throws {
     let foreign = try CertificateAuthority.createRoot(name: "root", trustDomain: "net", algorithm: .p256, now: now)
       .createIntermediate(name: "signer", trustDomain: "net", now: now)
-    let forged = try foreign.issueIdentity(publicKey: key.publicKey, subject: nil, identityID: "victim", trustDomain: "net", now: now)
+    let forged = try foreign.issueIdentity(
+      publicKey: key.publicKey, subject: nil, identityID: "victim", trustDomain: "net", now: now)
     for helpers in [forged.intermediates, [], [signer.chain.leaf], [victim.leaf, signer.chain.leaf]] {
       #expect(refusal(try await judge(forged.leaf, helpers)) == .untrusted)
     }
@@ -66,7 +71,8 @@ struct CertificateLoginTests {
   @Test("another's certificate as filler of the chain names nobody")
   func filler() async throws {
     let stranger = try signer.issueIdentity(
-      publicKey: PrivateKey.generate(.p256).publicKey, subject: nil, identityID: "stranger", trustDomain: "net", now: now)
+      publicKey: PrivateKey.generate(.p256).publicKey, subject: nil, identityID: "stranger", trustDomain: "net",
+      now: now)
     for helpers in [[victim.leaf], [victim.leaf, signer.chain.leaf], [signer.chain.leaf, victim.leaf]] {
       #expect(refusal(try await judge(stranger.leaf, helpers)) == .unknown)
     }
@@ -74,7 +80,8 @@ struct CertificateLoginTests {
 
   @Test("a certificate for servers, and an authority's own, log nobody in")
   func otherUses() async throws {
-    let server = try signer.issueServer(publicKey: key.publicKey, names: ["victim"], uris: ["spiffe://net/identity/victim"], now: now)
+    let server = try signer.issueServer(
+      publicKey: key.publicKey, names: ["victim"], uris: ["spiffe://net/identity/victim"], now: now)
     #expect(refusal(try await judge(server.leaf, server.intermediates)) == .untrusted)
     #expect(refusal(try await judge(signer.chain.leaf, [])) == .untrusted)
     #expect(refusal(try await judge(root.chain.leaf, [])) == .untrusted)
@@ -85,10 +92,12 @@ struct CertificateLoginTests {
     let later = victim.leaf.notValidAfter + 1
     #expect(refusal(try await judge(victim.leaf, victim.intermediates, at: later)) == .expired)
     let tolerant = PrimaryAuthPolicy.Certificate(allowed: true, allowExpiredCerts: true)
-    #expect(try await judge(victim.leaf, victim.intermediates, at: later, policy: tolerant).get().authenticator.id == "a1")
+    #expect(
+      try await judge(victim.leaf, victim.intermediates, at: later, policy: tolerant).get().authenticator.id == "a1")
     // The issuer's end is nobody's to forgive.
     let afterIssuer = root.chain.leaf.notValidAfter + 1
-    #expect(refusal(try await judge(victim.leaf, victim.intermediates, at: afterIssuer, policy: tolerant)) == .untrusted)
+    #expect(
+      refusal(try await judge(victim.leaf, victim.intermediates, at: afterIssuer, policy: tolerant)) == .untrusted)
   }
 
   @Test("a policy without certificates, and an authenticator of passwords, refuse")

@@ -13,7 +13,9 @@ struct CellTextTests {
     #expect(CellText.clean("/日本語/é") == "/日本語/é")
   }
 
-  @Test("widths count cells", arguments: [("abc", 3), ("日本", 4), ("é", 1), ("e\u{301}", 1), ("🙂", 2), ("한글", 4), ("ｱ", 1), ("Ａ", 2), ("", 0)])
+  @Test(
+    "widths count cells",
+    arguments: [("abc", 3), ("日本", 4), ("é", 1), ("e\u{301}", 1), ("🙂", 2), ("한글", 4), ("ｱ", 1), ("Ａ", 2), ("", 0)])
   func width(text: String, cells: Int) { #expect(CellText.width(text) == cells) }
 
   @Test("fitted text has exactly the cells it was given")

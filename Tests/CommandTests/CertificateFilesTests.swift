@@ -13,7 +13,9 @@ struct CertificateFilesTests {
     let directory = NSTemporaryDirectory() + "own-\(UUID().uuidString)"
     defer { try? FileManager.default.removeItem(atPath: directory) }
     let names = ["share.localhost", "*.share.localhost", "127.0.0.1"]
-    func make() throws -> OwnCertificate { try OwnCertificate(directory: directory, names: names, logger: Logger(label: "test")) }
+    func make() throws -> OwnCertificate {
+      try OwnCertificate(directory: directory, names: names, logger: Logger(label: "test"))
+    }
     let first = try make()
     let authority = try String(contentsOfFile: first.authorityFile, encoding: .utf8)
     let pem = first.identity.chain.pem
@@ -22,9 +24,12 @@ struct CertificateFilesTests {
     first.refresh(now: Date() + CertificateAuthority.Lifetime.year * 0.9)
     #expect(first.identity.chain.pem != pem)
     let second = try make()
-    #expect(try String(contentsOfFile: second.authorityFile, encoding: .utf8) == authority && second.identity.chain.pem != pem)
+    #expect(
+      try String(contentsOfFile: second.authorityFile, encoding: .utf8) == authority && second.identity.chain.pem != pem
+    )
     for file in ["authority.pem", "authority.key"] {
-      #expect(try FileManager.default.attributesOfItem(atPath: directory + "/" + file)[.posixPermissions] as? Int == 0o600)
+      #expect(
+        try FileManager.default.attributesOfItem(atPath: directory + "/" + file)[.posixPermissions] as? Int == 0o600)
     }
     try "nonsense".write(toFile: directory + "/authority.key", atomically: true, encoding: .utf8)
     #expect(throws: (any Error).self) { try make() }
@@ -46,7 +51,9 @@ struct CertificateFilesTests {
     }
     func pair() throws -> (chain: CertificateChain, key: PrivateKey) {
       let key = try PrivateKey.generate(.p256)
-      return (try authority.issueServer(publicKey: key.publicKey, names: ["share.example.com"], uris: [], now: now), key)
+      return (
+        try authority.issueServer(publicKey: key.publicKey, names: ["share.example.com"], uris: [], now: now), key
+      )
     }
     let (old, new) = (try pair(), try pair())
     try write(old.chain.pem, to: certificate)
@@ -63,6 +70,8 @@ struct CertificateFilesTests {
     try write("nonsense", to: certificate)
     files.refresh()
     #expect(files.identity.chain.pem == new.chain.pem)
-    #expect(throws: CommandFailure.self) { try CertificateFiles(certificate: certificate, key: keyFile, logger: Logger(label: "test")) }
+    #expect(throws: CommandFailure.self) {
+      try CertificateFiles(certificate: certificate, key: keyFile, logger: Logger(label: "test"))
+    }
   }
 }

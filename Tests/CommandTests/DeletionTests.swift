@@ -17,14 +17,18 @@ struct DeletionTests {
     let roots = try await TrustProbe.fetch(base, timeout: .seconds(30))
     let login: JSONValue = ["username": "admin", "password": "admin-password"]
     let answer = try await HTTPSClient(tls: ClientTLS(trust: .anchors(roots))).request(
-      method: "POST", base + "/edge/management/v1/authenticate?method=password", headers: [("content-type", "application/json")],
+      method: "POST", base + "/edge/management/v1/authenticate?method=password",
+      headers: [("content-type", "application/json")],
       body: login.serialized())
     let token = try JSONValue(parsing: answer.body)["data"]?["token"]?.stringValue ?? ""
-    let profile = Profile(url: base + "/edge/management/v1", username: "admin", token: token, loginTime: .now(), roots: roots.pem)
+    let profile = Profile(
+      url: base + "/edge/management/v1", username: "admin", token: token, loginTime: .now(), roots: roots.pem)
     return try ManagementClient(profile: profile, timeout: .seconds(30))
   }
 
-  @Test("what the filter lists is deleted, no more; what somebody else deleted meanwhile is gone, and no failure; what may not go is one")
+  @Test(
+    "what the filter lists is deleted, no more; what somebody else deleted meanwhile is gone, and no failure; what may not go is one"
+  )
   func whole() async throws {
     let network = try await Network.start()
     let client = try await Self.client(network)
@@ -44,7 +48,8 @@ struct DeletionTests {
     let types = try await FilterSelection("name = \"host.v1\"", of: .configType).list(client)
     let builtIn = try #require(types.entities.first?.id)
     let inUse = try await network.api(
-      "POST", "/configs", ["name": "c", "configTypeId": .string(builtIn), "data": ["protocol": "tcp", "address": "127.0.0.1", "port": 80]])
+      "POST", "/configs",
+      ["name": "c", "configTypeId": .string(builtIn), "data": ["protocol": "tcp", "address": "127.0.0.1", "port": 80]])
     #expect(inUse["id"] != nil)
     #expect(await Deletion(client: client, kind: .configType, isQuiet: true).delete(builtIn).isFailure)
     await network.stop()

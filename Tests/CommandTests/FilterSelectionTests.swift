@@ -16,12 +16,16 @@ struct FilterSelectionTests {
       let values = Dictionary(uniqueKeysWithValues: query)
       asked.append(values)
       let (limit, offset) = (min(Int(values["limit"] ?? "") ?? 10, 500), Int(values["offset"] ?? "") ?? 0)
-      let items = (0..<count).dropFirst(offset).prefix(limit).map { ["id": .string("i\($0)"), "name": .string("n\($0)")] as JSONValue }
+      let items = (0..<count).dropFirst(offset).prefix(limit).map {
+        ["id": .string("i\($0)"), "name": .string("n\($0)")] as JSONValue
+      }
       return ["data": .array(items), "meta": ["pagination": ["totalCount": JSONValue(count)]]]
     }
   }
 
-  private func select(_ filter: String, of count: Int) async throws -> (ids: [String], controller: Controller, summary: String) {
+  private func select(_ filter: String, of count: Int) async throws -> (
+    ids: [String], controller: Controller, summary: String
+  ) {
     let controller = Controller(count)
     let selection = try FilterSelection(filter, of: .identity)
     let found = try await selection.list { controller.page($0) }
@@ -49,7 +53,10 @@ struct FilterSelectionTests {
 
   @Test("what looks like a page within a text or a sub-query stays where it is")
   func lookalikes() async throws {
-    for filter in ["name = \"limit 3\"", "name = \"skip 3 limit 3\" sort by name", "isEmpty(from services where true skip 1 limit 2)"] {
+    for filter in [
+      "name = \"limit 3\"", "name = \"skip 3 limit 3\" sort by name",
+      "isEmpty(from services where true skip 1 limit 2)",
+    ] {
       #expect(try await select(filter, of: 3).controller.asked.first?["filter"] == filter)
     }
     let both = try await select("name = \"a limit 3\" sort by skip skip 1 limit 2", of: 9)
@@ -67,7 +74,10 @@ struct FilterSelectionTests {
   func odd() async throws {
     let selection = try FilterSelection("true limit 3", of: .identity)
     let found = try await selection.list { _ in
-      ["data": [["id": "a"], ["id": "a"], ["id": "b"], ["id": "c"], ["id": "d"]], "meta": ["pagination": ["totalCount": 5]]]
+      [
+        "data": [["id": "a"], ["id": "a"], ["id": "b"], ["id": "c"], ["id": "d"]],
+        "meta": ["pagination": ["totalCount": 5]],
+      ]
     }
     #expect(found.entities.map(\.id) == ["a", "b"])
   }

@@ -9,12 +9,18 @@ struct LiveViewTests {
   private static let subject = LiveView.Subject(
     headline: [url], badges: ["PUBLIC", "PROXY"], target: "http://127.0.0.1:8000", link: url, traffic: "requests")
 
-  private func view(_ columns: Int = 100, _ rows: Int = 30, _ subject: LiveView.Subject = subject, wantsCode: Bool = false) -> LiveView {
+  private func view(
+    _ columns: Int = 100, _ rows: Int = 30, _ subject: LiveView.Subject = subject, wantsCode: Bool = false
+  ) -> LiveView {
     LiveView(subject, size: .init(columns: columns, rows: rows), hasColour: false, wantsCode: wantsCode)
   }
 
-  private func entry(_ path: String, status: Int? = 200, method: String = "GET", remote: String = "10.0.0.1") -> TrafficFeed.Entry {
-    .init(method: method, path: path, remote: remote, status: status, duration: .microseconds(1234), bytesIn: 10, bytesOut: 1500)
+  private func entry(_ path: String, status: Int? = 200, method: String = "GET", remote: String = "10.0.0.1")
+    -> TrafficFeed.Entry
+  {
+    .init(
+      method: method, path: path, remote: remote, status: status, duration: .microseconds(1234), bytesIn: 10,
+      bytesOut: 1500)
   }
 
   private func batch(_ entries: [TrafficFeed.Entry]) throws -> TrafficFeed.Batch {
@@ -29,7 +35,9 @@ struct LiveViewTests {
   @Test("it says the URL, what is shared, how much passed, and each request, newest first")
   func content() throws {
     var view = view()
-    view.add(try batch([entry("/first"), entry("/second", status: 404), entry("/third", status: nil, method: "DELETE")]), clock: "12:00:01")
+    view.add(
+      try batch([entry("/first"), entry("/second", status: 404), entry("/third", status: nil, method: "DELETE")]),
+      clock: "12:00:01")
     view.add(try batch([entry("/fourth", status: 502)]), clock: "12:00:02")
     let rows = plain(view.frame())
     let text = rows.joined(separator: "\n")
@@ -45,12 +53,16 @@ struct LiveViewTests {
     #expect(list[2].contains("404") && list[3].contains("/first"))
   }
 
-  @Test("every row fits every window, with and without the QR code and the log", arguments: [1, 8, 20, 40, 60, 80, 100, 140, 250])
+  @Test(
+    "every row fits every window, with and without the QR code and the log",
+    arguments: [1, 8, 20, 40, 60, 80, 100, 140, 250])
   func fits(columns: Int) throws {
     for rows in [1, 2, 6, 10, 19, 24, 40, 80] {
       for keys in [[], [.code], [.log], [.code, .log], [.code, .code], [.quit]] as [[LiveKey]] {
         var view = view(columns, rows)
-        view.add(try batch([entry("/" + String(repeating: "日本語", count: 60), remote: String(repeating: "x", count: 300))]), clock: "12:00:01")
+        view.add(
+          try batch([entry("/" + String(repeating: "日本語", count: 60), remote: String(repeating: "x", count: 300))]),
+          clock: "12:00:01")
         for key in keys { view.press(key) }
         let frame = plain(view.frame())
         #expect(frame.count == rows)
@@ -68,14 +80,18 @@ struct LiveViewTests {
     let rows = coloured.frame()
     #expect(plain(rows) == plain(bare.frame()))
     let text = rows.joined()
-    for status in ["\u{1B}[32m200", "\u{1B}[33m404", "\u{1B}[31m500", "\u{1B}[31m---"] { #expect(text.contains(status)) }
+    for status in ["\u{1B}[32m200", "\u{1B}[33m404", "\u{1B}[31m500", "\u{1B}[31m---"] {
+      #expect(text.contains(status))
+    }
   }
 
   @Test("what visitors send cannot leave its row")
   func hostile() throws {
     var view = view()
     view.add(
-      try batch([entry("/\u{1B}[2J\u{1B}]0;owned\u{7}\r\n", method: "G\u{1B}[0mET", remote: "a\u{202E}b"), entry("/ok")]), clock: "12:00:01")
+      try batch([
+        entry("/\u{1B}[2J\u{1B}]0;owned\u{7}\r\n", method: "G\u{1B}[0mET", remote: "a\u{202E}b"), entry("/ok"),
+      ]), clock: "12:00:01")
     view.add(log: "reason=\u{1B}[2Jgone")
     let text = plain(view.frame()).joined()
     #expect(!text.unicodeScalars.contains { $0.value < 0x20 || $0.value == 0x202E })
@@ -182,7 +198,9 @@ struct LiveViewTests {
 
   @Test("a share whose traffic nobody counts shows none")
   func uncounted() {
-    var view = view(100, 30, .init(headline: ["swiftlet access private ssh"], badges: ["PRIVATE", "TCPTUNNEL"], target: "tcp://127.0.0.1:22"))
+    var view = view(
+      100, 30,
+      .init(headline: ["swiftlet access private ssh"], badges: ["PRIVATE", "TCPTUNNEL"], target: "tcp://127.0.0.1:22"))
     let text = plain(view.frame()).joined()
     #expect(text.contains("[PRIVATE] [TCPTUNNEL]") && text.contains("swiftlet access private ssh"))
     #expect(!text.contains("requests") && !text.contains(" in ") && !text.contains("scroll"))
@@ -190,7 +208,8 @@ struct LiveViewTests {
   }
 
   @Test(
-    "sizes are told in decimal units", arguments: [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_960, "1.0 MB"), (5_340_000_000_000, "5.3 TB")])
+    "sizes are told in decimal units",
+    arguments: [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_960, "1.0 MB"), (5_340_000_000_000, "5.3 TB")])
   func bytes(count: Int, text: String) { #expect(LiveView.bytes(count) == text) }
 }
 

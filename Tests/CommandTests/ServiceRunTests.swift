@@ -68,7 +68,9 @@ struct ServiceRunTests {
     await #expect(throws: Failure.self) { try await ServiceRun.run([both], logger: Logger(label: "test")) }
   }
 
-  @Test("a closed terminal ends a command as SIGTERM does, unless SIGHUP was ignored at the start, as under nohup", arguments: [false, true])
+  @Test(
+    "a closed terminal ends a command as SIGTERM does, unless SIGHUP was ignored at the start, as under nohup",
+    arguments: [false, true])
   func hangUp(underNohup: Bool) async throws {
     let before = signal(SIGHUP, SIG_IGN)
     defer { signal(SIGHUP, before) }

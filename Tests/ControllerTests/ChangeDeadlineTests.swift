@@ -22,7 +22,9 @@ struct ChangeDeadlineTests {
     await Task.detached { holds.waitForTests() }.value
     let deadline = ChangeDeadline()
     let late = Task {
-      try await ChangeDeadline.$current.withValue(deadline) { try await body(Operations(core: core, context: .system("late"))) }
+      try await ChangeDeadline.$current.withValue(deadline) {
+        try await body(Operations(core: core, context: .system("late")))
+      }
     }
     let isGivenUp = givesUp ? deadline.pass() : false
     gate.signal()
@@ -52,13 +54,15 @@ struct ChangeDeadlineTests {
     defer { bench.close() }
     let alice = try await bench.identity("alice")
     let now = bench.core.now
-    try await bench.core.sessions.add(APISession(id: "one", token: "t", identityId: alice, lastActivityAt: now), now: now)
+    try await bench.core.sessions.add(
+      APISession(id: "one", token: "t", identityId: alice, lastActivityAt: now), now: now)
     let given = try await change(bench, givesUp: true) { try await $0.core.endSessions(apiSessions: ["one"]) }
     // The store was held: it is the end in memory that counts, and that came first or never.
     #expect(given.isGivenUp == (bench.core.sessions.apiSession("one") != nil))
     let passed = ChangeDeadline()
     _ = passed.pass()
-    try await bench.core.sessions.add(APISession(id: "two", token: "u", identityId: alice, lastActivityAt: now), now: now)
+    try await bench.core.sessions.add(
+      APISession(id: "two", token: "u", identityId: alice, lastActivityAt: now), now: now)
     await #expect(throws: ChangeDeadline.Passed.self) {
       try await ChangeDeadline.$current.withValue(passed) { try await bench.core.endSessions(apiSessions: ["two"]) }
     }

@@ -33,7 +33,8 @@ struct CircuitLeaseTests {
 
   private func circuit(_ id: String) -> Circuit {
     Circuit(
-      id: id, serviceID: "svc", clientID: "alice", hostID: "bob", terminatorID: "t1", path: ["r1"], ingressAddress: "i", egressAddress: "e",
+      id: id, serviceID: "svc", clientID: "alice", hostID: "bob", terminatorID: "t1", path: ["r1"], ingressAddress: "i",
+      egressAddress: "e",
       createdAt: .epoch)
   }
 
@@ -84,6 +85,8 @@ struct CircuitLeaseTests {
       leases.closed("c\(index)")
     }
     leases.flush()
-    #expect(lines.withLockedValue { $0 }.count == 1 && lines.withLockedValue { $0 }.first?.hasPrefix("error the file of open circuits") == true)
+    #expect(
+      lines.withLockedValue { $0 }.count == 1
+        && lines.withLockedValue { $0 }.first?.hasPrefix("error the file of open circuits") == true)
   }
 }

@@ -32,11 +32,15 @@ struct ClientAPITests {
     #expect(instances.count == 1)
     #expect(!instances.contains(""))
     #expect(try await controller.send("GET", "/protocols").status == 200)
-    #expect(try await controller.send("GET", "/external-jwt-signers?limit=25").json["meta"]?["pagination"]?["totalCount"] == 0)
+    #expect(
+      try await controller.send("GET", "/external-jwt-signers?limit=25").json["meta"]?["pagination"]?["totalCount"] == 0
+    )
     let network = try await controller.send("GET", "/network-jwts").data.arrayValue?.first
     #expect(network?["name"] == "default")
     #expect(try await controller.send("GET", "/health-checks").data["healthy"] == true)
-    #expect(try await controller.send("GET", "/health-checks?type=short").json["data"]?["checks"]?.arrayValue?.first?["lastCheckTime"] == nil)
+    #expect(
+      try await controller.send("GET", "/health-checks?type=short").json["data"]?["checks"]?.arrayValue?.first?[
+        "lastCheckTime"] == nil)
     let metrics = try await controller.send("GET", "/metrics")
     #expect(metrics.header("content-type")?.hasPrefix("text/plain; version=0.0.4") == true)
     #expect(metrics.text.contains("\nziti_identities{source_id="))
@@ -48,14 +52,17 @@ struct ClientAPITests {
   @Test("a token enrolls once, with every content type SDKs send")
   func enrollment() async throws {
     let controller = try await LiveController.start()
-    for (index, type) in ["text/plain", "application/x-pem-file", "application/pkcs7", "", "application/json; charset=utf-8"].enumerated() {
+    for (index, type) in [
+      "text/plain", "application/x-pem-file", "application/pkcs7", "", "application/json; charset=utf-8",
+    ].enumerated() {
       let invitation = try await controller.node.provisioning.createIdentity(name: "i\(index)")
       let key = try PrivateKey.generate(KeyAlgorithm.allCases[index % KeyAlgorithm.allCases.count])
       let csr = try CSR.create(key: key, commonName: "anything")
       let path = "/edge/client/v1/enroll?method=ott&token=\(try LiveController.oneTime(invitation.jwt))"
       let isJSON = type.hasPrefix("application/json")
       let answer = try await controller.send(
-        "POST", path, isJSON ? ["clientCsr": .string(csr)] : nil, raw: isJSON ? nil : csr, type: type.isEmpty ? nil : type)
+        "POST", path, isJSON ? ["clientCsr": .string(csr)] : nil, raw: isJSON ? nil : csr,
+        type: type.isEmpty ? nil : type)
       #expect(answer.status == 200, "\(type): \(answer.text)")
       #expect(answer.header("content-type") == "application/json")
       let chain = try CertificateChain(pem: answer.data["cert"]?.stringValue ?? "")
@@ -94,11 +101,15 @@ struct ClientAPITests {
     }
     #expect(try await enroll("method=ott&token=\(UUID().uuidString)", csr).code == "INVALID_ENROLLMENT_TOKEN")
     #expect(try await enroll("method=ott", csr).code == "INVALID_ENROLLMENT_TOKEN")
-    #expect(try await enroll("method=updb&token=\(token)", "{\"password\":\"secret\"}", type: "application/json").code == "INVALID_ENROLL_METHOD")
+    #expect(
+      try await enroll("method=updb&token=\(token)", "{\"password\":\"secret\"}", type: "application/json").code
+        == "INVALID_ENROLL_METHOD")
     #expect(try await enroll("method=nonsense&token=\(token)", csr).code == "INVALID_ENROLL_METHOD")
     #expect(try await enroll("method=ott&token=\(token)", "").code == "MISSING_OR_INVALID_CSR")
     #expect(
-      try await enroll("method=ott&token=\(token)", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n").code
+      try await enroll(
+        "method=ott&token=\(token)", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"
+      ).code
         == "COULD_NOT_PROCESS_CSR")
     #expect(try await enroll("method=ott&token=\(token)", "<xml/>", type: "text/xml").status == 415)
     #expect(try await enroll("method=ott&token=\(token)", "{", type: "application/json").code == "COULD_NOT_PARSE_BODY")
@@ -121,7 +132,9 @@ struct ClientAPITests {
     _ = try await TokenVerifier.verify(jwt, as: EnrollmentClaims.self, signedBy: after, now: Date())
     let other = try await LiveController.start()
     let foreign = try await HTTPSClient.leaf(of: other.node.url)
-    await #expect(throws: PKIError.self) { try await TokenVerifier.verify(jwt, as: EnrollmentClaims.self, signedBy: foreign, now: Date()) }
+    await #expect(throws: PKIError.self) {
+      try await TokenVerifier.verify(jwt, as: EnrollmentClaims.self, signedBy: foreign, now: Date())
+    }
     await other.stop()
     await controller.stop()
   }
@@ -133,7 +146,10 @@ struct ClientAPITests {
     let controller = try await LiveController.start()
     let alice = try await controller.enrolled("alice")
     for base in ["", "/edge/client/v1", "/edge/v1", "/edge/management/v1"] {
-      for body in ["", "{}", #"{"sdkInfo":{"appID":"a","type":"t"},"envInfo":{"deviceId":"d","os":"Linux"},"configTypes":["all","nope"]}"#] {
+      for body in [
+        "", "{}",
+        #"{"sdkInfo":{"appID":"a","type":"t"},"envInfo":{"deviceId":"d","os":"Linux"},"configTypes":["all","nope"]}"#,
+      ] {
         let answer = try await controller.send("POST", base + "/authenticate?method=cert", raw: body, as: alice)
         #expect(answer.status == 200, "\(base) \(body): \(answer.text)")
         let token = answer.data["token"]?.stringValue ?? ""
@@ -141,7 +157,9 @@ struct ClientAPITests {
         #expect(answer.data["authQueries"] == [])
         #expect(answer.data["identity"]?["name"] == "alice")
         #expect((answer.data["expirationSeconds"]?.intValue ?? 0) >= 60)
-        for member in ["id", "identityId", "authenticatorId", "expiresAt", "updatedAt", "cachedLastActivityAt", "ipAddress"] {
+        for member in [
+          "id", "identityId", "authenticatorId", "expiresAt", "updatedAt", "cachedLastActivityAt", "ipAddress",
+        ] {
           #expect(answer.data[member]?.stringValue?.isEmpty == false, "\(member)")
         }
         let refreshed = try await controller.send("GET", base + "/current-api-session", token: token)
@@ -167,12 +185,14 @@ struct ClientAPITests {
     let foreign = try CertificateAuthority.createRoot(name: "other", trustDomain: "other", now: Date())
     let key = try PrivateKey.generate(.p256)
     let forged = try foreign.issueIdentity(
-      publicKey: key.publicKey, subject: nil, identityID: victim.chain.leaf.spiffeID?.identityID ?? "", trustDomain: "other", now: Date())
+      publicKey: key.publicKey, subject: nil, identityID: victim.chain.leaf.spiffeID?.identityID ?? "",
+      trustDomain: "other", now: Date())
     #expect(try await controller.logIn(.init(key: key, chain: forged)).status == 401)
     // The victim's certificate as filler behind one's own.
     let filled = CertificateChain(leaf: forged.leaf, intermediates: [victim.chain.leaf] + victim.chain.intermediates)
     #expect(try await controller.logIn(.init(key: key, chain: filled)).status == 401)
-    let mixed = CertificateChain(leaf: mallory.chain.leaf, intermediates: [victim.chain.leaf] + mallory.chain.intermediates)
+    let mixed = CertificateChain(
+      leaf: mallory.chain.leaf, intermediates: [victim.chain.leaf] + mallory.chain.intermediates)
     #expect(try await controller.logIn(.init(key: mallory.key, chain: mixed)).data["identity"]?["name"] == "mallory")
     await controller.stop()
   }
@@ -215,10 +235,12 @@ struct ClientAPITests {
     #expect(refused.status == 404)
     #expect(refused.text.contains("may not be used for Dial"))
 
-    try await provisioning.createServicePolicy(name: "dial", type: .dial, identityRoles: ["#all"], serviceRoles: ["#all"])
+    try await provisioning.createServicePolicy(
+      name: "dial", type: .dial, identityRoles: ["#all"], serviceRoles: ["#all"])
     let changed = try await send("GET", "/current-api-session/service-updates").data["lastChangeAt"]?.stringValue
     #expect(changed != first)
-    let listed = try #require(try await send("GET", "/services?limit=25&configTypes=all&filter=name%3D%22db%22").data.arrayValue?.first)
+    let listed = try #require(
+      try await send("GET", "/services?limit=25&configTypes=all&filter=name%3D%22db%22").data.arrayValue?.first)
     #expect(listed["permissions"] == ["Dial"])
     #expect(listed["postureQueries"]?.arrayValue?.count == 1)
     #expect(listed["postureQueries"]?.arrayValue?.first?["isPassing"] == true)
@@ -242,7 +264,9 @@ struct ClientAPITests {
     let id = made.data["id"]?.stringValue ?? ""
     #expect(made.data["serviceId"]?.stringValue == service)
     #expect(made.data["edgeRouters"]?.arrayValue?.first?["urls"] == [:])
-    #expect(try await send("POST", "/sessions", ["serviceId": .string(service)]).data["id"]?.stringValue == id, "the same session again")
+    #expect(
+      try await send("POST", "/sessions", ["serviceId": .string(service)]).data["id"]?.stringValue == id,
+      "the same session again")
     #expect(try await send("GET", "/sessions/\(id)").data["token"] == made.data["token"])
     #expect(try await send("GET", "/sessions").json["meta"]?["pagination"]?["totalCount"] == 1)
 
@@ -251,9 +275,11 @@ struct ClientAPITests {
     #expect(try await controller.send("GET", "/sessions/\(id)", token: bob).status == 404)
     #expect(try await controller.send("GET", "/edge/management/v1/identities", token: bob).status == 401)
 
-    let policies = try await controller.send("GET", "/edge/management/v1/service-policies?filter=name%3D%22dial%22", token: admin)
+    let policies = try await controller.send(
+      "GET", "/edge/management/v1/service-policies?filter=name%3D%22dial%22", token: admin)
     let policy = policies.data.arrayValue?.first?["id"]?.stringValue ?? ""
-    #expect(try await controller.send("DELETE", "/edge/management/v1/service-policies/\(policy)", token: admin).status == 200)
+    #expect(
+      try await controller.send("DELETE", "/edge/management/v1/service-policies/\(policy)", token: admin).status == 200)
     #expect(try await send("GET", "/sessions/\(id)").status == 404, "the session went with the policy")
     #expect(try await send("GET", "/services").data == [])
     #expect(try await send("DELETE", "/sessions/\(id)").status == 404)
@@ -269,7 +295,8 @@ struct ClientAPITests {
     let refused = try await controller.send(
       "POST", "/enroll?method=erott&token=\(token)", ["certCsr": .string(wrong), "serverCertCsr": .string(csr)])
     #expect(refused.code == "COULD_NOT_PROCESS_CSR")
-    let answer = try await controller.send("POST", "/enroll?method=erott&token=\(token)", ["certCsr": .string(csr), "serverCertCsr": .string(csr)])
+    let answer = try await controller.send(
+      "POST", "/enroll?method=erott&token=\(token)", ["certCsr": .string(csr), "serverCertCsr": .string(csr)])
     #expect(answer.status == 200, "\(answer.text)")
     #expect(answer.data["serverCert"]?.stringValue != nil)
     #expect(answer.data["ca"]?.stringValue != nil)
@@ -286,15 +313,21 @@ struct ClientAPITests {
     let path = "/current-identity/authenticators/" + (login.data["authenticatorId"]?.stringValue ?? "")
     let key = try PrivateKey.generate(.p384)
     let csr: JSONValue = ["clientCertCsr": .string(try CSR.create(key: key, commonName: "x"))]
-    #expect(try await controller.send("POST", path + "/extend", csr, token: token, bare: true).status == 401, "without the certificate")
+    #expect(
+      try await controller.send("POST", path + "/extend", csr, token: token, bare: true).status == 401,
+      "without the certificate")
     let answer = try await controller.send("POST", path + "/extend", csr, token: token, as: old)
     #expect(answer.status == 200, "\(answer.text)")
-    let new = LiveController.Credential(key: key, chain: try CertificateChain(pem: answer.data["clientCert"]?.stringValue ?? ""))
+    let new = LiveController.Credential(
+      key: key, chain: try CertificateChain(pem: answer.data["clientCert"]?.stringValue ?? ""))
     #expect(try await controller.logIn(new).status == 401, "still pending")
     #expect(try await controller.logIn(old).status == 200)
     #expect(
-      try await controller.send("POST", path + "/extend-verify", ["clientCert": .string(old.chain.pem)], token: token).code == "INVALID_CLIENT_CERT")
-    #expect(try await controller.send("POST", path + "/extend-verify", ["clientCert": .string(new.chain.pem)], token: token).status == 200)
+      try await controller.send("POST", path + "/extend-verify", ["clientCert": .string(old.chain.pem)], token: token)
+        .code == "INVALID_CLIENT_CERT")
+    #expect(
+      try await controller.send("POST", path + "/extend-verify", ["clientCert": .string(new.chain.pem)], token: token)
+        .status == 200)
     #expect(try await controller.logIn(new).status == 200)
     #expect(try await controller.logIn(old).status == 401)
     await controller.stop()
@@ -306,7 +339,8 @@ struct ClientAPITests {
     let token = try await controller.adminToken()
     let path = "/edge/client/v1/current-api-session/certificates"
     let key = try PrivateKey.generate(.p256)
-    let made = try await controller.send("POST", path, ["csr": .string(try CSR.create(key: key, commonName: "any"))], token: token)
+    let made = try await controller.send(
+      "POST", path, ["csr": .string(try CSR.create(key: key, commonName: "any"))], token: token)
     #expect(made.status == 201, "\(made.text)")
     let leaf = try CertificateChain(pem: made.data["certificate"]?.stringValue ?? "").leaf
     #expect(leaf.spiffeID?.apiSessionID != nil)
@@ -327,10 +361,14 @@ struct ClientAPITests {
     let token = try await controller.token(alice)
     let admin = try await controller.adminToken()
     let id = try await controller.send("GET", "/current-identity", token: token).data["id"]?.stringValue ?? ""
-    #expect(try await controller.send("POST", "/edge/management/v1/identities/\(id)/disable", ["durationMinutes": 0], token: admin).status == 200)
+    #expect(
+      try await controller.send(
+        "POST", "/edge/management/v1/identities/\(id)/disable", ["durationMinutes": 0], token: admin
+      ).status == 200)
     #expect(try await controller.send("GET", "/current-identity", token: token).status == 401)
     #expect(try await controller.logIn(alice).status == 401)
-    #expect(try await controller.send("POST", "/edge/management/v1/identities/\(id)/enable", [:], token: admin).status == 200)
+    #expect(
+      try await controller.send("POST", "/edge/management/v1/identities/\(id)/enable", [:], token: admin).status == 200)
     #expect(try await controller.logIn(alice).status == 200)
     // Idle life: the clock moves past it.
     controller.ahead.withLockedValue { $0 = 31 * 60 }

@@ -25,25 +25,33 @@ final class ControlRouter: Sendable {
   }
 
   /// Of an invitation: the key and certificate a router got for it.
-  static func enroll(_ controller: LiveController, _ invitation: Provisioning.Invitation) async throws -> LiveController.Credential {
+  static func enroll(_ controller: LiveController, _ invitation: Provisioning.Invitation) async throws
+    -> LiveController.Credential
+  {
     let key = try PrivateKey.generate(.p256)
     let csr: JSONValue = .string(try CSR.create(key: key, commonName: invitation.id, names: ["127.0.0.1"]))
     let token = try LiveController.oneTime(invitation.jwt)
-    let answer = try await controller.send("POST", "/enroll?method=erott&token=\(token)", ["certCsr": csr, "serverCertCsr": csr])
-    return .init(key: key, chain: try CertificateChain(pem: try #require(answer.data["cert"]?.stringValue, "\(answer.text)")))
+    let answer = try await controller.send(
+      "POST", "/enroll?method=erott&token=\(token)", ["certCsr": csr, "serverCertCsr": csr])
+    return .init(
+      key: key, chain: try CertificateChain(pem: try #require(answer.data["cert"]?.stringValue, "\(answer.text)")))
   }
 
   /// Connects and greets; on return the full state of sessions has arrived.
   /// - Parameter digests: whether the router announces that it wants digests, as ours do and OpenZiti's do not.
-  static func connect(_ controller: LiveController, _ id: String, _ credential: LiveController.Credential, digests: Bool) async throws
+  static func connect(
+    _ controller: LiveController, _ id: String, _ credential: LiveController.Credential, digests: Bool
+  ) async throws
     -> ControlRouter
   {
     var capabilities = [RouterCapability.multiChannel, RouterCapability.dataModel]
     if digests { capabilities.append(RouterCapability.sessionDigests) }
     let hello = ControlMessages.RouterHello(routerID: id, version: .current, capabilities: CapabilityMask(capabilities))
-    let tls = ClientTLS(chain: credential.chain, key: credential.key, trust: .leaf(try await HTTPSClient.leaf(of: controller.node.url)))
+    let tls = ClientTLS(
+      chain: credential.chain, key: credential.key, trust: .leaf(try await HTTPSClient.leaf(of: controller.node.url)))
     let channel = try await MessageChannel.dial(
-      address: PeerAddress(host: "127.0.0.1", port: controller.core.advertised.port), tls: tls, alpn: ALPN.control, hello: hello.message(),
+      address: PeerAddress(host: "127.0.0.1", port: controller.core.advertised.port), tls: tls, alpn: ALPN.control,
+      hello: hello.message(),
       group: MultiThreadedEventLoopGroup.singleton, timeout: .seconds(20))
     let router = ControlRouter(id: id, channel: channel)
     // The keys follow the sessions.
@@ -51,7 +59,9 @@ final class ControlRouter: Sendable {
     return router
   }
 
-  static func join(_ controller: LiveController, _ name: String, digests: Bool) async throws -> (ControlRouter, LiveController.Credential) {
+  static func join(_ controller: LiveController, _ name: String, digests: Bool) async throws -> (
+    ControlRouter, LiveController.Credential
+  ) {
     let invitation = try await controller.node.provisioning.createEdgeRouter(name: name)
     let credential = try await enroll(controller, invitation)
     return (try await connect(controller, invitation.id, credential, digests: digests), credential)
@@ -66,7 +76,8 @@ final class ControlRouter: Sendable {
         await inbox.put(message)
         guard message.contentType == .serverHello else { continue }
         var answer = Wire.Message(
-          .clientHello, EdgeCtrlClientHello.with { ($0.hostname, $0.protocols, $0.protocolPorts) = ("127.0.0.1", ["tls"], ["1"]) })
+          .clientHello,
+          EdgeCtrlClientHello.with { ($0.hostname, $0.protocols, $0.protocolPorts) = ("127.0.0.1", ["tls"], ["1"]) })
         answer.headers.set(ControlHeader.routerDataModel, true)
         channel.reply(answer, to: message)
       }
@@ -84,7 +95,9 @@ final class ControlRouter: Sendable {
   }
 
   func added() async throws -> [EdgeCtrlApiSession] {
-    try await messages.filter { $0.contentType == .apiSessionAdded }.flatMap { try $0.decode(EdgeCtrlApiSessionAdded.self).apiSessions }
+    try await messages.filter { $0.contentType == .apiSessionAdded }.flatMap {
+      try $0.decode(EdgeCtrlApiSessionAdded.self).apiSessions
+    }
   }
 
   func removed() async throws -> EdgeCtrlApiSessionRemoved {

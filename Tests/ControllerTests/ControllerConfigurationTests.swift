@@ -32,8 +32,10 @@ struct ControllerConfigurationTests {
 
   @Test("the annotated example is valid")
   func example() throws {
-    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    let configuration = try ControllerConfiguration.load(path: root.appendingPathComponent("Examples/controller.yml").path)
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent()
+    let configuration = try ControllerConfiguration.load(
+      path: root.appendingPathComponent("Examples/controller.yml").path)
     #expect(configuration.listeners == [.init(host: "0.0.0.0", port: 1280)])
     #expect(configuration.advertised == .init(host: "localhost", port: 1280))
     #expect(configuration.trustDomain == "example.swiftlet")
@@ -65,8 +67,9 @@ struct ControllerConfigurationTests {
 
   @Test("IPv6 addresses stand wherever an address does, and are told in tokens and URLs as others read them")
   func version6() throws {
-    let text = Self.base.replacing("address: ctrl.example.org:1280\nweb", with: "address: \"[2001:db8::7]:1280\"\nweb").replacing(
-      "0.0.0.0:1280", with: "\"[::]:1280\"")
+    let text = Self.base.replacing("address: ctrl.example.org:1280\nweb", with: "address: \"[2001:db8::7]:1280\"\nweb")
+      .replacing(
+        "0.0.0.0:1280", with: "\"[::]:1280\"")
     let configuration = try load(text + "ctrl:\n  listener: tls:[::]:6262\ntrustedProxies: ['::1']\n")
     #expect(configuration.advertised == HostPort(host: "2001:db8::7", port: 1280))
     #expect(configuration.listeners == [HostPort(host: "::", port: 1280), HostPort(host: "::", port: 6262)])
@@ -87,12 +90,17 @@ struct ControllerConfigurationTests {
 
   @Test("what is wrong is told with its line and a guess")
   func problems() {
-    #expect(problem(Self.base + "trustdomain: x\n") == "c.yml:12: unknown key 'trustdomain'; did you mean 'trustDomain'?")
+    #expect(
+      problem(Self.base + "trustdomain: x\n") == "c.yml:12: unknown key 'trustdomain'; did you mean 'trustDomain'?")
     #expect(problem(Self.base.replacing("db: ./net/controller.db\n", with: "")).contains("db is missing"))
     #expect(problem(Self.base + "cluster: {dataDir: x}\n").contains("c.yml:12: cluster: several controllers"))
     #expect(problem(Self.base.replacing("edge-client", with: "fabric")).contains("fabric is not available"))
-    #expect(problem(Self.base.replacing("address: ctrl.example.org:1280\nweb", with: "address: nonsense\nweb")).contains("expected host:port"))
-    #expect(problem(Self.base.replacing("./net", with: "${SWIFTLET_NO_SUCH_VARIABLE}")).contains("has no variable SWIFTLET_NO_SUCH_VARIABLE"))
+    #expect(
+      problem(Self.base.replacing("address: ctrl.example.org:1280\nweb", with: "address: nonsense\nweb")).contains(
+        "expected host:port"))
+    #expect(
+      problem(Self.base.replacing("./net", with: "${SWIFTLET_NO_SUCH_VARIABLE}")).contains(
+        "has no variable SWIFTLET_NO_SUCH_VARIABLE"))
     #expect(problem("a: [").contains("not readable as YAML"))
   }
 }

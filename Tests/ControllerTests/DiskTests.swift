@@ -9,7 +9,9 @@ import Transport
 
 @Suite("A disk that takes nothing, and one that two want", .timeLimit(.minutes(5)))
 struct DiskTests {
-  @Test("writes are refused with the reason; people log in, and what is taken away is gone all the same, until the next start")
+  @Test(
+    "writes are refused with the reason; people log in, and what is taken away is gone all the same, until the next start"
+  )
   func readOnly() async throws {
     let controller = try await LiveController.start()
     let alice = try await controller.enrolled("alice")
@@ -25,22 +27,32 @@ struct DiskTests {
     try await controller.node.core.store.refuseWrites(true)
 
     let refused = try await controller.send("POST", management + "/services", service, token: admin)
-    #expect(refused.status == 503 && refused.text.contains("takes no writes") && refused.text.contains("try again"), "\(refused.text)")
+    #expect(
+      refused.status == 503 && refused.text.contains("takes no writes") && refused.text.contains("try again"),
+      "\(refused.text)")
     // Sessions are activity: they live in memory meanwhile.
     let fresh = try await controller.token(alice)
     #expect(try await controller.send("GET", "/current-identity", token: fresh).status == 200)
     #expect(try await controller.send("DELETE", "/current-api-session", token: fresh).status == 200)
     #expect(try await controller.send("GET", "/current-identity", token: fresh).status == 401)
 
-    let disabled = try await controller.send("POST", management + "/identities/\(aliceID)/disable", ["durationMinutes": 0], token: admin)
-    #expect(disabled.status == 503 && disabled.text.contains("holds from now on") && disabled.text.contains("Repeat"), "\(disabled.text)")
+    let disabled = try await controller.send(
+      "POST", management + "/identities/\(aliceID)/disable", ["durationMinutes": 0], token: admin)
+    #expect(
+      disabled.status == 503 && disabled.text.contains("holds from now on") && disabled.text.contains("Repeat"),
+      "\(disabled.text)")
     let deleted = try await controller.send("DELETE", management + "/identities/\(bobID)", token: admin)
     #expect(deleted.status == 503 && deleted.text.contains("holds from now on"))
-    for token in [aliceToken, bobToken] { #expect(try await controller.send("GET", "/current-identity", token: token).status == 401) }
+    for token in [aliceToken, bobToken] {
+      #expect(try await controller.send("GET", "/current-identity", token: token).status == 401)
+    }
     for credential in [alice, bob] { #expect(try await controller.logIn(credential).status == 401) }
     #expect(try await controller.send("DELETE", management + "/identities/nobody", token: admin).status == 404)
     let standard = try await id(admin)
-    #expect(try await controller.send("POST", management + "/identities/\(standard)/disable", ["durationMinutes": 0], token: admin).status == 503)
+    #expect(
+      try await controller.send(
+        "POST", management + "/identities/\(standard)/disable", ["durationMinutes": 0], token: admin
+      ).status == 503)
     #expect(try await id(admin) == standard, "nobody shuts out the default administrator")
 
     let last = try await controller.adminToken()
@@ -51,13 +63,19 @@ struct DiskTests {
     #expect(controller.node.core.sessions.apiSession(token: last, now: controller.node.core.now) != nil)
     #expect(stored.count == 2, "and what began is stored")
     #expect(try await controller.send("POST", management + "/services", service, token: admin).status == 201)
-    #expect(try await controller.send("POST", management + "/identities/\(aliceID)/disable", ["durationMinutes": 0], token: admin).status == 200)
-    #expect(try await controller.send("POST", management + "/identities/\(aliceID)/enable", [:], token: admin).status == 200)
+    #expect(
+      try await controller.send(
+        "POST", management + "/identities/\(aliceID)/disable", ["durationMinutes": 0], token: admin
+      ).status == 200)
+    #expect(
+      try await controller.send("POST", management + "/identities/\(aliceID)/enable", [:], token: admin).status == 200)
     #expect(try await controller.logIn(alice).status == 200)
     await controller.stop()
   }
 
-  @Test("a second controller on a directory, or on its database alone, says who has it and does not start; after the first it does")
+  @Test(
+    "a second controller on a directory, or on its database alone, says who has it and does not start; after the first it does"
+  )
   func twoControllers() async throws {
     let controller = try await LiveController.start()
     var logger = Logger(label: "test")

@@ -14,7 +14,8 @@ import WireSchemas
 
 @testable import Controller
 
-/// A router at the level of messages, enrolled, with real channels: it carries out routes, tells its circuits when it is asked, and says what a test wants.
+/// A router at the level of messages, enrolled, with real channels: it carries out routes, tells its circuits when it
+/// is asked, and says what a test wants.
 private final class Router: Sendable {
   struct State {
     var channel: MessageChannel?
@@ -38,8 +39,10 @@ private final class Router: Sendable {
     let key = try PrivateKey.generate(.p256)
     let csr: JSONValue = .string(try CSR.create(key: key, commonName: invitation.id, names: ["127.0.0.1"]))
     let token = try LiveController.oneTime(invitation.jwt)
-    let answer = try await controller.send("POST", "/enroll?method=erott&token=\(token)", ["certCsr": csr, "serverCertCsr": csr])
-    credential = .init(key: key, chain: try CertificateChain(pem: try #require(answer.data["cert"]?.stringValue, "\(answer.text)")))
+    let answer = try await controller.send(
+      "POST", "/enroll?method=erott&token=\(token)", ["certCsr": csr, "serverCertCsr": csr])
+    credential = .init(
+      key: key, chain: try CertificateChain(pem: try #require(answer.data["cert"]?.stringValue, "\(answer.text)")))
     id = invitation.id
     self.controller = controller
     try await connect()
@@ -50,8 +53,10 @@ private final class Router: Sendable {
 
   /// On return the controller has asked for the circuits.
   func connect() async throws {
-    let hello = ControlMessages.RouterHello(routerID: id, version: .current, capabilities: CapabilityMask([RouterCapability.multiChannel]))
-    let tls = ClientTLS(chain: credential.chain, key: credential.key, trust: .leaf(try await HTTPSClient.leaf(of: controller.node.url)))
+    let hello = ControlMessages.RouterHello(
+      routerID: id, version: .current, capabilities: CapabilityMask([RouterCapability.multiChannel]))
+    let tls = ClientTLS(
+      chain: credential.chain, key: credential.key, trust: .leaf(try await HTTPSClient.leaf(of: controller.node.url)))
     let port = try #require(controller.node.url.split(separator: ":").last.flatMap { Int($0) })
     change { $0.isInspected = false }
     let channel = try await MessageChannel.dial(
@@ -138,34 +143,43 @@ private struct AttackedNetwork: Sendable {
     try await provisioning.createEdgeRouterPolicy(name: "e", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
     try await provisioning.createServiceEdgeRouterPolicy(name: "s", serviceRoles: ["#all"], edgeRouterRoles: ["#all"])
     let service = try await provisioning.createService(name: "svc", encryptionRequired: false)
-    let dialPolicy = try await provisioning.createServicePolicy(name: "d", type: .dial, identityRoles: ["#all"], serviceRoles: ["#all"])
+    let dialPolicy = try await provisioning.createServicePolicy(
+      name: "d", type: .dial, identityRoles: ["#all"], serviceRoles: ["#all"])
     try await provisioning.createServicePolicy(name: "b", type: .bind, identityRoles: ["#all"], serviceRoles: ["#all"])
     let router = try await Router(controller, "r1")
     let alice = try await controller.enrolled("alice")
     let login = try await controller.logIn(alice)
     let token = try #require(login.data["token"]?.stringValue)
     func session(_ type: String) async throws -> String {
-      let made = try await controller.send("POST", "/sessions", ["serviceId": .string(service), "type": .string(type)], token: token, as: alice)
+      let made = try await controller.send(
+        "POST", "/sessions", ["serviceId": .string(service), "type": .string(type)], token: token, as: alice)
       return try #require(made.data["token"]?.stringValue, "\(made.text)")
     }
     let network = AttackedNetwork(
       controller: controller, router: router, service: service, dialPolicy: dialPolicy, apiToken: token,
-      fingerprint: alice.chain.leaf.sha1Fingerprint, dialSession: try await session("Dial"), bindSession: try await session("Bind"),
+      fingerprint: alice.chain.leaf.sha1Fingerprint, dialSession: try await session("Dial"),
+      bindSession: try await session("Bind"),
       identity: try #require(login.data["identityId"]?.stringValue))
     #expect(try await network.bind("t1").result == .success)
     return network
   }
 
-  func bind(_ id: String, at router: Router? = nil, session: String? = nil) async throws -> EdgeCtrlCreateTerminatorV2Response {
+  func bind(_ id: String, at router: Router? = nil, session: String? = nil) async throws
+    -> EdgeCtrlCreateTerminatorV2Response
+  {
     let request = EdgeCtrlCreateTerminatorV2Request.with {
-      ($0.address, $0.sessionToken, $0.apiSessionToken, $0.fingerprints) = (id, session ?? bindSession, apiToken, [fingerprint])
+      ($0.address, $0.sessionToken, $0.apiSessionToken, $0.fingerprints) = (
+        id, session ?? bindSession, apiToken, [fingerprint]
+      )
     }
-    return try await (router ?? self.router).request(Wire.Message(.createTerminatorV2, request)).decode(EdgeCtrlCreateTerminatorV2Response.self)
+    return try await (router ?? self.router).request(Wire.Message(.createTerminatorV2, request)).decode(
+      EdgeCtrlCreateTerminatorV2Response.self)
   }
 
   /// - Parameter peerData: what the router claims for the SDK.
   func dial(_ peerData: [UInt32: [UInt8]] = [:]) async throws -> Wire.Message {
-    let wish = ControlMessages.CreateCircuitV2(sessionToken: dialSession, apiSessionToken: apiToken, fingerprints: [fingerprint], peerData: peerData)
+    let wish = ControlMessages.CreateCircuitV2(
+      sessionToken: dialSession, apiSessionToken: apiToken, fingerprints: [fingerprint], peerData: peerData)
     return try await router.request(wish.message())
   }
 
@@ -208,7 +222,9 @@ struct FabricAttackTests {
     try await router.disconnect()
     router.change { $0.circuits.insert("ended-meanwhile") }
     try await router.connect()
-    try await controller.wait("the router learns what ended without it") { router.now.unrouted.contains("ended-meanwhile") }
+    try await controller.wait("the router learns what ended without it") {
+      router.now.unrouted.contains("ended-meanwhile")
+    }
     try await router.settle()
     #expect(controller.node.circuitCount == 1 && router.now.circuits == [kept])
     await controller.stop()
@@ -220,7 +236,9 @@ struct FabricAttackTests {
     #expect(Set(RouterConnection.circuits(in: text, of: "me") ?? []) == ["c1", "c3"])
     #expect(RouterConnection.circuits(in: #"{"circuits":null}"#, of: "me") == [])
     #expect(RouterConnection.circuits(in: #"["a","b"]"#, of: "me") == ["a", "b"])
-    for bad in ["", "{}", "7", #"{"circuits":"#, String(repeating: "[", count: 100)] { #expect(RouterConnection.circuits(in: bad, of: "me") == nil) }
+    for bad in ["", "{}", "7", #"{"circuits":"#, String(repeating: "[", count: 100)] {
+      #expect(RouterConnection.circuits(in: bad, of: "me") == nil)
+    }
   }
 
   @Test("another router ends no circuit, bills nobody, changes no terminator and answers no dial")
@@ -229,7 +247,9 @@ struct FabricAttackTests {
     let (controller, router) = (network.controller, network.router)
     let billed = NIOLockedValueBox<[String: Int]>([:])
     controller.node.provisioning.onUsage { service, toHost, fromHost in
-      billed.withLockedValue { $0[service] = ($0[service] ?? 0).addingReportingOverflow(toHost).partialValue + fromHost }
+      billed.withLockedValue {
+        $0[service] = ($0[service] ?? 0).addingReportingOverflow(toHost).partialValue + fromHost
+      }
     }
     let circuit = try await network.circuit()
     let eve = try await Router(controller, "eve")
@@ -249,12 +269,16 @@ struct FabricAttackTests {
     try await eve.settle()
     try await router.settle()
     #expect(controller.node.circuitCount == 1 && billed.withLockedValue { $0 } == [:])
-    try await controller.wait("the other router is told to forget it") { Set(eve.now.unrouted) == [circuit, "made-up"] }
+    try await controller.wait("the other router is told to forget it") {
+      Set(eve.now.unrouted) == [circuit, "made-up"]
+    }
     // With sessions it must be the very host, at its own router.
     #expect(try await network.bind("t1", at: eve).result == .failedOther)
     func update(_ router: Router, session: String) async throws -> ContentType {
       let request = EdgeCtrlUpdateTerminatorRequest.with {
-        ($0.terminatorID, $0.sessionToken, $0.apiSessionToken, $0.fingerprints) = ("t1", session, network.apiToken, [network.fingerprint])
+        ($0.terminatorID, $0.sessionToken, $0.apiSessionToken, $0.fingerprints) = (
+          "t1", session, network.apiToken, [network.fingerprint]
+        )
         ($0.cost, $0.updateCost) = (65_535, true)
       }
       return try await router.request(Wire.Message(.updateTerminator, request)).contentType
@@ -276,7 +300,9 @@ struct FabricAttackTests {
     await controller.stop()
   }
 
-  @Test("9,000 reports of a router's own circuit with all the bytes there are leave the controller alive and the bill bounded")
+  @Test(
+    "9,000 reports of a router's own circuit with all the bytes there are leave the controller alive and the bill bounded"
+  )
   func poison() async throws {
     let network = try await AttackedNetwork.start()
     let total = NIOLockedValueBox((0, isOverflowing: false))
@@ -350,10 +376,12 @@ struct FabricAttackTests {
       let bob = try await controller.enrolled("bob")
       let login = try await controller.logIn(bob)
       let token = try #require(login.data["token"]?.stringValue)
-      let made = try await controller.send("POST", "/sessions", ["serviceId": .string(network.service), "type": "Dial"], token: token, as: bob)
+      let made = try await controller.send(
+        "POST", "/sessions", ["serviceId": .string(network.service), "type": "Dial"], token: token, as: bob)
       router.change { $0.answersRoutes = true }
       let other = ControlMessages.CreateCircuitV2(
-        sessionToken: try #require(made.data["token"]?.stringValue), apiSessionToken: token, fingerprints: [bob.chain.leaf.sha1Fingerprint])
+        sessionToken: try #require(made.data["token"]?.stringValue), apiSessionToken: token,
+        fingerprints: [bob.chain.leaf.sha1Fingerprint])
       #expect(try await router.request(other.message()).contentType == .createCircuitV2Response)
       for route in router.now.routes.prefix(limit) { router.answer(route) }
       try await group.waitForAll()
@@ -375,7 +403,9 @@ struct FabricAttackTests {
     await network.controller.stop()
   }
 
-  @Test("rights that went on disk just before the process died are gone at the next start, with their sessions and circuits")
+  @Test(
+    "rights that went on disk just before the process died are gone at the next start, with their sessions and circuits"
+  )
   func diedBetween() async throws {
     let network = try await AttackedNetwork.start()
     let kept = try await network.circuit()
@@ -402,7 +432,9 @@ struct HostSDKTests {
   func confirmation() async throws {
     let network = try await AttackedNetwork.start()
     let bob = try await network.controller.enrolled("bob")
-    for (type, version, again) in [("ziti-sdk-golang", "v1.2.8", true), ("ziti-sdk-golang", "v1.2.9", false), ("ziti-sdk-c", "v1.2.8", false)] {
+    for (type, version, again) in [
+      ("ziti-sdk-golang", "v1.2.8", true), ("ziti-sdk-golang", "v1.2.9", false), ("ziti-sdk-c", "v1.2.8", false),
+    ] {
       let sdk: JSONValue = ["type": .string(type), "version": .string(version)]
       let login = try await network.controller.send("POST", "/authenticate?method=cert", ["sdkInfo": sdk], as: bob)
       let token = try #require(login.data["token"]?.stringValue, "\(login.text)")
@@ -410,7 +442,9 @@ struct HostSDKTests {
         "POST", "/sessions", ["serviceId": .string(network.service), "type": "Bind"], token: token, as: bob)
       let session = try #require(made.data["token"]?.stringValue, "\(made.text)")
       let request = EdgeCtrlCreateTerminatorV2Request.with {
-        ($0.address, $0.sessionToken, $0.apiSessionToken, $0.fingerprints) = ("\(type) \(version)", session, token, [bob.chain.leaf.sha1Fingerprint])
+        ($0.address, $0.sessionToken, $0.apiSessionToken, $0.fingerprints) = (
+          "\(type) \(version)", session, token, [bob.chain.leaf.sha1Fingerprint]
+        )
       }
       let answer = try await network.router.request(Wire.Message(.createTerminatorV2, request))
       #expect(try answer.decode(EdgeCtrlCreateTerminatorV2Response.self).result == .success)
@@ -419,7 +453,9 @@ struct HostSDKTests {
     await network.controller.stop()
   }
 
-  @Test("a router that quiesces again and again is refused after some times, and a router with many terminators takes them back")
+  @Test(
+    "a router that quiesces again and again is refused after some times, and a router with many terminators takes them back"
+  )
   func quiescing() async throws {
     let network = try await AttackedNetwork.start()
     var texts: [String] = []
@@ -430,7 +466,9 @@ struct HostSDKTests {
     #expect(texts.prefix(10).allSatisfy(\.isEmpty) && texts.suffix(5).allSatisfy { $0.contains("too often") })
     let ids = (0..<2500).map { "m\($0)" }
     for id in ids { #expect(try await network.bind(id).result == .success) }
-    #expect(network.controller.core.fleet.terminators.count == 2501 && network.controller.core.fleet.terminatorIDs.byService.count == 1)
+    #expect(
+      network.controller.core.fleet.terminators.count == 2501
+        && network.controller.core.fleet.terminatorIDs.byService.count == 1)
     let removal = CtrlRemoveTerminatorsRequest.with { $0.terminatorIds = ids + ["nobody's"] }
     _ = try await network.router.request(Wire.Message(.removeTerminators, removal))
     #expect(network.controller.core.fleet.terminators.map(\.id) == ["t1"])
@@ -446,7 +484,8 @@ struct HostSDKTests {
       group.addTask {
         for cost in 1...changes {
           let answer = try await controller.send(
-            "PATCH", "/edge/management/v1/identities/\(network.identity)", ["defaultHostingCost": JSONValue(cost)], token: token)
+            "PATCH", "/edge/management/v1/identities/\(network.identity)", ["defaultHostingCost": JSONValue(cost)],
+            token: token)
           #expect(answer.status == 200, "\(answer.text)")
         }
       }

@@ -11,16 +11,24 @@ import Transport
 /// Who guesses, and what that does to others.
 @Suite("Guessing at the controller", .timeLimit(.minutes(5)))
 struct GuessingTests {
-  private static func logIn(_ controller: LiveController, _ username: String, _ password: String) async -> LiveController.Answer {
-    await controller.ask("POST", "/authenticate", query: [("method", "password")], ["username": .string(username), "password": .string(password)])
+  private static func logIn(_ controller: LiveController, _ username: String, _ password: String) async
+    -> LiveController.Answer
+  {
+    await controller.ask(
+      "POST", "/authenticate", query: [("method", "password")],
+      ["username": .string(username), "password": .string(password)])
   }
 
   /// An identity with a password whose policy locks out after three wrong ones for `minutes`.
-  private static func lockable(_ controller: LiveController, _ admin: String, _ name: String, minutes: Int, isAdmin: Bool = false) async throws
+  private static func lockable(
+    _ controller: LiveController, _ admin: String, _ name: String, minutes: Int, isAdmin: Bool = false
+  ) async throws
     -> String
   {
     let management = "/edge/management/v1"
-    let policies = try await controller.send("GET", management + "/auth-policies?filter=name%3D%22p\(minutes)%22", token: admin).data.arrayValue
+    let policies = try await controller.send(
+      "GET", management + "/auth-policies?filter=name%3D%22p\(minutes)%22", token: admin
+    ).data.arrayValue
     var policy = policies?.first?["id"]?.stringValue ?? ""
     if policy.isEmpty {
       let body: JSONValue = [
@@ -28,7 +36,8 @@ struct GuessingTests {
         "primary": [
           "cert": ["allowed": true, "allowExpiredCerts": false], "extJwt": ["allowed": false, "allowedSigners": []],
           "updb": [
-            "allowed": true, "minPasswordLength": 5, "requireSpecialChar": false, "requireNumberChar": false, "requireMixedCase": false,
+            "allowed": true, "minPasswordLength": 5, "requireSpecialChar": false, "requireNumberChar": false,
+            "requireMixedCase": false,
             "maxAttempts": 3, "lockoutDurationMinutes": .int(Int64(minutes)),
           ],
         ], "secondary": ["requireTotp": false],
@@ -38,11 +47,13 @@ struct GuessingTests {
     }
     let identity = try await controller.send(
       "POST", management + "/identities",
-      ["name": .string(name), "type": "Default", "isAdmin": .bool(isAdmin), "authPolicyId": .string(policy)], token: admin)
+      ["name": .string(name), "type": "Default", "isAdmin": .bool(isAdmin), "authPolicyId": .string(policy)],
+      token: admin)
     let id = try #require(identity.data["id"]?.stringValue, "\(identity.text)")
     let authenticator = try await controller.send(
       "POST", management + "/authenticators",
-      ["method": "updb", "identityId": .string(id), "username": .string(name), "password": "right-password"], token: admin)
+      ["method": "updb", "identityId": .string(id), "username": .string(name), "password": "right-password"],
+      token: admin)
     try #require(authenticator.status == 201, "\(authenticator.text)")
     return id
   }
@@ -59,7 +70,8 @@ struct GuessingTests {
     for _ in 0..<3 { #expect(await Self.logIn(controller, "alice", "wrong-password").status == 401) }
     #expect(await Self.logIn(controller, "alice", "right-password").status == 401)
     var seen = try await shown()
-    #expect(seen["disabled"] == true && seen["disabledAt"]?.stringValue != nil && seen["disabledUntil"]?.stringValue != nil)
+    #expect(
+      seen["disabled"] == true && seen["disabledAt"]?.stringValue != nil && seen["disabledUntil"]?.stringValue != nil)
     #expect(seen["lockedUntil"] == seen["disabledUntil"])
     // A minute later it is over, and routers are told.
     controller.ahead.withLockedValue { $0 = 61 }
@@ -105,7 +117,9 @@ struct GuessingTests {
     await controller.stop()
   }
 
-  @Test("only guesses wait: a certificate passes from an address that guesses, refused certificates make nobody wait, and so do right passwords")
+  @Test(
+    "only guesses wait: a certificate passes from an address that guesses, refused certificates make nobody wait, and so do right passwords"
+  )
   func neighbours() async throws {
     let controller = try await LiveController.start()
     let alice = try await controller.enrolled("alice")
@@ -113,7 +127,9 @@ struct GuessingTests {
     let admin = try await controller.adminToken()
     let id = try #require(controller.node.core.model { $0.identities.values.first { $0.name == "gone" }?.id })
     #expect(try await controller.send("DELETE", "/edge/management/v1/identities/\(id)", token: admin).status == 200)
-    for _ in 0..<70 { #expect(await controller.ask("POST", "/authenticate", query: [("method", "cert")], [:], as: gone).status == 401) }
+    for _ in 0..<70 {
+      #expect(await controller.ask("POST", "/authenticate", query: [("method", "cert")], [:], as: gone).status == 401)
+    }
     #expect(await Self.logIn(controller, "admin", "admin-password").status == 200)
     var refused: LiveController.Answer?
     for _ in 0..<11 { refused = await Self.logIn(controller, "nobody", "wrong-password") }
@@ -153,7 +169,9 @@ struct GuessingTests {
     await controller.stop()
   }
 
-  @Test("no name has a control character, and none is found by what stands before a NUL", arguments: ["\0", "\u{7}", "\u{7F}", "\u{85}", "\u{202E}"])
+  @Test(
+    "no name has a control character, and none is found by what stands before a NUL",
+    arguments: ["\0", "\u{7}", "\u{7F}", "\u{85}", "\u{202E}"])
   func controlCharacters(_ character: String) async throws {
     let controller = try await LiveController.start()
     let admin = try await controller.adminToken()
@@ -163,19 +181,29 @@ struct GuessingTests {
     }
     let name = JSONValue.string("x" + character + "a")
     for (path, body) in [
-      ("identities", ["name": name, "type": "Default", "isAdmin": false]), ("services", ["name": name, "encryptionRequired": true]),
-      ("edge-routers", ["name": name]), ("services", ["name": "ok", "encryptionRequired": true, "roleAttributes": [name]]),
+      ("identities", ["name": name, "type": "Default", "isAdmin": false]),
+      ("services", ["name": name, "encryptionRequired": true]),
+      ("edge-routers", ["name": name]),
+      ("services", ["name": "ok", "encryptionRequired": true, "roleAttributes": [name]]),
       ("services", ["name": "ok", "encryptionRequired": true, "tags": .object(["a" + character: "b"])]),
       ("identities", ["name": "ok", "type": "Default", "isAdmin": false, "externalId": name]),
-      ("identities", ["name": "ok", "type": "Default", "isAdmin": false, "enrollment": ["updb": .string("user" + character)]]),
-      ("edge-router-policies", ["name": "ok", "semantic": "AnyOf", "identityRoles": [.string("#a" + character)], "edgeRouterRoles": ["#all"]]),
+      (
+        "identities",
+        ["name": "ok", "type": "Default", "isAdmin": false, "enrollment": ["updb": .string("user" + character)]]
+      ),
+      (
+        "edge-router-policies",
+        ["name": "ok", "semantic": "AnyOf", "identityRoles": [.string("#a" + character)], "edgeRouterRoles": ["#all"]]
+      ),
     ] as [(String, JSONObject)] {
       let answer = await make(path, body)
       #expect(answer.status == 400, "\(path): \(answer.text)")
     }
     if character == "\0" {
       #expect(
-        try await controller.send("GET", "/edge/management/v1/identities?filter=name%3D%22Default%20Admin%00%22", token: admin).code
+        try await controller.send(
+          "GET", "/edge/management/v1/identities?filter=name%3D%22Default%20Admin%00%22", token: admin
+        ).code
           == "INVALID_FILTER")
       let id = controller.node.core.model { $0.identities.keys.first ?? "" }
       #expect(try await controller.send("GET", "/edge/management/v1/identities/\(id)%00x", token: admin).status == 404)

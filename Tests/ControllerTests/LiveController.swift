@@ -39,7 +39,9 @@ struct LiveController: Sendable {
   var core: ControllerCore { node.provisioning.core }
 
   /// - Parameter directory: of a controller that was stopped and kept its files; nil makes a new one.
-  static func start(directory kept: String? = nil, _ configure: (inout ControllerConfiguration) -> Void = { _ in }) async throws -> LiveController {
+  static func start(directory kept: String? = nil, _ configure: (inout ControllerConfiguration) -> Void = { _ in })
+    async throws -> LiveController
+  {
     let directory = kept ?? NSTemporaryDirectory() + "swiftlet-client-api-" + UUID().uuidString
     let ahead = NIOLockedValueBox<Int64>(0)
     var configuration = ControllerConfiguration(dataDirectory: directory, host: "127.0.0.1", port: 0)
@@ -70,7 +72,8 @@ struct LiveController: Sendable {
   ///   - credential: shown in the handshake; by default the one that the token's session was made with.
   ///   - bare: shows none instead.
   func send(
-    _ method: String, _ path: String, _ body: JSONValue? = nil, raw: String? = nil, type: String? = "application/json", token: String? = nil,
+    _ method: String, _ path: String, _ body: JSONValue? = nil, raw: String? = nil, type: String? = "application/json",
+    token: String? = nil,
     as credential: Credential? = nil, bare: Bool = false
   ) async throws -> Answer {
     let credential = credential ?? (bare ? nil : token.flatMap { token in owners.withLockedValue { $0[token] } })
@@ -80,34 +83,43 @@ struct LiveController: Sendable {
     if let type { headers.append(("content-type", type)) }
     if let token { headers.append(("zt-session", token)) }
     let answer = try await client.request(
-      method: method, node.url + path, headers: headers.map { (name: $0.0, value: $0.1) }, body: raw.map { Array($0.utf8) } ?? body?.serialized())
-    let result = Answer(status: answer.status, headers: answer.headers, text: String(decoding: answer.body, as: UTF8.self))
+      method: method, node.url + path, headers: headers.map { (name: $0.0, value: $0.1) },
+      body: raw.map { Array($0.utf8) } ?? body?.serialized())
+    let result = Answer(
+      status: answer.status, headers: answer.headers, text: String(decoding: answer.body, as: UTF8.self))
     if let credential, let made = result.header("zt-session") { owners.withLockedValue { $0[made] = credential } }
     return result
   }
 
   /// The same without a connection, for tests that ask much.
   func ask(
-    _ method: String, _ path: String, query: [(name: String, value: String)] = [], _ body: JSONValue? = nil, token: String? = nil,
+    _ method: String, _ path: String, query: [(name: String, value: String)] = [], _ body: JSONValue? = nil,
+    token: String? = nil,
     as credential: Credential? = nil
   ) async -> Answer {
     let credential = credential ?? token.flatMap { token in owners.withLockedValue { $0[token] } }
     let peer = PresentedPeer(
-      leaf: credential?.chain.leaf, intermediates: credential?.chain.intermediates ?? [], isResumed: false, remoteAddress: "127.0.0.1:1",
+      leaf: credential?.chain.leaf, intermediates: credential?.chain.intermediates ?? [], isResumed: false,
+      remoteAddress: "127.0.0.1:1",
       localAddress: "127.0.0.1:2")
     let response = await ControllerNode.server(node.core).respond(
       to: APIRequest(
-        method: method, path: path, query: query, headers: [("content-type", "application/json")] + (token.map { [("zt-session", $0)] } ?? []),
+        method: method, path: path, query: query,
+        headers: [("content-type", "application/json")] + (token.map { [("zt-session", $0)] } ?? []),
         body: body?.serialized() ?? [], peer: peer, requestID: "test"))
-    return Answer(status: response.status, headers: response.headers, text: String(decoding: response.body, as: UTF8.self))
+    return Answer(
+      status: response.status, headers: response.headers, text: String(decoding: response.body, as: UTF8.self))
   }
 
   /// The one-time token inside a signed one.
-  static func oneTime(_ jwt: String) throws -> String { try TokenParts(jwt).unverifiedClaims(as: EnrollmentClaims.self).jti }
+  static func oneTime(_ jwt: String) throws -> String {
+    try TokenParts(jwt).unverifiedClaims(as: EnrollmentClaims.self).jti
+  }
 
   func enroll(_ jwt: String, key: PrivateKey) async throws -> Answer {
     try await send(
-      "POST", "/edge/client/v1/enroll?method=ott&token=\(Self.oneTime(jwt))", raw: try CSR.create(key: key, commonName: "x"), type: "text/plain")
+      "POST", "/edge/client/v1/enroll?method=ott&token=\(Self.oneTime(jwt))",
+      raw: try CSR.create(key: key, commonName: "x"), type: "text/plain")
   }
 
   func enrolled(_ name: String, roles: [String] = [], isAdmin: Bool = false) async throws -> Credential {
@@ -118,7 +130,9 @@ struct LiveController: Sendable {
     return Credential(key: key, chain: try CertificateChain(pem: pem))
   }
 
-  func logIn(_ credential: Credential) async throws -> Answer { try await send("POST", "/authenticate?method=cert", [:], as: credential) }
+  func logIn(_ credential: Credential) async throws -> Answer {
+    try await send("POST", "/authenticate?method=cert", [:], as: credential)
+  }
 
   func token(_ credential: Credential) async throws -> String {
     let answer = try await logIn(credential)

@@ -16,13 +16,16 @@ struct RouterExpulsionTests {
     let csr = try CSR.create(key: try PrivateKey.generate(.p256), commonName: router.id, names: ["127.0.0.1"])
     return Wire.Message(
       .extendRouterEnrollment,
-      EdgeCtrlEnrollmentExtendRouterRequest.with { ($0.clientCertCsr, $0.serverCertCsr, $0.requireVerification) = (csr, csr, verified) })
+      EdgeCtrlEnrollmentExtendRouterRequest.with {
+        ($0.clientCertCsr, $0.serverCertCsr, $0.requireVerification) = (csr, csr, verified)
+      })
   }
 
   @Test("what an expelled router says over a channel that is still open gets it neither a certificate nor sessions")
   func expelled() async throws {
     let controller = try await LiveController.start()
-    try await controller.node.provisioning.createEdgeRouterPolicy(name: "all", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
+    try await controller.node.provisioning.createEdgeRouterPolicy(
+      name: "all", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
     let (router, _) = try await ControlRouter.join(controller, "r", digests: true)
     _ = try await controller.token(try await controller.enrolled("alice"))
     try await router.settle()
@@ -51,13 +54,17 @@ struct RouterExpulsionTests {
     let hello = ControlMessages.RouterHello(routerID: other.id, version: .current, capabilities: CapabilityMask([]))
     let core = controller.core
     // It was admitted with a certificate that is void by now.
-    await RouterConnection(core: core, fleet: core.fleet, channel: router.channel, router: other.id, hello: hello, certificate: "void").run()
+    await RouterConnection(
+      core: core, fleet: core.fleet, channel: router.channel, router: other.id, hello: hello, certificate: "void"
+    ).run()
     #expect(!core.fleet.isConnected(other.id) && !core.routers.isOnline(other.id))
     router.close()
     await controller.stop()
   }
 
-  @Test("a router that renews its certificates without end gets ten, and one that asks for everything without end loses its channel")
+  @Test(
+    "a router that renews its certificates without end gets ten, and one that asks for everything without end loses its channel"
+  )
   func greedy() async throws {
     let controller = try await LiveController.start()
     let (router, _) = try await ControlRouter.join(controller, "r", digests: true)

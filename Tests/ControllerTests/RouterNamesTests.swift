@@ -11,7 +11,8 @@ import X509
 @Suite("Names in the certificates of routers", .timeLimit(.minutes(5)))
 struct RouterNamesTests {
   private let rules = RouterNames(
-    controller: Set(["ctrl.example", "192.0.2.1"].compactMap(HostName.init)), owner: { $0 == HostName("rome.example") ? "rome" : nil })
+    controller: Set(["ctrl.example", "192.0.2.1"].compactMap(HostName.init)),
+    owner: { $0 == HostName("rome.example") ? "rome" : nil })
 
   private func router(_ allowed: [String]? = nil, certificate names: [String] = []) throws -> EdgeRouterEntity {
     let authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "net", algorithm: .p256, now: Date())
@@ -32,12 +33,15 @@ struct RouterNamesTests {
   @Test(
     "names of the controller, of another router, of many hosts and of none are refused",
     arguments: [
-      "ctrl.example", "CTRL.example", "ctrl.example.", "192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "rome.example", "*.example", "*", "", ".",
+      "ctrl.example", "CTRL.example", "ctrl.example.", "192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201",
+      "rome.example", "*.example", "*", "", ".",
       "a..b",
       "a b", "ctrl.example\0.evil.example", "ctrl.exa\u{200D}mple", "-\n", "ｃtrl.example",
     ])
   func refused(_ name: String) throws {
-    #expect(throws: RouterNames.Refusal.self) { try rules.granted(["paris.example", name], to: router(), at: .enrollment) }
+    #expect(throws: RouterNames.Refusal.self) {
+      try rules.granted(["paris.example", name], to: router(), at: .enrollment)
+    }
   }
 
   @Test("what the operator allowed is what counts, be it the controller's own name")
@@ -45,7 +49,8 @@ struct RouterNamesTests {
     let paris = try router(["ctrl.example", "paris.example"], certificate: ["old.example"])
     for occasion in [RouterNames.Occasion.enrollment, .renewal] {
       #expect(
-        try rules.granted(["CTRL.example", "rome.example", "old.example", "*.example", "127.0.0.1"], to: paris, at: occasion)
+        try rules.granted(
+          ["CTRL.example", "rome.example", "old.example", "*.example", "127.0.0.1"], to: paris, at: occasion)
           == ["ctrl.example", "127.0.0.1"])
     }
   }
@@ -54,12 +59,14 @@ struct RouterNamesTests {
   func renewal() throws {
     let paris = try router(certificate: ["paris.example", "198.51.100.7"])
     #expect(
-      try rules.granted(["paris.example", "free.example", "ctrl.example", "198.51.100.7", "::1"], to: paris, at: .renewal)
+      try rules.granted(
+        ["paris.example", "free.example", "ctrl.example", "198.51.100.7", "::1"], to: paris, at: .renewal)
         == ["paris.example", "198.51.100.7", "::1"])
   }
 
   @Test(
-    "a router that asks for the controller's name keeps its token, and enrolls once the operator allows the name; its certificate says what it is")
+    "a router that asks for the controller's name keeps its token, and enrolls once the operator allows the name; its certificate says what it is"
+  )
   func overREST() async throws {
     let controller = try await LiveController.start { $0.serverNames = ["ctrl.example"] }
     defer { Task { await controller.stop() } }
@@ -68,14 +75,17 @@ struct RouterNamesTests {
     let key = try PrivateKey.generate(.p256)
     func enroll(server: String? = nil) async throws -> LiveController.Answer {
       let csr = try CSR.create(
-        key: key, commonName: invitation.id, names: ["ctrl.example", "127.0.0.1"], uris: ["spiffe://x/controller/c", "SPIFFE://x/controller/c"])
+        key: key, commonName: invitation.id, names: ["ctrl.example", "127.0.0.1"],
+        uris: ["spiffe://x/controller/c", "SPIFFE://x/controller/c"])
       return try await controller.send(
         "POST", "/edge/client/v1/enroll?method=erott&token=\(try LiveController.oneTime(invitation.jwt))",
         ["certCsr": .string(csr), "serverCertCsr": .string(server ?? csr)])
     }
     let refused = try await enroll()
     #expect(refused.status == 400 && refused.code == "COULD_NOT_PROCESS_CSR")
-    #expect(refused.text.contains("ctrl.example is a name of the controller") && refused.text.contains("swiftlet update edge-router paris --host"))
+    #expect(
+      refused.text.contains("ctrl.example is a name of the controller")
+        && refused.text.contains("swiftlet update edge-router paris --host"))
 
     let change = try await controller.send(
       "PATCH", "/edge/management/v1/edge-routers/\(invitation.id)", ["allowedNames": ["ctrl.example"]], token: admin)

@@ -13,7 +13,8 @@ import WireSchemas
 
 @Suite("What routers hear of API sessions", .timeLimit(.minutes(5)))
 struct SessionPublicationTests {
-  /// A controller with two routers that identities with the attribute `staff` may use: one of OpenZiti's kind and one of ours.
+  /// A controller with two routers that identities with the attribute `staff` may use: one of OpenZiti's kind and one
+  /// of ours.
   private struct Bench {
     let controller: LiveController
     let foreign: ControlRouter
@@ -22,7 +23,8 @@ struct SessionPublicationTests {
 
     static func start(_ configure: (inout ControllerConfiguration) -> Void = { _ in }) async throws -> Bench {
       let controller = try await LiveController.start(configure)
-      try await controller.node.provisioning.createEdgeRouterPolicy(name: "staff", identityRoles: ["#staff"], edgeRouterRoles: ["#all"])
+      try await controller.node.provisioning.createEdgeRouterPolicy(
+        name: "staff", identityRoles: ["#staff"], edgeRouterRoles: ["#all"])
       let alice = try await controller.enrolled("alice", roles: ["staff"])
       let (foreign, _) = try await ControlRouter.join(controller, "foreign", digests: false)
       let (own, _) = try await ControlRouter.join(controller, "own", digests: true)
@@ -41,7 +43,9 @@ struct SessionPublicationTests {
     }
   }
 
-  @Test("tokens to OpenZiti's routers, digests to ours, and of nobody but client sessions of identities that may use the router")
+  @Test(
+    "tokens to OpenZiti's routers, digests to ours, and of nobody but client sessions of identities that may use the router"
+  )
   func forms() async throws {
     let bench = try await Bench.start()
     let controller = bench.controller
@@ -51,12 +55,15 @@ struct SessionPublicationTests {
       try await controller.adminToken(), try await controller.token(bob),
       // Alice administrates with her certificate: a session of the other API.
       try #require(
-        try await controller.send("POST", "/edge/management/v1/authenticate?method=cert", [:], as: bench.alice).data["token"]?.stringValue),
+        try await controller.send("POST", "/edge/management/v1/authenticate?method=cert", [:], as: bench.alice).data[
+          "token"]?.stringValue),
     ]
     try await bench.settle()
     let session = try #require(controller.core.sessions.apiSession(token: token, now: controller.core.now))
     let expected = EdgeCtrlApiSession.with {
-      ($0.id, $0.identityID, $0.certFingerprints) = (session.id, session.identityId, [bench.alice.chain.leaf.sha1Fingerprint])
+      ($0.id, $0.identityID, $0.certFingerprints) = (
+        session.id, session.identityId, [bench.alice.chain.leaf.sha1Fingerprint]
+      )
     }
     #expect(try await bench.foreign.added() == [with(expected) { $0.token = token }])
     #expect(try await bench.own.added() == [with(expected) { $0.token = SessionDigest.of(token) }])
@@ -84,12 +91,15 @@ struct SessionPublicationTests {
     let token = try await controller.token(bob)
     let id = try #require(controller.core.sessions.apiSession(token: token, now: controller.core.now)).id
     let policy = try await provisioning.createEdgeRouterPolicy(
-      name: "bob", identityRoles: ["@\(bob.chain.leaf.spiffeID?.identityID ?? "")"], edgeRouterRoles: ["@\(bench.foreign.id)"])
+      name: "bob", identityRoles: ["@\(bob.chain.leaf.spiffeID?.identityID ?? "")"],
+      edgeRouterRoles: ["@\(bench.foreign.id)"])
     try await bench.settle()
     #expect(try await bench.foreign.added().map(\.token) == [token])
     #expect(try await bench.own.added().isEmpty)
     let admin = try await controller.adminToken()
-    #expect(try await controller.send("DELETE", "/edge/management/v1/edge-router-policies/\(policy)", token: admin).status == 200)
+    #expect(
+      try await controller.send("DELETE", "/edge/management/v1/edge-router-policies/\(policy)", token: admin).status
+        == 200)
     try await bench.settle()
     #expect(try await bench.foreign.removed().tokens == [token])
     #expect(try await bench.foreign.removed().ids == [id])
@@ -133,7 +143,9 @@ struct SessionPublicationTests {
     let before = others.compactMap { core.sessions.apiSession(token: $0, now: core.now)?.lastActivityAt }
     controller.ahead.withLockedValue { $0 = 60 }
     bench.foreign.channel.post(
-      Wire.Message(.apiSessionHeartbeat, EdgeCtrlApiSessionHeartbeat.with { $0.tokens = [own, SessionDigest.of(others[0])] + others + ["nonsense"] }))
+      Wire.Message(
+        .apiSessionHeartbeat,
+        EdgeCtrlApiSessionHeartbeat.with { $0.tokens = [own, SessionDigest.of(others[0])] + others + ["nonsense"] }))
     let id = bob.chain.leaf.spiffeID?.identityID ?? ""
     let aliceID = bench.alice.chain.leaf.spiffeID?.identityID ?? ""
     bench.foreign.channel.post(
@@ -151,7 +163,9 @@ struct SessionPublicationTests {
     // Foreign and invented ones answer alike.
     #expect(try await bench.foreign.removed().tokens == [SessionDigest.of(others[0])] + others + ["nonsense"])
     #expect(others.compactMap { core.sessions.apiSession(token: $0, now: core.now)?.lastActivityAt } == before)
-    #expect((core.sessions.apiSession(token: own, now: core.now)?.lastActivityAt.milliseconds(since: before[0]) ?? 0) > 50_000)
+    #expect(
+      (core.sessions.apiSession(token: own, now: core.now)?.lastActivityAt.milliseconds(since: before[0]) ?? 0) > 50_000
+    )
     #expect(core.routers[bench.foreign.id].identities == [aliceID])
     await bench.stop()
   }
@@ -163,14 +177,21 @@ struct SessionPublicationTests {
     let token = try await controller.token(bench.alice)
     let fingerprint = bench.alice.chain.leaf.sha1Fingerprint
     let admin = try #require(
-      try await controller.send("POST", "/edge/management/v1/authenticate?method=cert", [:], as: bench.alice).data["token"]?.stringValue)
+      try await controller.send("POST", "/edge/management/v1/authenticate?method=cert", [:], as: bench.alice).data[
+        "token"]?.stringValue)
     let authorization = EdgeAuthorization(core: controller.core)
-    #expect(try authorization.apiSession(token: token, fingerprints: [fingerprint]).identityId == bench.alice.chain.leaf.spiffeID?.identityID)
+    #expect(
+      try authorization.apiSession(token: token, fingerprints: [fingerprint]).identityId
+        == bench.alice.chain.leaf.spiffeID?.identityID)
     for name in [SessionDigest.of(token), SessionDigest.of(SessionDigest.of(token)), admin] {
-      #expect(throws: EdgeAuthorization.Refusal.self) { try authorization.apiSession(token: name, fingerprints: [fingerprint]) }
+      #expect(throws: EdgeAuthorization.Refusal.self) {
+        try authorization.apiSession(token: name, fingerprints: [fingerprint])
+      }
     }
     // Nor does it log in anywhere.
-    #expect(try await controller.send("GET", "/current-api-session", token: SessionDigest.of(token), as: bench.alice).status == 401)
+    #expect(
+      try await controller.send("GET", "/current-api-session", token: SessionDigest.of(token), as: bench.alice).status
+        == 401)
     await bench.stop()
   }
 
@@ -181,7 +202,9 @@ struct SessionPublicationTests {
     let token = try await controller.token(bench.alice)
     let admin = try await controller.adminToken()
     #expect(
-      try await controller.send("PATCH", "/edge/management/v1/edge-routers/\(bench.own.id)", ["disabled": true], token: admin).status == 200)
+      try await controller.send(
+        "PATCH", "/edge/management/v1/edge-routers/\(bench.own.id)", ["disabled": true], token: admin
+      ).status == 200)
     await bench.own.channel.waitUntilClosed()
     try await bench.own.wait("removal") { $0.contains { $0.contentType == .apiSessionRemoved } }
     #expect(try await bench.own.removed().tokens == [SessionDigest.of(token)])

@@ -20,13 +20,19 @@ struct SessionTests {
     let bob = try await controller.enrolled("bob")
     let token = try await controller.token(alice)
     let activity = controller.core.sessions.apiSession(token: token, now: controller.core.now)?.lastActivityAt
-    for (method, path) in [("GET", "/current-api-session"), ("GET", "/edge/client/v1/services"), ("DELETE", "/current-api-session")] {
+    for (method, path) in [
+      ("GET", "/current-api-session"), ("GET", "/edge/client/v1/services"), ("DELETE", "/current-api-session"),
+    ] {
       let bare = try await controller.send(method, path, token: token, bare: true)
       let unknown = try await controller.send(method, path, token: UUID().uuidString.lowercased(), bare: true)
-      #expect(bare.status == 401 && bare.code == unknown.code && bare.header("www-authenticate") == unknown.header("www-authenticate"))
+      #expect(
+        bare.status == 401 && bare.code == unknown.code
+          && bare.header("www-authenticate") == unknown.header("www-authenticate"))
       #expect(try await controller.send(method, path, token: token, as: bob).status == 401)
     }
-    #expect(controller.core.sessions.apiSession(token: token, now: controller.core.now)?.lastActivityAt == activity, "a refusal prolongs nothing")
+    #expect(
+      controller.core.sessions.apiSession(token: token, now: controller.core.now)?.lastActivityAt == activity,
+      "a refusal prolongs nothing")
     #expect(try await controller.send("GET", "/current-api-session", token: token, as: alice).status == 200)
     await controller.stop()
   }
@@ -48,7 +54,9 @@ struct SessionTests {
     let new = try await extend()
     #expect(try await controller.send("GET", "/current-api-session", token: token, as: abandoned).status == 401)
     #expect(
-      try await controller.send("POST", path + "/extend-verify", ["clientCert": .string(new.chain.pem)], token: token, as: new).status == 200)
+      try await controller.send(
+        "POST", path + "/extend-verify", ["clientCert": .string(new.chain.pem)], token: token, as: new
+      ).status == 200)
     #expect(try await controller.send("GET", "/current-api-session", token: token, as: new).status == 200)
     #expect(try await controller.send("GET", "/current-api-session", token: token, as: old).status == 200)
     await controller.stop()
@@ -59,12 +67,18 @@ struct SessionTests {
     let controller = try await LiveController.start()
     let login: JSONValue = ["username": "admin", "password": "admin-password"]
     let token = try #require(
-      try await controller.send("POST", "/edge/client/v1/authenticate?method=password", login).data["token"]?.stringValue)
+      try await controller.send("POST", "/edge/client/v1/authenticate?method=password", login).data["token"]?
+        .stringValue)
     #expect(try await controller.send("GET", "/edge/client/v1/current-identity", token: token).status == 200)
     #expect(try await controller.send("GET", "/edge/management/v1/identities", token: token).status == 401)
-    #expect(try await controller.send("GET", "/edge/management/v1/identities", token: try await controller.adminToken()).status == 200)
+    #expect(
+      try await controller.send("GET", "/edge/management/v1/identities", token: try await controller.adminToken())
+        .status == 200)
     let carol = try await controller.enrolled("carol", isAdmin: true)
-    #expect(try await controller.send("GET", "/edge/management/v1/identities", token: try await controller.token(carol), as: carol).status == 200)
+    #expect(
+      try await controller.send(
+        "GET", "/edge/management/v1/identities", token: try await controller.token(carol), as: carol
+      ).status == 200)
     await controller.stop()
   }
 
@@ -76,7 +90,8 @@ struct SessionTests {
     let csr: JSONValue = ["csr": .string(try CSR.create(key: try PrivateKey.generate(.p256), commonName: "any"))]
     for _ in 0..<12 { #expect(try await controller.send("POST", path, csr, token: token).status == 201) }
     #expect(try await controller.send("GET", path + "?limit=100", token: token).data.arrayValue?.count == 10)
-    #expect(controller.core.sessions.apiSession(token: token, now: controller.core.now)?.certificateFingerprints.count == 10)
+    #expect(
+      controller.core.sessions.apiSession(token: token, now: controller.core.now)?.certificateFingerprints.count == 10)
     // Each costs the one writer of the database several transactions, and every router a message.
     let identity = try #require(controller.core.sessions.apiSession(token: token, now: controller.core.now)).identityId
     // Seconds ahead of the clock: none comes back while the request is on its way.
@@ -104,11 +119,13 @@ struct SessionTests {
     let token = try await controller.token(alice)
     let service = try await controller.core.sessions.addIfAbsent(
       ServiceSession(
-        id: "s1", apiSessionId: try #require(controller.core.sessions.apiSessions.first).id, identityId: "i", serviceId: "web", type: .dial,
+        id: "s1", apiSessionId: try #require(controller.core.sessions.apiSessions.first).id, identityId: "i",
+        serviceId: "web", type: .dial,
         token: "a-service-token-in-clear"), now: controller.core.now)
     await controller.stop(keepsFiles: true)
     for secret in [token, service.token] { #expect(try bytes(in: directory).range(of: Data(secret.utf8)) == nil) }
-    let mode = try FileManager.default.attributesOfItem(atPath: directory + "/pki/session.key")[.posixPermissions] as? Int
+    let mode =
+      try FileManager.default.attributesOfItem(atPath: directory + "/pki/session.key")[.posixPermissions] as? Int
     #expect(mode == 0o600)
 
     controller = try await LiveController.start(directory: directory)
@@ -145,7 +162,9 @@ struct SessionTests {
     controller = try await LiveController.start(directory: directory)
     #expect(try bytes(in: directory).range(of: Data(token.utf8)) == nil)
     #expect(try await controller.send("GET", "/current-api-session", token: token, as: alice).status == 200)
-    #expect(try await controller.send("GET", "/current-api-session", token: token, bare: true).status == 401, "bound as if it were new")
+    #expect(
+      try await controller.send("GET", "/current-api-session", token: token, bare: true).status == 401,
+      "bound as if it were new")
     await controller.stop()
   }
 
@@ -163,7 +182,8 @@ struct SessionTests {
     #expect(controller.core.sessions.counts.api == 3)
     #expect(try await controller.core.store.read { try $0.count(.apiSessions) } == 3)
     var alive: [Int] = []
-    for (index, token) in tokens.enumerated() where controller.core.sessions.apiSession(token: token, now: controller.core.now) != nil {
+    for (index, token) in tokens.enumerated()
+    where controller.core.sessions.apiSession(token: token, now: controller.core.now) != nil {
       alive.append(index)
     }
     #expect(alive == [0, 3, 4])
@@ -188,10 +208,13 @@ struct SessionTests {
     let controller = try await LiveController.start { $0.serviceSessionsPerIdentity = 3 }
     let sessions = controller.core.sessions
     let now = controller.core.now
-    for api in ["a", "b"] { try await sessions.add(APISession(id: api, token: "t-\(api)", identityId: "i", lastActivityAt: now), now: now) }
+    for api in ["a", "b"] {
+      try await sessions.add(APISession(id: api, token: "t-\(api)", identityId: "i", lastActivityAt: now), now: now)
+    }
     func make(_ id: String, _ api: String) async throws -> String {
       try await sessions.addIfAbsent(
-        ServiceSession(id: id, apiSessionId: api, identityId: "i", serviceId: "svc-\(id)", type: .dial, token: "t"), now: now
+        ServiceSession(id: id, apiSessionId: api, identityId: "i", serviceId: "svc-\(id)", type: .dial, token: "t"),
+        now: now
       ).id
     }
     for (id, api) in [("1", "a"), ("2", "b"), ("3", "a")] { #expect(try await make(id, api) == id) }
@@ -214,13 +237,16 @@ struct SessionTests {
     }
     func policy(_ name: String, cert: Bool) async throws -> String {
       let primary: JSONValue = [
-        "cert": ["allowed": .bool(cert), "allowExpiredCerts": false], "extJwt": ["allowed": false, "allowedSigners": []],
+        "cert": ["allowed": .bool(cert), "allowExpiredCerts": false],
+        "extJwt": ["allowed": false, "allowedSigners": []],
         "updb": [
-          "allowed": true, "lockoutDurationMinutes": 0, "maxAttempts": 0, "minPasswordLength": 5, "requireMixedCase": false,
+          "allowed": true, "lockoutDurationMinutes": 0, "maxAttempts": 0, "minPasswordLength": 5,
+          "requireMixedCase": false,
           "requireNumberChar": false, "requireSpecialChar": false,
         ],
       ]
-      let made = try await api("POST", "/auth-policies", ["name": .string(name), "primary": primary, "secondary": ["requireTotp": false]])
+      let made = try await api(
+        "POST", "/auth-policies", ["name": .string(name), "primary": primary, "secondary": ["requireTotp": false]])
       return try #require(made.data["id"]?.stringValue, "\(made.text)")
     }
     let open = try await policy("open", cert: true)
@@ -228,7 +254,9 @@ struct SessionTests {
     let alice = try await controller.enrolled("alice")
     let bob = try await controller.enrolled("bob")
     func move(_ credential: LiveController.Credential, to policy: String) async throws -> Int {
-      try await api("PATCH", "/identities/\(credential.chain.leaf.spiffeID?.identityID ?? "")", ["authPolicyId": .string(policy)]).status
+      try await api(
+        "PATCH", "/identities/\(credential.chain.leaf.spiffeID?.identityID ?? "")", ["authPolicyId": .string(policy)]
+      ).status
     }
     #expect(try await move(alice, to: open) == 200)
     #expect(try await move(bob, to: open) == 200)
@@ -238,9 +266,13 @@ struct SessionTests {
     #expect(try await controller.logIn(alice).status == 401)
     #expect(try await controller.send("GET", "/current-api-session", token: ofBob).status == 200)
     #expect(
-      try await api("PATCH", "/auth-policies/\(open)", ["primary": ["cert": ["allowed": false, "allowExpiredCerts": false]]]).status == 200)
+      try await api(
+        "PATCH", "/auth-policies/\(open)", ["primary": ["cert": ["allowed": false, "allowExpiredCerts": false]]]
+      ).status == 200)
     #expect(try await controller.send("GET", "/current-api-session", token: ofBob).status == 401)
-    #expect(try await controller.send("GET", "/edge/management/v1/identities", token: admin).status == 200, "passwords are still allowed")
+    #expect(
+      try await controller.send("GET", "/edge/management/v1/identities", token: admin).status == 200,
+      "passwords are still allowed")
     await controller.stop()
   }
 
@@ -253,7 +285,9 @@ struct SessionTests {
     let id = try #require(list.data.arrayValue?.first?["id"]?.stringValue)
     let path = "/edge/management/v1/current-identity/authenticators/\(id)"
     // The tags of an authenticator are not its password.
-    #expect(try await controller.send("PATCH", "/edge/management/v1/authenticators/\(id)", ["tags": ["a": "b"]], token: other).status == 200)
+    #expect(
+      try await controller.send("PATCH", "/edge/management/v1/authenticators/\(id)", ["tags": ["a": "b"]], token: other)
+        .status == 200)
     #expect(controller.core.sessions.counts.api == 2)
     let change: JSONValue = ["username": "admin", "password": "another-password", "currentPassword": "admin-password"]
     #expect(try await controller.send("PUT", path, change, token: other).status == 200)

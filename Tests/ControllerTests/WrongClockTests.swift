@@ -40,7 +40,9 @@ struct WrongClockTests {
     func remove() { try? FileManager.default.removeItem(atPath: directory) }
   }
 
-  @Test("one start a year ahead, at the first start or later, is healed by the next start at the right time", arguments: [[year, 0], [0, year, 0]])
+  @Test(
+    "one start a year ahead, at the first start or later, is healed by the next start at the right time",
+    arguments: [[year, 0], [0, year, 0]])
   func restarts(_ clocks: [Int64]) async throws {
     let machine = Machine()
     defer { machine.remove() }
@@ -53,7 +55,8 @@ struct WrongClockTests {
       // Tokens of every certificate so far can still be verified.
       #expect(Set(core.model { $0.publicKeys.keys }).isSuperset(of: kids))
       let path = try await core.pki.anchors.verify(
-        leaf: leaf, intermediates: core.pki.serverIdentity.chain.intermediates, now: core.now.date, purpose: .serverAuth, ignoreLeafExpiry: false
+        leaf: leaf, intermediates: core.pki.serverIdentity.chain.intermediates, now: core.now.date,
+        purpose: .serverAuth, ignoreLeafExpiry: false
       ).get()
       #expect(path.allSatisfy { $0.isValid(at: Date()) } == (ahead == 0))
     }
@@ -66,7 +69,9 @@ struct WrongClockTests {
     defer { machine.remove() }
     await #expect(throws: ConfigurationError.self) { try await machine.start(ahead: -50 * Self.year) }
     var kids: [String] = []
-    for ahead in [0, -50 * Self.year, 20 * Self.year, 0] { kids.append(try await machine.start(ahead: ahead).pki.signer.kid) }
+    for ahead in [0, -50 * Self.year, 20 * Self.year, 0] {
+      kids.append(try await machine.start(ahead: ahead).pki.signer.kid)
+    }
     #expect(Set(kids).count == 1, "nothing was issued outside the authority's period")
   }
 
@@ -75,7 +80,9 @@ struct WrongClockTests {
     let machine = Machine()
     defer { machine.remove() }
     let core = try await machine.start(ahead: 0)
-    let session = APISession(id: "s", token: EntityID.uuid(), identityId: "i", lastActivityAt: core.now, expiresAt: core.now.adding(seconds: 7200))
+    let session = APISession(
+      id: "s", token: EntityID.uuid(), identityId: "i", lastActivityAt: core.now,
+      expiresAt: core.now.adding(seconds: 7200))
     _ = try await core.sessions.add(session, now: core.now)
     for ahead in [seconds, 0] {
       machine.ahead.withLockedValue { $0 = ahead }
@@ -103,7 +110,9 @@ struct WrongClockTests {
     do {
       let core = try await machine.start(ahead: Self.year)
       let operations = Operations(core: core, context: .system("test"))
-      let identity = try await operations.createIdentity(["name": "phone", "type": "Default", "isAdmin": false, "enrollment": ["ott": true]])
+      let identity = try await operations.createIdentity([
+        "name": "phone", "type": "Default", "isAdmin": false, "enrollment": ["ott": true],
+      ])
       let now = core.now
       try await core.write(.system("test")) { transaction in
         var stored = try transaction.require(Identity.self, identity.id)
@@ -114,22 +123,32 @@ struct WrongClockTests {
         try transaction.put(Identity(id: "laptop", name: "laptop"))
         try transaction.put(Authenticator(id: "proof", method: .cert, identityId: "laptop", fingerprint: "f"))
       }
-      let session = APISession(id: "s", token: EntityID.uuid(), identityId: "laptop", authenticatorId: "proof", lastActivityAt: now)
+      let session = APISession(
+        id: "s", token: EntityID.uuid(), identityId: "laptop", authenticatorId: "proof", lastActivityAt: now)
       _ = try await core.sessions.add(session, now: now)
       try await core.renewCertificatesIfDue(force: true)
     }
     let core = try await machine.start(ahead: 0)
     let soon = core.now.adding(seconds: 5)
-    let (enrollments, identities) = try await core.store.read { (try $0.all(Enrollment.self), try $0.all(Identity.self)) }
+    let (enrollments, identities) = try await core.store.read {
+      (try $0.all(Enrollment.self), try $0.all(Identity.self))
+    }
     #expect(enrollments.count == 1)
-    #expect(enrollments.allSatisfy { $0.expiresAt <= soon.adding(seconds: Int64(core.configuration.identityEnrollmentDuration)) })
+    #expect(
+      enrollments.allSatisfy {
+        $0.expiresAt <= soon.adding(seconds: Int64(core.configuration.identityEnrollmentDuration))
+      })
     #expect(identities.allSatisfy { !$0.isDisabled(at: soon.adding(seconds: 60)) })
-    #expect(core.sessions.apiSession("s")?.isExpired(at: soon.adding(seconds: Int64(core.configuration.sessionTimeout))) == true)
+    #expect(
+      core.sessions.apiSession("s")?.isExpired(at: soon.adding(seconds: Int64(core.configuration.sessionTimeout)))
+        == true)
     let limit = soon.adding(seconds: Int64(SessionRegistry.tokenLifetime))
     #expect(core.model { $0.publicKeys.values.allSatisfy { $0.publishedUntil.map { $0 <= limit } ?? true } })
   }
 
-  @Test("a router and an identity that enrolled while the clock was a year ahead are known by their certificates, and the router gets a better one")
+  @Test(
+    "a router and an identity that enrolled while the clock was a year ahead are known by their certificates, and the router gets a better one"
+  )
   func enrolledAhead() async throws {
     let controller = try await LiveController.start()
     defer { Task { await controller.stop() } }
@@ -148,7 +167,9 @@ struct WrongClockTests {
     controller.ahead.withLockedValue { $0 = 0 }
     #expect(try await controller.logIn(phone).status == 200)
     let channel = try await dial(controller, chain: chain, key: key, router: invitation.id)
-    let request = EdgeCtrlEnrollmentExtendRouterRequest.with { ($0.clientCertCsr, $0.serverCertCsr, $0.requireVerification) = (csr, csr, true) }
+    let request = EdgeCtrlEnrollmentExtendRouterRequest.with {
+      ($0.clientCertCsr, $0.serverCertCsr, $0.requireVerification) = (csr, csr, true)
+    }
     channel.post(Wire.Message(.extendRouterEnrollment, request))
     var renewed: CertificateChain?
     for await message in channel.messages where message.contentType == .routerCertificates {
@@ -160,15 +181,21 @@ struct WrongClockTests {
 
     // Its end is still its end.
     controller.ahead.withLockedValue { $0 = 3 * Self.year }
-    await #expect(throws: TransportError.self) { try await dial(controller, chain: chain, key: key, router: invitation.id) }
+    await #expect(throws: TransportError.self) {
+      try await dial(controller, chain: chain, key: key, router: invitation.id)
+    }
   }
 
-  private func dial(_ controller: LiveController, chain: CertificateChain, key: PrivateKey, router: String) async throws -> MessageChannel {
+  private func dial(_ controller: LiveController, chain: CertificateChain, key: PrivateKey, router: String) async throws
+    -> MessageChannel
+  {
     let leaf = try await HTTPSClient.leaf(of: controller.node.url)
     let port = try #require(controller.node.url.split(separator: ":").last.flatMap { Int($0) })
-    let hello = ControlMessages.RouterHello(routerID: router, version: .current, capabilities: CapabilityMask([RouterCapability.multiChannel]))
+    let hello = ControlMessages.RouterHello(
+      routerID: router, version: .current, capabilities: CapabilityMask([RouterCapability.multiChannel]))
     return try await MessageChannel.dial(
-      address: PeerAddress(host: "127.0.0.1", port: port), tls: ClientTLS(chain: chain, key: key, trust: .leaf(leaf)), alpn: ALPN.control,
+      address: PeerAddress(host: "127.0.0.1", port: port), tls: ClientTLS(chain: chain, key: key, trust: .leaf(leaf)),
+      alpn: ALPN.control,
       hello: hello.message(), group: MultiThreadedEventLoopGroup.singleton)
   }
 }

@@ -59,7 +59,9 @@ struct EdgeRouterTests {
       await #expect {
         _ = try await TestSDK(address: router.address, tls: router.alice, token: nil)
       } throws: { error in
-        guard case .helloRefused(_, "no api session token", let headers)? = error as? TransportError else { return false }
+        guard case .helloRefused(_, "no api session token", let headers)? = error as? TransportError else {
+          return false
+        }
         return headers.uint32(.errorCode) == EdgeErrorCode.invalidAPISession.rawValue
       }
       await #expect {
@@ -71,7 +73,9 @@ struct EdgeRouterTests {
     }
   }
 
-  @Test("a host whose SDK may lose its BindSuccess gets it again, twice; another one gets it once", arguments: [true, false])
+  @Test(
+    "a host whose SDK may lose its BindSuccess gets it again, twice; another one gets it once",
+    arguments: [true, false])
   func confirmations(again: Bool) async throws {
     try await withRouter { router in
       if again { router.controller.confirmAgain() }
@@ -96,7 +100,8 @@ struct EdgeRouterTests {
       let bob = try await RawSDK(router, "bob")
       let token = Array(try await router.network.sessionToken("bob", "Bind").utf8)
       func bind(_ connID: UInt32, key: [UInt8]?) async throws {
-        let bind = EdgeMessages.Bind(connID: connID, token: token, publicKey: key, listenerID: [UInt8(connID)], supportsBindSuccess: true)
+        let bind = EdgeMessages.Bind(
+          connID: connID, token: token, publicKey: key, listenerID: [UInt8(connID)], supportsBindSuccess: true)
         try #require(try await bob.answer(to: bob.post(bind.message())).contentType == .stateConnected)
         _ = try await bob.take(.bindSuccess)
       }
@@ -150,7 +155,9 @@ struct EdgeRouterTests {
       let circuit = try await open(router)
       let (alice, bob, far) = (circuit.alice, circuit.bob, circuit.far)
       let frames = 320
-      func body(_ index: Int) -> [UInt8] { [UInt8(index & 255), UInt8(index >> 8)] + [UInt8](repeating: UInt8(index & 255), count: 16 * 1024 - 2) }
+      func body(_ index: Int) -> [UInt8] {
+        [UInt8(index & 255), UInt8(index >> 8)] + [UInt8](repeating: UInt8(index & 255), count: 16 * 1024 - 2)
+      }
       for index in 0..<frames {
         alice.post(body(index), connID: 1)
         bob.post(body(index), connID: far, flags: .multipart)
@@ -193,9 +200,12 @@ struct EdgeRouterTests {
       let circuit = try await open(router)
       router.controller.withdraw("alice", from: "pd")
       let closed = try #require(await circuit.alice.next(.stateClosed))
-      #expect(closed.text.hasPrefix("dial access lost: no service policy of type Dial matches both identity \"alice\" and service \"service\""))
+      #expect(
+        closed.text.hasPrefix(
+          "dial access lost: no service policy of type Dial matches both identity \"alice\" and service \"service\""))
       #expect(await circuit.bob.next(.stateClosed)?.headers.uint32(.connID) == circuit.far)
-      let refusal = try EdgeMessages.StateClosed(parsing: try await circuit.alice.connect(router.network.sessionToken("alice", "Dial"), connID: 2))
+      let refusal = try EdgeMessages.StateClosed(
+        parsing: try await circuit.alice.connect(router.network.sessionToken("alice", "Dial"), connID: 2))
       #expect(refusal.text.hasPrefix("no policies provide access: no service policy of type Dial"))
       #expect(refusal.error?.code == .accessDenied)
       try await eventually("the controller hears of it") { router.controller.circuits.isEmpty }
@@ -225,7 +235,8 @@ struct EdgeRouterTests {
       circuit.bob.channel.close()
       #expect(await circuit.alice.next(.stateClosed)?.text == "channel closed")
       try await eventually("withdrawn") { router.controller.terminators.isEmpty && router.controller.circuits.isEmpty }
-      let refusal = try EdgeMessages.StateClosed(parsing: try await circuit.alice.connect(router.network.sessionToken("alice", "Dial")))
+      let refusal = try EdgeMessages.StateClosed(
+        parsing: try await circuit.alice.connect(router.network.sessionToken("alice", "Dial")))
       #expect(refusal.text == "service svc has no terminators")
     }
   }
@@ -259,9 +270,13 @@ struct EdgeRouterTests {
       let stolen = try await refusal(router.network.sessionToken("bob", "Dial"))
       #expect(stolen.text == "Invalid Session" && stolen.error?.code == .invalidSession && stolen.connID == 0)
       let wrong = try await refusal(router.network.sessionToken("alice", "Bind"))
-      #expect(wrong.text == "rejecting dial, invalid session type. expected Dial, got Bind" && wrong.error?.code == .wrongSessionType)
+      #expect(
+        wrong.text == "rejecting dial, invalid session type. expected Dial, got Bind"
+          && wrong.error?.code == .wrongSessionType)
       let plain = try await refusal(router.network.sessionToken("alice", "Dial"), publicKey: nil)
-      #expect(plain.text == "encryption required on service, initiator did not send public header" && plain.error?.code == .encryptionDataMissing)
+      #expect(
+        plain.text == "encryption required on service, initiator did not send public header"
+          && plain.error?.code == .encryptionDataMissing)
       let unknown = try await refusal(router.network.sessionToken("alice", "Dial", service: "nothing"))
       #expect(unknown.text == "service not found by id")
       #expect(await bob.next(.bindSuccess) != nil)
@@ -287,7 +302,8 @@ struct EdgeRouterTests {
       #expect(await first.next(.stateClosed)?.headers.uint32(.connID) == 1)
       #expect(await second.next(.bindSuccess) != nil)
       #expect(router.controller.terminators.map(\.id) == [id])
-      let answer = try await second.channel.request(EdgeMessages.Unbind(connID: 5, token: Array(token.utf8)).message(), timeout: .seconds(20))
+      let answer = try await second.channel.request(
+        EdgeMessages.Unbind(connID: 5, token: Array(token.utf8)).message(), timeout: .seconds(20))
       #expect(answer.text == "unbound")
       try await eventually("withdrawn") { router.controller.terminators.isEmpty }
     }
@@ -299,9 +315,13 @@ struct EdgeRouterTests {
       let circuit = try await open(router)
       var probe = WireMessage(contentType: .latency)
       probe.headers[.reflected] = [1, 2, 3, 4, 5, 6, 7, 8]
-      #expect(try await circuit.alice.channel.request(probe, timeout: .seconds(20)).headers[.reflected] == [1, 2, 3, 4, 5, 6, 7, 8])
+      #expect(
+        try await circuit.alice.channel.request(probe, timeout: .seconds(20)).headers[.reflected] == [
+          1, 2, 3, 4, 5, 6, 7, 8,
+        ])
       let hop = try EdgeMessages.TraceRouteResponse(
-        parsing: try await circuit.alice.channel.request(EdgeMessages.TraceRoute(connID: 1, hops: 2).message(), timeout: .seconds(20)))
+        parsing: try await circuit.alice.channel.request(
+          EdgeMessages.TraceRoute(connID: 1, hops: 2).message(), timeout: .seconds(20)))
       #expect(hop.hopType == "forwarder" && hop.hopID == "r1")
       circuit.alice.post([1], connID: 99)
       #expect(await circuit.alice.next(.stateClosed)?.headers.uint32(.connID) == 99)
@@ -315,7 +335,8 @@ struct EdgeRouterTests {
     try await withRouter(routerAge: age) { router in
       let url = "https://127.0.0.1:\(router.address.port)/"
       try await eventually("new files") {
-        guard let pem = try? String(contentsOfFile: router.network.files.certificate, encoding: .utf8), let chain = try? CertificateChain(pem: pem)
+        guard let pem = try? String(contentsOfFile: router.network.files.certificate, encoding: .utf8),
+          let chain = try? CertificateChain(pem: pem)
         else { return false }
         return chain.leaf.notValidAfter > Date() + 7200 && chain.leaf.isValid(at: Date())
       }
@@ -329,7 +350,9 @@ struct EdgeRouterTests {
     }
   }
 
-  @Test("certificates of a controller whose clock is a year ahead are neither confirmed nor taken into use, and asked for once a channel")
+  @Test(
+    "certificates of a controller whose clock is a year ahead are neither confirmed nor taken into use, and asked for once a channel"
+  )
   func renewalByWrongClock() async throws {
     try await withRouter(routerAge: 3000, issuingAhead: CertificateAuthority.Lifetime.year) { router in
       let before = try String(contentsOfFile: router.network.files.certificate, encoding: .utf8)

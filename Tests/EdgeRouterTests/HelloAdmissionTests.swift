@@ -14,7 +14,9 @@ struct HelloAdmissionTests {
   @Test("what cannot be a token is refused without waiting for its session")
   func hopelessTokens() async throws {
     #expect(EdgeAdmission.isToken("0d9d28a6-52ee-4b4d-8dc2-d5b7b4a3c0aa"))
-    for token in [String(repeating: "a", count: 65), "a b", "a\u{0}", "ä", "../etc", "a;b"] { #expect(!EdgeAdmission.isToken(token)) }
+    for token in [String(repeating: "a", count: 65), "a b", "a\u{0}", "ä", "../etc", "a;b"] {
+      #expect(!EdgeAdmission.isToken(token))
+    }
     try await withRouter { router in
       for token in [String(repeating: "a", count: 12_000), "not a token"] {
         await #expect {
@@ -35,7 +37,8 @@ struct HelloAdmissionTests {
   func goneWhileWaiting() async throws {
     let root = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: .init())
     let core = RouterCore(
-      routerID: "r", anchors: TrustAnchors([root.chain.leaf]), circuitQueue: 1, circuitGrace: .seconds(1), identityLimits: IdentityLimits(),
+      routerID: "r", anchors: TrustAnchors([root.chain.leaf]), circuitQueue: 1, circuitGrace: .seconds(1),
+      identityLimits: IdentityLimits(),
       logger: Logger(label: "test"))
     let waiting = (0..<50).map { index in Task { await core.session("token-\(index % 3)", within: .minutes(4)) } }
     for _ in 0..<1000 where core.state.withLockedValue({ $0.waiting.values.reduce(0) { $0 + $1.count } }) < 50 {

@@ -9,7 +9,9 @@ import Wire
 
 @Suite("Binds at a router that is full, or that changes its mind", .timeLimit(.minutes(5)), .serialized)
 struct HostileBindTests {
-  @Test("a bind of an identity that has all the bytes waiting that it may is refused with a word, costs no place, and goes when there is room again")
+  @Test(
+    "a bind of an identity that has all the bytes waiting that it may is refused with a word, costs no place, and goes when there is room again"
+  )
   func bindWhileFull() async throws {
     try await withRouter {
       $0.identityLimits.bytes = 300_000
@@ -23,23 +25,32 @@ struct HostileBindTests {
         dials.append(try await bob.take(.dial))
       }
       // Before the circuits are open.
-      for dial in dials { bob.data([UInt8](repeating: 1, count: 200_000), connID: try #require(try EdgeMessages.Dial(parsing: dial).newConnID)) }
-      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "bob") }.first).share
+      for dial in dials {
+        bob.data(
+          [UInt8](repeating: 1, count: 200_000), connID: try #require(try EdgeMessages.Dial(parsing: dial).newConnID))
+      }
+      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "bob") }.first)
+        .share
       try await eventually("it is full") { share.isFull }
       let binding = Array(try await router.network.sessionToken("bob", "Bind").utf8)
       func bind(_ number: UInt8) -> WireMessage {
-        EdgeMessages.Bind(connID: 100 + UInt32(number), token: binding, listenerID: [9, number], supportsBindSuccess: true).message()
+        EdgeMessages.Bind(
+          connID: 100 + UInt32(number), token: binding, listenerID: [9, number], supportsBindSuccess: true
+        ).message()
       }
       for number in UInt8(0)..<50 {
         let refusal = try EdgeMessages.StateClosed(parsing: try await bob.answer(to: bob.post(bind(number))))
-        #expect(refusal.text == "too many binds of this identity wait at this router" && refusal.error?.retryHint == .tooBusy)
+        #expect(
+          refusal.text == "too many binds of this identity wait at this router" && refusal.error?.retryHint == .tooBusy)
       }
       #expect(share.has(.bind) == 1 && router.node.core.hostedIDs.count == 1)
       for dial in dials { bob.post(EdgeMessages.DialFailed(replyFor: dial.sequence, connID: 1, text: "no").message()) }
       try await eventually("there is room") { !share.isFull }
       for number in UInt8(0)..<2 {
         #expect(try await bob.answer(to: bob.post(bind(number))).contentType == .stateConnected)
-        _ = try await bob.take("it is known") { $0.contentType == .bindSuccess && $0.headers.uint32(.connID) == 100 + UInt32(number) }
+        _ = try await bob.take("it is known") {
+          $0.contentType == .bindSuccess && $0.headers.uint32(.connID) == 100 + UInt32(number)
+        }
       }
       #expect(share.has(.bind) == 3)
       try await eventually("nothing waits") { router.node.core.waitingBytes.now == 0 }
@@ -53,14 +64,17 @@ struct HostileBindTests {
       let token = Array(try await router.network.sessionToken("bob", "Bind").utf8)
       var burst: [UInt8] = []
       for connID in UInt32(1)...60 {
-        let bind = EdgeMessages.Bind(connID: connID, token: token, terminatorIdentity: "\(connID)", supportsBindSuccess: true).message().encoded()
+        let bind = EdgeMessages.Bind(
+          connID: connID, token: token, terminatorIdentity: "\(connID)", supportsBindSuccess: true
+        ).message().encoded()
         burst += bind + EdgeMessages.Unbind(connID: connID, token: token).message().encoded()
         if connID.isMultiple(of: 10) { burst += bind }
       }
       bob.send(burst)
       try await eventually("those that stay are known") { bob.count(.bindSuccess) == 6 }
       _ = try await bob.answer(to: bob.post(WireMessage(contentType: .latency)))
-      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "bob") }.first).share
+      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "bob") }.first)
+        .share
       try await eventually("and no other") {
         router.node.core.hostedIDs.count == 6 && share.has(.bind) == 6 && router.controller.terminators.count == 6
       }
@@ -77,10 +91,12 @@ struct HostileBindTests {
       let handle = try #require(core.state.withLockedValue { $0.connections.of(identity: "bob") }.first)
       func refusal(_ service: String, isEncrypted: Bool) throws -> EdgeRefusal? {
         let facts = ServiceSessionFacts(
-          sessionID: "s", serviceID: service, apiSessionID: "as-bob", identityID: "bob", tokenType: "s", sessionType: "Bind")
+          sessionID: "s", serviceID: service, apiSessionID: "as-bob", identityID: "bob", tokenType: "s",
+          sessionType: "Bind")
         let place = try #require(handle.share.take(.bind))
         do throws(EdgeRefusal) {
-          _ = try core.host(EdgeMessages.Bind(connID: 7, token: [1]), facts, isEncrypted: isEncrypted, on: handle, place)
+          _ = try core.host(
+            EdgeMessages.Bind(connID: 7, token: [1]), facts, isEncrypted: isEncrypted, on: handle, place)
         } catch { return error }
         return nil
       }
@@ -121,7 +137,8 @@ struct IdentityShareTests {
   @Test("no grace is longer than those who wait were left in peace, but for a second of whoever was never cut")
   func graceInTurn() {
     let (guilty, new) = (
-      IdentityShare(limits: IdentityLimits(), total: WaitingBytes()), IdentityShare(limits: IdentityLimits(), total: WaitingBytes())
+      IdentityShare(limits: IdentityLimits(), total: WaitingBytes()),
+      IdentityShare(limits: IdentityLimits(), total: WaitingBytes())
     )
     guilty.wasCut()
     for (since, graces) in [(0, (0, 1)), (4, (4, 4)), (20, (15, 20)), (100, (15, 30))] as [(Int64, (Int64, Int64))] {

@@ -44,11 +44,14 @@ struct HostileSDKTests {
     try await withRouter { router in
       let bob = try await router.host()
       let alice = try await RawSDK(router, "alice")
-      let sequence = alice.post(EdgeMessages.Connect(connID: 1, token: try await router.network.sessionToken("alice", "Dial")).message())
+      let sequence = alice.post(
+        EdgeMessages.Connect(connID: 1, token: try await router.network.sessionToken("alice", "Dial")).message())
       let dial = try await bob.take(.dial)
       let far = try #require(try EdgeMessages.Dial(parsing: dial).newConnID)
       let trace = [UInt8](repeating: 9, count: 16)
-      let forged: [(UInt32, [UInt8])] = [(1, RawSDK.le(UInt32(sequence))), (1014, RawSDK.le(3)), (1026, [1]), (5, RawSDK.le(0) + RawSDK.le(0))]
+      let forged: [(UInt32, [UInt8])] = [
+        (1, RawSDK.le(UInt32(sequence))), (1014, RawSDK.le(3)), (1026, [1]), (5, RawSDK.le(0) + RawSDK.le(0)),
+      ]
       // Before the dialler hears of the circuit: as an answer to its Connect.
       bob.send(RawSDK.frame(.data, forged + [(1000, RawSDK.le(far)), (1010, RawSDK.le(16)), (128, trace)], body: [1]))
       bob.post(EdgeMessages.DialSuccess(replyFor: dial.sequence, connID: 1, newConnID: far).message())
@@ -76,7 +79,8 @@ struct HostileSDKTests {
       func answer(_ connID: UInt32, _ id: UInt32) {
         bob.post(
           EdgeMessages.TraceRouteResponse(
-            replyFor: nil, connID: connID, hops: 0, sourceRequestID: id, hopType: "sdk", hopID: String(repeating: "x", count: 50_000)
+            replyFor: nil, connID: connID, hops: 0, sourceRequestID: id, hopType: "sdk",
+            hopID: String(repeating: "x", count: 50_000)
           ).message())
       }
       // A probe waits for its answer; the host names it, and every other number that alice may wait on.
@@ -109,12 +113,16 @@ struct HostileSDKTests {
         let message = try await bob.take(.dial)
         let dial = try EdgeMessages.Dial(parsing: message)
         #expect(dial.dialerIdentityID == "alice" && dial.dialerIdentityName == "alice")
-        bob.post(EdgeMessages.DialFailed(replyFor: message.sequence, connID: 1, text: String(repeating: "no ", count: 10_000)).message())
+        bob.post(
+          EdgeMessages.DialFailed(replyFor: message.sequence, connID: 1, text: String(repeating: "no ", count: 10_000))
+            .message())
       }
       let refusal = try EdgeMessages.StateClosed(parsing: try await alice.answer(to: sequence))
       #expect(refusal.text.contains("no no") && refusal.text.utf8.count < 4096)
       // What no circuit message can carry is refused here, and does not cost the router its controller.
-      let long = alice.post(EdgeMessages.Connect(connID: 2, token: token, options: .init(appData: [UInt8](repeating: 1, count: 9000))).message())
+      let long = alice.post(
+        EdgeMessages.Connect(connID: 2, token: token, options: .init(appData: [UInt8](repeating: 1, count: 9000)))
+          .message())
       #expect(try await alice.answer(to: long).text == "header 1011: 9000 bytes, at most 8192")
     }
   }
@@ -138,7 +146,9 @@ struct HostileSDKTests {
       // Behind 32 MiB that nobody reads.
       bob.data([1], connID: far)
       #expect(try await alice.take(.data).body == [1])
-      let closed = try await bob.take("the host hears of the end") { $0.contentType == .stateClosed && $0.headers.uint32(.connID) == lost }
+      let closed = try await bob.take("the host hears of the end") {
+        $0.contentType == .stateClosed && $0.headers.uint32(.connID) == lost
+      }
       #expect(closed.text == "the dialler did not read for 0.4 s while others on the host's channel waited")
       alice.data([2], connID: 1)
       #expect(try await bob.take(.data).body == [2])
@@ -167,7 +177,9 @@ struct HostileSDKTests {
       bob.data([1], connID: far)
       #expect(try await alice.take(.data).body == [1])
       for (number, connID) in lost.enumerated() {
-        let closed = try await bob.take("the host hears of the end") { $0.contentType == .stateClosed && $0.headers.uint32(.connID) == connID }
+        let closed = try await bob.take("the host hears of the end") {
+          $0.contentType == .stateClosed && $0.headers.uint32(.connID) == connID
+        }
         #expect(closed.text.contains("did not read for 2 s") == (number == 0))
       }
     }
@@ -287,7 +299,8 @@ struct HostileSDKTests {
 
   // MARK: Much of everything
 
-  @Test("Data for unknown connections is answered a few times, whatever is sent, and an SDK that does not read is not read")
+  @Test(
+    "Data for unknown connections is answered a few times, whatever is sent, and an SDK that does not read is not read")
   func strayData() async throws {
     try await withRouter { router in
       let alice = try await RawSDK(router, "alice")
@@ -313,7 +326,9 @@ struct HostileSDKTests {
     }
   }
 
-  @Test("channels, dials under way and hosted services of an identity have a limit, and a place is free again when it is left")
+  @Test(
+    "channels, dials under way and hosted services of an identity have a limit, and a place is free again when it is left"
+  )
   func limits() async throws {
     try await withRouter {
       ($0.identityLimits.channels, $0.identityLimits.dials, $0.identityLimits.binds) = (2, 2, 1)
@@ -324,7 +339,8 @@ struct HostileSDKTests {
         _ = try await RawSDK(router, "alice")
       } throws: { error in
         guard case .helloRefused(_, let reason, let headers)? = error as? TransportError else { return false }
-        return reason == "the identity has 2 channels open at this router; close one" && headers.uint32(.helloRejectClass) == 1
+        return reason == "the identity has 2 channels open at this router; close one"
+          && headers.uint32(.helloRejectClass) == 1
       }
       let token = try await router.network.sessionToken("alice", "Dial")
       first.post(EdgeMessages.Connect(connID: 1, token: token).message())
@@ -334,12 +350,16 @@ struct HostileSDKTests {
       // Over all channels of the identity.
       let third = try EdgeMessages.StateClosed(
         parsing: try await first.answer(to: first.post(EdgeMessages.Connect(connID: 2, token: token).message())))
-      #expect(third.text == "2 dials of this identity wait for an answer at this router" && third.error?.retryHint == .tooBusy)
+      #expect(
+        third.text == "2 dials of this identity wait for an answer at this router" && third.error?.retryHint == .tooBusy
+      )
       let far = try #require(try EdgeMessages.Dial(parsing: dial).newConnID)
       bob.post(EdgeMessages.DialSuccess(replyFor: dial.sequence, connID: 1, newConnID: far).message())
       let opened = try await eventuallyOpen([first, second])
       _ = try await router.circuit(opened, bob, connID: 3)
-      let bind = EdgeMessages.Bind(connID: 2, token: Array(try await router.network.sessionToken("bob", "Bind").utf8), listenerID: [5]).message()
+      let bind = EdgeMessages.Bind(
+        connID: 2, token: Array(try await router.network.sessionToken("bob", "Bind").utf8), listenerID: [5]
+      ).message()
       let busy = try EdgeMessages.StateClosed(parsing: try await bob.answer(to: bob.post(bind)))
       #expect(busy.text == "this identity hosts 1 services at this router already" && busy.error?.retryHint == .tooBusy)
       bob.post(EdgeMessages.StateClosed(connID: 1, text: "").message())
@@ -357,15 +377,19 @@ struct HostileSDKTests {
       let bob = try await router.host()
       let (first, second) = (try await RawSDK(router, "alice"), try await RawSDK(router, "alice"))
       for alice in [first, second] { _ = try await router.circuit(alice, bob) }
-      let connect = EdgeMessages.Connect(connID: 2, token: try await router.network.sessionToken("alice", "Dial")).message()
+      let connect = EdgeMessages.Connect(connID: 2, token: try await router.network.sessionToken("alice", "Dial"))
+        .message()
       let refusal = try EdgeMessages.StateClosed(parsing: try await first.answer(to: first.post(connect)))
-      #expect(refusal.text == "this identity has 2 circuits open at this router; close some" && refusal.error?.retryHint == .tooBusy)
+      #expect(
+        refusal.text == "this identity has 2 circuits open at this router; close some"
+          && refusal.error?.retryHint == .tooBusy)
       // The one who is dialled has no part in it.
       second.post(EdgeMessages.StateClosed(connID: 1, text: "").message())
       try await eventually("one has ended") { router.node.circuitCount == 1 }
       _ = try await router.circuit(first, bob, connID: 2)
       first.channel.close(promise: nil)
-      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "alice") }.first).share
+      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "alice") }.first)
+        .share
       try await eventually("nothing is left") { share.has(.circuit) == 0 && share.has(.dial) == 0 }
     }
   }
@@ -382,10 +406,13 @@ struct HostileSDKTests {
         #expect(try await bob.answer(to: bob.post(bind)).contentType == .stateConnected)
         _ = try await bob.take(.bindSuccess)
       }
-      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "bob") }.first).share
+      let share = try #require(router.node.core.state.withLockedValue { $0.connections.of(identity: "bob") }.first)
+        .share
       #expect(router.node.core.hostedIDs.count == 1)
       try await eventually("one place is taken") { share.has(.bind) == 1 }
-      try await eventually("the controller knows one") { router.controller.terminators.map(\.id) == router.node.core.hostedIDs }
+      try await eventually("the controller knows one") {
+        router.controller.terminators.map(\.id) == router.node.core.hostedIDs
+      }
     }
   }
 
@@ -412,7 +439,9 @@ struct HostileSDKTests {
       let binds = UInt32(3000)
       var burst: [UInt8] = []
       for connID in 1...binds {
-        burst += EdgeMessages.Bind(connID: connID, token: token, terminatorIdentity: "\(connID)", supportsBindSuccess: true).message().encoded()
+        burst += EdgeMessages.Bind(
+          connID: connID, token: token, terminatorIdentity: "\(connID)", supportsBindSuccess: true
+        ).message().encoded()
       }
       burst += EdgeMessages.Unbind(connID: binds, token: token).message().encoded()
       bob.send(burst)
@@ -441,7 +470,9 @@ struct HostileSDKTests {
       try await eventually("the circuit is over") { router.node.circuitCount == 0 }
       _ = try await bob.take(.stateClosed)
       #expect(bob.count(.data) == 0)
-      try await eventually("the channel is gone") { router.node.core.state.withLockedValue { $0.connections.of(identity: "alice").isEmpty } }
+      try await eventually("the channel is gone") {
+        router.node.core.state.withLockedValue { $0.connections.of(identity: "alice").isEmpty }
+      }
     }
   }
 
@@ -455,7 +486,9 @@ struct HostileSDKTests {
       router.controller.change(session: "alice", fingerprints: [fingerprint, "another"])
       router.controller.change(session: "alice", fingerprints: [fingerprint])
       try await eventually("it is known") {
-        router.node.core.state.withLockedValue { $0.sessions[handle.session.digest] }?.fingerprints == [handle.fingerprint]
+        router.node.core.state.withLockedValue { $0.sessions[handle.session.digest] }?.fingerprints == [
+          handle.fingerprint
+        ]
       }
       #expect(try await alice.answer(to: alice.post(WireMessage(contentType: .latency))).contentType == .result)
       router.controller.change(session: "alice", fingerprints: ["another"])

@@ -24,7 +24,8 @@ struct RawSDK: Sendable {
     let inbox = NIOLockedValueBox(Inbox())
     underlay = try await HelloDialer.dial(
       router.address, tls: identity == "alice" ? router.alice : router.bob, alpn: ALPN.edge,
-      hello: EdgeMessages.Hello(name: "raw", token: "token-\(identity)").message(), group: MultiThreadedEventLoopGroup.singleton,
+      hello: EdgeMessages.Hello(name: "raw", token: "token-\(identity)").message(),
+      group: MultiThreadedEventLoopGroup.singleton,
       timeout: .seconds(20)
     ) { underlay, _ in
       underlay.receiver = Receiver(inbox: inbox, counts: counts)
@@ -46,7 +47,8 @@ struct RawSDK: Sendable {
     func receive(_ frames: inout ByteBuffer, from underlay: Underlay) {
       while frames.readableBytes > 0 {
         guard let header = try? frames.withUnsafeReadableBytes({ try FrameHeader.parse($0, limits: .peer) }),
-          let frame = frames.readBytes(length: header.frameLength), let message = try? WireMessage(parsing: frame, limits: .peer)
+          let frame = frames.readBytes(length: header.frameLength),
+          let message = try? WireMessage(parsing: frame, limits: .peer)
         else {
           Issue.record("the router sent something unreadable")
           return underlay.close()
@@ -96,7 +98,9 @@ struct RawSDK: Sendable {
   /// Takes the first message that has a quality; waits for it.
   func take(_ what: String, _ has: @escaping @Sendable (WireMessage) -> Bool) async throws -> WireMessage {
     for _ in 0..<4000 {
-      let found = inbox.withLockedValue { inbox -> WireMessage? in inbox.messages.firstIndex(where: has).map { inbox.messages.remove(at: $0) } }
+      let found = inbox.withLockedValue { inbox -> WireMessage? in
+        inbox.messages.firstIndex(where: has).map { inbox.messages.remove(at: $0) }
+      }
       if let found { return found }
       try #require(!isClosed, "closed before \(what)")
       try await Task.sleep(for: .milliseconds(5))
@@ -106,15 +110,20 @@ struct RawSDK: Sendable {
 
   struct Missing: Error { let what: String }
 
-  func take(_ type: ContentType) async throws -> WireMessage { try await take("a message of type \(type.rawValue)") { $0.contentType == type } }
+  func take(_ type: ContentType) async throws -> WireMessage {
+    try await take("a message of type \(type.rawValue)") { $0.contentType == type }
+  }
 
-  func answer(to sequence: Int32) async throws -> WireMessage { try await take("the answer to \(sequence)") { $0.replyFor == sequence } }
+  func answer(to sequence: Int32) async throws -> WireMessage {
+    try await take("the answer to \(sequence)") { $0.replyFor == sequence }
+  }
 
   /// A frame with header records as they are, twice or not.
   static func frame(_ type: ContentType, _ records: [(UInt32, [UInt8])], body: [UInt8] = []) -> [UInt8] {
     func le(_ value: UInt32) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
     let headers = records.flatMap { le($0.0) + le(UInt32($0.1.count)) + $0.1 }
-    return [FrameHeader.magic, UInt32(bitPattern: type.rawValue), 1, UInt32(headers.count), UInt32(body.count)].flatMap(le) + headers + body
+    return [FrameHeader.magic, UInt32(bitPattern: type.rawValue), 1, UInt32(headers.count), UInt32(body.count)].flatMap(
+      le) + headers + body
   }
 
   static func le(_ value: UInt32) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
@@ -125,7 +134,8 @@ extension TestRouter {
   func host(counts: Bool = false) async throws -> RawSDK {
     let bob = try await RawSDK(self, "bob", counts: counts)
     let token = try await network.sessionToken("bob", "Bind")
-    let bound = try await bob.answer(to: bob.post(EdgeMessages.Bind(connID: 1, token: Array(token.utf8), supportsBindSuccess: true).message()))
+    let bound = try await bob.answer(
+      to: bob.post(EdgeMessages.Bind(connID: 1, token: Array(token.utf8), supportsBindSuccess: true).message()))
     try #require(bound.contentType == .stateConnected)
     _ = try await bob.take(.bindSuccess)
     return bob

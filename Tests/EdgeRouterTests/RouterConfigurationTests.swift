@@ -39,7 +39,9 @@ struct RouterConfigurationTests {
   func circuits() throws {
     let usual = try load(Self.base)
     #expect(usual.circuitQueue == 1 << 20 && usual.circuitGrace == .seconds(30))
-    func with(_ options: String) -> String { Self.base.replacing("advertise: example.org:3022\n", with: "advertise: example.org:3022\n" + options) }
+    func with(_ options: String) -> String {
+      Self.base.replacing("advertise: example.org:3022\n", with: "advertise: example.org:3022\n" + options)
+    }
     let set = try load(with("      circuitQueue: 262144\n      circuitGrace: 1m\n"))
     #expect(set.circuitQueue == 262_144 && set.circuitGrace == .seconds(60))
     #expect(problem(with("      circuitGrace: 10ms\n"))?.contains("circuitGrace: at least 1s") == true)
@@ -62,7 +64,9 @@ struct RouterConfigurationTests {
               ip: 127.0.0.1
         """)
     #expect(configuration.controllers == [PeerAddress(host: "localhost", port: 1280)])
-    #expect(configuration.listener.port == 3022 && configuration.listener.advertised == PeerAddress(host: "example.org", port: 3022))
+    #expect(
+      configuration.listener.port == 3022
+        && configuration.listener.advertised == PeerAddress(host: "example.org", port: 3022))
     #expect(configuration.request.names == ["localhost", "127.0.0.1", "example.org"])
     #expect(configuration.identity.serverCertificate == "b")
   }
@@ -79,16 +83,22 @@ struct RouterConfigurationTests {
 
   @Test("a misspelt key is an error with its line and a guess")
   func misspelt() {
-    #expect(problem(Self.base + "edges:\n  csr: {}\n")?.hasSuffix(":14: unknown key 'edges'; did you mean 'edge'?") == true)
+    #expect(
+      problem(Self.base + "edges:\n  csr: {}\n")?.hasSuffix(":14: unknown key 'edges'; did you mean 'edge'?") == true)
     let nested = problem(Self.base.replacing("advertise:", with: "advertize:"))
     #expect(nested?.contains("listeners[0].options.advertise is missing") == true)
   }
 
   @Test("values are checked with their line")
   func values() {
-    #expect(problem(Self.base.replacing("tls:localhost:1280", with: "localhost"))?.contains(":8: ctrl.endpoint:") == true)
-    #expect(problem(Self.base.replacing("binding: edge", with: "binding: tunnel"))?.contains("only the binding edge is available") == true)
-    #expect(problem(Self.base + "link:\n  listeners:\n    - bind: x\n")?.contains("links between routers are not available") == true)
+    #expect(
+      problem(Self.base.replacing("tls:localhost:1280", with: "localhost"))?.contains(":8: ctrl.endpoint:") == true)
+    #expect(
+      problem(Self.base.replacing("binding: edge", with: "binding: tunnel"))?.contains(
+        "only the binding edge is available") == true)
+    #expect(
+      problem(Self.base + "link:\n  listeners:\n    - bind: x\n")?.contains("links between routers are not available")
+        == true)
     #expect(problem("identity: 3")?.contains(":1: identity: expected keys with values below it") == true)
     #expect(problem("a: [")?.contains("not readable as YAML") == true)
   }

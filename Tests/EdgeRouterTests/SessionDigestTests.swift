@@ -8,7 +8,9 @@ import Wire
 
 @Suite("A router that knows sessions by digest", .timeLimit(.minutes(5)), .serialized)
 struct SessionDigestTests {
-  @Test("asks for digests, lets in who shows the token, and names sessions to the controller as it wants them", arguments: [true, false])
+  @Test(
+    "asks for digests, lets in who shows the token, and names sessions to the controller as it wants them",
+    arguments: [true, false])
   func names(digests: Bool) async throws {
     try await withRouter(digests: digests) {
       $0.sessionHeartbeat = .milliseconds(50)

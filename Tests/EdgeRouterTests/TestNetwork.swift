@@ -26,12 +26,14 @@ struct TestNetwork: Sendable {
   let directory: String
   let files: RouterConfiguration.IdentityFiles
 
-  /// - Parameter routerAge: seconds since the router's certificates were issued, of the hour they live; negative: by a clock that ran ahead.
+  /// - Parameter routerAge: seconds since the router's certificates were issued, of the hour they live; negative: by a
+  ///   clock that ran ahead.
   init(routerAge: TimeInterval = 0) async throws {
     let now = Date()
     authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: now)
     controllerKey = try PrivateKey.generate(.p256)
-    controllerChain = try authority.issueServer(publicKey: controllerKey.publicKey, commonName: "ctrl", names: ["127.0.0.1"], uris: [], now: now)
+    controllerChain = try authority.issueServer(
+      publicKey: controllerKey.publicKey, commonName: "ctrl", names: ["127.0.0.1"], uris: [], now: now)
     signer = try await TokenSigner(key: controllerKey, certificate: controllerChain.leaf)
     directory = NSTemporaryDirectory() + "router-" + UUID().uuidString
     files = RouterConfiguration.IdentityFiles(directory: directory)
@@ -42,7 +44,9 @@ struct TestNetwork: Sendable {
     try key.pem.write(toFile: files.key, atomically: true, encoding: .utf8)
     try authority.issueRouterClient(csr, routerID: "r1", names: names, now: now - routerAge, lifetime: 3600).pem.write(
       toFile: files.certificate, atomically: true, encoding: .utf8)
-    try authority.issueRouterServer(csr, routerID: "r1", names: names, trustDomain: nil, now: now - routerAge, lifetime: 3600).pem.write(
+    try authority.issueRouterServer(
+      csr, routerID: "r1", names: names, trustDomain: nil, now: now - routerAge, lifetime: 3600
+    ).pem.write(
       toFile: files.serverCertificate, atomically: true, encoding: .utf8)
     try authority.chain.leaf.pem.write(toFile: files.authorities, atomically: true, encoding: .utf8)
   }
@@ -51,7 +55,8 @@ struct TestNetwork: Sendable {
 
   func client(_ identity: String) throws -> (tls: ClientTLS, fingerprint: String) {
     let key = try PrivateKey.generate(.p256)
-    let chain = try authority.issueIdentity(publicKey: key.publicKey, subject: nil, identityID: identity, trustDomain: "test", now: Date())
+    let chain = try authority.issueIdentity(
+      publicKey: key.publicKey, subject: nil, identityID: identity, trustDomain: "test", now: Date())
     return (ClientTLS(chain: chain, key: key, trust: .anchors(anchors)), chain.leaf.sha1Fingerprint)
   }
 
@@ -59,7 +64,8 @@ struct TestNetwork: Sendable {
     let now = Int64(Date().timeIntervalSince1970)
     return try await signer.sign(
       ServiceSessionClaims(
-        iss: "https://ctrl", serviceID: service, sessionID: "s-\(identity)-\(type)-\(service)", apiSessionID: "as-\(identity)", identityID: identity,
+        iss: "https://ctrl", serviceID: service, sessionID: "s-\(identity)-\(type)-\(service)",
+        apiSessionID: "as-\(identity)", identityID: identity,
         type: type,
         issuedAt: now - 60, expiresAt: now + 3600))
   }
@@ -145,7 +151,8 @@ final class FakeController: Sendable {
       let answer = ControlMessages.ControllerHelloResult(
         replyFor: request.hello.sequence, version: .current, controllerID: "ctrl",
         capabilities: CapabilityMask(
-          [ControllerCapability.createCircuitV2, ControllerCapability.jwtLegacySessions] + (usesDigests ? [ControllerCapability.sessionDigests] : [])),
+          [ControllerCapability.createCircuitV2, ControllerCapability.jwtLegacySessions]
+            + (usesDigests ? [ControllerCapability.sessionDigests] : [])),
         channelID: "c1")
       return .accept(headers: answer.message().headers) { underlay in
         let channel = MessageChannel(underlay: underlay, helloHeaders: request.hello.headers)
@@ -169,7 +176,9 @@ final class FakeController: Sendable {
   func change(session identity: String, fingerprints: [String]) {
     let channel = state.withLockedValue { $0.channel }
     let session = EdgeCtrlApiSession.with {
-      ($0.id, $0.token, $0.identityID, $0.certFingerprints) = ("as-\(identity)", "token-\(identity)", identity, fingerprints)
+      ($0.id, $0.token, $0.identityID, $0.certFingerprints) = (
+        "as-\(identity)", "token-\(identity)", identity, fingerprints
+      )
     }
     channel?.post(WireMessage(.apiSessionUpdated, EdgeCtrlApiSessionUpdated.with { $0.apiSessions = [session] }))
   }
@@ -226,7 +235,8 @@ final class FakeController: Sendable {
           LiveTerminator(
             id: request.address, serviceID: "svc", routerID: "r1", hostID: "bob", address: request.address,
             peerData: request.peerData.mapValues { Array($0) }, createdAt: .now())), channel)
-      var answer = WireMessage(.createTerminatorV2Response, EdgeCtrlCreateTerminatorV2Response.with { $0.terminatorID = request.address })
+      var answer = WireMessage(
+        .createTerminatorV2Response, EdgeCtrlCreateTerminatorV2Response.with { $0.terminatorID = request.address })
       if state.withLockedValue({ $0.confirmsAgain }) { answer.headers.set(ControlHeader.confirmsAgain, true) }
       channel.reply(answer, to: message)
     case .apiSessionHeartbeat:
@@ -254,9 +264,11 @@ final class FakeController: Sendable {
       run(
         .create(
           CircuitRequest(
-            ticket: ticket, serviceID: "svc", strategy: .smartRouting, encryptionRequired: false, instance: request.terminatorInstanceID,
+            ticket: ticket, serviceID: "svc", strategy: .smartRouting, encryptionRequired: false,
+            instance: request.terminatorInstanceID,
             ingressRouter: "r1",
-            clientID: "alice", peerData: PeerData.toHost(request.peerData, identity: "alice", name: "alice").merging(forged) { $1 },
+            clientID: "alice",
+            peerData: PeerData.toHost(request.peerData, identity: "alice", name: "alice").merging(forged) { $1 },
             sticky: PeerData.stickiness(request.peerData))), channel)
     case .routeResult:
       guard let result = try? ControlMessages.RouteResult(parsing: message) else { return }
@@ -275,15 +287,20 @@ final class FakeController: Sendable {
     case .extendRouterEnrollment:
       extensions.add(1, ordering: .relaxed)
       let issuing = Date() + ahead
-      guard let request = try? message.decode(EdgeCtrlEnrollmentExtendRouterRequest.self), let client = try? CSR(pem: request.clientCertCsr),
+      guard let request = try? message.decode(EdgeCtrlEnrollmentExtendRouterRequest.self),
+        let client = try? CSR(pem: request.clientCertCsr),
         let server = try? CSR(pem: request.serverCertCsr),
-        let clientChain = try? network.authority.issueRouterClient(client, routerID: "r1", names: client.hostNames, now: issuing),
+        let clientChain = try? network.authority.issueRouterClient(
+          client, routerID: "r1", names: client.hostNames, now: issuing),
         let serverChain = try? network.authority.issueRouterServer(
           server, routerID: "r1", names: server.hostNames, trustDomain: nil, now: issuing)
       else { return }
       channel.post(
         WireMessage(
-          .routerCertificates, EdgeCtrlEnrollmentCertsResponse.with { ($0.clientCertPem, $0.serverCertPem) = (clientChain.pem, serverChain.pem) }))
+          .routerCertificates,
+          EdgeCtrlEnrollmentCertsResponse.with {
+            ($0.clientCertPem, $0.serverCertPem) = (clientChain.pem, serverChain.pem)
+          }))
     case .verifyRouterExtension:
       confirmedExtensions.add(1, ordering: .relaxed)
       channel.reply(WireMessage(.edgeError, EdgeCtrlError()), to: message)
@@ -304,7 +321,8 @@ final class FakeController: Sendable {
         case .failed(let ticket, let circuit, let error):
           guard let request = state.requests.removeValue(forKey: ticket) else { continue }
           let failure = ControlMessages.Failure(
-            replyFor: request.sequence, text: error.message, code: error.code, retryHint: error.retryHint, circuitID: circuit.isEmpty ? nil : circuit)
+            replyFor: request.sequence, text: error.message, code: error.code, retryHint: error.retryHint,
+            circuitID: circuit.isEmpty ? nil : circuit)
           channel.reply(failure.message(), to: request)
         case .wake, .removeTerminator, .offered, .adjusted, .stranded, .ended, .moved, .usageClamped, .givenUp: break
         }
@@ -322,9 +340,16 @@ final class FakeController: Sendable {
     create(.service(.with { ($0.id, $0.name, $0.encryptionRequired) = ("svc", "service", isEncrypted) }))
     for (id, type, member) in [("pd", EdgeCtrlPolicyType.dialPolicy, "alice"), ("pb", .bindPolicy, "bob")] {
       create(.servicePolicy(.with { ($0.id, $0.name, $0.policyType) = (id, "policy \(id)", type) }))
-      create(.servicePolicyChange(.with { ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = (id, ["svc"], .relatedService, true) }))
       create(
-        .servicePolicyChange(.with { ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = (id, [member], .relatedIdentity, true) }))
+        .servicePolicyChange(
+          .with {
+            ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = (id, ["svc"], .relatedService, true)
+          }))
+      create(
+        .servicePolicyChange(
+          .with {
+            ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = (id, [member], .relatedIdentity, true)
+          }))
     }
     create(
       .publicKey(
@@ -418,18 +443,25 @@ actor TestSDK {
     }
   }
 
-  nonisolated func bind(_ token: String, connID: UInt32 = 1, threeWay: Bool = false, listener: [UInt8]? = nil) async throws -> WireMessage {
+  nonisolated func bind(_ token: String, connID: UInt32 = 1, threeWay: Bool = false, listener: [UInt8]? = nil)
+    async throws -> WireMessage
+  {
     try await channel.request(
       EdgeMessages.Bind(
-        connID: connID, token: Array(token.utf8), publicKey: [UInt8](repeating: 7, count: 32), wantsRouterProvidedConnIDs: !threeWay,
+        connID: connID, token: Array(token.utf8), publicKey: [UInt8](repeating: 7, count: 32),
+        wantsRouterProvidedConnIDs: !threeWay,
         listenerID: listener,
         supportsBindSuccess: true
       ).message(), timeout: .seconds(20))
   }
 
-  nonisolated func connect(_ token: String, connID: UInt32 = 1, publicKey: [UInt8]? = [UInt8](repeating: 9, count: 32)) async throws -> WireMessage {
+  nonisolated func connect(_ token: String, connID: UInt32 = 1, publicKey: [UInt8]? = [UInt8](repeating: 9, count: 32))
+    async throws -> WireMessage
+  {
     try await channel.request(
-      EdgeMessages.Connect(connID: connID, token: token, options: .init(publicKey: publicKey, callerID: "me", appData: [1, 2])).message(),
+      EdgeMessages.Connect(
+        connID: connID, token: token, options: .init(publicKey: publicKey, callerID: "me", appData: [1, 2])
+      ).message(),
       timeout: .seconds(20))
   }
 
@@ -475,7 +507,8 @@ func withRouter(
   var logger = Logger(label: "test")
   logger.logLevel = .critical
   let listener = TLSListener(
-    host: "127.0.0.1", port: 0, identity: try ServerIdentity(chain: network.controllerChain, key: network.controllerKey),
+    host: "127.0.0.1", port: 0,
+    identity: try ServerIdentity(chain: network.controllerChain, key: network.controllerKey),
     acceptors: [(alpn: [ALPN.control], acceptor: controller.acceptor())], logger: logger)
   let bound = try await listener.start()
   var configuration = RouterConfiguration(

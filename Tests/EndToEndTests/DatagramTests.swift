@@ -13,10 +13,13 @@ struct DatagramTests {
     typealias InboundIn = AddressedEnvelope<ByteBuffer>
     typealias OutboundOut = AddressedEnvelope<ByteBuffer>
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) { context.writeAndFlush(wrapOutboundOut(unwrapInboundIn(data)), promise: nil) }
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+      context.writeAndFlush(wrapOutboundOut(unwrapInboundIn(data)), promise: nil)
+    }
   }
 
-  /// Sends datagrams of these sizes from a socket of its own, each after the answer to the one before. - Returns: the sizes of answers that are what was sent.
+  /// Sends datagrams of these sizes from a socket of its own, each after the answer to the one before. - Returns: the
+  /// sizes of answers that are what was sent.
   private static func exchange(_ port: Int, _ sizes: [Int]) throws -> [Int] {
     let socket = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
     defer { Foundation.close(socket) }
@@ -44,14 +47,18 @@ struct DatagramTests {
     try await bench.network.service("udp", encrypted: isEncrypted)
     let server = try await DatagramBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 1 << 16))
-      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Mirror()) } }
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Mirror()) }
+      }
       .bind(host: "127.0.0.1", port: 0).get()
     let hosting = HostTunnel(
-      overlay: try await bench.overlay("host"), service: "udp", host: "127.0.0.1", port: server.localAddress?.port ?? 0, transport: .udp,
+      overlay: try await bench.overlay("host"), service: "udp", host: "127.0.0.1", port: server.localAddress?.port ?? 0,
+      transport: .udp,
       logger: bench.network.logger)
     try await hosting.start()
     let proxy = ProxyTunnel(
-      overlay: try await bench.overlay("client"), service: "udp", host: "127.0.0.1", port: 0, transport: .udp, logger: bench.network.logger)
+      overlay: try await bench.overlay("client"), service: "udp", host: "127.0.0.1", port: 0, transport: .udp,
+      logger: bench.network.logger)
     let port = try await proxy.start().port ?? 0
     let running = Task { try await proxy.run() }
     let sizes = [1, 0, 100, 1472, 16_384, 31_743, 31_744, 31_745, 32_000, 32_768, 40_000, 65_000, 65_506, 65_507, 2]

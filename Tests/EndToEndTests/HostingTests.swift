@@ -13,7 +13,8 @@ struct HostingTests {
   private static func openToAll(_ bench: OverlayBench) async throws {
     let provisioning = await bench.network.provisioning
     for type in [Provisioning.PolicyKind.dial, .bind] {
-      try await provisioning.createServicePolicy(name: "all \(type)", type: type, identityRoles: ["#all"], serviceRoles: ["#all"])
+      try await provisioning.createServicePolicy(
+        name: "all \(type)", type: type, identityRoles: ["#all"], serviceRoles: ["#all"])
     }
   }
 
@@ -28,7 +29,9 @@ struct HostingTests {
 
   // MARK: Services
 
-  @Test("a service that was deleted and made again under its name is offered again, and the first dial of a client that knew the old one reaches it")
+  @Test(
+    "a service that was deleted and made again under its name is offered again, and the first dial of a client that knew the old one reaches it"
+  )
   func recreated() async throws {
     let bench = try await OverlayBench.start()
     try await Self.openToAll(bench)
@@ -38,7 +41,8 @@ struct HostingTests {
     let serving = try await bench.echo(host, "echo")
     try await OverlayBench.roundTrip(try await OverlayBench.dial(client, "echo"), 1000)
     for encrypted in [true, false] {
-      let found = try await bench.network.api("GET", "/services?filter=name%3D%22echo%22").arrayValue?.first?["id"]?.stringValue
+      let found = try await bench.network.api("GET", "/services?filter=name%3D%22echo%22").arrayValue?.first?["id"]?
+        .stringValue
       try await bench.network.api("DELETE", "/services/\(try #require(found))")
       try await Network.wait("the old terminator is gone") { try await Self.terminators(bench).isEmpty }
       let new = try await provisioning.createService(name: "echo", encryptionRequired: encrypted)
@@ -67,7 +71,9 @@ struct HostingTests {
       try await bench.network.api("PATCH", "/services/\(ids.service)", ["encryptionRequired": .bool(encrypted)])
       try await OverlayBench.roundTrip(try await client.dial("echo"), 1000)
       try await Network.wait("the host has bound anew") {
-        await bench.network.controller.core.fleet.terminators(ofService: ids.service).map { !$0.peerData.isEmpty } == [encrypted]
+        await bench.network.controller.core.fleet.terminators(ofService: ids.service).map { !$0.peerData.isEmpty } == [
+          encrypted
+        ]
       }
       // Another one who knows the service as it was; and a circuit that was open already goes on.
       try await OverlayBench.roundTrip(try await late.dial("echo"), 1000)
@@ -136,11 +142,13 @@ struct HostingTests {
     try await Network.wait("all are hosted") { await bench.network.controller.core.fleet.terminatorCount == 3 }
     #expect(try await Self.standings(bench, one) == ["44 failed", "7 failed"])
     #expect(try await Self.standings(bench, two) == ["9 required"])
-    try await bench.network.api("PATCH", "/identities/\(id)", ["defaultHostingCost": 8, "defaultHostingPrecedence": "required"])
+    try await bench.network.api(
+      "PATCH", "/identities/\(id)", ["defaultHostingCost": 8, "defaultHostingPrecedence": "required"])
     #expect(try await Self.standings(bench, one) == ["44 required", "8 required"])
     #expect(try await Self.standings(bench, two) == ["9 required"])
     try await bench.network.api(
-      "PATCH", "/identities/\(id)", ["serviceHostingCosts": .object([:]), "serviceHostingPrecedences": [two: "default"]])
+      "PATCH", "/identities/\(id)",
+      ["serviceHostingCosts": .object([:]), "serviceHostingPrecedences": [two: "default"]])
     #expect(try await Self.standings(bench, two) == ["8 default"])
     // As when the router reports its hosts once more.
     await bench.network.stopController()

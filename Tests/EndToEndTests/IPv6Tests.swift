@@ -23,7 +23,9 @@ struct IPv6Tests {
   /// A TCP server on ::1 that sends back what it gets.
   private static func echoServer() async throws -> any Channel {
     try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Echo()) } }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Echo()) }
+      }
       .bind(host: "::1", port: 0).get()
   }
 
@@ -35,8 +37,12 @@ struct IPv6Tests {
 
   /// Sends, and reads as many bytes.
   private static func exchange(_ port: Int, _ sent: ByteBuffer) async throws -> ByteBuffer {
-    let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(host: "::1", port: port) { channel in
-      channel.eventLoop.makeCompletedFuture { try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel) }
+    let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(
+      host: "::1", port: port
+    ) { channel in
+      channel.eventLoop.makeCompletedFuture {
+        try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+      }
     }
     return try await client.executeThenClose { inbound, outbound in
       try await outbound.write(sent)
@@ -49,7 +55,9 @@ struct IPv6Tests {
     }
   }
 
-  @Test("controller, router, host, dial and tunnels over ::1; addresses are written in brackets, in URLs, tokens and certificates")
+  @Test(
+    "controller, router, host, dial and tunnels over ::1; addresses are written in brackets, in URLs, tokens and certificates"
+  )
   func whole() async throws {
     let bench = OverlayBench(network: try await Network.start(host: "::1"))
     let port = await bench.network.controller.advertised.port
@@ -71,9 +79,11 @@ struct IPv6Tests {
     try await bench.network.service("tcp")
     let server = try await Self.echoServer()
     let hosting = HostTunnel(
-      overlay: try await bench.overlay("host"), service: "tcp", host: "[::1]", port: server.localAddress?.port ?? 0, logger: bench.network.logger)
+      overlay: try await bench.overlay("host"), service: "tcp", host: "[::1]", port: server.localAddress?.port ?? 0,
+      logger: bench.network.logger)
     try await hosting.start()
-    let proxy = ProxyTunnel(overlay: try await bench.overlay("client"), service: "tcp", host: "::1", port: 0, logger: bench.network.logger)
+    let proxy = ProxyTunnel(
+      overlay: try await bench.overlay("client"), service: "tcp", host: "::1", port: 0, logger: bench.network.logger)
     let running = Task { try? await proxy.run() }
     let address = try await proxy.start()
     #expect(address.text.hasPrefix("[::1]:"))

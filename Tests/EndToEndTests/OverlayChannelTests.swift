@@ -21,7 +21,9 @@ struct OverlayChannelTests {
   private final class Deaf: ChannelInboundHandler, Sendable {
     typealias InboundIn = ByteBuffer
 
-    func channelActive(context: ChannelHandlerContext) { context.writeAndFlush(NIOAny(ByteBuffer(repeating: 1, count: 1000)), promise: nil) }
+    func channelActive(context: ChannelHandlerContext) {
+      context.writeAndFlush(NIOAny(ByteBuffer(repeating: 1, count: 1000)), promise: nil)
+    }
   }
 
   /// Reads one batch at a time, only when told.
@@ -53,7 +55,9 @@ struct OverlayChannelTests {
     }
   }
 
-  private static func collect(_ collector: Collector, autoRead: Bool) -> @Sendable (any Channel) -> EventLoopFuture<Void> {
+  private static func collect(_ collector: Collector, autoRead: Bool)
+    -> @Sendable (any Channel) -> EventLoopFuture<Void>
+  {
     { channel in
       channel.eventLoop.makeCompletedFuture {
         try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
@@ -64,7 +68,8 @@ struct OverlayChannelTests {
   }
 
   @Test(
-    "16 MiB there and back for a reader that takes one batch at a time, then both half closes", arguments: [true, false], [true, false])
+    "16 MiB there and back for a reader that takes one batch at a time, then both half closes",
+    arguments: [true, false], [true, false])
   func echoes(_ encrypted: Bool, windowed: Bool) async throws {
     let bench = try await OverlayBench.start()
     try await bench.network.service("echo", encrypted: encrypted)
@@ -72,7 +77,8 @@ struct OverlayChannelTests {
     let server = try await host.serve("echo") { channel, _ in Self.echo(channel) }
     let collector = Collector()
     let channel = try await client.channel(
-      to: "echo", options: .windowed(windowed), on: client.group.next(), initializer: Self.collect(collector, autoRead: false)
+      to: "echo", options: .windowed(windowed), on: client.group.next(),
+      initializer: Self.collect(collector, autoRead: false)
     ).get()
     let sent = OverlayBench.pattern(16 << 20)
     var rest = sent
@@ -143,7 +149,9 @@ struct OverlayChannelTests {
     await bench.network.stopRouter()
     await #expect(throws: (any Error).self) { try await written.futureResult.get() }
     #expect(channel.isActive)
-    try await Network.wait("the reader is told that nobody listens any more") { collector.deafened.withLockedValue { $0 } }
+    try await Network.wait("the reader is told that nobody listens any more") {
+      collector.deafened.withLockedValue { $0 }
+    }
     try await channel.setOption(.autoRead, value: true).get()
     try await channel.closeFuture.get()
     #expect(collector.bytes.withLockedValue { $0.readableBytes } == 1000)
@@ -152,7 +160,9 @@ struct OverlayChannelTests {
     await bench.stop()
   }
 
-  @Test("many at once; a close ends the other side; an unknown service and a lost router are errors", arguments: [true, false])
+  @Test(
+    "many at once; a close ends the other side; an unknown service and a lost router are errors",
+    arguments: [true, false])
   func ends(windowed: Bool) async throws {
     let bench = try await OverlayBench.start()
     try await bench.network.service("echo")
@@ -167,7 +177,8 @@ struct OverlayChannelTests {
         group.addTask {
           let collector = Collector()
           let channel = try await client.channel(
-            to: "echo", options: .windowed(windowed), on: client.group.next(), initializer: Self.collect(collector, autoRead: true)
+            to: "echo", options: .windowed(windowed), on: client.group.next(),
+            initializer: Self.collect(collector, autoRead: true)
           ).get()
           let sent = OverlayBench.pattern(10_000 + index, seed: UInt64(index + 1))
           try await channel.writeAndFlush(sent)
@@ -179,7 +190,8 @@ struct OverlayChannelTests {
     }
     let collector = Collector()
     let channel = try await client.channel(
-      to: "echo", options: .windowed(windowed), on: client.group.next(), initializer: Self.collect(collector, autoRead: true)
+      to: "echo", options: .windowed(windowed), on: client.group.next(),
+      initializer: Self.collect(collector, autoRead: true)
     ).get()
     try await Network.wait("the other side is there") { served.withLockedValue { $0.contains(where: \.isActive) } }
     try await channel.close()

@@ -33,7 +33,9 @@ struct OverlayTests {
     _ = try await OverlayBench.dial(client, "echo").close()
     try await withThrowingDiscardingTaskGroup { group in
       for index in 0..<100 {
-        group.addTask { try await OverlayBench.roundTrip(try await client.dial("echo"), 100_000 + index, seed: UInt64(index + 1)) }
+        group.addTask {
+          try await OverlayBench.roundTrip(try await client.dial("echo"), 100_000 + index, seed: UInt64(index + 1))
+        }
       }
     }
     try await Network.wait("all circuits are gone") { await bench.network.router?.circuitCount == 0 }
@@ -162,18 +164,21 @@ struct OverlayTests {
     await bench.stop()
   }
 
-  @Test("circuits in both directions end when the host's bind policy or identity goes", arguments: ["policy", "identity"])
+  @Test(
+    "circuits in both directions end when the host's bind policy or identity goes", arguments: ["policy", "identity"])
   func hostLosesItsRight(what: String) async throws {
     let bench = try await OverlayBench.start()
     let ids = try await bench.network.service("echo", bind: ["#hosts"])
     let invitation = try await bench.network.invite("host", roles: ["hosts"])
-    let host = try await Overlay(identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
+    let host = try await Overlay(
+      identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
     let client = try await bench.overlay("client")
     let serving = try await bench.echo(host, "echo")
     let stream = try await OverlayBench.dial(client, "echo")
     try await stream.write(ByteBuffer(string: "x"))
     _ = try await stream.read()
-    try await bench.network.api("DELETE", what == "policy" ? "/service-policies/\(ids.bindPolicy)" : "/identities/\(invitation.id)")
+    try await bench.network.api(
+      "DELETE", what == "policy" ? "/service-policies/\(ids.bindPolicy)" : "/identities/\(invitation.id)")
     do { while try await stream.read() != nil {} } catch {}
     try await Network.wait("no terminator is left") {
       try await bench.network.api("GET", "/services/\(ids.service)/terminators").arrayValue?.isEmpty == true
@@ -189,7 +194,8 @@ struct OverlayTests {
     try await bench.network.service("echo")
     let host = try await bench.overlay("host")
     let invitation = try await bench.network.invite("client")
-    let client = try await Overlay(identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
+    let client = try await Overlay(
+      identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
     let serving = try await bench.echo(host, "echo")
     let stream = try await OverlayBench.dial(client, "echo")
     let sessions = try await bench.network.api("GET", "/api-sessions?limit=100")
@@ -248,7 +254,8 @@ struct OverlayTests {
     let invitation = try await bench.network.invite("late")
     let stream = try await OverlayBench.dial(client, "echo")
     try await bench.network.controller.renewCertificates()
-    let late = try await Overlay(identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
+    let late = try await Overlay(
+      identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
     try await OverlayBench.roundTrip(try await OverlayBench.dial(late, "echo"), 100_000)
     try await OverlayBench.roundTrip(stream, 1 << 20)
     serving.cancel()

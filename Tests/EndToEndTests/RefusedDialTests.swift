@@ -5,7 +5,9 @@ import Testing
 
 @Suite("What an SDK asks of its controller", .timeLimit(.minutes(5)))
 struct RefusedDialTests {
-  @Test("dials of what may not be dialled cost the controller a few requests, however many there are; a right that comes is used by the next dial")
+  @Test(
+    "dials of what may not be dialled cost the controller a few requests, however many there are; a right that comes is used by the next dial"
+  )
   func refused() async throws {
     let bench = try await OverlayBench.start()
     try await bench.network.service("closed", dial: ["#nobody"])
@@ -14,7 +16,9 @@ struct RefusedDialTests {
     for name in ["closed", "nosuch"] {
       let before = client.controllerRequests
       await withTaskGroup(of: Void.self) { group in
-        for _ in 0..<300 { group.addTask { await #expect(throws: OverlayError.self) { _ = try await client.dial(name) } } }
+        for _ in 0..<300 {
+          group.addTask { await #expect(throws: OverlayError.self) { _ = try await client.dial(name) } }
+        }
       }
       // One look under way and one behind it; a busy machine may spread the dials over some more.
       #expect(client.controllerRequests - before <= 12, "\(name)")
@@ -22,7 +26,8 @@ struct RefusedDialTests {
     let before = client.controllerRequests
     for _ in 0..<8 { await #expect(throws: OverlayError.self) { _ = try await client.dial("nosuch") } }
     #expect(client.controllerRequests - before <= 12)
-    try await bench.network.provisioning.createServicePolicy(name: "open now", type: .dial, identityRoles: ["#all"], serviceRoles: ["#all"])
+    try await bench.network.provisioning.createServicePolicy(
+      name: "open now", type: .dial, identityRoles: ["#all"], serviceRoles: ["#all"])
     try await OverlayBench.roundTrip(try await client.dial("closed"), 1000)
     serving.cancel()
     await bench.stop()

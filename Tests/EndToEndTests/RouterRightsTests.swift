@@ -25,7 +25,8 @@ struct RouterRightsTests {
       let provisioning = await bench.network.provisioning
       let service = try await bench.network.service(name).service
       func routers(_ role: String) async throws -> String {
-        try await provisioning.createEdgeRouterPolicy(name: role, identityRoles: ["#\(role)"], edgeRouterRoles: ["#all"])
+        try await provisioning.createEdgeRouterPolicy(
+          name: role, identityRoles: ["#\(role)"], edgeRouterRoles: ["#all"])
       }
       let clientPolicy = try await routers("client-\(name)")
       let hostPolicy = try await routers("host-\(name)")
@@ -35,7 +36,8 @@ struct RouterRightsTests {
       let client = try await bench.overlay("client-\(name)", roles: ["client-\(name)"])
       let serving = try await bench.echo(host, name)
       let flow = Flow(
-        bench: bench, client: client, host: host, serving: serving, stream: try await OverlayBench.dial(client, name), service: service,
+        bench: bench, client: client, host: host, serving: serving, stream: try await OverlayBench.dial(client, name),
+        service: service,
         clientPolicy: clientPolicy, hostPolicy: hostPolicy, servicePolicy: servicePolicy)
       try await flow.flows()
       return flow
@@ -64,7 +66,8 @@ struct RouterRightsTests {
     return bench
   }
 
-  /// What ends is the subject of `AttackTests.RevocationTests`; this is about what must not end with it, and about coming back.
+  /// What ends is the subject of `AttackTests.RevocationTests`; this is about what must not end with it, and about
+  /// coming back.
   @Test("a dialler, a host and a service that lost their routers get them back")
   func back() async throws {
     let bench = try await bench()
@@ -81,7 +84,8 @@ struct RouterRightsTests {
     try await Network.wait("the router has no circuit") { await bench.network.router?.circuitCount == 0 }
     try await Network.wait("the controller has no circuit") { await bench.network.controller.circuitCount == 0 }
 
-    try await provisioning.createServiceEdgeRouterPolicy(name: "again", serviceRoles: ["#all"], edgeRouterRoles: ["#all"])
+    try await provisioning.createServiceEdgeRouterPolicy(
+      name: "again", serviceRoles: ["#all"], edgeRouterRoles: ["#all"])
     try await provisioning.createEdgeRouterPolicy(name: "again", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
     try await OverlayBench.roundTrip(try await OverlayBench.dial(first.client, "one"), 1000)
     try await OverlayBench.roundTrip(try await OverlayBench.dial(second.client, "two"), 1000)

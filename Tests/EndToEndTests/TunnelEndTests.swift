@@ -33,19 +33,25 @@ struct TunnelEndTests {
 
   private static func server() async throws -> any Channel {
     try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Echo()) } }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Echo()) }
+      }
       .bind(host: "127.0.0.1", port: 0).get()
   }
 
   private static func connect(_ port: Int) async throws -> (channel: any Channel, reader: Reader) {
     let reader = Reader()
     let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(reader) } }
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(reader) }
+      }
       .connect(host: "127.0.0.1", port: port).get()
     return (channel, reader)
   }
 
-  private static func say(_ text: String, _ client: (channel: any Channel, reader: Reader), expecting all: String) async throws {
+  private static func say(_ text: String, _ client: (channel: any Channel, reader: Reader), expecting all: String)
+    async throws
+  {
     try await client.channel.writeAndFlush(ByteBuffer(string: text))
     try await Network.wait("\(text) comes back") { client.reader.text == all }
   }
@@ -86,11 +92,13 @@ struct TunnelEndTests {
       try await overlays.network.service("tcp")
       let server = try await TunnelEndTests.server()
       let hosting = HostTunnel(
-        overlay: try await overlays.overlay("host"), service: "tcp", host: "127.0.0.1", port: server.localAddress?.port ?? 0, grace: grace,
+        overlay: try await overlays.overlay("host"), service: "tcp", host: "127.0.0.1",
+        port: server.localAddress?.port ?? 0, grace: grace,
         logger: overlays.network.logger)
       try await hosting.start()
       let proxy = ProxyTunnel(
-        overlay: try await overlays.overlay("client"), service: "tcp", host: "127.0.0.1", port: 0, grace: grace, logger: overlays.network.logger)
+        overlay: try await overlays.overlay("client"), service: "tcp", host: "127.0.0.1", port: 0, grace: grace,
+        logger: overlays.network.logger)
       let port = try await proxy.start().port ?? 0
       let subject = Group(end == .host ? hosting as any Service : proxy)
       let other = Task {
@@ -99,7 +107,8 @@ struct TunnelEndTests {
         case .proxy: _ = try? await hosting.run()
         }
       }
-      return Bench(overlays: overlays, server: server, hosting: hosting, proxy: proxy, port: port, subject: subject, other: other)
+      return Bench(
+        overlays: overlays, server: server, hosting: hosting, proxy: proxy, port: port, subject: subject, other: other)
     }
 
     func stop() async throws {
@@ -173,10 +182,13 @@ struct TunnelEndTests {
     try await bench.network.service("tcp")
     let sink = Reader()
     let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(sink) } }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(sink) }
+      }
       .bind(host: "127.0.0.1", port: 0).get()
     let hosting = HostTunnel(
-      overlay: try await bench.overlay("host"), service: "tcp", host: "127.0.0.1", port: server.localAddress?.port ?? 0, logger: bench.network.logger)
+      overlay: try await bench.overlay("host"), service: "tcp", host: "127.0.0.1", port: server.localAddress?.port ?? 0,
+      logger: bench.network.logger)
     try await hosting.start()
     let overlay = try await bench.overlay("client")
     let proxy = ProxyTunnel(overlay: overlay, service: "tcp", host: "127.0.0.1", port: 0, logger: bench.network.logger)

@@ -15,7 +15,9 @@ struct TunnelTests {
   private static func echoServer() async throws -> (channel: any Channel, port: Int) {
     let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .childChannelOption(.allowRemoteHalfClosure, value: true)
-      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Echo()) } }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Echo()) }
+      }
       .bind(host: "127.0.0.1", port: 0).get()
     return (channel, channel.localAddress?.port ?? 0)
   }
@@ -52,14 +54,16 @@ struct TunnelTests {
     return (channel, channel.localAddress?.port ?? 0)
   }
 
-  @Test("a dialler who sends, reads nothing and goes away leaves no socket behind at a server that wants to be read first")
+  @Test(
+    "a dialler who sends, reads nothing and goes away leaves no socket behind at a server that wants to be read first")
   func abandonedServer() async throws {
     let bench = try await OverlayBench.start()
     try await bench.network.service("tcp")
     let closed = Counter()
     let server = try await Self.talker(closed)
     let hosting = HostTunnel(
-      overlay: try await bench.overlay("host"), service: "tcp", host: "127.0.0.1", port: server.port, logger: bench.network.logger)
+      overlay: try await bench.overlay("host"), service: "tcp", host: "127.0.0.1", port: server.port,
+      logger: bench.network.logger)
     try await hosting.start()
     let client = try await bench.overlay("client")
     let stream = try await OverlayBench.dial(client, "tcp")
@@ -80,7 +84,8 @@ struct TunnelTests {
       .channelOption(.allowRemoteHalfClosure, value: true)
       .connect(host: "127.0.0.1", port: port) { channel in
         channel.eventLoop.makeCompletedFuture {
-          try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+          try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
+            wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
         }
       }
     return try await client.executeThenClose { inbound, outbound in
@@ -121,19 +126,25 @@ struct TunnelTests {
     func channelInactive(context: ChannelHandlerContext) { state.withLock { $0.hasEnded = true } }
   }
 
-  /// What waited for the program was dropped when the answer's end came: a socket whose input has ended is closed whole.
+  /// What waited for the program was dropped when the answer's end came: a socket whose input has ended is closed
+  /// whole.
   @Test("a program that ends first and reads its answer slowly gets all of it")
   func slowReader() async throws {
     let bench = try await OverlayBench.start()
     try await bench.network.service("tcp")
     let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .childChannelOption(.allowRemoteHalfClosure, value: true)
-      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Answerer()) } }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Answerer()) }
+      }
       .bind(host: "127.0.0.1", port: 0).get()
     let hosting = HostTunnel(
-      overlay: try await bench.overlay("host"), service: "tcp", host: "127.0.0.1", port: server.localAddress?.port ?? 0, logger: bench.network.logger)
+      overlay: try await bench.overlay("host"), service: "tcp", host: "127.0.0.1", port: server.localAddress?.port ?? 0,
+      logger: bench.network.logger)
     try await hosting.start()
-    let proxy = ProxyTunnel(overlay: try await bench.overlay("client"), service: "tcp", host: "127.0.0.1", port: 0, logger: bench.network.logger)
+    let proxy = ProxyTunnel(
+      overlay: try await bench.overlay("client"), service: "tcp", host: "127.0.0.1", port: 0,
+      logger: bench.network.logger)
     let port = try await proxy.start().port ?? 0
     let running = Task { try? await proxy.run() }
     let reader = Reader()
@@ -143,7 +154,9 @@ struct TunnelTests {
       .channelOption(.socketOption(.so_rcvbuf), value: 64 * 1024)
       .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 64 * 1024))
       .channelOption(.maxMessagesPerRead, value: 1)
-      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(reader) } }
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(reader) }
+      }
       .connect(host: "127.0.0.1", port: port).get()
     try await client.close(mode: .output)
     for _ in 0..<20_000 where !reader.state.withLock({ $0.hasEnded }) {
@@ -166,7 +179,8 @@ struct TunnelTests {
     let server = try await Self.echoServer()
     let host = try await bench.overlay("host")
     let client = try await bench.overlay("client")
-    let hosting = HostTunnel(overlay: host, service: "tcp", host: "127.0.0.1", port: server.port, logger: bench.network.logger)
+    let hosting = HostTunnel(
+      overlay: host, service: "tcp", host: "127.0.0.1", port: server.port, logger: bench.network.logger)
     let proxy = ProxyTunnel(overlay: client, service: "tcp", host: "127.0.0.1", port: 0, logger: bench.network.logger)
     let port = try await proxy.start().port ?? 0
     let running = Task {
@@ -175,7 +189,9 @@ struct TunnelTests {
         group.addTask { try? await proxy.run() }
       }
     }
-    try await Network.wait("the service is hosted") { try await bench.network.api("GET", "/terminators").arrayValue?.isEmpty == false }
+    try await Network.wait("the service is hosted") {
+      try await bench.network.api("GET", "/terminators").arrayValue?.isEmpty == false
+    }
     for size in [0, 1, 100_000, 16 << 20] {
       let sent = OverlayBench.pattern(size)
       #expect(try await Self.exchange(port, sent) == sent)
@@ -203,12 +219,15 @@ struct TunnelTests {
     let host = try await bench.overlay("host")
     let client = try await bench.overlay("client")
     let echo = try await bench.echo(host, "quick")
-    try await Network.wait("the service is hosted") { try await bench.network.api("GET", "/terminators").arrayValue?.isEmpty == false }
+    try await Network.wait("the service is hosted") {
+      try await bench.network.api("GET", "/terminators").arrayValue?.isEmpty == false
+    }
     // The local channel is not active before its initializer is done, which is after the dial here.
     let proxy = try await ServerBootstrap(group: client.group)
       .childChannelInitializer { channel in
         let loop = channel.eventLoop
-        return loop.makeCompletedFuture { NIOLoopBound(try Splice.install(on: channel), eventLoop: loop) }.flatMap { splice in
+        return loop.makeCompletedFuture { NIOLoopBound(try Splice.install(on: channel), eventLoop: loop) }.flatMap {
+          splice in
           loop.makeFutureWithTask { try await client.connect("quick", on: loop) }.map { splice.value.join($0.value) }
         }
       }

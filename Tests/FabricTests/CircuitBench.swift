@@ -25,35 +25,47 @@ struct CircuitBench {
     return bench
   }
 
-  mutating func handle(_ event: CircuitEngine.Event) -> [CircuitEngine.Action] { engine.handle(event, now: now, random: &random) }
+  mutating func handle(_ event: CircuitEngine.Event) -> [CircuitEngine.Action] {
+    engine.handle(event, now: now, random: &random)
+  }
 
   /// A circuit from `client` through `r1`. - Returns: its id.
   mutating func circuit(client: String = "alice", service: String = "svc") throws -> String {
     var wish = Self.request(client: client)
     wish.serviceID = service
     let route = try Self.route(in: handle(.create(wish)))
-    let done = handle(.routeResult(router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [:])))
+    let done = handle(
+      .routeResult(router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [:])))
     #expect(done.contains { if case .created = $0 { true } else { false } })
     return route.circuitID
   }
 
   static func terminator(
-    _ id: String, cost: Int = 0, key: Bool = false, router: String = "r1", host: String = "bob", service: String = "svc", instance: String = "",
+    _ id: String, cost: Int = 0, key: Bool = false, router: String = "r1", host: String = "bob",
+    service: String = "svc", instance: String = "",
     precedence: Model.Precedence = .default, isLease: Bool = true
   ) -> LiveTerminator {
     LiveTerminator(
-      id: id, serviceID: service, routerID: router, hostID: host, instance: instance, address: id, cost: cost, precedence: precedence,
+      id: id, serviceID: service, routerID: router, hostID: host, instance: instance, address: id, cost: cost,
+      precedence: precedence,
       peerData: key ? [1003: [1]] : [:], createdAt: .epoch, isLease: isLease)
   }
 
-  static func request(encrypted: Bool = false, key: Bool = false, client: String = "alice", ticket: UInt64 = 1) -> CircuitRequest {
+  static func request(encrypted: Bool = false, key: Bool = false, client: String = "alice", ticket: UInt64 = 1)
+    -> CircuitRequest
+  {
     CircuitRequest(
-      ticket: ticket, serviceID: "svc", strategy: .smartRouting, encryptionRequired: encrypted, instance: "", ingressRouter: "r1", clientID: client,
+      ticket: ticket, serviceID: "svc", strategy: .smartRouting, encryptionRequired: encrypted, instance: "",
+      ingressRouter: "r1", clientID: client,
       peerData: key ? [1003: [2]] : [:])
   }
 
   static func route(in actions: [CircuitEngine.Action]) throws -> CtrlRoute {
-    for action in actions { if case .send("r1", let message) = action, message.contentType == .route { return try message.decode(CtrlRoute.self) } }
+    for action in actions {
+      if case .send("r1", let message) = action, message.contentType == .route {
+        return try message.decode(CtrlRoute.self)
+      }
+    }
     Issue.record("no route in \(actions)")
     throw CancellationError()
   }

@@ -17,7 +17,9 @@ struct CircuitEngineTests {
     #expect(route.egress.destination == "t1" && route.egress.binding == "edge")
     #expect(route.tags["clientId"] == "alice" && route.tags["hostId"] == "bob")
     #expect(route.forwards.count == 2)
-    let done = bench.handle(.routeResult(router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [1: [9], 1110: [3]])))
+    let done = bench.handle(
+      .routeResult(
+        router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [1: [9], 1110: [3]])))
     guard case .created(1, let circuit, let peerData)? = done.first else {
       Issue.record("not created: \(done)")
       return
@@ -34,11 +36,16 @@ struct CircuitEngineTests {
   func refusals() {
     var bench = CircuitBench()
     _ = bench.handle(.routerConnected("r1"))
-    #expect(CircuitBench.failure(in: bench.handle(.create(CircuitBench.request(encrypted: true))))?.code == .encryptionDataMissing)
-    #expect(CircuitBench.failure(in: bench.handle(.create(CircuitBench.request())))?.message == "service svc has no terminators")
+    #expect(
+      CircuitBench.failure(in: bench.handle(.create(CircuitBench.request(encrypted: true))))?.code
+        == .encryptionDataMissing)
+    #expect(
+      CircuitBench.failure(in: bench.handle(.create(CircuitBench.request())))?.message
+        == "service svc has no terminators")
     _ = bench.handle(.place(CircuitBench.terminator("t1", router: "r2")))
     #expect(
-      CircuitBench.failure(in: bench.handle(.create(CircuitBench.request())))?.message.hasPrefix("service svc has no online terminators") == true)
+      CircuitBench.failure(in: bench.handle(.create(CircuitBench.request())))?.message.hasPrefix(
+        "service svc has no online terminators") == true)
   }
 
   @Test("a failed host makes way for another; after two attempts the dialler gets the text")
@@ -49,10 +56,12 @@ struct CircuitEngineTests {
     _ = bench.handle(.place(CircuitBench.terminator("t2", cost: 5)))
     let first = try CircuitBench.route(in: bench.handle(.create(CircuitBench.request())))
     #expect(first.egress.destination == "t1")
-    let retry = bench.handle(.routeResult(router: "r1", circuit: first.circuitID, attempt: 0, outcome: .failure(text: "no", code: 0)))
+    let retry = bench.handle(
+      .routeResult(router: "r1", circuit: first.circuitID, attempt: 0, outcome: .failure(text: "no", code: 0)))
     let second = try CircuitBench.route(in: retry)
     #expect(second.egress.destination == "t2" && second.attempt == 1 && second.circuitID == first.circuitID)
-    let end = bench.handle(.routeResult(router: "r1", circuit: first.circuitID, attempt: 1, outcome: .failure(text: "never", code: 1)))
+    let end = bench.handle(
+      .routeResult(router: "r1", circuit: first.circuitID, attempt: 1, outcome: .failure(text: "never", code: 1)))
     #expect(CircuitBench.failure(in: end)?.message.contains("(never)") == true)
     // Code 1 says that the router does not know the terminator at all.
     #expect(bench.engine.terminators["t2"] == nil && bench.engine.terminators["t1"] != nil)

@@ -39,7 +39,8 @@ struct CircuitLifeTests {
     #expect(CircuitBench.ended(in: bench.handle(.tick)) == [circuit])
     #expect(bench.engine.terminators.count == 0)
     _ = bench.handle(.routerConnected("r1"))
-    #expect(CircuitBench.unrouted("r1", in: bench.handle(.held(router: "r1", asked: [], circuits: [circuit]))) == [circuit])
+    #expect(
+      CircuitBench.unrouted("r1", in: bench.handle(.held(router: "r1", asked: [], circuits: [circuit]))) == [circuit])
   }
 
   @Test("circuits of the lease file wait for their routers too")
@@ -81,8 +82,11 @@ struct CircuitLifeTests {
     let route = try CircuitBench.route(in: bench.handle(.create(CircuitBench.request())))
     let actions = bench.handle(.rightLost(Grant(identity: "alice", service: "svc"), .dial))
     #expect(CircuitBench.failure(in: actions)?.code == .accessDenied)
-    #expect(Set(CircuitBench.unrouted("r1", in: actions)) == [open, route.circuitID] && CircuitBench.ended(in: actions) == [open])
-    let late = bench.handle(.routeResult(router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [:])))
+    #expect(
+      Set(CircuitBench.unrouted("r1", in: actions)) == [open, route.circuitID]
+        && CircuitBench.ended(in: actions) == [open])
+    let late = bench.handle(
+      .routeResult(router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [:])))
     #expect(CircuitBench.unrouted("r1", in: late) == [route.circuitID] && late.count == 1)
     #expect(bench.engine.all.map(\.id) == [other])
   }
@@ -96,7 +100,8 @@ struct CircuitLifeTests {
     #expect(CircuitBench.ended(in: actions) == [open] && bench.engine.terminators.count == 0)
     _ = bench.handle(.offer(CircuitBench.terminator("t2", host: "dave")))
     let retry = try CircuitBench.route(
-      in: bench.handle(.routeResult(router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [:]))))
+      in: bench.handle(
+        .routeResult(router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [:]))))
     #expect(retry.egress.destination == "t2" && retry.attempt == 1)
     _ = bench.handle(.routeResult(router: "r1", circuit: route.circuitID, attempt: 1, outcome: .success(peerData: [:])))
     #expect(bench.engine[route.circuitID]?.hostID == "dave")

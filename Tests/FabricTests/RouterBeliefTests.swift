@@ -39,15 +39,19 @@ struct RouterBeliefTests {
     var wish = CircuitBench.request()
     wish.strategy = .sticky
     let route = try CircuitBench.route(in: bench.handle(.create(wish)))
-    let forged = bench.handle(.routeResult(router: "r2", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [1003: [6]])))
+    let forged = bench.handle(
+      .routeResult(router: "r2", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [1003: [6]])))
     #expect(CircuitBench.unrouted("r2", in: forged) == [route.circuitID] && bench.engine[route.circuitID] == nil)
-    let failed = bench.handle(.routeResult(router: "r2", circuit: route.circuitID, attempt: 0, outcome: .failure(text: "x", code: 1)))
+    let failed = bench.handle(
+      .routeResult(router: "r2", circuit: route.circuitID, attempt: 0, outcome: .failure(text: "x", code: 1)))
     #expect(CircuitBench.failure(in: failed) == nil && bench.engine.terminators["t1"] != nil)
     // 1: ReplyFor, 1101: attempt, 1110/1111: addresses, 1114: stickiness, 1115/1116: who dials, 2256: circuit.
     let claims: [UInt32: [UInt8]] = [
-      1003: [7], 1: [9], 1101: [9], 1110: [9], 1111: [9], 1114: Array("else".utf8), 1115: Array("root".utf8), 1116: [9], 2256: [9],
+      1003: [7], 1: [9], 1101: [9], 1110: [9], 1111: [9], 1114: Array("else".utf8), 1115: Array("root".utf8), 1116: [9],
+      2256: [9],
     ]
-    let done = bench.handle(.routeResult(router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: claims)))
+    let done = bench.handle(
+      .routeResult(router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: claims)))
     guard case .created(_, _, let peerData)? = done.first else {
       Issue.record("not created: \(done)")
       return
@@ -80,12 +84,16 @@ struct RouterBeliefTests {
     #expect(offer(CircuitBench.terminator("fixed")) == .idTaken)
     let bob = Grant(identity: "bob", service: "svc")
     func adjusted(_ id: String, _ router: String, _ host: Grant) -> Bool {
-      for case .adjusted(_, let isDone) in bench.handle(.adjust(terminator: id, router: router, by: host, cost: 5, precedence: .failed)) {
+      for case .adjusted(_, let isDone) in bench.handle(
+        .adjust(terminator: id, router: router, by: host, cost: 5, precedence: .failed))
+      {
         return isDone
       }
       return false
     }
-    #expect(!adjusted("t1", "r2", bob) && !adjusted("t1", "r1", Grant(identity: "eve", service: "svc")) && !adjusted("fixed", "r1", bob))
+    #expect(
+      !adjusted("t1", "r2", bob) && !adjusted("t1", "r1", Grant(identity: "eve", service: "svc"))
+        && !adjusted("fixed", "r1", bob))
     #expect(bench.engine.terminators["t1"]?.cost == 0)
     #expect(adjusted("t1", "r1", bob) && bench.engine.terminators["t1"]?.precedence == .failed)
     _ = bench.handle(.withdraw(router: "r2", terminators: ["t1", "a", "fixed"]))
@@ -94,11 +102,14 @@ struct RouterBeliefTests {
     #expect(offer(CircuitBench.terminator("c")) == nil)
     let key = offer(
       LiveTerminator(
-        id: "d", serviceID: "svc", routerID: "r1", hostID: "bob", address: "d", peerData: [1003: [1], 1: [2], 1114: [3]], createdAt: .epoch))
+        id: "d", serviceID: "svc", routerID: "r1", hostID: "bob", address: "d",
+        peerData: [1003: [1], 1: [2], 1114: [3]], createdAt: .epoch))
     #expect(key == nil && bench.engine.terminators["d"]?.peerData == [1003: [1]])
   }
 
-  @Test("a host that says nothing of cost and precedence, or what its identity says, follows its identity; one that says something else does not")
+  @Test(
+    "a host that says nothing of cost and precedence, or what its identity says, follows its identity; one that says something else does not"
+  )
   func standing() throws {
     var bench = CircuitBench()
     _ = bench.handle(.routerConnected("r1"))
@@ -110,18 +121,23 @@ struct RouterBeliefTests {
       return standing
     }
     var said = Standing(cost: 7, precedence: .required)
-    for (id, cost, precedence) in [("silent", 0, Model.Precedence.default), ("same", 7, .required), ("own", 5, .failed)] {
+    for (id, cost, precedence) in [
+      ("silent", 0, Model.Precedence.default), ("same", 7, .required), ("own", 5, .failed),
+    ] {
       _ = bench.handle(.offer(CircuitBench.terminator(id, cost: cost, precedence: precedence), identity: said))
     }
     _ = bench.handle(.place(CircuitBench.terminator("fixed", isLease: false)))
     #expect(now("silent") == said && now("same") == said && now("own") == Standing(cost: 5, precedence: .failed))
     said = identity(9, .default)
-    #expect(now("silent") == said && now("same") == said && now("own") == Standing(cost: 5, precedence: .failed) && now("fixed") == Standing())
+    #expect(
+      now("silent") == said && now("same") == said && now("own") == Standing(cost: 5, precedence: .failed)
+        && now("fixed") == Standing())
     // Told once more by its router, as it was bound.
     _ = bench.handle(.offer(CircuitBench.terminator("same", cost: 7, precedence: .required), identity: said))
     #expect(now("same") == said)
     func ask(_ id: String, _ cost: Int?, _ precedence: Model.Precedence?) {
-      _ = bench.handle(.adjust(terminator: id, router: "r1", by: bob, cost: cost, precedence: precedence, identity: said))
+      _ = bench.handle(
+        .adjust(terminator: id, router: "r1", by: bob, cost: cost, precedence: precedence, identity: said))
     }
     ask("silent", nil, .failed)
     said = identity(3, .required)
@@ -147,7 +163,9 @@ struct RouterBeliefTests {
     var bench = CircuitBench.ready { $0.terminatorsPerRouter = 3 }
     var refusals = 0
     for index in 0..<5 {
-      for case .offered(_, .some(.tooMany)) in bench.handle(.offer(CircuitBench.terminator("x\(index)"))) { refusals += 1 }
+      for case .offered(_, .some(.tooMany)) in bench.handle(.offer(CircuitBench.terminator("x\(index)"))) {
+        refusals += 1
+      }
     }
     #expect(refusals == 3 && bench.engine.terminators.count == 3)
   }
@@ -191,7 +209,8 @@ struct RouterBeliefTests {
     bench.now = bench.now.adding(seconds: -365 * 86_400)
     _ = bench.handle(.usage(router: "r1", [claim(circuit, 1)]))
     bench.now = bench.now.adding(seconds: 60)
-    #expect(CircuitBench.moved(in: bench.handle(.usage(router: "r1", [claim(circuit, 1 << 30)]))).first?.toHost == 1 << 30)
+    #expect(
+      CircuitBench.moved(in: bench.handle(.usage(router: "r1", [claim(circuit, 1 << 30)]))).first?.toHost == 1 << 30)
   }
 
   @Test("of a metrics message numbers are read, never whose they are")

@@ -23,8 +23,11 @@ enum SmallModel {
     .servicePolicy(.with { ($0.id, $0.name, $0.policyType) = (id, id, type) })
   }
 
-  static func member(_ policy: String, _ type: EdgeCtrlServicePolicyRelatedEntityType, _ id: String, add: Bool = true) -> EdgeCtrlEvent.OneOf_Entity {
-    .servicePolicyChange(.with { ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = (policy, [id], type, add) })
+  static func member(_ policy: String, _ type: EdgeCtrlServicePolicyRelatedEntityType, _ id: String, add: Bool = true)
+    -> EdgeCtrlEvent.OneOf_Entity
+  {
+    .servicePolicyChange(
+      .with { ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = (policy, [id], type, add) })
   }
 
   static var state: EdgeCtrlDataState {
@@ -34,7 +37,8 @@ enum SmallModel {
       $0.events = [
         event(identity("alice")), event(identity("bob")), event(service("svc")), event(policy("pd", .dialPolicy)),
         event(member("pd", .relatedService, "svc")),
-        event(member("pd", .relatedIdentity, "alice")), event(policy("pb", .bindPolicy)), event(member("pb", .relatedService, "svc")),
+        event(member("pd", .relatedIdentity, "alice")), event(policy("pb", .bindPolicy)),
+        event(member("pb", .relatedService, "svc")),
         event(member("pb", .relatedIdentity, "bob")),
       ]
     }
@@ -78,12 +82,17 @@ struct RouterModelTests {
   func encryption() throws {
     var model = SmallModel.model
     func changed(_ events: EdgeCtrlEvent...) throws -> Set<String> {
-      let change = EdgeCtrlChangeSet.with { ($0.index, $0.previousIndex, $0.changes) = (model.index + 1, model.index, events) }
+      let change = EdgeCtrlChangeSet.with {
+        ($0.index, $0.previousIndex, $0.changes) = (model.index + 1, model.index, events)
+      }
       return try effects(model.apply(change)).encryptionChanged
     }
     #expect(try changed(SmallModel.event(SmallModel.service("new", encrypted: true))).isEmpty)
     #expect(try changed(SmallModel.event(SmallModel.service("svc"))).isEmpty)
-    #expect(try changed(SmallModel.event(SmallModel.service("svc", encrypted: true)), SmallModel.event(SmallModel.identity("carol"))) == ["svc"])
+    #expect(
+      try changed(
+        SmallModel.event(SmallModel.service("svc", encrypted: true)), SmallModel.event(SmallModel.identity("carol")))
+        == ["svc"])
     #expect(try changed(SmallModel.event(SmallModel.service("svc", encrypted: true))).isEmpty)
     #expect(try effects(model.apply(SmallModel.state)).encryptionChanged == ["svc"])
     #expect(try effects(model.apply(SmallModel.state)).encryptionChanged.isEmpty)
@@ -93,7 +102,9 @@ struct RouterModelTests {
   func lost() throws {
     var model = SmallModel.model
     let effects = try effects(
-      model.apply(SmallModel.change(11, after: 10, SmallModel.event(SmallModel.member("pd", .relatedIdentity, "alice", add: false)))))
+      model.apply(
+        SmallModel.change(
+          11, after: 10, SmallModel.event(SmallModel.member("pd", .relatedIdentity, "alice", add: false)))))
     #expect(effects.lost == [AccessChange(identity: "alice", service: "svc", action: .dial, gained: false)])
     #expect(!model.decide(identity: "alice", service: "svc", action: .dial).isAllowed)
     #expect(model.decide(identity: "bob", service: "svc", action: .bind).isAllowed)
@@ -115,29 +126,38 @@ struct RouterModelTests {
     let identities = (0..<1000).map { "i\($0)" }
     let (old, new) = ((0..<60).map { "old\($0)" }, (0..<60).map { "new\($0)" })
     func members(_ ids: [String], _ type: EdgeCtrlServicePolicyRelatedEntityType, add: Bool = true) -> EdgeCtrlEvent {
-      SmallModel.event(.servicePolicyChange(.with { ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = ("p", ids, type, add) }))
+      SmallModel.event(
+        .servicePolicyChange(
+          .with { ($0.policyID, $0.relatedEntityIds, $0.relatedEntityType, $0.add) = ("p", ids, type, add) }))
     }
     var model = RouterModel()
     _ = model.apply(
       EdgeCtrlDataState.with {
         $0.endIndex = 1
         $0.events =
-          identities.map { SmallModel.event(SmallModel.identity($0)) } + (old + new).map { SmallModel.event(SmallModel.service($0)) }
-          + [SmallModel.event(SmallModel.policy("p", .dialPolicy)), members(identities, .relatedIdentity), members(old, .relatedService)]
+          identities.map { SmallModel.event(SmallModel.identity($0)) }
+          + (old + new).map { SmallModel.event(SmallModel.service($0)) }
+          + [
+            SmallModel.event(SmallModel.policy("p", .dialPolicy)), members(identities, .relatedIdentity),
+            members(old, .relatedService),
+          ]
       })
     // All 60 go, the new ones come, and one of the old ones stays after all.
-    let swap = SmallModel.change(2, after: 1, members(old, .relatedService, add: false), members(new + ["old7"], .relatedService))
+    let swap = SmallModel.change(
+      2, after: 1, members(old, .relatedService, add: false), members(new + ["old7"], .relatedService))
     #expect(RouterModel.isLong(swap))
     let effects = try effects(model.apply(swap))
     #expect(effects.lost.count == 59 * 1000)
     #expect(!effects.lost.contains { $0.service == "old7" })
     #expect(
-      model.decide(identity: "i1", service: "new3", action: .dial).isAllowed && model.decide(identity: "i1", service: "old7", action: .dial).isAllowed
+      model.decide(identity: "i1", service: "new3", action: .dial).isAllowed
+        && model.decide(identity: "i1", service: "old7", action: .dial).isAllowed
     )
     #expect(!model.decide(identity: "i1", service: "old3", action: .dial).isAllowed)
     // Lost, regained and lost again is lost once.
     let twice = SmallModel.change(
-      3, after: 2, members(["new3"], .relatedService, add: false), members(["new3"], .relatedService), members(["new3"], .relatedService, add: false))
+      3, after: 2, members(["new3"], .relatedService, add: false), members(["new3"], .relatedService),
+      members(["new3"], .relatedService, add: false))
     #expect(!RouterModel.isLong(twice))
     #expect(try self.effects(model.apply(twice)).lost.count == 1000)
   }
@@ -151,7 +171,8 @@ struct RouterModelTests {
     #expect(model.index == 10)
     #expect(model.apply(SmallModel.change(10, after: 9)) == .ignored)
     var keys = SmallModel.change(
-      0, after: 0, SmallModel.event(.publicKey(.with { ($0.kid, $0.data, $0.usages) = ("k", Data([1]), [.jwtvalidation]) })))
+      0, after: 0,
+      SmallModel.event(.publicKey(.with { ($0.kid, $0.data, $0.usages) = ("k", Data([1]), [.jwtvalidation]) })))
     keys.isSynthetic = true
     #expect(try effects(model.apply(keys)).keysChanged)
     #expect(try !effects(model.apply(keys)).keysChanged)
@@ -163,12 +184,16 @@ struct RouterModelTests {
   @Test("identities that are disabled or deleted, and deleted services, are named")
   func gone() throws {
     var model = SmallModel.model
-    let disabled = try effects(model.apply(SmallModel.change(11, after: 10, SmallModel.event(SmallModel.identity("alice", disabled: true), .update))))
+    let disabled = try effects(
+      model.apply(
+        SmallModel.change(11, after: 10, SmallModel.event(SmallModel.identity("alice", disabled: true), .update))))
     #expect(disabled.goneIdentities == ["alice"])
     #expect(!model.decide(identity: "alice", service: "svc", action: .dial).isAllowed)
     let deleted = try effects(
       model.apply(
-        SmallModel.change(12, after: 11, SmallModel.event(SmallModel.identity("bob"), .delete), SmallModel.event(SmallModel.service("svc"), .delete)))
+        SmallModel.change(
+          12, after: 11, SmallModel.event(SmallModel.identity("bob"), .delete),
+          SmallModel.event(SmallModel.service("svc"), .delete)))
     )
     #expect(deleted.goneIdentities == ["bob"] && deleted.goneServices == ["svc"])
   }
@@ -176,7 +201,8 @@ struct RouterModelTests {
   @Test("a policy with posture checks does not grant where posture is not known")
   func posture() throws {
     var model = SmallModel.model
-    _ = model.apply(SmallModel.change(11, after: 10, SmallModel.event(SmallModel.member("pd", .relatedPostureCheck, "os"))))
+    _ = model.apply(
+      SmallModel.change(11, after: 10, SmallModel.event(SmallModel.member("pd", .relatedPostureCheck, "os"))))
     #expect(model.decide(identity: "alice", service: "svc", action: .dial).text.contains("posture checks do not pass"))
   }
 
@@ -185,10 +211,12 @@ struct RouterModelTests {
     let model = SmallModel.model
     let session = SessionTable.APISession(id: "as", digest: "t", identityID: "alice", fingerprints: [])
     func verdict(
-      _ identity: String = "alice", api: String = "as", type: String = "Dial", service: String = "svc", kind: String = "s",
+      _ identity: String = "alice", api: String = "as", type: String = "Dial", service: String = "svc",
+      kind: String = "s",
       for action: AccessAction = .dial
     ) -> EdgeRefusal? {
-      let facts = ServiceSessionFacts(sessionID: "j", serviceID: service, apiSessionID: api, identityID: identity, tokenType: kind, sessionType: type)
+      let facts = ServiceSessionFacts(
+        sessionID: "j", serviceID: service, apiSessionID: api, identityID: identity, tokenType: kind, sessionType: type)
       do throws(EdgeRefusal) {
         try model.judge(facts, for: action, session: session)
         return nil

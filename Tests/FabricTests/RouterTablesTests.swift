@@ -8,7 +8,9 @@ struct SessionTableTests {
   private func added(_ ids: String..., full: Bool = false) -> EdgeCtrlApiSessionAdded {
     .with {
       $0.isFullState = full
-      $0.apiSessions = ids.map { id in .with { ($0.id, $0.token, $0.identityID, $0.certFingerprints) = (id, "t-\(id)", "i-\(id)", ["f"]) } }
+      $0.apiSessions = ids.map { id in
+        .with { ($0.id, $0.token, $0.identityID, $0.certFingerprints) = (id, "t-\(id)", "i-\(id)", ["f"]) }
+      }
     }
   }
 
@@ -26,7 +28,12 @@ struct SessionTableTests {
   func changes() {
     var table = SessionTable()
     _ = table.add(added("a", "b"), syncID: nil, isLast: false)
-    table.update(.with { $0.apiSessions = [.with { ($0.id, $0.token, $0.identityID, $0.certFingerprints) = ("a", "t-a", "i-a", ["f", "g"]) }] })
+    table.update(
+      .with {
+        $0.apiSessions = [
+          .with { ($0.id, $0.token, $0.identityID, $0.certFingerprints) = ("a", "t-a", "i-a", ["f", "g"]) }
+        ]
+      })
     #expect(table["t-a"]?.fingerprints == ["f", "g"])
     #expect(table.remove(.with { ($0.tokens, $0.ids) = (["t-a", "unknown"], ["b"]) }) == ["t-a", "t-b"])
     #expect(table.count == 0)
@@ -66,7 +73,9 @@ struct ForwardingTableTests {
   func indexed() throws {
     var table = ForwardingTable<Int>()
     try table.apply(route())
-    #expect(table.circuits(of: ["alice"], []) == ["c"] && table.circuits(of: ["bob"], []) == ["c"] && table.circuits(of: [], ["svc"]) == ["c"])
+    #expect(
+      table.circuits(of: ["alice"], []) == ["c"] && table.circuits(of: ["bob"], []) == ["c"]
+        && table.circuits(of: [], ["svc"]) == ["c"])
     #expect(table.circuits(of: ["carol"], ["other"]).isEmpty)
     var moved = route()
     moved.tags["hostId"] = "carol"
@@ -89,11 +98,15 @@ struct ForwardingTableTests {
 
 @Suite("Terminators of hosts on a router")
 struct HostedTerminatorsTests {
-  private func bind(_ id: String, on connection: Int = 1, connID: UInt32 = 1, service: String = "svc", listener: [UInt8]? = [9], token: [UInt8] = [1])
+  private func bind(
+    _ id: String, on connection: Int = 1, connID: UInt32 = 1, service: String = "svc", listener: [UInt8]? = [9],
+    token: [UInt8] = [1]
+  )
     -> HostedTerminators<Int>.Hosted
   {
     HostedTerminators<Int>.Hosted(
-      id: id, connection: connection, connID: connID, identityID: "bob", serviceID: service, sessionID: "s", token: token, instance: "",
+      id: id, connection: connection, connID: connID, identityID: "bob", serviceID: service, sessionID: "s",
+      token: token, instance: "",
       listenerID: listener)
   }
 
@@ -105,14 +118,18 @@ struct HostedTerminatorsTests {
     #expect(table.bind(bind("t2", on: 2)) == .replaces(bind("t1", on: 2), old: bind("t1")))
     #expect(table["t1"]?.connection == 2 && table.count == 1)
     #expect(table.bind(bind("t3", on: 2, connID: 0)) == .stale)
-    #expect(table.bind(bind("t4", on: 2, connID: 8, token: [2])) == .replaces(bind("t1", on: 2, connID: 8, token: [2]), old: bind("t1", on: 2)))
+    #expect(
+      table.bind(bind("t4", on: 2, connID: 8, token: [2]))
+        == .replaces(bind("t1", on: 2, connID: 8, token: [2]), old: bind("t1", on: 2)))
   }
 
   @Test("another service of the same listener is another terminator; without listener the token tells")
   func keys() {
     var table = HostedTerminators<Int>()
     _ = table.bind(bind("t1"))
-    #expect(table.bind(bind("t2", on: 2, service: "other")) == .replaces(bind("t2", on: 2, service: "other"), old: bind("t1")))
+    #expect(
+      table.bind(bind("t2", on: 2, service: "other")) == .replaces(bind("t2", on: 2, service: "other"), old: bind("t1"))
+    )
     #expect(table["t1"] == nil)
     #expect(table.bind(bind("t3", listener: nil)) == .new(bind("t3", listener: nil)))
     #expect(table.bind(bind("t4", listener: nil, token: [2])) == .new(bind("t4", listener: nil, token: [2])))

@@ -7,11 +7,13 @@ import WireSchemas
 @Suite("Terminators", .timeLimit(.minutes(2)))
 struct TerminatorTableTests {
   private func choose(
-    _ table: TerminatorTable, _ strategy: TerminatorStrategy = .smartRouting, excluding: Set<String> = [], sticky: String? = nil
+    _ table: TerminatorTable, _ strategy: TerminatorStrategy = .smartRouting, excluding: Set<String> = [],
+    sticky: String? = nil
   ) -> String? {
     var random = SystemRandomNumberGenerator()
     return try? table.select(
-      service: "svc", instance: "", strategy: strategy, online: { _ in true }, pathCost: { _ in 0 }, sticky: sticky, excluding: excluding,
+      service: "svc", instance: "", strategy: strategy, online: { _ in true }, pathCost: { _ in 0 }, sticky: sticky,
+      excluding: excluding,
       random: &random
     ).get().id
   }
@@ -20,7 +22,8 @@ struct TerminatorTableTests {
   func selection() {
     var table = TerminatorTable()
     for item in [
-      CircuitBench.terminator("a", cost: 10), CircuitBench.terminator("b", cost: 3), CircuitBench.terminator("c", cost: 900, precedence: .required),
+      CircuitBench.terminator("a", cost: 10), CircuitBench.terminator("b", cost: 3),
+      CircuitBench.terminator("c", cost: 900, precedence: .required),
       CircuitBench.terminator("d", precedence: .failed),
     ] {
       table.put(item)
@@ -51,7 +54,8 @@ struct TerminatorTableTests {
     var bench = CircuitBench.ready()
     _ = bench.handle(.tick)
     let route = try? CircuitBench.route(in: bench.handle(.create(CircuitBench.request())))
-    _ = bench.handle(.routeResult(router: "r1", circuit: route?.circuitID ?? "", attempt: 0, outcome: .failure(text: "no", code: 0)))
+    _ = bench.handle(
+      .routeResult(router: "r1", circuit: route?.circuitID ?? "", attempt: 0, outcome: .failure(text: "no", code: 0)))
     #expect(bench.engine.terminators.dynamicCost("t1") == 20)
     for _ in 0..<11 {
       bench.now = bench.now.adding(seconds: 5)
@@ -85,12 +89,16 @@ struct TerminatorTableTests {
 
     /// All that the strategy may answer; empty when it fails.
     func candidates(
-      _ instance: String, _ strategy: TerminatorStrategy, online: Set<String>, paths: [String: Int], sticky: String?, excluding: Set<String>
+      _ instance: String, _ strategy: TerminatorStrategy, online: Set<String>, paths: [String: Int], sticky: String?,
+      excluding: Set<String>
     )
       -> Set<String>
     {
-      func band(_ terminator: LiveTerminator) -> Int { [.required, .default, .failed].firstIndex(of: terminator.precedence) ?? 0 }
-      let rated = terminators.values.filter { $0.instance == instance && online.contains($0.routerID) }.compactMap { item in
+      func band(_ terminator: LiveTerminator) -> Int {
+        [.required, .default, .failed].firstIndex(of: terminator.precedence) ?? 0
+      }
+      let rated = terminators.values.filter { $0.instance == instance && online.contains($0.routerID) }.compactMap {
+        item in
         paths[item.routerID].map { (item: item, cost: item.cost + dynamicCost(item.id) + min($0, 1 << 20)) }
       }.sorted { (band($0.item), $0.cost, $0.item.id) < (band($1.item), $1.cost, $1.item.id) }
       let fresh = rated.filter { !excluding.contains($0.item.id) }
@@ -118,7 +126,8 @@ struct TerminatorTableTests {
       case 0...3:
         let item = CircuitBench.terminator(
           id, cost: Int.random(in: 0..<40, using: &random), router: "r\(Int.random(in: 1...4, using: &random))",
-          instance: ["", "i"][Int.random(in: 0...1, using: &random)], precedence: precedences[Int.random(in: 0..<5, using: &random)])
+          instance: ["", "i"][Int.random(in: 0...1, using: &random)],
+          precedence: precedences[Int.random(in: 0..<5, using: &random)])
         if naive.terminators[id].map({ $0.routerID != item.routerID }) ?? true { naive.loads[id] = nil }
         naive.terminators[id] = item
         table.put(item)
@@ -140,7 +149,9 @@ struct TerminatorTableTests {
         naive.loads[id]?.failures = max(0, failures - 2)
         table.succeeded(id)
       case 9 where naive.terminators[id] != nil:
-        let (cost, precedence) = (Int.random(in: 0..<40, using: &random), precedences[Int.random(in: 0..<5, using: &random)])
+        let (cost, precedence) = (
+          Int.random(in: 0..<40, using: &random), precedences[Int.random(in: 0..<5, using: &random)]
+        )
         naive.terminators[id]?.ask(cost: cost, precedence: precedence, identity: Standing())
         table.update(id) { $0.ask(cost: cost, precedence: precedence, identity: Standing()) }
       default: break
@@ -152,12 +163,15 @@ struct TerminatorTableTests {
       let sticky = "t\(Int.random(in: 0..<250, using: &random))"
       var excluding: Set<String> = []
       for strategy in [TerminatorStrategy.smartRouting, .sticky, .random, .weighted] {
-        let allowed = naive.candidates(instance, strategy, online: online, paths: paths, sticky: sticky, excluding: excluding)
+        let allowed = naive.candidates(
+          instance, strategy, online: online, paths: paths, sticky: sticky, excluding: excluding)
         let chosen = try? table.select(
-          service: "svc", instance: instance, strategy: strategy, online: { online.contains($0) }, pathCost: { paths[$0] }, sticky: sticky,
+          service: "svc", instance: instance, strategy: strategy, online: { online.contains($0) },
+          pathCost: { paths[$0] }, sticky: sticky,
           excluding: excluding, random: &random
         ).get().id
-        #expect(chosen.map { allowed.contains($0) } ?? allowed.isEmpty, "step \(step), \(strategy): \(chosen ?? "none")")
+        #expect(
+          chosen.map { allowed.contains($0) } ?? allowed.isEmpty, "step \(step), \(strategy): \(chosen ?? "none")")
         if let chosen { excluding.insert(chosen) }
       }
     }
@@ -180,7 +194,9 @@ struct TerminatorTableTests {
       order.remove(CostOrder.Entry(cost: 51, id: "absent"))
       guard step.isMultiple(of: 5000) || step == 14_999 else { continue }
       let sorted = all.map(entry).sorted()
-      #expect(order.count == sorted.count && (0..<sorted.count).allSatisfy { order[$0] == sorted[$0] } && order[sorted.count] == nil)
+      #expect(
+        order.count == sorted.count && (0..<sorted.count).allSatisfy { order[$0] == sorted[$0] }
+          && order[sorted.count] == nil)
       #expect(order.total == sorted.reduce(0) { $0 + $1.cost } && order.free == sorted.count(where: { $0.cost == 0 }))
       #expect(order.first(excluding: Set(sorted.prefix(2).map(\.id))) == sorted.dropFirst(2).first)
     }
@@ -197,7 +213,8 @@ struct TerminatorTableTests {
     var counts: [String: Int] = [:]
     for _ in 0..<4000 {
       let chosen = table.select(
-        service: "svc", instance: "", strategy: .weighted, online: { _ in true }, pathCost: { _ in 0 }, sticky: nil, excluding: [], random: &random)
+        service: "svc", instance: "", strategy: .weighted, online: { _ in true }, pathCost: { _ in 0 }, sticky: nil,
+        excluding: [], random: &random)
       counts[(try? chosen.get().id) ?? "", default: 0] += 1
     }
     // 1 - 10/40 to 1 - 30/40: three to one.
@@ -209,12 +226,15 @@ struct TerminatorTableTests {
   func many() {
     var bench = CircuitBench.ready()
     for index in 0..<40_000 {
-      _ = bench.handle(.offer(CircuitBench.terminator("h\(index)", host: "host\(index % 7)", instance: index % 2 == 0 ? "" : "i\(index)")))
+      _ = bench.handle(
+        .offer(
+          CircuitBench.terminator("h\(index)", host: "host\(index % 7)", instance: index % 2 == 0 ? "" : "i\(index)")))
     }
     #expect(bench.engine.terminators.count == 40_001)
     for _ in 0..<20_000 {
       let route = try? CircuitBench.route(in: bench.handle(.create(CircuitBench.request())))
-      _ = bench.handle(.routeResult(router: "r1", circuit: route?.circuitID ?? "", attempt: 0, outcome: .success(peerData: [:])))
+      _ = bench.handle(
+        .routeResult(router: "r1", circuit: route?.circuitID ?? "", attempt: 0, outcome: .success(peerData: [:])))
     }
     #expect(bench.engine.count == 20_000)
     // Each circuit makes its host dearer: nobody had two before everybody had one.

@@ -11,7 +11,8 @@ import Tunnel
 struct MixedInteropTests {
   private func overlay(_ network: Network, _ name: String) async throws -> Overlay {
     let invitation = try await network.invite(name)
-    return try await Overlay(identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: network.logger))
+    return try await Overlay(
+      identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: network.logger))
   }
 
   @Test("curl reaches a site that Python hosts, through our proxy")
@@ -26,7 +27,8 @@ struct MixedInteropTests {
     let proxy = ProxyTunnel(overlay: client, service: "site", host: "127.0.0.1", port: 0, logger: network.logger)
     let port = try #require(try await proxy.start().port)
     let running = Task { try? await proxy.run() }
-    let page = try await PythonSDK.run("/usr/bin/env", ["curl", "--silent", "--show-error", "--max-time", "30", "http://127.0.0.1:\(port)/"])
+    let page = try await PythonSDK.run(
+      "/usr/bin/env", ["curl", "--silent", "--show-error", "--max-time", "30", "http://127.0.0.1:\(port)/"])
     #expect(page.contains("hello from python"))
     running.cancel()
     await running.value
@@ -42,7 +44,9 @@ struct MixedInteropTests {
     let host = try await overlay(network, "host")
     let site = DemoSite(overlay: host, service: "demo", logger: network.logger)
     let serving = Task { try? await site.run() }
-    try await Network.wait("the page is hosted") { try await network.api("GET", "/terminators").arrayValue?.isEmpty == false }
+    try await Network.wait("the page is hosted") {
+      try await network.api("GET", "/terminators").arrayValue?.isEmpty == false
+    }
     let dialler = try sdk.start("dial.py", [try await sdk.enroll(network, "client"), "demo", "--http"])
     defer { dialler.stop() }
     let answered = try #require(try await dialler.event("answered"))

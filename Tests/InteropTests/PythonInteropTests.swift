@@ -52,7 +52,9 @@ struct PythonInteropTests {
     }
   }
 
-  @Test("enrolls, hosts and dials: 300 kB come back byte for byte; its identity's cost and precedence as a host reach it while it hosts")
+  @Test(
+    "enrolls, hosts and dials: 300 kB come back byte for byte; its identity's cost and precedence as a host reach it while it hosts"
+  )
   func echo() async throws {
     let bench = try await Bench.start("echo")
     let dialler = try bench.dial(["echo"])
@@ -64,9 +66,12 @@ struct PythonInteropTests {
     let found = try await bench.network.api("GET", "/identities?filter=name%3D%22host%22")
     let id = try #require(found.arrayValue?.first?["id"]?.stringValue)
     try await bench.network.api(
-      "PATCH", "/identities/\(id)", ["defaultHostingCost": 12, "serviceHostingPrecedences": [bench.ids.service: "required"]])
+      "PATCH", "/identities/\(id)",
+      ["defaultHostingCost": 12, "serviceHostingPrecedences": [bench.ids.service: "required"]])
     let terminators = try await bench.network.api("GET", "/services/\(bench.ids.service)/terminators").arrayValue ?? []
-    #expect(terminators.map { $0["cost"]?.intValue } == [12] && terminators.map { $0["precedence"]?.stringValue } == ["required"])
+    #expect(
+      terminators.map { $0["cost"]?.intValue } == [12]
+        && terminators.map { $0["precedence"]?.stringValue } == ["required"])
     await bench.stop()
   }
 
@@ -152,7 +157,8 @@ struct PythonInteropTests {
     await bench.stop()
   }
 
-  @Test("enrolls with a token that was issued before the server certificate was renewed, and a dial survives the renewal")
+  @Test(
+    "enrolls with a token that was issued before the server certificate was renewed, and a dial survives the renewal")
   func renewal() async throws {
     let bench = try await Bench.start("echo")
     let invitation = try await bench.network.invite("late")
@@ -179,7 +185,9 @@ struct PythonInteropTests {
     await network.stop()
   }
 
-  @Test("an expired certificate is refused on a resumed TLS session too, where policy does not allow it", arguments: [true, false])
+  @Test(
+    "an expired certificate is refused on a resumed TLS session too, where policy does not allow it",
+    arguments: [true, false])
   func expiredOnResumption(allowed: Bool) async throws {
     let sdk = try await PythonSDK.shared.value
     let ahead = Mutex<Int64>(0)

@@ -4,7 +4,8 @@ import NetworkFixture
 import Synchronization
 import Testing
 
-/// The OpenZiti SDK from PyPI (`openziti` 0.6.0 with the C SDK 0.29.3), as its users run it: scripts under `python/` in a virtual environment.
+/// The OpenZiti SDK from PyPI (`openziti` 0.6.0 with the C SDK 0.29.3), as its users run it: scripts under `python/` in
+/// a virtual environment.
 struct PythonSDK: Sendable {
   /// One line of a script's report.
   struct Event: Sendable, Decodable {
@@ -55,7 +56,9 @@ struct PythonSDK: Sendable {
         rest.withLock { rest in
           rest.append(data)
           while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
-            if let event = try? JSONDecoder().decode(Event.self, from: rest[rest.startIndex..<end]) { continuation.yield(event) }
+            if let event = try? JSONDecoder().decode(Event.self, from: rest[rest.startIndex..<end]) {
+              continuation.yield(event)
+            }
             rest = Data(rest[rest.index(after: end)...])
           }
         }
@@ -77,7 +80,8 @@ struct PythonSDK: Sendable {
         }
         group.addTask {
           try await Task.sleep(for: .seconds(60))
-          throw Network.Failure("no event \(name) of a Python script within a minute; its log:\n\(self.log.withLock { $0.suffix(4000) })")
+          throw Network.Failure(
+            "no event \(name) of a Python script within a minute; its log:\n\(self.log.withLock { $0.suffix(4000) })")
         }
         defer { group.cancelAll() }
         return try await group.next() ?? nil
@@ -99,15 +103,20 @@ struct PythonSDK: Sendable {
   let interpreter: String
   let scripts: String
 
-  /// Makes the virtual environment once; later runs find it. Fails, and does not skip, when PyPI cannot be reached: these tests are the measure.
+  /// Makes the virtual environment once; later runs find it. Fails, and does not skip, when PyPI cannot be reached:
+  /// these tests are the measure.
   static let shared = Task<PythonSDK, any Error> {
     let here = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
     let scripts = here.appendingPathComponent("python").path
-    let environment = here.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(".build/python-sdk").path
+    let environment = here.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(
+      ".build/python-sdk"
+    ).path
     let interpreter = environment + "/bin/python3"
     if !FileManager.default.fileExists(atPath: environment + "/ready") {
       try await run("/usr/bin/env", ["python3", "-m", "venv", "--clear", environment])
-      try await run(interpreter, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", scripts + "/requirements.txt"])
+      try await run(
+        interpreter,
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", scripts + "/requirements.txt"])
       _ = FileManager.default.createFile(atPath: environment + "/ready", contents: nil)
     }
     return PythonSDK(interpreter: interpreter, scripts: scripts)
@@ -126,7 +135,8 @@ struct PythonSDK: Sendable {
     let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     process.waitUntilExit()
     guard process.terminationStatus == 0 else {
-      throw Network.Failure("\(arguments.joined(separator: " ")) failed (\(process.terminationStatus)): \(text.suffix(2000))")
+      throw Network.Failure(
+        "\(arguments.joined(separator: " ")) failed (\(process.terminationStatus)): \(text.suffix(2000))")
     }
     return text
   }

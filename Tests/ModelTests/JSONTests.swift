@@ -3,7 +3,8 @@ import Testing
 
 @Suite struct JSONTests {
   @Test func readsEveryKindOfValue() throws {
-    let value = try JSONValue(parsing: #" {"a":[1,-2.5,1e3,true,false,null,"x"],"b":{},"c":9223372036854775807,"d":9223372036854775808} "#)
+    let value = try JSONValue(
+      parsing: #" {"a":[1,-2.5,1e3,true,false,null,"x"],"b":{},"c":9223372036854775807,"d":9223372036854775808} "#)
     #expect(value["a"] == [1, -2.5, 1000.0, true, false, nil, "x"])
     #expect(value["b"] == [:])
     #expect(value["c"] == .int(.max))
@@ -19,7 +20,8 @@ import Testing
   }
 
   @Test(arguments: [
-    "", "{", "[1,]", "{\"a\"}", "{\"a\":}", "{a:1}", "01", "1.", "-", "1e", "tru", "\"\\x\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"",
+    "", "{", "[1,]", "{\"a\"}", "{\"a\":}", "{a:1}", "01", "1.", "-", "1e", "tru", "\"\\x\"", "\"\\ud800\"",
+    "\"\\ud800\\u0041\"", "\"\\udc00\"",
     "\"\u{01}\"", "1 2", "[1 2]", "\"abc", "nul", "+1", "\"\\u12", "1e999", "{\"a\":1,}",
   ])
   func refuses(_ text: String) {
@@ -34,8 +36,12 @@ import Testing
   @Test func limitsDepthAndSize() {
     let deep = String(repeating: "[", count: 65) + String(repeating: "]", count: 65)
     #expect(throws: JSONError.tooDeep(limit: 64, offset: 64)) { try JSONValue(parsing: deep) }
-    #expect(throws: JSONError.tooDeep(limit: 64, offset: 64)) { try JSONValue(parsing: String(repeating: "[", count: 100_000)) }
-    #expect(throws: JSONError.tooLong(bytes: 5, limit: 4)) { try JSONValue(parsing: "12345", limits: JSONLimits(bytes: 4, depth: 1)) }
+    #expect(throws: JSONError.tooDeep(limit: 64, offset: 64)) {
+      try JSONValue(parsing: String(repeating: "[", count: 100_000))
+    }
+    #expect(throws: JSONError.tooLong(bytes: 5, limit: 4)) {
+      try JSONValue(parsing: "12345", limits: JSONLimits(bytes: 4, depth: 1))
+    }
   }
 
   @Test func neverTrapsOnDamagedDocuments() throws {

@@ -4,7 +4,8 @@ import Testing
 @Suite struct SchemaTests {
   private func isValid(_ type: String, _ data: String) throws -> Bool {
     let type = try #require(BuiltIn.configTypes().first { $0.name == type })
-    let config = Config(id: "c", name: "c", configTypeId: type.id, data: try #require(JSONValue(parsing: data).objectValue))
+    let config = Config(
+      id: "c", name: "c", configTypeId: type.id, data: try #require(JSONValue(parsing: data).objectValue))
     do throws(ModelError) { try config.validate(against: type) } catch { return false }
     return true
   }
@@ -12,7 +13,10 @@ import Testing
   @Test func builtInRowsAreValid() throws {
     #expect(BuiltIn.configTypes().count == 8)
     for type in BuiltIn.configTypes() { try type.validate() }
-    #expect(Set(BuiltIn.configTypes().map(\.id)).isSuperset(of: ["g7cIWbcGg", "NH5p4FpGR", "host.v2", "f2dd2df0-9c04-4b84-a91e-71437ac229f1"]))
+    #expect(
+      Set(BuiltIn.configTypes().map(\.id)).isSuperset(of: [
+        "g7cIWbcGg", "NH5p4FpGR", "host.v2", "f2dd2df0-9c04-4b84-a91e-71437ac229f1",
+      ]))
     try BuiltIn.authPolicy().validate()
   }
 
@@ -51,14 +55,18 @@ import Testing
     ("host.v1", #"{"forwardProtocol":true,"address":"a","port":1}"#),
     ("host.v1", #"{"protocol":"tcp","address":"a","port":1,"extra":1}"#), ("host.v2", #"{"terminators":[]}"#),
     ("proxy.v1", #"{"port":0,"protocols":["tcp"]}"#),
-    ("router.link.v1", #"{"dialers":[{"startupDelay":"soon"}]}"#), ("ziti-tunneler-client.v1", #"{"hostname":"h","port":1.5}"#),
+    ("router.link.v1", #"{"dialers":[{"startupDelay":"soon"}]}"#),
+    ("ziti-tunneler-client.v1", #"{"hostname":"h","port":1.5}"#),
   ])
   func refuses(_ type: String, _ data: String) throws { #expect(try !isValid(type, data)) }
 
   @Test func oneOfNotAndReferences() throws {
     let schema = try JSONSchema([
       "type": "object", "definitions": ["word": ["type": "string", "pattern": "^[a-c]{2,3}$"]],
-      "properties": ["w": ["$ref": "#/definitions/word"], "o": ["oneOf": [["type": "integer"], ["minimum": 5]]], "n": ["not": ["type": "null"]]],
+      "properties": [
+        "w": ["$ref": "#/definitions/word"], "o": ["oneOf": [["type": "integer"], ["minimum": 5]]],
+        "n": ["not": ["type": "null"]],
+      ],
     ])
     #expect(schema.violations(of: ["w": "abc", "o": 1, "n": 1]).isEmpty)
     #expect(schema.violations(of: ["w": "abcd"]).map(\.path) == ["w"])
@@ -76,12 +84,15 @@ import Testing
   }
 
   @Test(
-    "one budget of steps for a validation: whatever grows with schema or document spends from it, and a verdict that was not reached is a refusal")
+    "one budget of steps for a validation: whatever grows with schema or document spends from it, and a verdict that was not reached is a refusal"
+  )
   func budget() throws {
     func object(_ count: Int, _ value: JSONValue = 1) -> JSONValue {
       .object(Dictionary(uniqueKeysWithValues: (0..<count).map { ("a-member-of-some-length-\($0)", value) }))
     }
-    func patterns(_ count: Int) -> JSONValue { .object(Dictionary(uniqueKeysWithValues: (0..<count).map { ("(.*a.*b|.*c)\($0)$", true) })) }
+    func patterns(_ count: Int) -> JSONValue {
+      .object(Dictionary(uniqueKeysWithValues: (0..<count).map { ("(.*a.*b|.*c)\($0)$", true) }))
+    }
     let long = JSONValue.string(String(repeating: "a", count: 500_000))
     let many = JSONValue.array((0..<20_000).map { .int(Int64($0)) })
     let costly: [(JSONObject, JSONValue)] = [
@@ -99,19 +110,24 @@ import Testing
     ]
     for (schema, document) in costly {
       let violations = try JSONSchema(schema).violations(of: document)
-      #expect(violations.count == 1 && violations.first?.reason.contains("too complex") == true, "\(schema.keys) \(violations)")
+      #expect(
+        violations.count == 1 && violations.first?.reason.contains("too complex") == true,
+        "\(schema.keys) \(violations)")
     }
     // What people write is far from it.
     #expect(
-      try JSONSchema(["patternProperties": ["^[a-z0-9-]+$": ["type": "integer"]], "additionalProperties": false]).violations(of: object(1000)).isEmpty
+      try JSONSchema(["patternProperties": ["^[a-z0-9-]+$": ["type": "integer"]], "additionalProperties": false])
+        .violations(of: object(1000)).isEmpty
     )
   }
 
   @Test(
     "patterns that would take memory or stack without end are refused when they are made",
     arguments: [
-      String(repeating: "a", count: 5000), String(repeating: "(", count: 100) + "a" + String(repeating: ")", count: 100), "(a{1000}){1000}",
-      "((((){1000}){1000}){1000}){1000}", "a" + String(repeating: "{1}", count: 1000), String(repeating: "{", count: 4000),
+      String(repeating: "a", count: 5000),
+      String(repeating: "(", count: 100) + "a" + String(repeating: ")", count: 100), "(a{1000}){1000}",
+      "((((){1000}){1000}){1000}){1000}", "a" + String(repeating: "{1}", count: 1000),
+      String(repeating: "{", count: 4000),
     ])
   func hugePatterns(_ pattern: String) {
     // Braces that are no bounds stand for themselves.
@@ -124,7 +140,8 @@ import Testing
 
   @Test("all patterns of a schema together have a limit too")
   func manyPatterns() {
-    let properties = JSONObject(uniqueKeysWithValues: (0..<100).map { ("p\($0)", ["pattern": .string("\($0)a{1000}")]) })
+    let properties = JSONObject(
+      uniqueKeysWithValues: (0..<100).map { ("p\($0)", ["pattern": .string("\($0)a{1000}")]) })
     #expect(throws: ModelError.self) { try JSONSchema(["properties": .object(properties)]) }
   }
 }

@@ -4,7 +4,8 @@ import Testing
 @Suite struct ValueTests {
   @Test(arguments: [
     ("2025-03-01T12:34:56.789Z", "2025-03-01T12:34:56.789Z"), ("2025-03-01T12:34:56Z", "2025-03-01T12:34:56.000Z"),
-    ("2024-02-29T23:59:59.9+01:30", "2024-02-29T22:29:59.900Z"), ("1970-01-01T00:00:00.0004Z", "1970-01-01T00:00:00.000Z"),
+    ("2024-02-29T23:59:59.9+01:30", "2024-02-29T22:29:59.900Z"),
+    ("1970-01-01T00:00:00.0004Z", "1970-01-01T00:00:00.000Z"),
     ("1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"), ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
     ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
   ])
@@ -13,7 +14,8 @@ import Testing
   }
 
   @Test(arguments: [
-    "", "2025-02-29T00:00:00Z", "2025-13-01T00:00:00Z", "2025-01-01T24:00:00Z", "2025-01-01 00:00:00", "2025-01-01T00:00:00.Z",
+    "", "2025-02-29T00:00:00Z", "2025-13-01T00:00:00Z", "2025-01-01T24:00:00Z", "2025-01-01 00:00:00",
+    "2025-01-01T00:00:00.Z",
     "2025-01-01T00:00:00+1:00",
   ])
   func timestampsRefuse(_ text: String) { #expect(Timestamp(text) == nil) }
@@ -32,7 +34,9 @@ import Testing
     var seen: Set<String> = []
     for _ in 0..<2000 {
       let short = EntityID.short(using: &random)
-      #expect((9...11).contains(short.count) && short.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "." || $0 == "-") })
+      #expect(
+        (9...11).contains(short.count)
+          && short.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "." || $0 == "-") })
       let long = EntityID.uuidBase62(using: &random)
       #expect(long.count == 22 && long.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) })
       let uuid = EntityID.uuid(using: &random)
@@ -44,8 +48,10 @@ import Testing
 
   @Test func entitiesSurviveTheirDocument() throws {
     let identity = Identity(
-      id: "a", name: "alice", roleAttributes: ["x"], appData: ["k": ["n": 1]], serviceHostingPrecedences: ["s": .required],
-      serviceHostingCosts: ["s": 7], disabledAt: Timestamp(secondsSinceEpoch: 5), sdkInfo: SDKInfo(appId: "app"), serviceConfigs: ["s": ["t": "c"]],
+      id: "a", name: "alice", roleAttributes: ["x"], appData: ["k": ["n": 1]],
+      serviceHostingPrecedences: ["s": .required],
+      serviceHostingCosts: ["s": 7], disabledAt: Timestamp(secondsSinceEpoch: 5), sdkInfo: SDKInfo(appId: "app"),
+      serviceConfigs: ["s": ["t": "c"]],
       tags: ["t": true], createdAt: Timestamp(secondsSinceEpoch: 1), updatedAt: Timestamp(secondsSinceEpoch: 2))
     let document = try JSONValue(encoding: identity)
     #expect(document["typeId"] == "Default" && document["createdAt"] == "1970-01-01T00:00:01.000Z")
@@ -55,12 +61,16 @@ import Testing
     let authenticator = Authenticator(
       id: "x", method: .updb, identityId: "a", username: "u",
       password: PasswordHash(algorithm: "argon2id", salt: "s", hash: "h", opslimit: 2, memlimit: 1 << 26))
-    #expect(try JSONValue(parsing: JSONValue(encoding: authenticator).serialized()).decode(Authenticator.self) == authenticator)
+    #expect(
+      try JSONValue(parsing: JSONValue(encoding: authenticator).serialized()).decode(Authenticator.self)
+        == authenticator)
   }
 
   @Test func olderDocumentsReadWithZeroValues() throws {
     let identity = try (["id": "a", "name": "alice"] as JSONValue).decode(Identity.self)
-    #expect(identity.roleAttributes.isEmpty && identity.typeId == .default && identity.defaultHostingPrecedence == .default && !identity.isAdmin)
+    #expect(
+      identity.roleAttributes.isEmpty && identity.typeId == .default && identity.defaultHostingPrecedence == .default
+        && !identity.isAdmin)
     let policy = try (["id": "p", "name": "p"] as JSONValue).decode(AuthPolicy.self)
     #expect(!policy.primary.cert.allowed)
     #expect(throws: (any Error).self) { try (["id": "a", "name": 7] as JSONValue).decode(Identity.self) }
@@ -85,7 +95,8 @@ import Testing
     #expect(field(ConfigType(id: "c", name: "all")) == "name")
     #expect(field(ConfigType(id: "c", name: "c", schema: ["type": "string"])) == "schema")
     #expect(field(Enrollment(id: "e", method: .updb, token: "t", expiresAt: .epoch, identityId: "i")) == "username")
-    #expect(field(Enrollment(id: "e", method: .erott, token: "t", expiresAt: .epoch, identityId: "i")) == "edgeRouterId")
+    #expect(
+      field(Enrollment(id: "e", method: .erott, token: "t", expiresAt: .epoch, identityId: "i")) == "edgeRouterId")
   }
 
   @Test func rolesMatchAsSpecified() throws {

@@ -1,5 +1,5 @@
-// NetworkFixture: a whole network in the test's process: a controller and an edge router on loopback, with free ports and a directory of their own. It
-// tests nothing itself. Start reading at `Network`.
+// NetworkFixture: a whole network in the test's process: a controller and an edge router on loopback, with free ports
+// and a directory of their own. It tests nothing itself. Start reading at `Network`.
 
 public import Controller
 public import EdgeRouter
@@ -42,7 +42,8 @@ public actor Network {
   public var router: RouterNode? { routerNode }
 
   private init(
-    directory: String, host: String, configuration: ControllerConfiguration, controller: ControllerNode, identityLimits: IdentityLimits,
+    directory: String, host: String, configuration: ControllerConfiguration, controller: ControllerNode,
+    identityLimits: IdentityLimits,
     logger: Logger
   ) {
     self.directory = directory
@@ -65,13 +66,15 @@ public actor Network {
   ) async throws -> Network {
     let directory = NSTemporaryDirectory() + "swiftlet-network-" + UUID().uuidString
     var logger = Logger(label: "network")
-    logger.logLevel = ProcessInfo.processInfo.environment["SWIFTLET_TEST_LOG"].flatMap { Logger.Level(rawValue: $0) } ?? .critical
+    logger.logLevel =
+      ProcessInfo.processInfo.environment["SWIFTLET_TEST_LOG"].flatMap { Logger.Level(rawValue: $0) } ?? .critical
     var configuration = ControllerConfiguration(dataDirectory: directory + "/controller", host: host, port: 0)
     configuration.serverNames = ["localhost"]
     configure(&configuration)
     let controller = try await ControllerNode(configuration: configuration, logger: logger)
     let network = Network(
-      directory: directory, host: host, configuration: configuration, controller: controller, identityLimits: identityLimits, logger: logger)
+      directory: directory, host: host, configuration: configuration, controller: controller,
+      identityLimits: identityLimits, logger: logger)
     try await network.begin(sharesRouters: sharesRouters)
     return network
   }
@@ -84,8 +87,10 @@ public actor Network {
     runController()
     try await provisioning.setAdminPassword(username: "admin", password: "admin-password")
     if sharesRouters {
-      try await provisioning.createEdgeRouterPolicy(name: "all routers", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
-      try await provisioning.createServiceEdgeRouterPolicy(name: "all services", serviceRoles: ["#all"], edgeRouterRoles: ["#all"])
+      try await provisioning.createEdgeRouterPolicy(
+        name: "all routers", identityRoles: ["#all"], edgeRouterRoles: ["#all"])
+      try await provisioning.createServiceEdgeRouterPolicy(
+        name: "all services", serviceRoles: ["#all"], edgeRouterRoles: ["#all"])
     }
     let invitation = try await provisioning.createEdgeRouter(name: "router")
     routerID = invitation.id
@@ -93,7 +98,9 @@ public actor Network {
     try await startRouter()
   }
 
-  private func routerConfiguration() throws -> RouterConfiguration { try routerConfiguration("router", port: routerPort) }
+  private func routerConfiguration() throws -> RouterConfiguration {
+    try routerConfiguration("router", port: routerPort)
+  }
 
   private func routerConfiguration(_ name: String, port: Int) throws -> RouterConfiguration {
     let files = directory + "/" + name
@@ -189,12 +196,16 @@ public actor Network {
 
   /// A service that the given roles may dial and host.
   @discardableResult
-  public func service(_ name: String, dial: [String] = ["#all"], bind: [String] = ["#all"], encrypted: Bool = true) async throws -> ServiceIDs {
+  public func service(_ name: String, dial: [String] = ["#all"], bind: [String] = ["#all"], encrypted: Bool = true)
+    async throws -> ServiceIDs
+  {
     let id = try await provisioning.createService(name: name, encryptionRequired: encrypted)
     return ServiceIDs(
       service: id,
-      dialPolicy: try await provisioning.createServicePolicy(name: "dial \(name)", type: .dial, identityRoles: dial, serviceRoles: ["@\(id)"]),
-      bindPolicy: try await provisioning.createServicePolicy(name: "bind \(name)", type: .bind, identityRoles: bind, serviceRoles: ["@\(id)"]))
+      dialPolicy: try await provisioning.createServicePolicy(
+        name: "dial \(name)", type: .dial, identityRoles: dial, serviceRoles: ["@\(id)"]),
+      bindPolicy: try await provisioning.createServicePolicy(
+        name: "bind \(name)", type: .bind, identityRoles: bind, serviceRoles: ["@\(id)"]))
   }
 
   // MARK: Management API
@@ -210,11 +221,13 @@ public actor Network {
     if token == nil {
       let login: JSONValue = ["username": "admin", "password": "admin-password"]
       let answer = try await client.request(
-        method: "POST", base + "/authenticate?method=password", headers: [("content-type", "application/json")], body: login.serialized())
+        method: "POST", base + "/authenticate?method=password", headers: [("content-type", "application/json")],
+        body: login.serialized())
       token = try JSONValue(parsing: answer.body)["data"]?["token"]?.stringValue
     }
     let answer = try await client.request(
-      method: method, base + path, headers: [("content-type", "application/json"), ("zt-session", token ?? "")], body: body?.serialized())
+      method: method, base + path, headers: [("content-type", "application/json"), ("zt-session", token ?? "")],
+      body: body?.serialized())
     guard (200..<300).contains(answer.status) else {
       throw Failure("\(method) \(path): \(answer.status) \(String(decoding: answer.body, as: UTF8.self))")
     }
@@ -224,7 +237,9 @@ public actor Network {
   // MARK: Waiting
 
   /// Waits until something holds; a minute is a hang.
-  public static func wait(_ what: String, seconds: Int = 60, _ condition: @Sendable () async throws -> Bool) async throws {
+  public static func wait(_ what: String, seconds: Int = 60, _ condition: @Sendable () async throws -> Bool)
+    async throws
+  {
     let deadline = ContinuousClock.now + .seconds(seconds)
     while try await !condition() {
       guard ContinuousClock.now < deadline else { throw Failure("waited \(seconds) s in vain: \(what)") }

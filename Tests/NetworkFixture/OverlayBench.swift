@@ -14,13 +14,19 @@ public struct OverlayBench: Sendable {
   public func stop() async { await network.stop() }
 
   /// A new identity, enrolled and logged in.
-  public func overlay(_ name: String, roles: [String] = []) async throws -> Overlay { try await member(name, roles: roles).overlay }
+  public func overlay(_ name: String, roles: [String] = []) async throws -> Overlay {
+    try await member(name, roles: roles).overlay
+  }
 
   /// A new identity, enrolled and logged in, with its id.
   /// - Parameter authPolicy: id of the auth policy that it logs in by; nil is the default one.
-  public func member(_ name: String, roles: [String] = [], authPolicy: String? = nil) async throws -> (id: String, overlay: Overlay) {
+  public func member(_ name: String, roles: [String] = [], authPolicy: String? = nil) async throws -> (
+    id: String, overlay: Overlay
+  ) {
     let invitation = try await network.invite(name, roles: roles)
-    if let authPolicy { try await network.api("PATCH", "/identities/\(invitation.id)", ["authPolicyId": .string(authPolicy)]) }
+    if let authPolicy {
+      try await network.api("PATCH", "/identities/\(invitation.id)", ["authPolicyId": .string(authPolicy)])
+    }
     let identity = try await Enrollment.enroll(jwt: invitation.jwt)
     return (invitation.id, try await Overlay(identity: identity, options: .init(logger: network.logger)))
   }

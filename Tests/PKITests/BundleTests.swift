@@ -12,7 +12,10 @@ struct BundleTests {
     .first { FileManager.default.isExecutableFile(atPath: $0) }
 
   private func bundle() throws -> [Certificate] {
-    [try PKIFixture.root.get().chain.leaf, try PKIFixture.intermediate.get().chain.leaf, try PKIFixture.server(.rsa2048).leaf]
+    [
+      try PKIFixture.root.get().chain.leaf, try PKIFixture.intermediate.get().chain.leaf,
+      try PKIFixture.server(.rsa2048).leaf,
+    ]
   }
 
   @Test("a bundle is read back in order, in lines of 64 columns")
@@ -53,10 +56,12 @@ struct BundleTests {
     otherType[Int(type.upperBound) - 1] = 3
     let texts: [[UInt8]] = [
       [], Array("%%%".utf8), Array(PKCS7.base64Lines(otherType).utf8), Array(PKCS7.base64Lines(der + [0]).utf8),
-      Array(PKCS7.base64Lines([0x30, 0x80]).utf8), [UInt8](repeating: UInt8(ascii: "A"), count: 2 * PKCS7.sizeLimit + 1),
+      Array(PKCS7.base64Lines([0x30, 0x80]).utf8),
+      [UInt8](repeating: UInt8(ascii: "A"), count: 2 * PKCS7.sizeLimit + 1),
     ]
     for text in texts { #expect(throws: PKIError.self) { try PKCS7.parse(base64: text) } }
-    let many = PKCS7.base64Lines(try PKCS7.certificatesOnly(Array(repeating: try PKIFixture.server(.p256).leaf, count: 257)))
+    let many = PKCS7.base64Lines(
+      try PKCS7.certificatesOnly(Array(repeating: try PKIFixture.server(.p256).leaf, count: 257)))
     #expect(throws: PKIError.badBundle("more than 256 certificates")) { try PKCS7.parse(base64: Array(many.utf8)) }
   }
 

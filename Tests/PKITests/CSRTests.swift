@@ -14,24 +14,32 @@ struct CSRTests {
     return try String(contentsOf: url, encoding: .utf8)
   }
 
-  @Test("a request is read with its names, and its signature proves the key", arguments: [KeyAlgorithm.p256, .p384, .p521, .rsa2048])
+  @Test(
+    "a request is read with its names, and its signature proves the key",
+    arguments: [KeyAlgorithm.p256, .p384, .p521, .rsa2048])
   func roundTrip(_ algorithm: KeyAlgorithm) throws {
     let key = try PKIFixture.key(algorithm)
     let request = try CSR(
-      pem: CSR.create(key: key, commonName: "r1", organization: "org", names: ["router.example", "10.0.0.1"], uris: ["spiffe://net/x"]))
+      pem: CSR.create(
+        key: key, commonName: "r1", organization: "org", names: ["router.example", "10.0.0.1"], uris: ["spiffe://net/x"]
+      ))
     #expect(request.publicKey == key.publicKey)
     #expect(request.commonName == "r1")
     #expect(request.hostNames == ["router.example", "10.0.0.1"])
     #expect(request.uris == ["spiffe://net/x"])
   }
 
-  @Test("another subject, or another key, under the same signature is refused", arguments: [KeyAlgorithm.p256, .p384, .rsa2048])
+  @Test(
+    "another subject, or another key, under the same signature is refused",
+    arguments: [KeyAlgorithm.p256, .p384, .rsa2048])
   func tampered(_ algorithm: KeyAlgorithm) throws {
     let bytes = try der(ofPEM: CSR.create(key: PKIFixture.key(algorithm), commonName: "attacker"))
     let name = try #require(Data(bytes).range(of: Data("attacker".utf8)))
     var renamed = bytes
     renamed.replaceSubrange(Int(name.lowerBound)..<Int(name.upperBound), with: Array("thevictm".utf8))
-    #expect(throws: PKIError.badCSR("its signature does not prove possession of the key")) { try CSR(pem: pem(renamed, type: type)) }
+    #expect(throws: PKIError.badCSR("its signature does not prove possession of the key")) {
+      try CSR(pem: pem(renamed, type: type))
+    }
 
     let other = try PrivateKey.generate(algorithm)
     let otherBytes = try der(ofPEM: CSR.create(key: other, commonName: "attacker"))
@@ -44,7 +52,8 @@ struct CSRTests {
 
   /// The SubjectPublicKeyInfo of a request.
   private func key(in request: [UInt8]) throws -> ArraySlice<UInt8> {
-    guard case .constructed(let outer) = try DER.parse(request).content, let info = Array(outer).first, case .constructed(let fields) = info.content
+    guard case .constructed(let outer) = try DER.parse(request).content, let info = Array(outer).first,
+      case .constructed(let fields) = info.content
     else { return [] }
     return try #require(Array(fields).dropFirst(2).first).encodedBytes
   }
@@ -81,7 +90,8 @@ struct CSRTests {
     #expect(try CSR(pem: good + " \n\n").commonName == "r1")
     #expect(try CSR(pem: pem(der(ofPEM: good), type: "NEW CERTIFICATE REQUEST")).commonName == "r1")
     let refused = [
-      "", "text", good + "x", good + good, try PKIFixture.server(.p256).leaf.pem, pem([], type: type), pem([0x30, 0], type: type),
+      "", "text", good + "x", good + good, try PKIFixture.server(.p256).leaf.pem, pem([], type: type),
+      pem([0x30, 0], type: type),
       try pem(der(ofPEM: good) + [0], type: type), good + String(repeating: "\n", count: CSR.sizeLimit),
     ]
     for text in refused { #expect(throws: PKIError.self, "\(text.prefix(60))") { try CSR(pem: text) } }

@@ -32,27 +32,38 @@ struct Profile: Sendable, CustomTestStringConvertible {
     Profile(
       testDescription: "identity", usage: .clientAuth, names: [uri("spiffe://net/identity/i1")], commonName: "i1",
       lifetime: CertificateAuthority.Lifetime.year
-    ) { try $0.issueIdentity(publicKey: $1.publicKey, subject: nil, identityID: "i1", trustDomain: "net", now: PKIFixture.now) },
+    ) {
+      try $0.issueIdentity(
+        publicKey: $1.publicKey, subject: nil, identityID: "i1", trustDomain: "net", now: PKIFixture.now)
+    },
     Profile(
-      testDescription: "API session", usage: .clientAuth, names: [uri("spiffe://net/identity/i1/apiSession/s1/apiSessionCertificate/c1")],
+      testDescription: "API session", usage: .clientAuth,
+      names: [uri("spiffe://net/identity/i1/apiSession/s1/apiSessionCertificate/c1")],
       commonName: "i1", lifetime: 12 * 3600
     ) {
       try $0.issueAPISession(
-        publicKey: $1.publicKey, identityID: "i1", apiSessionID: "s1", certificateID: "c1", trustDomain: "net", now: PKIFixture.now)
+        publicKey: $1.publicKey, identityID: "i1", apiSessionID: "s1", certificateID: "c1", trustDomain: "net",
+        now: PKIFixture.now)
     },
     Profile(
-      testDescription: "router client", usage: .clientAuth, names: routerNames, commonName: "r1", lifetime: CertificateAuthority.Lifetime.year
+      testDescription: "router client", usage: .clientAuth, names: routerNames, commonName: "r1",
+      lifetime: CertificateAuthority.Lifetime.year
     ) { try $0.issueRouterClient(request($1), routerID: "r1", names: allowed, now: PKIFixture.now) },
     Profile(
-      testDescription: "router server", usage: .serverAuth, names: routerNames + [uri("spiffe://net/router/r1")], commonName: "r1",
+      testDescription: "router server", usage: .serverAuth, names: routerNames + [uri("spiffe://net/router/r1")],
+      commonName: "r1",
       lifetime: CertificateAuthority.Lifetime.year
-    ) { try $0.issueRouterServer(request($1), routerID: "r1", names: allowed, trustDomain: "net", now: PKIFixture.now) },
+    ) {
+      try $0.issueRouterServer(request($1), routerID: "r1", names: allowed, trustDomain: "net", now: PKIFixture.now)
+    },
     Profile(
-      testDescription: "server", usage: .serverAuth, names: [.dnsName("localhost"), ip([127, 0, 0, 1]), uri("spiffe://net/controller/c1")],
+      testDescription: "server", usage: .serverAuth,
+      names: [.dnsName("localhost"), ip([127, 0, 0, 1]), uri("spiffe://net/controller/c1")],
       commonName: "localhost", lifetime: 60
     ) {
       try $0.issueServer(
-        publicKey: $1.publicKey, names: ["localhost", "127.0.0.1"], uris: ["spiffe://net/controller/c1"], now: PKIFixture.now, lifetime: 60)
+        publicKey: $1.publicKey, names: ["localhost", "127.0.0.1"], uris: ["spiffe://net/controller/c1"],
+        now: PKIFixture.now, lifetime: 60)
     },
   ]
 }
@@ -100,7 +111,8 @@ struct CertificateProfileTests {
   func endsWithIssuer() throws {
     let authority = try PKIFixture.intermediate.get()
     let chain = try authority.issueServer(
-      publicKey: PKIFixture.key(.p256).publicKey, names: ["a"], uris: [], now: PKIFixture.now, lifetime: 100 * CertificateAuthority.Lifetime.year)
+      publicKey: PKIFixture.key(.p256).publicKey, names: ["a"], uris: [], now: PKIFixture.now,
+      lifetime: 100 * CertificateAuthority.Lifetime.year)
     #expect(chain.leaf.notValidAfter == authority.chain.leaf.notValidAfter)
   }
 
@@ -108,7 +120,9 @@ struct CertificateProfileTests {
   func routerName() throws {
     let authority = try PKIFixture.intermediate.get()
     for request in [try Profile.request(PKIFixture.key(.p256)), try twoNames("r1", "r2"), try twoNames("r2", "r1")] {
-      #expect(throws: PKIError.self) { try authority.issueRouterClient(request, routerID: "r2", names: [], now: PKIFixture.now) }
+      #expect(throws: PKIError.self) {
+        try authority.issueRouterClient(request, routerID: "r2", names: [], now: PKIFixture.now)
+      }
       #expect(throws: PKIError.self) {
         try authority.issueRouterServer(request, routerID: "r2", names: [], trustDomain: "net", now: PKIFixture.now)
       }
@@ -123,7 +137,8 @@ struct CertificateProfileTests {
       CommonName(last)
     }
     let request = try CertificateSigningRequest(
-      version: .v1, subject: subject, privateKey: key.signing, attributes: .init(), signatureAlgorithm: .ecdsaWithSHA256)
+      version: .v1, subject: subject, privateKey: key.signing, attributes: .init(), signatureAlgorithm: .ecdsaWithSHA256
+    )
     return try CSR(pem: request.serializeAsPEM().pemString)
   }
 
@@ -131,7 +146,10 @@ struct CertificateProfileTests {
   func outsideItsPeriod() throws {
     let authority = try PKIFixture.intermediate.get()
     for now in [authority.chain.leaf.notValidBefore - 1, authority.chain.leaf.notValidAfter + 1] {
-      #expect(throws: PKIError.authorityNotValid(from: authority.chain.leaf.notValidBefore, until: authority.chain.leaf.notValidAfter)) {
+      #expect(
+        throws: PKIError.authorityNotValid(
+          from: authority.chain.leaf.notValidBefore, until: authority.chain.leaf.notValidAfter)
+      ) {
         try authority.issueServer(publicKey: PKIFixture.key(.p256).publicKey, names: ["a"], uris: [], now: now)
       }
     }
@@ -176,7 +194,8 @@ struct CertificateProfileTests {
   @Test("the text of a chain leaves out roots behind the leaf and reads back")
   func chainText() throws {
     let (root, intermediate, leaf) = (
-      try PKIFixture.root.get().chain.leaf, try PKIFixture.intermediate.get().chain.leaf, try PKIFixture.server(.p256).leaf
+      try PKIFixture.root.get().chain.leaf, try PKIFixture.intermediate.get().chain.leaf,
+      try PKIFixture.server(.p256).leaf
     )
     let text = CertificateChain(leaf: leaf, intermediates: [intermediate, root]).pem
     #expect(try CertificateChain(pem: text) == CertificateChain(leaf: leaf, intermediates: [intermediate]))
@@ -194,7 +213,8 @@ struct CertificateProfileTests {
     "SPIFFE ids name identities and API sessions only below /identity",
     arguments: [
       ("spiffe://net/identity/i1", "i1", nil), ("spiffe://net/identity/i1/apiSession/s1", "i1", "s1"),
-      ("spiffe://net/identity/i1/apiSession/s1/apiSessionCertificate/c1", "i1", "s1"), ("spiffe://net/controller/c1", nil, nil),
+      ("spiffe://net/identity/i1/apiSession/s1/apiSessionCertificate/c1", "i1", "s1"),
+      ("spiffe://net/controller/c1", nil, nil),
       ("spiffe://net/x/i1/apiSession/s1", nil, nil), ("spiffe://net", nil, nil),
     ] as [(String, String?, String?)])
   func spiffe(_ uri: String, _ identity: String?, _ session: String?) throws {
@@ -205,13 +225,16 @@ struct CertificateProfileTests {
 
   @Test(
     "what is no SPIFFE id is none",
-    arguments: ["", "spiffe:", "spiffe://", "spiffe:///identity/i1", "spiffe://net/identity//", "https://net/identity/i1"])
+    arguments: [
+      "", "spiffe:", "spiffe://", "spiffe:///identity/i1", "spiffe://net/identity//", "https://net/identity/i1",
+    ])
   func notSPIFFE(_ uri: String) { #expect(SPIFFEID(uri) == nil) }
 
   @Test("two SPIFFE ids in one certificate are none")
   func twoSPIFFE() throws {
     let chain = try PKIFixture.intermediate.get().issueServer(
-      publicKey: PKIFixture.key(.p256).publicKey, names: [], uris: ["spiffe://net/identity/a", "spiffe://net/identity/b"], now: PKIFixture.now)
+      publicKey: PKIFixture.key(.p256).publicKey, names: [],
+      uris: ["spiffe://net/identity/a", "spiffe://net/identity/b"], now: PKIFixture.now)
     #expect(chain.leaf.spiffeID == nil)
   }
 }

@@ -55,11 +55,14 @@ struct ChainTests {
     let forged = try foreign.issueIdentity(
       publicKey: try PKIFixture.key(.p256).publicKey, subject: nil, identityID: "i1", trustDomain: "net", now: now
     ).leaf
-    #expect(doesNotChain(await problem(forged, [foreign.chain.leaf, intermediate.chain.leaf], anchors: [root.chain.leaf])))
+    #expect(
+      doesNotChain(await problem(forged, [foreign.chain.leaf, intermediate.chain.leaf], anchors: [root.chain.leaf])))
   }
 
   @Test("no anchors, no trust")
-  func noAnchors() async { #expect(doesNotChain(await problem(leaf, [intermediate.chain.leaf, root.chain.leaf], anchors: []))) }
+  func noAnchors() async {
+    #expect(doesNotChain(await problem(leaf, [intermediate.chain.leaf, root.chain.leaf], anchors: [])))
+  }
 
   @Test("the usage must allow the purpose")
   func usage() async throws {
@@ -94,7 +97,8 @@ struct ChainTests {
   @Test("an intermediate makes no further authority")
   func pathLength() async throws {
     let below = try intermediate.createIntermediate(name: "below", trustDomain: "net", now: now)
-    let chain = try below.issueIdentity(publicKey: PKIFixture.key(.p256).publicKey, subject: nil, identityID: "i1", trustDomain: "net", now: now)
+    let chain = try below.issueIdentity(
+      publicKey: PKIFixture.key(.p256).publicKey, subject: nil, identityID: "i1", trustDomain: "net", now: now)
     #expect(doesNotChain(await problem(chain.leaf, chain.intermediates, anchors: [root.chain.leaf])))
   }
 
@@ -114,8 +118,10 @@ struct ChainTests {
     ]
     for (extensions, version) in refused {
       let middle = try PKIFixture.certificate(
-        subject: "middle", key: key, issuer: root.chain.leaf.subject, issuerKey: root.key, extensions: extensions, version: version)
-      let victim = try PKIFixture.certificate(subject: "victim", key: PKIFixture.key(.p256), issuer: middle.subject, issuerKey: key)
+        subject: "middle", key: key, issuer: root.chain.leaf.subject, issuerKey: root.key, extensions: extensions,
+        version: version)
+      let victim = try PKIFixture.certificate(
+        subject: "victim", key: PKIFixture.key(.p256), issuer: middle.subject, issuerKey: key)
       #expect(doesNotChain(await problem(victim, [middle], anchors: [root.chain.leaf])))
     }
   }

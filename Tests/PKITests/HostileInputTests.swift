@@ -4,13 +4,16 @@ import X509
 
 @testable import PKI
 
-/// A reader of strangers' bytes with a text it accepts. It must answer every other text with a value or a `PKIError`, and with nothing else.
+/// A reader of strangers' bytes with a text it accepts. It must answer every other text with a value or a `PKIError`,
+/// and with nothing else.
 struct Parser: Sendable, CustomTestStringConvertible {
   let testDescription: String
   let good: @Sendable () throws -> [UInt8]
   let parse: @Sendable ([UInt8]) throws -> Void
 
-  init(_ name: String, good: @escaping @Sendable () throws -> [UInt8], parse: @escaping @Sendable ([UInt8]) throws -> Void) {
+  init(
+    _ name: String, good: @escaping @Sendable () throws -> [UInt8], parse: @escaping @Sendable ([UInt8]) throws -> Void
+  ) {
     testDescription = name
     self.good = good
     self.parse = parse
@@ -30,12 +33,17 @@ struct Parser: Sendable, CustomTestStringConvertible {
         // What was read can be asked, whatever it says.
         _ = (leaf.spiffeID, leaf.commonName, leaf.isAuthority, leaf.allows(.clientAuth), leaf.sha1Fingerprint)
       }),
-    Parser("private key", good: { Array(try PKIFixture.key(.p256).pem.utf8) }, parse: { _ = try PrivateKey(pem: text($0)) }),
-    Parser("RSA private key", good: { Array(try PKIFixture.key(.rsa2048).pem.utf8) }, parse: { _ = try PrivateKey(pem: text($0)) }),
+    Parser(
+      "private key", good: { Array(try PKIFixture.key(.p256).pem.utf8) }, parse: { _ = try PrivateKey(pem: text($0)) }),
+    Parser(
+      "RSA private key", good: { Array(try PKIFixture.key(.rsa2048).pem.utf8) },
+      parse: { _ = try PrivateKey(pem: text($0)) }),
     Parser(
       "CA bundle", good: { Array(PKCS7.base64Lines(try PKCS7.certificatesOnly([PKIFixture.server(.p256).leaf])).utf8) },
       parse: { _ = try PKCS7.parse(base64: $0) }),
-    Parser("token key", good: { try PKIFixture.server(.p256).leaf.derBytes }, parse: { _ = try TokenVerifier.Key(kid: "k", der: $0) }),
+    Parser(
+      "token key", good: { try PKIFixture.server(.p256).leaf.derBytes },
+      parse: { _ = try TokenVerifier.Key(kid: "k", der: $0) }),
     Parser(
       "token", good: { Array("eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.eyJleHAiOjEsInN1YiI6ImkifQ.AAAA".utf8) },
       parse: { _ = try TokenParts(text($0)).unverifiedClaims(as: EnrollmentClaims.self) }),
@@ -81,24 +89,31 @@ struct HostileInputTests {
   }
 
   /// A7 of field.md D.4.
-  @Test("every length of DER at its extremes gives a value or an error", arguments: ["CERTIFICATE", "CERTIFICATE REQUEST", "PRIVATE KEY", "PKCS7"])
+  @Test(
+    "every length of DER at its extremes gives a value or an error",
+    arguments: ["CERTIFICATE", "CERTIFICATE REQUEST", "PRIVATE KEY", "PKCS7"])
   func lengths(_ type: String) throws {
     let good: [UInt8] =
       switch type {
       case "CERTIFICATE": try PKIFixture.server(.p256).leaf.derBytes
-      case "CERTIFICATE REQUEST": try der(ofPEM: CSR.create(key: PKIFixture.key(.p256), commonName: "c", names: ["a", "::1"]))
+      case "CERTIFICATE REQUEST":
+        try der(ofPEM: CSR.create(key: PKIFixture.key(.p256), commonName: "c", names: ["a", "::1"]))
       case "PKCS7": try PKCS7.certificatesOnly([PKIFixture.server(.p256).leaf])
       default: try der(ofPEM: PKIFixture.key(.p256).pem)
       }
     var tried = 0
     for place in Self.lengths(good, good.indices) {
       for length: [UInt8] in [
-        [0], [0x7f], [0x80], [0x81, 0xff], [0x84, 0x7f, 0xff, 0xff, 0xff], [0x84, 0x80, 0, 0, 0], [0x84, 0xff, 0xff, 0xff, 0xff],
+        [0], [0x7f], [0x80], [0x81, 0xff], [0x84, 0x7f, 0xff, 0xff, 0xff], [0x84, 0x80, 0, 0, 0],
+        [0x84, 0xff, 0xff, 0xff, 0xff],
         [0x88] + [UInt8](repeating: 0xff, count: 8), [0xff],
       ] {
         let bytes = good[..<place.lowerBound] + length + good[place.upperBound...]
         tried += 1
-        let name = ["CERTIFICATE": "certificate chain", "CERTIFICATE REQUEST": "CSR", "PRIVATE KEY": "private key", "PKCS7": "CA bundle"][type]
+        let name = [
+          "CERTIFICATE": "certificate chain", "CERTIFICATE REQUEST": "CSR", "PRIVATE KEY": "private key",
+          "PKCS7": "CA bundle",
+        ][type]
         let parser = try #require(Parser.all.first { $0.testDescription == name })
         let text = type == "PKCS7" ? PKCS7.base64Lines(Array(bytes)) : pem(Array(bytes), type: type)
         survives(parser, Array(text.utf8), "\(length) at \(place.lowerBound)")
@@ -126,12 +141,14 @@ struct HostileInputTests {
   }
 
   @Test(
-    "DER inside a good PEM frame, changed at random, gives a value or an error", arguments: ["CERTIFICATE", "CERTIFICATE REQUEST", "PRIVATE KEY"])
+    "DER inside a good PEM frame, changed at random, gives a value or an error",
+    arguments: ["CERTIFICATE", "CERTIFICATE REQUEST", "PRIVATE KEY"])
   func changedDER(_ type: String) throws {
     let good: [UInt8] =
       switch type {
       case "CERTIFICATE": try PKIFixture.server(.p256).leaf.derBytes
-      case "CERTIFICATE REQUEST": try der(ofPEM: CSR.create(key: PKIFixture.key(.p256), commonName: "c", names: ["a", "::1"]))
+      case "CERTIFICATE REQUEST":
+        try der(ofPEM: CSR.create(key: PKIFixture.key(.p256), commonName: "c", names: ["a", "::1"]))
       default: try der(ofPEM: PKIFixture.key(.p256).pem)
       }
     let names = ["CERTIFICATE": "certificate chain", "CERTIFICATE REQUEST": "CSR", "PRIVATE KEY": "private key"]
@@ -143,7 +160,9 @@ struct HostileInputTests {
         bytes[Int.random(in: bytes.indices, using: &random)] = .random(in: 0...255, using: &random)
       }
       survives(parser, Array(pem(bytes, type: type).utf8), "round \(round)")
-      survives(parser, Array(pem(Array(bytes.prefix(Int.random(in: 0..<bytes.count, using: &random))), type: type).utf8), "cut, round \(round)")
+      survives(
+        parser, Array(pem(Array(bytes.prefix(Int.random(in: 0..<bytes.count, using: &random))), type: type).utf8),
+        "cut, round \(round)")
     }
   }
 }

@@ -10,28 +10,37 @@ enum PKIFixture {
   static let now = Date(timeIntervalSince1970: 1_800_000_000)
   static let day: TimeInterval = 24 * 3600
 
-  static let root = Result { try CertificateAuthority.createRoot(name: "root", trustDomain: "net", algorithm: .p256, now: now) }
+  static let root = Result {
+    try CertificateAuthority.createRoot(name: "root", trustDomain: "net", algorithm: .p256, now: now)
+  }
   static let intermediate = Result { try root.get().createIntermediate(name: "signer", trustDomain: "net", now: now) }
-  static let foreign = Result { try CertificateAuthority.createRoot(name: "root", trustDomain: "net", algorithm: .p256, now: now) }
+  static let foreign = Result {
+    try CertificateAuthority.createRoot(name: "root", trustDomain: "net", algorithm: .p256, now: now)
+  }
   static let keys = Result {
-    try Dictionary(uniqueKeysWithValues: [KeyAlgorithm.p256, .p384, .p521, .rsa2048].map { ($0, try PrivateKey.generate($0)) })
+    try Dictionary(
+      uniqueKeysWithValues: [KeyAlgorithm.p256, .p384, .p521, .rsa2048].map { ($0, try PrivateKey.generate($0)) })
   }
 
   static func key(_ algorithm: KeyAlgorithm) throws -> PrivateKey { try #require(try keys.get()[algorithm]) }
 
   /// A server certificate, as token signers have one.
   static func server(_ algorithm: KeyAlgorithm) throws -> CertificateChain {
-    try intermediate.get().issueServer(publicKey: try key(algorithm).publicKey, names: ["localhost"], uris: [], now: now)
+    try intermediate.get().issueServer(
+      publicKey: try key(algorithm).publicKey, names: ["localhost"], uris: [], now: now)
   }
 
   /// A certificate with exactly these extensions, signed by whomever.
   static func certificate(
-    subject: String, key: PrivateKey, issuer: DistinguishedName, issuerKey: PrivateKey, extensions: Certificate.Extensions = .init(),
+    subject: String, key: PrivateKey, issuer: DistinguishedName, issuerKey: PrivateKey,
+    extensions: Certificate.Extensions = .init(),
     version: Certificate.Version = .v3
   ) throws -> Certificate {
     try Certificate(
-      version: version, serialNumber: Certificate.SerialNumber(), publicKey: key.publicKey, notValidBefore: now - day, notValidAfter: now + day,
-      issuer: issuer, subject: try DistinguishedName { CommonName(subject) }, extensions: extensions, issuerPrivateKey: issuerKey.signing)
+      version: version, serialNumber: Certificate.SerialNumber(), publicKey: key.publicKey, notValidBefore: now - day,
+      notValidAfter: now + day,
+      issuer: issuer, subject: try DistinguishedName { CommonName(subject) }, extensions: extensions,
+      issuerPrivateKey: issuerKey.signing)
   }
 }
 

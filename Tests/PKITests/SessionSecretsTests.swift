@@ -13,7 +13,8 @@ struct SessionSecretsTests {
     #expect(digest != SessionDigest.of("a2f1c0de-0000-4000-8000-000000000002"))
     #expect(SessionDigest.of(digest) != digest)
     for text in [
-      "", "sha256:", "a2f1c0de-0000-4000-8000-000000000001", digest + "0", String(digest.dropLast()), digest.uppercased(), digest.dropLast() + "g",
+      "", "sha256:", "a2f1c0de-0000-4000-8000-000000000001", digest + "0", String(digest.dropLast()),
+      digest.uppercased(), digest.dropLast() + "g",
     ] {
       #expect(!SessionDigest.isDigest(text), "\(text)")
     }

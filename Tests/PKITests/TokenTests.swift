@@ -8,18 +8,25 @@ import X509
 
 @Suite("Tokens", .timeLimit(.minutes(5)))
 struct TokenTests {
-  private static let algorithms: [(KeyAlgorithm, String)] = [(.p256, "ES256"), (.p384, "ES384"), (.p521, "ES512"), (.rsa2048, "RS256")]
+  private static let algorithms: [(KeyAlgorithm, String)] = [
+    (.p256, "ES256"), (.p384, "ES384"), (.p521, "ES512"), (.rsa2048, "RS256"),
+  ]
 
   private let claims = EnrollmentClaims(
-    iss: "https://ctrl:1280", sub: "i1", jti: "one-time", exp: Int64(PKIFixture.now.timeIntervalSince1970) + 60, em: "ott", ctrls: ["tls:ctrl:6262"])
+    iss: "https://ctrl:1280", sub: "i1", jti: "one-time", exp: Int64(PKIFixture.now.timeIntervalSince1970) + 60,
+    em: "ott", ctrls: ["tls:ctrl:6262"])
 
   private func signer(_ algorithm: KeyAlgorithm) async throws -> TokenSigner {
     try await TokenSigner(key: PKIFixture.key(algorithm), certificate: PKIFixture.server(algorithm).leaf)
   }
 
   /// A token of the given header, signed with HMAC or not at all.
-  private func token(header: String, claims: some Encodable, signature: (String) -> Data = { _ in Data() }) throws -> String {
-    func text(_ data: Data) -> String { data.base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "") }
+  private func token(header: String, claims: some Encodable, signature: (String) -> Data = { _ in Data() }) throws
+    -> String
+  {
+    func text(_ data: Data) -> String {
+      data.base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+    }
     let signed = "\(text(Data(header.utf8))).\(text(try JSONEncoder().encode(claims)))"
     return "\(signed).\(text(signature(signed)))"
   }
@@ -33,7 +40,9 @@ struct TokenTests {
     #expect(header.kid == signer.certificate.sha1Fingerprint)
     let verifier = await TokenVerifier(certificates: [signer.certificate])
     #expect(try await verifier.verify(token, as: EnrollmentClaims.self, now: PKIFixture.now) == claims)
-    #expect(try await TokenVerifier.verify(token, as: EnrollmentClaims.self, signedBy: signer.certificate, now: PKIFixture.now) == claims)
+    #expect(
+      try await TokenVerifier.verify(
+        token, as: EnrollmentClaims.self, signedBy: signer.certificate, now: PKIFixture.now) == claims)
     #expect(try TokenParts(token).unverifiedClaims(as: EnrollmentClaims.self) == claims)
   }
 
@@ -41,7 +50,9 @@ struct TokenTests {
   func renewed() async throws {
     let token = try await signer(.p256).sign(claims)
     let renewed = try PKIFixture.server(.p256).leaf
-    #expect(try await TokenVerifier.verify(token, as: EnrollmentClaims.self, signedBy: renewed, now: PKIFixture.now) == claims)
+    #expect(
+      try await TokenVerifier.verify(token, as: EnrollmentClaims.self, signedBy: renewed, now: PKIFixture.now) == claims
+    )
     let other = try PKIFixture.intermediate.get().issueServer(
       publicKey: PrivateKey.generate(.p256).publicKey, names: ["localhost"], uris: [], now: PKIFixture.now
     ).leaf
@@ -54,10 +65,14 @@ struct TokenTests {
   func foreign() async throws {
     let foreign = try await signer(.p256)
     let key = try PrivateKey.generate(.p256)
-    let own = try PKIFixture.intermediate.get().issueServer(publicKey: key.publicKey, names: ["localhost"], uris: [], now: PKIFixture.now).leaf
+    let own = try PKIFixture.intermediate.get().issueServer(
+      publicKey: key.publicKey, names: ["localhost"], uris: [], now: PKIFixture.now
+    ).leaf
     let verifier = await TokenVerifier(certificates: [own])
     let token = try await foreign.sign(claims)
-    await #expect(throws: PKIError.unknownTokenKey(foreign.kid)) { try await verifier.verify(token, as: EnrollmentClaims.self) }
+    await #expect(throws: PKIError.unknownTokenKey(foreign.kid)) {
+      try await verifier.verify(token, as: EnrollmentClaims.self)
+    }
     let disguised = await TokenVerifier(keys: [try .init(kid: foreign.kid, der: own.derBytes)])
     await #expect(throws: PKIError.self) { try await disguised.verify(token, as: EnrollmentClaims.self) }
   }
@@ -70,7 +85,9 @@ struct TokenTests {
     let end = Date(timeIntervalSince1970: TimeInterval(claims.exp))
     #expect(try await verifier.verify(token, as: EnrollmentClaims.self, now: end - 1) == claims)
     for late in [end, end + 3600] {
-      await #expect(throws: PKIError.tokenExpired) { try await verifier.verify(token, as: EnrollmentClaims.self, now: late) }
+      await #expect(throws: PKIError.tokenExpired) {
+        try await verifier.verify(token, as: EnrollmentClaims.self, now: late)
+      }
     }
   }
 
@@ -81,14 +98,19 @@ struct TokenTests {
     let kid = certificate.sha1Fingerprint
     let publicKey = SymmetricKey(data: Data(try certificate.publicKey.serializeAsPEM().pemString.utf8))
     for algorithm in ["none", "None", "HS256", "ES256", "RS384", "PS256"] {
-      let forged = try token(header: #"{"alg":"\#(algorithm)","kid":"\#(kid)","typ":"JWT"}"#, claims: claims) { signed in
+      let forged = try token(header: #"{"alg":"\#(algorithm)","kid":"\#(kid)","typ":"JWT"}"#, claims: claims) {
+        signed in
         Data(HMAC<SHA256>.authenticationCode(for: Data(signed.utf8), using: publicKey))
       }
-      await #expect(throws: PKIError.self, "\(algorithm)") { try await verifier.verify(forged, as: EnrollmentClaims.self) }
+      await #expect(throws: PKIError.self, "\(algorithm)") {
+        try await verifier.verify(forged, as: EnrollmentClaims.self)
+      }
     }
     for header in ["{}", #"{"alg":"RS256"}"#, #"{"kid":"\#(kid)"}"#, #"{"alg":"RS256","kid":"\#(kid)"}"#, "[]", "x"] {
       let unsigned = try token(header: header, claims: claims)
-      await #expect(throws: PKIError.self, "\(header)") { try await verifier.verify(unsigned, as: EnrollmentClaims.self) }
+      await #expect(throws: PKIError.self, "\(header)") {
+        try await verifier.verify(unsigned, as: EnrollmentClaims.self)
+      }
     }
   }
 
@@ -103,7 +125,9 @@ struct TokenTests {
 
   @Test("a signer needs the certificate's own key")
   func signerKey() async throws {
-    await #expect(throws: PKIError.self) { try await TokenSigner(key: PKIFixture.key(.p384), certificate: PKIFixture.server(.p256).leaf) }
+    await #expect(throws: PKIError.self) {
+      try await TokenSigner(key: PKIFixture.key(.p384), certificate: PKIFixture.server(.p256).leaf)
+    }
   }
 
   @Test("a key may come as certificate or as bare public key, and nothing else")
@@ -122,7 +146,8 @@ struct TokenTests {
   @Test("a service session token has upstream's member names")
   func serviceSession() async throws {
     let session = ServiceSessionClaims(
-      iss: "net", serviceID: "s1", sessionID: "ss1", apiSessionID: "as1", identityID: "i1", type: "Dial", issuedAt: 1, expiresAt: 2)
+      iss: "net", serviceID: "s1", sessionID: "ss1", apiSessionID: "as1", identityID: "i1", type: "Dial", issuedAt: 1,
+      expiresAt: 2)
     let token = try await signer(.p256).sign(session)
     struct Wire: Decodable, Equatable {
       enum CodingKeys: String, CodingKey {
@@ -141,7 +166,8 @@ struct TokenTests {
     #expect(
       try TokenParts(token).unverifiedClaims(as: Wire.self)
         == Wire(
-          iss: "net", sub: "s1", jti: "ss1", api: "as1", identity: "i1", token: "s", session: "Dial", aud: ["openziti"], iat: 1, exp: 2, legacy: true)
+          iss: "net", sub: "s1", jti: "ss1", api: "as1", identity: "i1", token: "s", session: "Dial", aud: ["openziti"],
+          iat: 1, exp: 2, legacy: true)
     )
     #expect(try TokenParts(token).unverifiedClaims(as: ServiceSessionClaims.self) == session)
   }
@@ -152,7 +178,9 @@ struct TokenTests {
     let token = try await signer.sign(claims)
     let verifier = await TokenVerifier(certificates: [signer.certificate])
     for length in 0..<token.utf8.count {
-      await #expect(throws: PKIError.self, "\(length) bytes") { try await verifier.verify(String(token.prefix(length)), as: EnrollmentClaims.self) }
+      await #expect(throws: PKIError.self, "\(length) bytes") {
+        try await verifier.verify(String(token.prefix(length)), as: EnrollmentClaims.self)
+      }
     }
     let long = token + String(repeating: "A", count: TokenVerifier.sizeLimit)
     await #expect(throws: PKIError.self) { try await verifier.verify(long, as: EnrollmentClaims.self) }
@@ -170,7 +198,8 @@ struct TokenTests {
         changed[Int.random(in: changed.indices, using: &random)] = UInt8.random(in: 0...255, using: &random)
       }
       // An error has the parser's type, by its declaration.
-      guard let read = try? await verifier.verify(String(decoding: changed, as: UTF8.self), as: EnrollmentClaims.self) else { continue }
+      guard let read = try? await verifier.verify(String(decoding: changed, as: UTF8.self), as: EnrollmentClaims.self)
+      else { continue }
       #expect(read == claims)
     }
   }

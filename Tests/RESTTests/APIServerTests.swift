@@ -10,7 +10,8 @@ struct APIServerTests {
   @Test(
     "a path is found under every base and under the root, the longest base first",
     arguments: [
-      ("/edge/client/v1/version", "/edge/client/v1"), ("/edge/client/version", "/edge/client"), ("/version", ""), ("//version/", ""),
+      ("/edge/client/v1/version", "/edge/client/v1"), ("/edge/client/version", "/edge/client"), ("/version", ""),
+      ("//version/", ""),
       ("/edge/client/v1/version/", "/edge/client/v1"),
     ])
   func bases(_ path: String, _ base: String) async {
@@ -28,7 +29,8 @@ struct APIServerTests {
   @Test(
     "an unknown path answers 404 and says which",
     arguments: [
-      "/", "/nothing", "/edge/client/v1/nothing", "/edge/client/v1", "/edge/client/v2/version", "/versions", "/version/x", "/items/1/parts",
+      "/", "/nothing", "/edge/client/v1/nothing", "/edge/client/v1", "/edge/client/v2/version", "/versions",
+      "/version/x", "/items/1/parts",
     ])
   func unknown(_ path: String) async {
     let answer = await send("GET", path)
@@ -58,7 +60,8 @@ struct APIServerTests {
   @Test(
     "Accept is refused only when it excludes all we make",
     arguments: [
-      ("application/json", 200), ("*/*", 200), ("application/xml, */*;q=0.1", 200), ("text/html;q=0.5 , application/json; charset=utf-8", 200),
+      ("application/json", 200), ("*/*", 200), ("application/xml, */*;q=0.1", 200),
+      ("text/html;q=0.5 , application/json; charset=utf-8", 200),
       ("", 200),
       ("application/xml", 406), ("image/png, application/yaml", 406),
     ])
@@ -80,7 +83,8 @@ struct APIServerTests {
   @Test(
     "JSON is what operations take that say nothing else; a body without a type is none",
     arguments: [
-      ("application/json", 200), ("Application/JSON; charset=utf-8", 200), ("application/x-www-form-urlencoded", 415), ("text/plain", 415),
+      ("application/json", 200), ("Application/JSON; charset=utf-8", 200), ("application/x-www-form-urlencoded", 415),
+      ("text/plain", 415),
       ("multipart/form-data; boundary=x", 415), ("application/jsonp", 415), ("", 415), (nil, 415),
     ] as [(String?, Int)])
   func onlyJSON(_ type: String?, _ status: Int) async {
@@ -93,7 +97,8 @@ struct APIServerTests {
   @Test(
     "parameters of the query that know a few words refuse others",
     arguments: [
-      ([("method", "cert")], 200, nil), ([("method", "cert"), ("kind", "bind")], 200, nil), ([("method", "cert"), ("kind", "")], 200, nil),
+      ([("method", "cert")], 200, nil), ([("method", "cert"), ("kind", "bind")], 200, nil),
+      ([("method", "cert"), ("kind", "")], 200, nil),
       ([("method", "cert"), ("kind", "Bind")], 400, "kind"), ([], 400, "method"), ([("method", "")], 400, "method"),
     ] as [([(name: String, value: String)], Int, String?)])
   func words(_ query: [(name: String, value: String)], _ status: Int, _ field: String?) async {
@@ -105,8 +110,10 @@ struct APIServerTests {
   @Test(
     "parameters are percent-decoded once, within their segment",
     arguments: [
-      ("/items/a", "a"), ("/items/a%20b", "a b"), ("/items/a+b", "a+b"), ("/items/a%2Fb", "a/b"), ("/items/%C3%A4", "ä"), ("/items/%2541", "%41"),
-      ("/items/100%", "100%"), ("/items/%zz", "%zz"), ("/items/%4", "%4"), ("/items/%+1", "%+1"), ("/items/%ff", "\u{fffd}"),
+      ("/items/a", "a"), ("/items/a%20b", "a b"), ("/items/a+b", "a+b"), ("/items/a%2Fb", "a/b"),
+      ("/items/%C3%A4", "ä"), ("/items/%2541", "%41"),
+      ("/items/100%", "100%"), ("/items/%zz", "%zz"), ("/items/%4", "%4"), ("/items/%+1", "%+1"),
+      ("/items/%ff", "\u{fffd}"),
     ])
   func percentDecoding(_ path: String, _ id: String) async {
     #expect(await send("GET", path).json["data"] == .string(id))
@@ -125,7 +132,8 @@ struct APIServerTests {
   @Test(
     "a session opens what is for sessions, an administrator what is for them",
     arguments: [
-      ("/version", nil, 200), ("/mine", nil, 401), ("/mine", "stale", 401), ("/mine", "user", 200), ("/operators", "user", 401),
+      ("/version", nil, 200), ("/mine", nil, 401), ("/mine", "stale", 401), ("/mine", "user", 200),
+      ("/operators", "user", 401),
       ("/operators", "admin", 200), ("/nothing", nil, 404),
     ] as [(String, String?, Int)])
   func access(_ path: String, _ session: String?, _ status: Int) async {
@@ -133,13 +141,16 @@ struct APIServerTests {
     #expect(answer.status == status)
     if status == 401 {
       #expect(answer.code == "UNAUTHORIZED")
-      #expect(answer.header("www-authenticate") == "zt-session realm=\"zt-session\" error=\"\(session == nil ? "missing" : "invalid")\"")
+      #expect(
+        answer.header("www-authenticate")
+          == "zt-session realm=\"zt-session\" error=\"\(session == nil ? "missing" : "invalid")\"")
     }
     #expect(answer.header("expiration-seconds") == (session == "admin" ? "1800" : nil))
   }
 
   @Test(
-    "every answer bears the standing headers", arguments: [("GET", "/version"), ("GET", "/nothing"), ("GET", "/unexpected"), ("OPTIONS", "/mine")])
+    "every answer bears the standing headers",
+    arguments: [("GET", "/version"), ("GET", "/nothing"), ("GET", "/unexpected"), ("OPTIONS", "/mine")])
   func standing(_ method: String, _ path: String) async {
     let answer = await send(method, path, headers: [("Origin", "https://console")])
     #expect(answer.header("ziti-instance-id") == "instance")
@@ -153,7 +164,8 @@ struct APIServerTests {
   @Test(
     "a failure of lower floors is translated, an unexpected one is not told",
     arguments: [
-      ("/translated", 409, "CAN_NOT_DELETE_REFERENCED_ENTITY"), ("/unexpected", 500, "UNHANDLED"), ("/model", 400, "COULD_NOT_VALIDATE"),
+      ("/translated", 409, "CAN_NOT_DELETE_REFERENCED_ENTITY"), ("/unexpected", 500, "UNHANDLED"),
+      ("/model", 400, "COULD_NOT_VALIDATE"),
     ])
   func failures(_ path: String, _ status: Int, _ code: String) async {
     let answer = await send("GET", path)
@@ -183,7 +195,8 @@ struct EnvelopeTests {
     arguments: [
       (#"{"name":1}"#, "name"), (#"{"name":"n","cost":"5"}"#, "cost"), (#"{"name":"n","cost":1.5}"#, "cost"),
       (#"{"name":"n","admin":"true"}"#, "admin"),
-      (#"{"name":"n","roles":"a"}"#, "roles"), (#"{"name":"n","roles":["a",1]}"#, "roles"), (#"{"name":"n","tags":[]}"#, "tags"), ("{}", "name"),
+      (#"{"name":"n","roles":"a"}"#, "roles"), (#"{"name":"n","roles":["a",1]}"#, "roles"),
+      (#"{"name":"n","tags":[]}"#, "tags"), ("{}", "name"),
       (#"{"name":null}"#, "name"), ("", "name"), ("[]", "body"), ("null", "body"), ("\"text\"", "body"),
     ])
   func wrongTypes(_ body: String, _ field: String) async {
@@ -196,7 +209,9 @@ struct EnvelopeTests {
 
   @Test(
     "what is no JSON answers 400",
-    arguments: ["{", "{\"name\":}", "{\"name\":\"n\"} x", "\u{0}", "{'name':'n'}", String(repeating: "[", count: 100_000)])
+    arguments: [
+      "{", "{\"name\":}", "{\"name\":\"n\"} x", "\u{0}", "{'name':'n'}", String(repeating: "[", count: 100_000),
+    ])
   func malformed(_ body: String) async {
     let answer = await typed(body)
     #expect(answer.status == 400)
@@ -205,7 +220,8 @@ struct EnvelopeTests {
 
   @Test("bytes that are no UTF-8 answer 400")
   func notUTF8() async {
-    #expect(await send("POST", "/typed", body: Array("{\"name\":\"".utf8) + [0xff, 0xfe] + Array("\"}".utf8)).status == 400)
+    #expect(
+      await send("POST", "/typed", body: Array("{\"name\":\"".utf8) + [0xff, 0xfe] + Array("\"}".utf8)).status == 400)
   }
 
   @Test("what was made is named by id and by link")
@@ -221,14 +237,17 @@ struct EnvelopeTests {
   @Test(
     "a list is cut by limit and offset and tells the whole",
     arguments: [
-      ([], 10, 0, 10), ([("limit", "3")], 3, 0, 3), ([("limit", "3"), ("offset", "24")], 3, 24, 1), ([("offset", "100")], 10, 100, 0),
-      ([("limit", "0")], 10, 0, 10), ([("limit", "-2")], 10, 0, 10), ([("limit", "-1")], Int.max, 0, 25), ([("limit", "9999")], 500, 0, 25),
+      ([], 10, 0, 10), ([("limit", "3")], 3, 0, 3), ([("limit", "3"), ("offset", "24")], 3, 24, 1),
+      ([("offset", "100")], 10, 100, 0),
+      ([("limit", "0")], 10, 0, 10), ([("limit", "-2")], 10, 0, 10), ([("limit", "-1")], Int.max, 0, 25),
+      ([("limit", "9999")], 500, 0, 25),
       ([("limit", "")], 10, 0, 10), ([("filter", "true skip 1 limit 2")], 2, 1, 2),
     ] as [([(name: String, value: String)], Int, Int, Int)])
   func paging(_ query: [(name: String, value: String)], _ limit: Int, _ offset: Int, _ count: Int) async {
     let answer = await send("GET", "/items", query: query)
     #expect(answer.json["data"]?.arrayValue?.count == count)
-    #expect(answer.json["meta"]?["pagination"] == ["limit": JSONValue(limit), "offset": JSONValue(offset), "totalCount": 25])
+    #expect(
+      answer.json["meta"]?["pagination"] == ["limit": JSONValue(limit), "offset": JSONValue(offset), "totalCount": 25])
     #expect(answer.json["meta"]?["filterableFields"] == ["id"])
   }
 
@@ -254,14 +273,16 @@ struct EnvelopeTests {
     "an order may bring a page with it; what the filter says wins",
     arguments: [
       ([("sort", "id desc")], 0, 10), ([("sort", "id skip 1")], 1, 10), ([("sort", "id skip 1 limit 2")], 1, 2),
-      ([("sort", "id limit none"), ("limit", "3")], 0, Int.max), ([("sort", "id skip 4"), ("offset", "2"), ("limit", "5")], 4, 5),
+      ([("sort", "id limit none"), ("limit", "3")], 0, Int.max),
+      ([("sort", "id skip 4"), ("offset", "2"), ("limit", "5")], 4, 5),
       ([("sort", "id skip 4 limit 9"), ("filter", "true skip 1 limit 2")], 1, 2),
       ([("sort", "nosuch skip 4"), ("filter", "true sort by id")], 0, 10),
     ] as [([(name: String, value: String)], Int, Int)])
   func sortTail(_ query: [(name: String, value: String)], _ offset: Int, _ limit: Int) async {
     let answer = await send("GET", "/numbers", query: query)
     #expect(answer.status == 200)
-    #expect(answer.json["meta"]?["pagination"] == ["limit": JSONValue(limit), "offset": JSONValue(offset), "totalCount": 25])
+    #expect(
+      answer.json["meta"]?["pagination"] == ["limit": JSONValue(limit), "offset": JSONValue(offset), "totalCount": 25])
     #expect(answer.json["data"]?.arrayValue?.first == JSONValue(offset))
   }
 
@@ -285,7 +306,8 @@ struct EnvelopeTests {
       apis: [api], root: api, standing: [], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
       authenticate: { _ in isIn.withLockedValue { $0 } ? TestAPI.user : nil }, translate: { _ in nil })
     let answer = await server.respond(
-      to: APIRequest(method: "GET", path: "/long", query: [], headers: [], body: [], peer: .anonymous(), requestID: "q"))
+      to: APIRequest(method: "GET", path: "/long", query: [], headers: [], body: [], peer: .anonymous(), requestID: "q")
+    )
     #expect(String(decoding: answer.body, as: UTF8.self) == "012")
   }
 
@@ -312,12 +334,18 @@ struct BodyShapeTests {
   @Test(
     "what does not fit is named",
     arguments: [
-      ("{}", "name"), (#"{"name":null}"#, "name"), (#"{"name":5}"#, "name"), (#"{"name":"a"}"#, "name"), (#"{"name":"abcdef"}"#, "name"),
-      (#"{"name":"abc","kind":"c"}"#, "kind"), (#"{"name":"abc","kind":1}"#, "kind"), (#"{"name":"abc","cost":11}"#, "cost"),
-      (#"{"name":"abc","cost":"1"}"#, "cost"), (#"{"name":"abc","cost":1.5}"#, "cost"), (#"{"name":"abc","on":"true"}"#, "on"),
-      (#"{"name":"abc","at":"yesterday"}"#, "at"), (#"{"name":"abc","roles":"a"}"#, "roles"), (#"{"name":"abc","roles":["a",1]}"#, "roles.1"),
-      (#"{"name":"abc","costs":[]}"#, "costs"), (#"{"name":"abc","costs":{"x":"1"}}"#, "costs.x"), (#"{"name":"abc","inner":{}}"#, "inner.deep"),
-      (#"{"name":"abc","inner":true}"#, "inner"), (#"{"name":"abc","list":[{"id":"a"},{}]}"#, "list.1.id"), (#"{"name":"abc","free":[]}"#, "free"),
+      ("{}", "name"), (#"{"name":null}"#, "name"), (#"{"name":5}"#, "name"), (#"{"name":"a"}"#, "name"),
+      (#"{"name":"abcdef"}"#, "name"),
+      (#"{"name":"abc","kind":"c"}"#, "kind"), (#"{"name":"abc","kind":1}"#, "kind"),
+      (#"{"name":"abc","cost":11}"#, "cost"),
+      (#"{"name":"abc","cost":"1"}"#, "cost"), (#"{"name":"abc","cost":1.5}"#, "cost"),
+      (#"{"name":"abc","on":"true"}"#, "on"),
+      (#"{"name":"abc","at":"yesterday"}"#, "at"), (#"{"name":"abc","roles":"a"}"#, "roles"),
+      (#"{"name":"abc","roles":["a",1]}"#, "roles.1"),
+      (#"{"name":"abc","costs":[]}"#, "costs"), (#"{"name":"abc","costs":{"x":"1"}}"#, "costs.x"),
+      (#"{"name":"abc","inner":{}}"#, "inner.deep"),
+      (#"{"name":"abc","inner":true}"#, "inner"), (#"{"name":"abc","list":[{"id":"a"},{}]}"#, "list.1.id"),
+      (#"{"name":"abc","free":[]}"#, "free"),
       ("[]", "body"), ("null", "body"), ("\"abc\"", "body"), ("", "body"),
     ])
   func named(_ body: String, _ field: String) async {

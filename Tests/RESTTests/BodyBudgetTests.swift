@@ -5,11 +5,15 @@ import Testing
 
 @Suite("Room for bodies")
 struct BodyBudgetTests {
-  @Test("where the total is reached, an unfinished body of whoever has most gives way to one of somebody who has fewer; a whole one stays")
+  @Test(
+    "where the total is reached, an unfinished body of whoever has most gives way to one of somebody who has fewer; a whole one stays"
+  )
   func givesWay() {
     let budget = BodyBudget(total: 100, perKey: 50)
     let gone = NIOLockedValueBox<[String]>([])
-    let take = { (bytes: Int, key: String, name: String) in budget.take(bytes, for: key) { gone.withLockedValue { $0.append(name) } } }
+    let take = { (bytes: Int, key: String, name: String) in
+      budget.take(bytes, for: key) { gone.withLockedValue { $0.append(name) } }
+    }
     let whole = take(20, "greedy", "whole")
     whole?.finish()
     var greedy = [take(15, "greedy", "a"), take(15, "greedy", "b")]

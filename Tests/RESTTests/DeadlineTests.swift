@@ -15,8 +15,10 @@ struct DeadlineTests {
     }
     let api = API(basePaths: [""], endpoints: [endpoint])
     let server = APIServer(
-      apis: [], root: api, standing: [], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, authenticate: { _ in nil })
-    return Answer(await server.respond(to: APIRequest(method: method, path: "/thing", peer: .anonymous(), requestID: "q")))
+      apis: [], root: api, standing: [], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+      authenticate: { _ in nil })
+    return Answer(
+      await server.respond(to: APIRequest(method: method, path: "/thing", peer: .anonymous(), requestID: "q")))
   }
 
   @Test("what has begun is finished, and told as done", arguments: ["DELETE", "POST", "PUT", "PATCH"])
@@ -33,7 +35,9 @@ struct DeadlineTests {
     #expect(isDone.withLockedValue { $0 })
   }
 
-  @Test("what still waits for its turn is given up, told so before its turn comes, and changes nothing when it does", arguments: ["DELETE", "POST"])
+  @Test(
+    "what still waits for its turn is given up, told so before its turn comes, and changes nothing when it does",
+    arguments: ["DELETE", "POST"])
   func waiting(_ method: String) async {
     let (turns, turn) = AsyncStream.makeStream(of: Void.self)
     let (ends, end) = AsyncStream.makeStream(of: Bool.self)

@@ -22,12 +22,15 @@ struct HTTP2BudgetTests {
     }
   }
 
-  @Test("streams of one connection share their source's budget, are limited in number, and end in time; a connection without any is closed")
+  @Test(
+    "streams of one connection share their source's budget, are limited in number, and end in time; a connection without any is closed"
+  )
   func streams() async throws {
     let now = Date()
     let authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: now)
     let key = try PrivateKey.generate(.p256)
-    let identity = try ServerIdentity(chain: authority.issueServer(publicKey: key.publicKey, names: ["127.0.0.1"], uris: [], now: now), key: key)
+    let identity = try ServerIdentity(
+      chain: authority.issueServer(publicKey: key.publicKey, names: ["127.0.0.1"], uris: [], now: now), key: key)
     var limits = APILimits()
     limits.strangerBodies.perSource = 4 * APIServer.strangerBodyLimit
     limits.strangerRequestTimeout = .seconds(3)
@@ -50,19 +53,24 @@ struct HTTP2BudgetTests {
           let opened = channel.eventLoop.makePromise(of: (any Channel).self)
           multiplexer.createStreamChannel(promise: opened) { stream in
             stream.eventLoop.makeCompletedFuture {
-              try stream.pipeline.syncOperations.addHandlers([HTTP2FramePayloadToHTTP1ClientCodec(httpProtocol: .https), Stream(statuses)])
+              try stream.pipeline.syncOperations.addHandlers([
+                HTTP2FramePayloadToHTTP1ClientCodec(httpProtocol: .https), Stream(statuses),
+              ])
             }
           }
           opened.futureResult.whenSuccess { stream in
             let head = HTTPRequestHead(version: .http2, method: .POST, uri: "/echo", headers: ["host": "x"])
             stream.write(HTTPClientRequestPart.head(head), promise: nil)
             // A body of unknown length, without an end.
-            stream.writeAndFlush(HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(repeating: 0x61, count: 60_000))), promise: nil)
+            stream.writeAndFlush(
+              HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(repeating: 0x61, count: 60_000))), promise: nil)
           }
         }
         return channel
       }
-      for _ in 0..<1000 where statuses.withLockedValue({ $0.count { $0 == 429 } }) < 28 { try await Task.sleep(for: .milliseconds(10)) }
+      for _ in 0..<1000 where statuses.withLockedValue({ $0.count { $0 == 429 } }) < 28 {
+        try await Task.sleep(for: .milliseconds(10))
+      }
       #expect(statuses.withLockedValue { $0.count { $0 == 429 } } >= 28)
       #expect(statuses.withLockedValue { $0.allSatisfy { $0 == 429 } })
       #expect(acceptor.bodiesHeld.strangers <= 4 * APIServer.strangerBodyLimit)

@@ -41,7 +41,8 @@ struct HTTP2ExchangeTests {
     let now = Date()
     let authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: now)
     let key = try PrivateKey.generate(.p256)
-    let identity = try ServerIdentity(chain: authority.issueServer(publicKey: key.publicKey, names: ["127.0.0.1"], uris: [], now: now), key: key)
+    let identity = try ServerIdentity(
+      chain: authority.issueServer(publicKey: key.publicKey, names: ["127.0.0.1"], uris: [], now: now), key: key)
     let acceptor = HTTPAcceptor(TestAPI.server) { "q" }
     let listener = TLSListener(
       host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: ["h2"], acceptor: acceptor)],
@@ -60,18 +61,24 @@ struct HTTP2ExchangeTests {
           let opened = channel.eventLoop.makePromise(of: (any Channel).self)
           multiplexer.createStreamChannel(promise: opened) { stream in
             stream.eventLoop.makeCompletedFuture {
-              try stream.pipeline.syncOperations.addHandlers([HTTP2FramePayloadToHTTP1ClientCodec(httpProtocol: .https), Listener(heard)])
+              try stream.pipeline.syncOperations.addHandlers([
+                HTTP2FramePayloadToHTTP1ClientCodec(httpProtocol: .https), Listener(heard),
+              ])
             }
           }
           opened.futureResult.whenSuccess { stream in
-            let head = HTTPRequestHead(version: .http2, method: HTTPMethod(rawValue: method), uri: "/edge/client/v1/version", headers: ["host": "x"])
+            let head = HTTPRequestHead(
+              version: .http2, method: HTTPMethod(rawValue: method), uri: "/edge/client/v1/version",
+              headers: ["host": "x"])
             stream.write(HTTPClientRequestPart.head(head), promise: nil)
             stream.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
           }
         }
         return channel
       }
-      for _ in 0..<1000 where !answers.allSatisfy({ $0.1.withLockedValue { $0.hasEnded } }) { try await Task.sleep(for: .milliseconds(10)) }
+      for _ in 0..<1000 where !answers.allSatisfy({ $0.1.withLockedValue { $0.hasEnded } }) {
+        try await Task.sleep(for: .milliseconds(10))
+      }
       for (method, heard) in answers {
         let heard = heard.withLockedValue { $0 }
         #expect(heard.hasEnded, "\(method)")

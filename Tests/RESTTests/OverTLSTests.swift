@@ -16,12 +16,14 @@ struct OverTLSTests {
     let now = Date()
     let authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: now)
     let key = try PrivateKey.generate(.p256)
-    let identity = try ServerIdentity(chain: authority.issueServer(publicKey: key.publicKey, names: ["127.0.0.1"], uris: [], now: now), key: key)
+    let identity = try ServerIdentity(
+      chain: authority.issueServer(publicKey: key.publicKey, names: ["127.0.0.1"], uris: [], now: now), key: key)
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let requests = Atomic(0)
     let acceptor = HTTPAcceptor(TestAPI.server) { "q\(requests.add(1, ordering: .relaxed).newValue)" }
     let listener = TLSListener(
-      host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: ["h2", "http/1.1"], acceptor: acceptor)], fallback: acceptor, logger: logger)
+      host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: ["h2", "http/1.1"], acceptor: acceptor)],
+      fallback: acceptor, logger: logger)
     let port = try #require(try await listener.start().port)
     let client = HTTPSClient(tls: ClientTLS(trust: .anchors(TrustAnchors([authority.chain.leaf]))))
     try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -38,7 +40,8 @@ struct OverTLSTests {
   @Test("requests, queries, errors and headers pass through")
   func passThrough() async throws {
     try await withServer { client, base in
-      let version = try await client.request(base + "/edge/client/v1/version", headers: [("accept", "application/json")])
+      let version = try await client.request(
+        base + "/edge/client/v1/version", headers: [("accept", "application/json")])
       #expect(version.status == 200)
       #expect(try json(version)["data"]?["base"] == "/edge/client/v1")
       #expect(version.header("content-type") == "application/json")
@@ -62,7 +65,8 @@ struct OverTLSTests {
     try await withServer { client, base in
       let body = [UInt8](repeating: 0x61, count: APIServer.bodyLimit)
       let answer = try await client.request(
-        method: "POST", base + "/echo", headers: [("content-type", "text/plain; charset=utf-8"), ("zt-session", "user")], body: body)
+        method: "POST", base + "/echo",
+        headers: [("content-type", "text/plain; charset=utf-8"), ("zt-session", "user")], body: body)
       #expect(answer.status == 200)
       #expect(try json(answer)["data"] == ["size": JSONValue(body.count), "type": "text/plain"])
     }
@@ -71,9 +75,11 @@ struct OverTLSTests {
   @Test("a body above the limit is answered with 413, while it is still being sent or before")
   func overLimit() async throws {
     try await withServer { client, base in
-      let sent = try await client.request(method: "POST", base + "/echo", body: [UInt8](repeating: 0x61, count: 2 * APIServer.bodyLimit))
+      let sent = try await client.request(
+        method: "POST", base + "/echo", body: [UInt8](repeating: 0x61, count: 2 * APIServer.bodyLimit))
       let announced = try await client.request(
-        method: "POST", base + "/echo", headers: [("content-length", "\(APIServer.bodyLimit + 1)"), ("expect", "100-continue")])
+        method: "POST", base + "/echo",
+        headers: [("content-length", "\(APIServer.bodyLimit + 1)"), ("expect", "100-continue")])
       for answer in [sent, announced] {
         #expect(answer.status == 413)
         #expect(try json(answer)["error"]?["code"] == "REQUEST_ENTITY_TOO_LARGE")

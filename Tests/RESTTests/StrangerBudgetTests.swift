@@ -10,7 +10,8 @@ import REST
 import Testing
 import Transport
 
-/// What a client without a session can make the API hold, in bytes and time. Without TLS, as behind a proxy: the same handlers stand behind TLS.
+/// What a client without a session can make the API hold, in bytes and time. Without TLS, as behind a proxy: the same
+/// handlers stand behind TLS.
 @Suite("Strangers at the API", .timeLimit(.minutes(5)))
 struct StrangerBudgetTests {
   /// A client that says what it likes, and notes what it hears.
@@ -39,20 +40,23 @@ struct StrangerBudgetTests {
   }
 
   private func withServer(
-    _ limits: APILimits, _ body: @Sendable (HTTPAcceptor, TLSListener, @Sendable () async throws -> Connection) async throws -> Void
+    _ limits: APILimits,
+    _ body: @Sendable (HTTPAcceptor, TLSListener, @Sendable () async throws -> Connection) async throws -> Void
   )
     async throws
   {
     let acceptor = HTTPAcceptor(TestAPI.server, limits: limits) { "q" }
     let listener = TLSListener(
-      host: "127.0.0.1", port: 0, identity: nil, acceptors: [], fallback: acceptor, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+      host: "127.0.0.1", port: 0, identity: nil, acceptors: [], fallback: acceptor,
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     let port = try #require(try await listener.start().port)
     try await withThrowingTaskGroup(of: Void.self) { tasks in
       tasks.addTask { try await listener.run() }
       try await body(acceptor, listener) {
         let raw = Raw()
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-          .channelInitializer { channel in channel.pipeline.addHandler(raw) }.connect(host: "127.0.0.1", port: port).get()
+          .channelInitializer { channel in channel.pipeline.addHandler(raw) }.connect(host: "127.0.0.1", port: port)
+          .get()
         return Connection(channel: channel, raw: raw)
       }
       listener.stop()
@@ -61,7 +65,8 @@ struct StrangerBudgetTests {
     }
   }
 
-  @Test("the promise: ten seconds for a head, and for a whole request of somebody without a session; five for a handshake")
+  @Test(
+    "the promise: ten seconds for a head, and for a whole request of somebody without a session; five for a handshake")
   func promise() {
     let limits = APILimits()
     #expect(limits.headTimeout == .seconds(10))
@@ -103,9 +108,12 @@ struct StrangerBudgetTests {
   @Test(
     "what is no HTTP is answered by 400 in the envelope of errors, with the request's id, and the connection ends",
     arguments: [
-      "CONNECT x:1280 HTTP/1.1\r\nhost: x\r\n\r\n", "GET /edge/client/v1/version HTTP/9.9\r\nhost: x\r\n\r\n", "hello\r\n\r\n",
-      "GET /edge/client/v1/version HTTP/1.1\r\n\r\n", "GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
-      "GET /edge/client/v1/version HTTP/1.1\r\nno field\r\n\r\n", "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n",
+      "CONNECT x:1280 HTTP/1.1\r\nhost: x\r\n\r\n", "GET /edge/client/v1/version HTTP/9.9\r\nhost: x\r\n\r\n",
+      "hello\r\n\r\n",
+      "GET /edge/client/v1/version HTTP/1.1\r\n\r\n",
+      "GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
+      "GET /edge/client/v1/version HTTP/1.1\r\nno field\r\n\r\n",
+      "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n",
       "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
       "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
       "GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\nx : y\r\n\r\n",
@@ -119,7 +127,9 @@ struct StrangerBudgetTests {
       #expect(try await connection.status() == 400)
       try await connection.channel.closeFuture.get()
       let text = connection.raw.text.withLockedValue { $0 }
-      #expect(text.contains(#""code":"COULD_NOT_PARSE_BODY""#) && text.contains(#""requestId":"q""#) && text.contains("connection: close"))
+      #expect(
+        text.contains(#""code":"COULD_NOT_PARSE_BODY""#) && text.contains(#""requestId":"q""#)
+          && text.contains("connection: close"))
       #expect(text.components(separatedBy: "HTTP/1.1 ").count == 2)
       #expect(acceptor.bodiesHeld == (0, 0))
     }
@@ -147,10 +157,14 @@ struct StrangerBudgetTests {
       var connections: [Connection] = []
       for _ in 0..<20 {
         let connection = try await connect()
-        connection.say("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: \(length)\r\n\r\n" + String(repeating: "a", count: length - 1))
+        connection.say(
+          "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: \(length)\r\n\r\n"
+            + String(repeating: "a", count: length - 1))
         connections.append(connection)
       }
-      for _ in 0..<1000 where connections.count(where: { $0.raw.status == 429 }) < 16 { try await Task.sleep(for: .milliseconds(10)) }
+      for _ in 0..<1000 where connections.count(where: { $0.raw.status == 429 }) < 16 {
+        try await Task.sleep(for: .milliseconds(10))
+      }
       #expect(connections.count { $0.raw.status == 429 } == 16)
       #expect(acceptor.bodiesHeld == (4 * length, 0))
       for connection in connections where connection.raw.status == nil {
@@ -162,11 +176,14 @@ struct StrangerBudgetTests {
     }
   }
 
-  @Test("a stranger's body is small, one of a caller with a session may have a mebibyte; the budget is given back when a client goes away")
+  @Test(
+    "a stranger's body is small, one of a caller with a session may have a mebibyte; the budget is given back when a client goes away"
+  )
   func sizes() async throws {
     try await withServer(APILimits()) { acceptor, _, connect in
       for (session, length, status) in [
-        ("", APIServer.strangerBodyLimit, 200), ("", APIServer.strangerBodyLimit + 1, 413), ("zt-session: user\r\n", APIServer.bodyLimit, 200),
+        ("", APIServer.strangerBodyLimit, 200), ("", APIServer.strangerBodyLimit + 1, 413),
+        ("zt-session: user\r\n", APIServer.bodyLimit, 200),
         ("zt-session: user\r\n", APIServer.bodyLimit + 1, 413),
       ] {
         let connection = try await connect()
@@ -193,7 +210,9 @@ struct StrangerBudgetTests {
     }
   }
 
-  @Test("answers that nobody reads are held up to a limit, beyond it the next ones are refused; they are forgotten with their client")
+  @Test(
+    "answers that nobody reads are held up to a limit, beyond it the next ones are refused; they are forgotten with their client"
+  )
   func unreadAnswers() async throws {
     var limits = APILimits()
     limits.answers = (total: 64 << 20, perAsker: 8 << 20)
@@ -242,9 +261,14 @@ struct StrangerBudgetTests {
     try await withServer(APILimits()) { _, _, connect in
       let connection = try await connect()
       connection.say(
-        (0..<5).map { "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: \($0)\r\n\r\n" + String(repeating: "a", count: $0) }.joined()
-          + "HEAD /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\nGET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n")
-      for _ in 0..<500 where !connection.raw.text.withLockedValue({ $0.contains("\"base\"") }) { try await Task.sleep(for: .milliseconds(10)) }
+        (0..<5).map {
+          "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: \($0)\r\n\r\n" + String(repeating: "a", count: $0)
+        }.joined()
+          + "HEAD /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\nGET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n"
+      )
+      for _ in 0..<500 where !connection.raw.text.withLockedValue({ $0.contains("\"base\"") }) {
+        try await Task.sleep(for: .milliseconds(10))
+      }
       let text = connection.raw.text.withLockedValue { $0 }
       let sizes = text.split(separator: "\"size\":").dropFirst().map { $0.prefix { $0.isNumber } }
       #expect(sizes == ["0", "1", "2", "3", "4"])
@@ -254,7 +278,9 @@ struct StrangerBudgetTests {
     }
   }
 
-  @Test("requests without bodies that come together are all answered, also when the client then ends its side", arguments: [false, true])
+  @Test(
+    "requests without bodies that come together are all answered, also when the client then ends its side",
+    arguments: [false, true])
   func burst(endsItsSide: Bool) async throws {
     try await withServer(APILimits()) { _, _, connect in
       let connection = try await connect()
@@ -283,7 +309,9 @@ struct StrangerBudgetTests {
     try await withServer(APILimits()) { _, _, connect in
       let connection = try await connect()
       for count in 2...4 {
-        let wish = count == 3 ? "" : "connection: Upgrade, HTTP2-Settings\r\nupgrade: \(wanted)\r\nhttp2-settings: AAEAAEAAAAIAAAAA\r\n"
+        let wish =
+          count == 3
+          ? "" : "connection: Upgrade, HTTP2-Settings\r\nupgrade: \(wanted)\r\nhttp2-settings: AAEAAEAAAAIAAAAA\r\n"
         connection.say("GET /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\(wish)\r\n")
         let answers = { connection.raw.text.withLockedValue { $0.components(separatedBy: "HTTP/1.1 200").count } }
         for _ in 0..<1000 where answers() < count { try await Task.sleep(for: .milliseconds(10)) }
@@ -298,7 +326,8 @@ struct StrangerBudgetTests {
   func methods() async throws {
     try await withServer(APILimits()) { _, _, connect in
       for (request, status) in [
-        ("BREW /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n", 405), ("GET http://y/edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n", 200),
+        ("BREW /edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n", 405),
+        ("GET http://y/edge/client/v1/version HTTP/1.1\r\nhost: x\r\n\r\n", 200),
       ] {
         let connection = try await connect()
         connection.say(request)
@@ -308,7 +337,9 @@ struct StrangerBudgetTests {
     }
   }
 
-  @Test("bodies of unknown length take room as they come: a dozen of them do not keep a thirteenth client of their source out")
+  @Test(
+    "bodies of unknown length take room as they come: a dozen of them do not keep a thirteenth client of their source out"
+  )
   func unknownLength() async throws {
     var limits = APILimits()
     limits.strangerBodies.perSource = 2 * APIServer.strangerBodyLimit

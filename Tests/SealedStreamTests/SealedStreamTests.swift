@@ -25,7 +25,9 @@ private func hex(_ text: String) -> [UInt8] {
   @Test func bothSidesDeriveTheSameKeys() throws {
     let dialer = try client.clientSessionKeys(hostPublicKey: server.publicKey)
     let host = try server.serverSessionKeys(dialerPublicKey: client.publicKey)
-    func bytes(_ key: StreamKey) -> [UInt8] { key.secret.withBytes { Array(UnsafeBufferPointer(start: $0, count: 32)) } }
+    func bytes(_ key: StreamKey) -> [UInt8] {
+      key.secret.withBytes { Array(UnsafeBufferPointer(start: $0, count: 32)) }
+    }
     #expect(bytes(dialer.tx) == hex("17821f6861b0f9ac897981c01cca46b711a0afd09010d3694895333903865af2"))
     #expect(bytes(dialer.rx) == hex("59f8af2a2061b2e35fd1cbfb708efd27a85c9924e6b83932e8a67c901a9998cb"))
     #expect(bytes(host.rx) == bytes(dialer.tx))
@@ -48,7 +50,8 @@ private func hex(_ text: String) -> [UInt8] {
     let host = KeyPair()
     #expect(dialer.publicKey != host.publicKey)
     let sealer = Sealer(key: try dialer.clientSessionKeys(hostPublicKey: host.publicKey).tx)
-    let opener = try Opener(key: try host.serverSessionKeys(dialerPublicKey: dialer.publicKey).rx, header: sealer.header)
+    let opener = try Opener(
+      key: try host.serverSessionKeys(dialerPublicKey: dialer.publicKey).rx, header: sealer.header)
     for size in [0, 1, 16, 17, 1_000, 65_536, 1_000_000] {
       let plaintext = [UInt8](repeating: UInt8(size & 0xff), count: size)
       let sealed = sealer.seal(plaintext)
@@ -63,9 +66,13 @@ private func hex(_ text: String) -> [UInt8] {
     let opener = try Opener(key: keys.tx, header: sealer.header)
     var sealed = [UInt8](repeating: 0, count: 64)
     var plain = [UInt8](repeating: 0, count: 64)
-    let written = try Array("abc".utf8).withUnsafeBytes { text in try sealed.withUnsafeMutableBytes { try sealer.seal(text, into: $0) } }
+    let written = try Array("abc".utf8).withUnsafeBytes { text in
+      try sealed.withUnsafeMutableBytes { try sealer.seal(text, into: $0) }
+    }
     #expect(written == 20)
-    let read = try sealed[..<written].withUnsafeBytes { bytes in try plain.withUnsafeMutableBytes { try opener.open(bytes, into: $0) } }
+    let read = try sealed[..<written].withUnsafeBytes { bytes in
+      try plain.withUnsafeMutableBytes { try opener.open(bytes, into: $0) }
+    }
     #expect(Array(plain[..<read]) == Array("abc".utf8))
     let short = UnsafeMutableRawBufferPointer.allocate(byteCount: 19, alignment: 1)
     defer { short.deallocate() }
@@ -77,17 +84,25 @@ private func hex(_ text: String) -> [UInt8] {
   @Test func refusesHeadersAndKeysOfOtherSizes() throws {
     let keys = try client.clientSessionKeys(hostPublicKey: server.publicKey)
     for count in [0, 1, 23, 25, 41, 5_000] {
-      #expect(throws: SealedStreamError.badHeader(count: count)) { try Opener(key: keys.rx, header: [UInt8](repeating: 1, count: count)) }
+      #expect(throws: SealedStreamError.badHeader(count: count)) {
+        try Opener(key: keys.rx, header: [UInt8](repeating: 1, count: count))
+      }
     }
     for count in [0, 31, 33, 65] {
       #expect(throws: SealedStreamError.badPublicKey(count: count)) {
         try client.clientSessionKeys(hostPublicKey: [UInt8](repeating: 1, count: count))
       }
-      #expect(throws: SealedStreamError.badSeed(count: count)) { try KeyPair(seed: [UInt8](repeating: 1, count: count)) }
-      #expect(throws: SealedStreamError.badKey(count: count)) { try StreamKey(bytes: [UInt8](repeating: 1, count: count)) }
+      #expect(throws: SealedStreamError.badSeed(count: count)) {
+        try KeyPair(seed: [UInt8](repeating: 1, count: count))
+      }
+      #expect(throws: SealedStreamError.badKey(count: count)) {
+        try StreamKey(bytes: [UInt8](repeating: 1, count: count))
+      }
     }
     // A point of low order gives no secret.
-    #expect(throws: SealedStreamError.badPublicKey(count: 32)) { try client.clientSessionKeys(hostPublicKey: [UInt8](repeating: 0, count: 32)) }
+    #expect(throws: SealedStreamError.badPublicKey(count: 32)) {
+      try client.clientSessionKeys(hostPublicKey: [UInt8](repeating: 0, count: 32))
+    }
   }
 
   @Test func refusesShortChangedRepeatedAndReorderedMessages() throws {
@@ -140,7 +155,9 @@ private func hex(_ text: String) -> [UInt8] {
     for cut in [1, 3, 6, 8, 11, 13] {
       #expect(throws: SealedStreamError.badMultipart) { try Multipart.parts(of: Array(plaintext[..<cut])) }
       var copy = Array(plaintext[..<cut])
-      #expect(throws: SealedStreamError.badMultipart) { _ = try copy.withUnsafeMutableBytes { try Multipart.joinInPlace($0) } }
+      #expect(throws: SealedStreamError.badMultipart) {
+        _ = try copy.withUnsafeMutableBytes { try Multipart.joinInPlace($0) }
+      }
     }
   }
 }

@@ -11,7 +11,8 @@ import Transport
 
 @testable import Share
 
-/// Every attack goes the whole way, or as far as it gets: public frontend, overlay, backend, server. `WebRelayTests` has the same classes piece by piece.
+/// Every attack goes the whole way, or as far as it gets: public frontend, overlay, backend, server. `WebRelayTests`
+/// has the same classes piece by piece.
 @Suite("Attacks on public shares", .serialized, .timeLimit(.minutes(10)))
 struct AttackTests {
   // MARK: What is attacked
@@ -37,7 +38,8 @@ struct AttackTests {
         let server = try await Recorder.start()
         backends.append(
           try await ShareBackend.start(
-            share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.port), overlay: sharer.session.overlay(),
+            share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.port),
+            overlay: sharer.session.overlay(),
             logger: bench.network.logger))
         made.append(("\(share.token).share.localhost", server))
       }
@@ -57,7 +59,9 @@ struct AttackTests {
     func expectInStep(_ attack: String) async throws {
       let path = "/probe-\(UInt32.random(in: 0 ... .max))"
       let answer = try await send("GET \(path) HTTP/1.1\r\nHost: \(open.host)\r\nConnection: close\r\n\r\n")
-      #expect(answer.hasPrefix("HTTP/1.1 200") && answer.hasSuffix("GET \(path) HTTP/1.1"), "after \(attack): \(answer.suffix(300))")
+      #expect(
+        answer.hasPrefix("HTTP/1.1 200") && answer.hasSuffix("GET \(path) HTTP/1.1"),
+        "after \(attack): \(answer.suffix(300))")
     }
   }
 
@@ -111,25 +115,32 @@ struct AttackTests {
 
   /// A good head, and chunks that are none; the server may see that one request begin.
   private static let chunks: [String] = [
-    "-1\r\nNEXT", "+5\r\nhello\r\n0\r\n\r\nNEXT", "0x5\r\nhello\r\n0\r\n\r\nNEXT", "fffffffffffffffff\r\nNEXT", "10000000000000000\r\nNEXT",
+    "-1\r\nNEXT", "+5\r\nhello\r\n0\r\n\r\nNEXT", "0x5\r\nhello\r\n0\r\n\r\nNEXT", "fffffffffffffffff\r\nNEXT",
+    "10000000000000000\r\nNEXT",
     "zz\r\nNEXT",
-    "\r\nNEXT", "5 \u{0}\r\nhello\r\n0\r\n\r\nNEXT", "5;x\nhello\r\n0\r\n\r\nNEXT", "5\rhello\r\n0\r\n\r\nNEXT", "5\nhello\n0\n\nNEXT",
+    "\r\nNEXT", "5 \u{0}\r\nhello\r\n0\r\n\r\nNEXT", "5;x\nhello\r\n0\r\n\r\nNEXT", "5\rhello\r\n0\r\n\r\nNEXT",
+    "5\nhello\n0\n\nNEXT",
     "5\r\nhelloX\r\n0\r\n\r\nNEXT",
-    "5\r\nhello0\r\n\r\nNEXT", "0\r\nX: y\r\n : NEXT", "0\r\nX: \u{0}\r\n\r\nNEXT", "5;a=\"\r\n\"hello\r\n0\r\n\r\nNEXT",
+    "5\r\nhello0\r\n\r\nNEXT", "0\r\nX: y\r\n : NEXT", "0\r\nX: \u{0}\r\n\r\nNEXT",
+    "5;a=\"\r\n\"hello\r\n0\r\n\r\nNEXT",
   ]
 
   @Test("what two servers could read differently arrives as one request or not at all")
   func smuggling() async throws {
     let target = try await Target.start()
     let next = "GET /smuggled HTTP/1.1\r\nHost: \(target.guarded.host)\r\nX-Next: yes\r\n\r\n"
-    func filled(_ text: String) -> String { text.replacing("HOST", with: target.open.host).replacing("NEXT", with: next) }
+    func filled(_ text: String) -> String {
+      text.replacing("HOST", with: target.open.host).replacing("NEXT", with: next)
+    }
     // All at once: each is a connection of its own.
     let answers = try await withThrowingTaskGroup(of: (String, String).self) { group in
       for attack in Self.ambiguous { group.addTask { (attack, try await target.send(filled(attack))) } }
       return try await group.reduce(into: []) { $0.append($1) }
     }
     for (attack, answer) in answers {
-      #expect(answer.isEmpty || (400..<500).contains(Self.status(answer)), "\(attack.debugDescription): \(answer.prefix(200))")
+      #expect(
+        answer.isEmpty || (400..<500).contains(Self.status(answer)), "\(attack.debugDescription): \(answer.prefix(200))"
+      )
     }
     #expect(target.open.server.bytes.isEmpty, "\(target.open.server.bytes)")
     try await target.expectInStep("ambiguous heads")
@@ -148,18 +159,24 @@ struct AttackTests {
     try await target.expectInStep("trailers")
     // A body that looks like a request is a body.
     let inside = try await target.send(
-      "POST /inside HTTP/1.1\r\nHost: \(target.open.host)\r\nConnection: close\r\nContent-Length: \(next.utf8.count)\r\n\r\n\(next)")
+      "POST /inside HTTP/1.1\r\nHost: \(target.open.host)\r\nConnection: close\r\nContent-Length: \(next.utf8.count)\r\n\r\n\(next)"
+    )
     #expect(inside.hasSuffix("POST /inside HTTP/1.1"))
     // A body where none is expected belongs to its request as well.
     let unusual = try await target.send(
-      "GET /unusual HTTP/1.1\r\nHost: \(target.open.host)\r\nConnection: close\r\nContent-Length: \(next.utf8.count)\r\n\r\n\(next)")
+      "GET /unusual HTTP/1.1\r\nHost: \(target.open.host)\r\nConnection: close\r\nContent-Length: \(next.utf8.count)\r\n\r\n\(next)"
+    )
     #expect(unusual.hasSuffix("GET /unusual HTTP/1.1"))
     let paths = Set(target.open.server.requests.map { $0.line.split(separator: "-")[0] })
     #expect(
-      paths.isSubset(of: ["POST /chunks HTTP/1.1", "POST /trailing HTTP/1.1", "POST /inside HTTP/1.1", "GET /unusual HTTP/1.1", "GET /probe"]),
+      paths.isSubset(of: [
+        "POST /chunks HTTP/1.1", "POST /trailing HTTP/1.1", "POST /inside HTTP/1.1", "GET /unusual HTTP/1.1",
+        "GET /probe",
+      ]),
       "\(paths)")
     #expect(
-      target.open.server.requests.filter { $0.line == "POST /inside HTTP/1.1" || $0.line.hasPrefix("GET /unusual") }.map(\.body) == [next, next])
+      target.open.server.requests.filter { $0.line == "POST /inside HTTP/1.1" || $0.line.hasPrefix("GET /unusual") }
+        .map(\.body) == [next, next])
     #expect(target.guarded.server.bytes.isEmpty)
     try await target.stop()
   }
@@ -170,7 +187,10 @@ struct AttackTests {
     let target = try await Target.start { $0.frontend.identity = identity }
     let seen = try await PythonEnvironment.run(
       "http2_attacks.py",
-      ["port": JSONValue(target.bench.frontendPort), "host": .string(target.open.host), "other": .string(target.guarded.host)])
+      [
+        "port": JSONValue(target.bench.frontendPort), "host": .string(target.open.host),
+        "other": .string(target.guarded.host),
+      ])
     for (name, outcome) in seen.objectValue ?? [:] {
       let outcome = outcome.stringValue ?? ""
       switch name {
@@ -183,7 +203,10 @@ struct AttackTests {
       // Trailers end here, whatever they say.
       case "pseudo field in trailers", "length in trailers", "line in trailers":
         #expect(["status 200", "reset", "goaway", "closed"].contains(outcome), "\(name): \(outcome)")
-      default: #expect(["reset", "goaway", "closed", "status 400", "status 431", "status 404"].contains(outcome), "\(name): \(outcome)")
+      default:
+        #expect(
+          ["reset", "goaway", "closed", "status 400", "status 431", "status 404"].contains(outcome),
+          "\(name): \(outcome)")
       }
     }
     #expect(seen.objectValue?.count ?? 0 > 30)
@@ -191,7 +214,8 @@ struct AttackTests {
     // A head may be on its way before the body turns out to be longer than it says.
     #expect(
       paths.isSubset(of: [
-        "GET /flood HTTP/1.1", "POST /trailers HTTP/1.1", "GET /good HTTP/1.1", "POST /good-body HTTP/1.1", "POST /short HTTP/1.1",
+        "GET /flood HTTP/1.1", "POST /trailers HTTP/1.1", "GET /good HTTP/1.1", "POST /good-body HTTP/1.1",
+        "POST /short HTTP/1.1",
         "GET /good-after HTTP/1.1",
       ]), "\(paths)")
     #expect(!target.open.server.bytes.contains("smuggled"), "\(target.open.server.bytes)")
@@ -225,8 +249,14 @@ struct AttackTests {
       ("GET / HTTP/1.1\r\nHost: \(elsewhere)\r\n", [404]),
       ("GET / HTTP/1.1\r\nHost: [::1]:\(stranger.port)\r\n", [404]),
       ("GET / HTTP/1.1\r\nHost: \(guarded)\r\nAuthorization: Basic ZXZlOndyb25n\r\n", [401]),
-      ("GET / HTTP/1.1\r\nHost: \(guarded)\r\nAuthorization: Basic ZXZlOndyb25n\r\nAuthorization: Basic ZXZlOnNlc2FtZQ==\r\n", [401]),
-      ("GET / HTTP/1.1\r\nHost: \(guarded)\r\nProxy-Authorization: Basic ZXZlOnNlc2FtZQ==\r\nzrok-auth-user: eve\r\n", [401]),
+      (
+        "GET / HTTP/1.1\r\nHost: \(guarded)\r\nAuthorization: Basic ZXZlOndyb25n\r\nAuthorization: Basic ZXZlOnNlc2FtZQ==\r\n",
+        [401]
+      ),
+      (
+        "GET / HTTP/1.1\r\nHost: \(guarded)\r\nProxy-Authorization: Basic ZXZlOnNlc2FtZQ==\r\nzrok-auth-user: eve\r\n",
+        [401]
+      ),
       // Targets that are more than a path.
       ("GET http://\(guarded)/ HTTP/1.1\r\nHost: \(open)\r\n", [400, 401]),
       ("GET http://\(elsewhere)/ HTTP/1.1\r\nHost: \(open)\r\n", [400, 404]),
@@ -240,24 +270,29 @@ struct AttackTests {
     ] as [(String, [Int])] {
       let answer = try await target.send(request + close)
       // A reader that stops before the head's end closes, which is as good.
-      #expect(answer.isEmpty ? statuses.contains(400) : statuses.contains(Self.status(answer)), "\(request.debugDescription): \(answer.prefix(200))")
+      #expect(
+        answer.isEmpty ? statuses.contains(400) : statuses.contains(Self.status(answer)),
+        "\(request.debugDescription): \(answer.prefix(200))")
     }
     #expect(target.guarded.server.bytes.isEmpty && target.open.server.bytes.isEmpty && stranger.bytes.isEmpty)
 
     // What names another place in a path or a field stays in it.
     for (path, field) in [
-      ("//\(elsewhere)/x", ""), ("/http://\(elsewhere)/x", ""), ("/x", "X-Forwarded-Host: \(guarded)\r\n"), ("/x", "X-Original-URL: /y\r\n"),
+      ("//\(elsewhere)/x", ""), ("/http://\(elsewhere)/x", ""), ("/x", "X-Forwarded-Host: \(guarded)\r\n"),
+      ("/x", "X-Original-URL: /y\r\n"),
       ("/x", "Forwarded: host=\(guarded)\r\n"),
     ] {
       let answer = try await target.send("GET \(path) HTTP/1.1\r\nHost: \(open)\r\n\(field)" + close)
       #expect(answer.hasSuffix("GET \(path) HTTP/1.1"), "\(path) \(field): \(answer.prefix(200))")
     }
     // One connection, two shares: what opens the first opens nothing of the second.
-    let both = try await target.send("GET /first HTTP/1.1\r\nHost: \(open)\r\n\r\nGET /second HTTP/1.1\r\nHost: \(guarded)\r\n" + close)
+    let both = try await target.send(
+      "GET /first HTTP/1.1\r\nHost: \(open)\r\n\r\nGET /second HTTP/1.1\r\nHost: \(guarded)\r\n" + close)
     #expect(both.contains("GET /first") && both.contains("HTTP/1.1 401") && !both.contains("GET /second"))
     // Nobody's password is another share's, also after it was good once.
     let good = "Authorization: Basic ZXZlOnNlc2FtZQ==\r\n"
-    #expect(try await target.send("GET /in HTTP/1.1\r\nHost: \(guarded)\r\n\(good)" + close).hasSuffix("GET /in HTTP/1.1"))
+    #expect(
+      try await target.send("GET /in HTTP/1.1\r\nHost: \(guarded)\r\n\(good)" + close).hasSuffix("GET /in HTTP/1.1"))
     #expect(Self.status(try await target.send("GET /again HTTP/1.1\r\nHost: \(guarded)\r\n" + close)) == 401)
     #expect(target.guarded.server.requests.map(\.line) == ["GET /in HTTP/1.1"] && stranger.bytes.isEmpty)
     #expect(target.open.server.requests.allSatisfy { $0.line.hasPrefix("GET /") })
@@ -274,7 +309,10 @@ struct AttackTests {
     let mebibyte = String(repeating: "c", count: 1 << 20)
     for (name, request) in [
       ("cookie", "GET / HTTP/1.1\r\n\(host)Cookie: a=\(mebibyte)\r\n\r\n"),
-      ("cookies", "GET / HTTP/1.1\r\n\(host)\(String(repeating: "Cookie: a=\(mebibyte.prefix(4000))\r\n", count: 260))\r\n"),
+      (
+        "cookies",
+        "GET / HTTP/1.1\r\n\(host)\(String(repeating: "Cookie: a=\(mebibyte.prefix(4000))\r\n", count: 260))\r\n"
+      ),
       ("fields", "GET / HTTP/1.1\r\n\(host)\((0..<20_000).map { "X-\($0): y\r\n" }.joined())\r\n"),
       ("field name", "GET / HTTP/1.1\r\n\(host)\(mebibyte): y\r\n\r\n"),
       ("target", "GET /\(mebibyte) HTTP/1.1\r\n\(host)\r\n"),
@@ -287,7 +325,8 @@ struct AttackTests {
       #expect(answer.isEmpty || (400..<500).contains(Self.status(answer)), "\(name): \(answer.prefix(200))")
     }
     let trailers = try await target.send(
-      "POST /trailers HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\n0\r\n\((0..<20_000).map { "X-\($0): y\r\n" }.joined())\r\n")
+      "POST /trailers HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\n0\r\n\((0..<20_000).map { "X-\($0): y\r\n" }.joined())\r\n"
+    )
     #expect(!trailers.hasPrefix("HTTP/1.1 200"), "\(trailers.prefix(200))")
     #expect(target.guarded.server.bytes.isEmpty)
     #expect(target.open.server.requests.map { String($0.line.prefix(100)) } == [])
@@ -304,7 +343,9 @@ struct AttackTests {
     getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     limit.rlim_cur = max(limit.rlim_cur, rlim_t(count + 1000))
     limit.rlim_max = max(limit.rlim_max, limit.rlim_cur)
-    try #require(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, "this process may not have \(limit.rlim_cur) open files")
+    try #require(
+      setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0,
+      "this process may not have \(limit.rlim_cur) open files")
     let target = try await Target.start()
     try await target.expectInStep("nothing yet")
     let before = Self.residentKiB()
@@ -318,7 +359,10 @@ struct AttackTests {
     }
     let seen = try await PythonEnvironment.run(
       "slow_clients.py",
-      ["port": JSONValue(target.bench.frontendPort), "host": .string(target.open.host), "count": JSONValue(count), "seconds": 90])
+      [
+        "port": JSONValue(target.bench.frontendPort), "host": .string(target.open.host), "count": JSONValue(count),
+        "seconds": 90,
+      ])
     sampling.cancel()
     #expect(seen["connected"]?.intValue == count, "\(seen)")
     #expect(seen["left"] == 0, "\(seen)")
@@ -326,8 +370,11 @@ struct AttackTests {
     // A slow client costs a connection's state and one small buffer, not what it might send at most.
     let grown = (highest.withLockedValue { $0 } - before) / count
     #expect(grown < 64, "\(grown) KiB for each slow client")
-    #expect(target.open.server.requests.allSatisfy { $0.line == "GET /good HTTP/1.1" || $0.line.hasPrefix("GET /probe") })
-    if ProcessInfo.processInfo.environment["SWIFTLET_SLOW_CLIENTS"] != nil { print("slow clients: \(seen) \(grown) KiB each, \(before) KiB before") }
+    #expect(
+      target.open.server.requests.allSatisfy { $0.line == "GET /good HTTP/1.1" || $0.line.hasPrefix("GET /probe") })
+    if ProcessInfo.processInfo.environment["SWIFTLET_SLOW_CLIENTS"] != nil {
+      print("slow clients: \(seen) \(grown) KiB each, \(before) KiB before")
+    }
     try await target.stop()
   }
 
@@ -352,7 +399,8 @@ struct AttackTests {
       hosts.append("\(share.token).share.localhost")
     }
     let seen = try await PythonEnvironment.run(
-      "slow_readers.py", ["port": JSONValue(bench.frontendPort), "big": .string(hosts[0]), "small": .string(hosts[1]), "count": 64])
+      "slow_readers.py",
+      ["port": JSONValue(bench.frontendPort), "big": .string(hosts[0]), "small": .string(hosts[1]), "count": 64])
     #expect(seen["good"] == 40, "\(seen)")
     #expect(seen["size"]?.intValue ?? 0 > size, "\(seen)")
     for backend in backends { await backend.stop() }
@@ -362,7 +410,9 @@ struct AttackTests {
 
   private static func residentKiB() -> Int {
     let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-    return status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }.flatMap { Int($0.split(separator: " ").dropFirst().first ?? "") } ?? 0
+    return status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }.flatMap {
+      Int($0.split(separator: " ").dropFirst().first ?? "")
+    } ?? 0
   }
 
   // MARK: Markup
@@ -375,11 +425,15 @@ struct AttackTests {
       let answer = try await target.send("GET / HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n\r\n")
       #expect([400, 404].contains(Self.status(answer)), "\(answer.prefix(100))")
       #expect(!answer.contains("<b>") && !answer.contains("<img"), "\(answer)")
-      if answer.hasPrefix("HTTP/1.1 404") { #expect(answer.contains("&lt;b&gt;") || answer.contains("&amp;lt;b&gt;"), "\(answer)") }
+      if answer.hasPrefix("HTTP/1.1 404") {
+        #expect(answer.contains("&lt;b&gt;") || answer.contains("&amp;lt;b&gt;"), "\(answer)")
+      }
     }
     let account = try #require(target.sharer.session.environment.enabled?.token)
     for name in [mark, "a b", "a\r\nx: y", "<script>", "..", ""] {
-      #expect((400..<500).contains(await target.bench.call("POST", "/api/v2/share/name", account, ["name": .string(name)]).status), "\(name)")
+      #expect(
+        (400..<500).contains(
+          await target.bench.call("POST", "/api/v2/share/name", account, ["name": .string(name)]).status), "\(name)")
     }
     var options = ShareOptions(.public, backend: .proxy)
     options.token = mark
@@ -391,9 +445,11 @@ struct AttackTests {
     try Data("x".utf8).write(to: URL(fileURLWithPath: directory + "/sub/\(mark)"))
     let share = try await target.sharer.session.create(ShareOptions(.public, backend: .web, target: mark))
     let backend = try await ShareBackend.start(
-      share, mode: .web, target: .directory(directory), overlay: target.sharer.session.overlay(), logger: target.bench.network.logger)
+      share, mode: .web, target: .directory(directory), overlay: target.sharer.session.overlay(),
+      logger: target.bench.network.logger)
     for path in ["/sub/", "/none\(mark.replacing(" ", with: ""))", "/%3Cb%3E", "/sub/%22%27%3E%3Cb%3E"] {
-      let answer = try await target.send("GET \(path) HTTP/1.1\r\nHost: \(share.token).share.localhost\r\nConnection: close\r\n\r\n")
+      let answer = try await target.send(
+        "GET \(path) HTTP/1.1\r\nHost: \(share.token).share.localhost\r\nConnection: close\r\n\r\n")
       #expect(!answer.contains("<b>") && !answer.contains("<img"), "\(path): \(answer)")
     }
     await backend.stop()
@@ -408,30 +464,42 @@ struct AttackTests {
     let sharer = try await Sharer.enable(bench, "ann@example.com")
     let base = bench.network.directory + "/drive"
     let files = FileManager.default
-    for directory in ["root/sub", "outside/sub"] { try files.createDirectory(atPath: base + "/" + directory, withIntermediateDirectories: true) }
-    for (path, text) in [("root/a", "inside"), ("root/sub/f", "inside"), ("outside/secret", "SECRET"), ("outside/sub/f", "SECRET")] {
+    for directory in ["root/sub", "outside/sub"] {
+      try files.createDirectory(atPath: base + "/" + directory, withIntermediateDirectories: true)
+    }
+    for (path, text) in [
+      ("root/a", "inside"), ("root/sub/f", "inside"), ("outside/secret", "SECRET"), ("outside/sub/f", "SECRET"),
+    ] {
       try Data(text.utf8).write(to: URL(fileURLWithPath: base + "/" + path))
     }
     try files.createSymbolicLink(atPath: base + "/root/link", withDestinationPath: "../outside")
     try files.createSymbolicLink(atPath: base + "/root/absolute", withDestinationPath: base + "/outside/secret")
     let share = try await sharer.session.create(ShareOptions(.public, backend: .drive, target: "drive"))
     let backend = try await ShareBackend.start(
-      share, mode: .drive, target: .directory(base + "/root"), overlay: sharer.session.overlay(), logger: bench.network.logger)
+      share, mode: .drive, target: .directory(base + "/root"), overlay: sharer.session.overlay(),
+      logger: bench.network.logger)
     let host = "\(share.token).share.localhost:\(bench.frontendPort)"
     let port = bench.frontendPort
-    @Sendable func ask(_ method: String, _ path: String, _ fields: String = "", _ body: String = "") async throws -> String {
+    @Sendable func ask(_ method: String, _ path: String, _ fields: String = "", _ body: String = "") async throws
+      -> String
+    {
       try await RawRequest.send(
-        "\(method) \(path) HTTP/1.1\r\nHost: \(host)\r\n\(fields)Content-Length: \(body.utf8.count)\r\nConnection: close\r\n\r\n\(body)", port: port)
+        "\(method) \(path) HTTP/1.1\r\nHost: \(host)\r\n\(fields)Content-Length: \(body.utf8.count)\r\nConnection: close\r\n\r\n\(body)",
+        port: port)
     }
     let outside = [
-      "/../outside/secret", "/sub/../../outside/secret", "/%2e%2e/outside/secret", "/%2E%2E%2Foutside%2Fsecret", "/.%2e/outside/secret",
+      "/../outside/secret", "/sub/../../outside/secret", "/%2e%2e/outside/secret", "/%2E%2E%2Foutside%2Fsecret",
+      "/.%2e/outside/secret",
       "/%252e%252e/outside/secret", "/%25252e%25252e/outside/secret", "/..%5Coutside%5Csecret", "/..\\outside\\secret",
       "/%c0%ae%c0%ae/outside/secret",
-      "/%e0%80%ae%e0%80%ae/outside/secret", "/%ef%bc%8e%ef%bc%8e/outside/secret", "/a%00/../../outside/secret", "/..%00/outside/secret",
+      "/%e0%80%ae%e0%80%ae/outside/secret", "/%ef%bc%8e%ef%bc%8e/outside/secret", "/a%00/../../outside/secret",
+      "/..%00/outside/secret",
       "/...//outside/secret",
-      "/./../outside/secret", "//../outside/secret", "/;/../../outside/secret", "/..;/outside/secret", "/%2e%2e%3b/outside/secret", "/link/secret",
+      "/./../outside/secret", "//../outside/secret", "/;/../../outside/secret", "/..;/outside/secret",
+      "/%2e%2e%3b/outside/secret", "/link/secret",
       "/link/sub/f",
-      "/absolute", "/%u002e%u002e/outside/secret", "/%/..%2", base + "/outside/secret", "/proc/self/environ", "/sub/%2f..%2f..%2foutside/secret",
+      "/absolute", "/%u002e%u002e/outside/secret", "/%/..%2", base + "/outside/secret", "/proc/self/environ",
+      "/sub/%2f..%2f..%2foutside/secret",
       "/" + String(repeating: "x", count: 5000), String(repeating: "/d", count: 3000),
     ]
     let reads: [(String, String, String)] = [
@@ -444,19 +512,24 @@ struct AttackTests {
           // Names that only look like a way out are names; they are not there, and PUT may not make directories.
           for (method, fields, body) in reads {
             let answer = try await ask(method, path, fields, body)
-            #expect(answer.isEmpty || (400..<500).contains(Self.status(answer)), "\(method) \(path.prefix(80)): \(answer.prefix(100))")
+            #expect(
+              answer.isEmpty || (400..<500).contains(Self.status(answer)),
+              "\(method) \(path.prefix(80)): \(answer.prefix(100))")
             #expect(!answer.contains("SECRET") && !answer.contains("root:"))
           }
           for method in ["COPY", "MOVE"] {
             for destination in [path, "http://\(host)\(path)"] {
               let answer = try await ask(method, "/a", "Destination: \(destination)\r\n")
-              #expect(answer.isEmpty || (400..<500).contains(Self.status(answer)), "\(method) to \(destination.prefix(80)): \(answer.prefix(100))")
+              #expect(
+                answer.isEmpty || (400..<500).contains(Self.status(answer)),
+                "\(method) to \(destination.prefix(80)): \(answer.prefix(100))")
             }
           }
         }
       }
       for destination in [
-        "http://elsewhere.example/x", "http://\(host)@elsewhere.example/x", "http://\(host).elsewhere.example/x", "//elsewhere.example/x",
+        "http://elsewhere.example/x", "http://\(host)@elsewhere.example/x", "http://\(host).elsewhere.example/x",
+        "//elsewhere.example/x",
         "file:///tmp/x",
         "http://\(host)", "x", "", "http:///x", "\\x", "http://\(host)\\..\\x",
       ] {
@@ -499,7 +572,8 @@ struct AttackTests {
     }
     turning.withLockedValue { $0 = false }
     #expect(turned.withLockedValue { $0 } > 100)
-    #expect(try files.contentsOfDirectory(atPath: base + "/outside/sub") == ["f"] && content("outside/sub/f") == "SECRET")
+    #expect(
+      try files.contentsOfDirectory(atPath: base + "/outside/sub") == ["f"] && content("outside/sub/f") == "SECRET")
     #expect(Set(try files.contentsOfDirectory(atPath: base + "/outside")) == ["secret", "sub"])
     await backend.stop()
     await sharer.session.close()
@@ -561,12 +635,16 @@ private final class Recorder: Sendable {
       let lines = rest[..<end.lowerBound].components(separatedBy: "\r\n")
       let behind = rest[end.upperBound...]
       func field(_ name: String) -> String? {
-        lines.dropFirst().first { $0.lowercased().hasPrefix(name + ":") }.map { $0.dropFirst(name.count + 1).trimmingCharacters(in: .whitespaces) }
+        lines.dropFirst().first { $0.lowercased().hasPrefix(name + ":") }.map {
+          $0.dropFirst(name.count + 1).trimmingCharacters(in: .whitespaces)
+        }
       }
       var body = ""
       var next = behind.startIndex
       if field("transfer-encoding") != nil {
-        guard let last = behind.range(of: "0\r\n"), let done = behind[last.lowerBound...].range(of: "\r\n\r\n") else { return nil }
+        guard let last = behind.range(of: "0\r\n"), let done = behind[last.lowerBound...].range(of: "\r\n\r\n") else {
+          return nil
+        }
         body = String(behind[..<last.lowerBound])
         next = done.upperBound
       } else if let length = field("content-length").flatMap({ Int($0) }) {

@@ -11,7 +11,9 @@ struct BackendTargetTests {
     let base = NSTemporaryDirectory() + "swiftlet-target-" + UUID().uuidString
     let files = FileManager.default
     try files.createDirectory(atPath: base + "/release", withIntermediateDirectories: true)
-    for name in ["page.html", "Caddyfile"] { try Data("x".utf8).write(to: URL(fileURLWithPath: base + "/release/" + name)) }
+    for name in ["page.html", "Caddyfile"] {
+      try Data("x".utf8).write(to: URL(fileURLWithPath: base + "/release/" + name))
+    }
     try files.createSymbolicLink(atPath: base + "/current", withDestinationPath: "release")
     defer { try? files.removeItem(atPath: base) }
     #expect(try BackendTarget.recognise(base + "/current") == .directory(base + "/current"))

@@ -10,12 +10,15 @@ import Testing
 
 @testable import Share
 
-/// Debian's Chromium, driven by Playwright from PyPI. `SWIFTLET_SCREENSHOTS` names a directory for pictures of every page.
+/// Debian's Chromium, driven by Playwright from PyPI. `SWIFTLET_SCREENSHOTS` names a directory for pictures of every
+/// page.
 @Suite("A real browser", .serialized, .timeLimit(.minutes(10)))
 struct BrowserTests {
   enum Screen: String, CaseIterable { case desktop, phone }
 
-  private static let chromium = ["/usr/bin/chromium", "/usr/bin/google-chrome"].first { FileManager.default.isExecutableFile(atPath: $0) }
+  private static let chromium = ["/usr/bin/chromium", "/usr/bin/google-chrome"].first {
+    FileManager.default.isExecutableFile(atPath: $0)
+  }
 
   @Test(
     "visits a share with all that its page loads, reads every error page, and manages an account; everything fits, and no name becomes markup",
@@ -24,7 +27,9 @@ struct BrowserTests {
     let interpreter = try await PythonEnvironment.interpreter("playwright", installing: [["playwright==1.65.2"]])
     let provider = try await FakeProvider.start()
     let bench = try await ShareBench.start(signingIn: provider) { $0.interstitial = true }
-    let hostile = ["<script>window.owned=1</script>", "\"><img src=x onerror=window.owned=1>", "'-window.owned=1-' <b>target</b>"]
+    let hostile = [
+      "<script>window.owned=1</script>", "\"><img src=x onerror=window.owned=1>", "'-window.owned=1-' <b>target</b>",
+    ]
     let sharer = try await Sharer.enable(bench, "ann@example.com", description: hostile[0], host: hostile[1])
     let server = try await SmallSite.start()
     let port = server.localAddress?.port ?? 0
@@ -34,7 +39,9 @@ struct BrowserTests {
 
     var shares: [String: SwiftletShare.Share] = [:]
     var backends: [ShareBackend] = []
-    for (name, port) in [("site", port), ("down", closed), ("asleep", nil), ("password", nil), ("invited", port), ("uninvited", port)]
+    for (name, port) in [
+      ("site", port), ("down", closed), ("asleep", nil), ("password", nil), ("invited", port), ("uninvited", port),
+    ]
       as [(String, Int?)]
     {
       var options = ShareOptions(.public, backend: .proxy, target: hostile[2])
@@ -46,7 +53,8 @@ struct BrowserTests {
       guard let port else { continue }
       backends.append(
         try await ShareBackend.start(
-          share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: port), overlay: sharer.session.overlay(), logger: bench.network.logger)
+          share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: port), overlay: sharer.session.overlay(),
+          logger: bench.network.logger)
       )
     }
     try await sharer.session.createName(.init(name: "a-reserved-name-of-some-length"))
@@ -54,19 +62,23 @@ struct BrowserTests {
     let account = try #require(sharer.session.environment.enabled?.token)
     _ = try Zrok.run("/usr/bin/env", ["curl", "--silent", "--fail", "--max-time", "30", site])
     try await Network.wait("traffic is counted") {
-      let samples = await bench.call("GET", "/api/v2/metrics/account?duration=1h", account).body["samples"]?.arrayValue ?? []
+      let samples =
+        await bench.call("GET", "/api/v2/metrics/account?duration=1h", account).body["samples"]?.arrayValue ?? []
       return samples.contains { $0["tx"]?.intValue ?? 0 > 0 }
     }
 
     var pages: JSONObject = ["zone": .string("http://share.localhost:\(bench.frontendPort)/")]
     for name in ["down", "asleep", "password"] { pages[name] = .string(shares[name]?.urls.first ?? "") }
-    pages["unknown"] = .string("http://\(String(repeating: "nobody-with-a-long-name.", count: 8))share.localhost:\(bench.frontendPort)/")
+    pages["unknown"] = .string(
+      "http://\(String(repeating: "nobody-with-a-long-name.", count: 8))share.localhost:\(bench.frontendPort)/")
     let seen = try await PythonEnvironment.run(
       "browser_walk.py",
       .object([
-        "chromium": .string(Self.chromium ?? ""), "site": .string(site), "pages": .object(pages), "console": .string(bench.endpoint),
+        "chromium": .string(Self.chromium ?? ""), "site": .string(site), "pages": .object(pages),
+        "console": .string(bench.endpoint),
         "email": "ann@example.com", "password": "Secret-123",
-        "invited": .string(shares["invited"]?.urls.first ?? ""), "uninvited": .string(shares["uninvited"]?.urls.first ?? ""),
+        "invited": .string(shares["invited"]?.urls.first ?? ""),
+        "uninvited": .string(shares["uninvited"]?.urls.first ?? ""),
         "width": screen == .desktop ? 1280 : 390, "height": screen == .desktop ? 800 : 844,
         "screenshots": ProcessInfo.processInfo.environment["SWIFTLET_SCREENSHOTS"].map { .string($0) } ?? .null,
       ]), interpreter: interpreter)
@@ -76,15 +88,19 @@ struct BrowserTests {
     #expect(seen["interstitial"]?.stringValue?.contains("Before you go on") == true)
     #expect(
       seen["site"] == [
-        "text": "It works through the overlay", "color": "rgb(0, 128, 64)", "image": 2, "fetched": "a second file", "socket": "echo hello",
+        "text": "It works through the overlay", "color": "rgb(0, 128, 64)", "image": 2, "fetched": "a second file",
+        "socket": "echo hello",
       ])
     #expect(seen["again"] == "It works through the overlay")
     for (name, status, text) in [
-      ("zone", 200, "Shares live here"), ("down", 502, "does not answer"), ("asleep", 502, "asleep"), ("password", 401, "Not allowed"),
+      ("zone", 200, "Shares live here"), ("down", 502, "does not answer"), ("asleep", 502, "asleep"),
+      ("password", 401, "Not allowed"),
       ("unknown", 404, "There is no share here"),
     ] {
       let page = seen["pages"]?[name]
-      #expect(page?["status"]?.intValue == status && page?["text"]?.stringValue?.contains(text) == true, "\(name): \(page ?? .null)")
+      #expect(
+        page?["status"]?.intValue == status && page?["text"]?.stringValue?.contains(text) == true,
+        "\(name): \(page ?? .null)")
     }
     #expect(seen["signed in"] == ["text": "It works through the overlay", "socket": "echo hello", "again": 200])
     #expect(seen["uninvited"]?.stringValue?.contains("ann@corp.example") == true)
@@ -115,14 +131,17 @@ private enum SmallSite {
     try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelInitializer { channel in
-        let socket = NIOWebSocketServerUpgrader(shouldUpgrade: { channel, _ in channel.eventLoop.makeSucceededFuture([:]) }) { channel, _ in
+        let socket = NIOWebSocketServerUpgrader(shouldUpgrade: { channel, _ in
+          channel.eventLoop.makeSucceededFuture([:])
+        }) { channel, _ in
           channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Echo()) }
         }
         return channel.eventLoop.makeCompletedFuture {
           let files = Files()
           try channel.pipeline.syncOperations.configureHTTPServerPipeline(
             withServerUpgrade: (
-              upgraders: [socket], completionHandler: { context in context.pipeline.syncOperations.removeHandler(files, promise: nil) }
+              upgraders: [socket],
+              completionHandler: { context in context.pipeline.syncOperations.removeHandler(files, promise: nil) }
             ))
           try channel.pipeline.syncOperations.addHandler(files)
         }
@@ -168,7 +187,8 @@ private enum SmallSite {
           .head(
             .init(
               version: .http1_1, status: file == nil ? .notFound : .ok,
-              headers: ["content-length": "\(body.readableBytes)", "content-type": file?.type ?? "text/plain"]))), promise: nil)
+              headers: ["content-length": "\(body.readableBytes)", "content-type": file?.type ?? "text/plain"]))),
+        promise: nil)
       context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
       context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
@@ -186,8 +206,10 @@ private enum SmallSite {
         context.writeAndFlush(wrapOutboundOut(WebSocketFrame(fin: true, opcode: .text, data: answer)), promise: nil)
       case .connectionClose:
         let channel = context.channel
-        context.writeAndFlush(wrapOutboundOut(WebSocketFrame(fin: true, opcode: .connectionClose, data: frame.unmaskedData)))
-          .whenComplete { _ in channel.close(promise: nil) }
+        context.writeAndFlush(
+          wrapOutboundOut(WebSocketFrame(fin: true, opcode: .connectionClose, data: frame.unmaskedData))
+        )
+        .whenComplete { _ in channel.close(promise: nil) }
       default: break
       }
     }

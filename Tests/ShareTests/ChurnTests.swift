@@ -13,9 +13,10 @@ import Tunnel
 
 @testable import Share
 
-/// Programs that connect, end halves, reset, pause and vanish, through a proxy and a host, a private share and a public one, while hosts and routers are killed and
-/// other threads want the processor. The oracle: what comes back is a beginning of what was sent; where nobody was disturbed it is all of it; every socket closes;
-/// and when all is over no connection, circuit or socket is left.
+/// Programs that connect, end halves, reset, pause and vanish, through a proxy and a host, a private share and a public
+/// one, while hosts and routers are killed and other threads want the processor. The oracle: what comes back is a
+/// beginning of what was sent; where nobody was disturbed it is all of it; every socket closes; and when all is over no
+/// connection, circuit or socket is left.
 ///
 /// `SWIFTLET_SEEDS` is how many worlds are played (50), `SWIFTLET_SEED` plays one of them alone.
 @Suite("Proxies, hosts and shares among programs that behave anyhow", .serialized, .timeLimit(.minutes(Rounds.minutes)))
@@ -64,7 +65,9 @@ struct ChurnTests {
 
 /// Which worlds are played.
 private enum Rounds {
-  private static func setting(_ name: String) -> UInt64? { ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) } }
+  private static func setting(_ name: String) -> UInt64? {
+    ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) }
+  }
   static let seeds = setting("SWIFTLET_SEED").map { [$0] } ?? Array(1...(setting("SWIFTLET_SEEDS") ?? 50))
   /// A hang limit.
   static let minutes = max(5, seeds.count / 40)
@@ -207,14 +210,17 @@ private struct Visit: Sendable, CustomStringConvertible {
     let collector = Collector()
     let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .channelOption(.allowRemoteHalfClosure, value: true)
-      .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(collector) } }
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(collector) }
+      }
       .connect(host: "127.0.0.1", port: path.port).get()
     let hang = channel.eventLoop.scheduleTask(in: Self.patience) { collector.giveUp(channel) }
     defer { hang.cancel() }
     var head = ByteBuffer()
     if let host = path.host {
       head.writeString(
-        "POST / HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\nContent-Length: \(payload.readableBytes + Conduct.headerSize)\r\n\r\n")
+        "POST / HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\nContent-Length: \(payload.readableBytes + Conduct.headerSize)\r\n\r\n"
+      )
     }
     head.writeInteger(conduct.rawValue)
     head.writeInteger(UInt32(limit))
@@ -255,11 +261,15 @@ private struct Visit: Sendable, CustomStringConvertible {
       }
       guard status == 200 else { return isWhole ? "status \(status)" : nil }
     }
-    guard body.readableBytes <= payload.readableBytes, body == payload.getSlice(at: payload.readerIndex, length: body.readableBytes) else {
+    guard body.readableBytes <= payload.readableBytes,
+      body == payload.getSlice(at: payload.readerIndex, length: body.readableBytes)
+    else {
       return "\(body.readableBytes) bytes came back that were not sent"
     }
     guard isWhole else { return nil }
-    guard body.readableBytes == payload.readableBytes else { return "\(body.readableBytes) of \(payload.readableBytes) bytes came back" }
+    guard body.readableBytes == payload.readableBytes else {
+      return "\(body.readableBytes) of \(payload.readableBytes) bytes came back"
+    }
     return outcome.ended ? nil : "it was reset in the end"
   }
 
@@ -299,7 +309,9 @@ private struct Visit: Sendable, CustomStringConvertible {
     }
 
     /// A socket whose output has ended is closed whole by its peer's end.
-    func channelInactive(context: ChannelHandlerContext) { state.withLockedValue { if !$0.failed { $0.outcome.ended = true } } }
+    func channelInactive(context: ChannelHandlerContext) {
+      state.withLockedValue { if !$0.failed { $0.outcome.ended = true } }
+    }
 
     func giveUp(_ channel: any Channel) {
       state.withLockedValue { $0.hung = true }
@@ -339,7 +351,9 @@ private final class FarEnd: ChannelInboundHandler {
       .childChannelInitializer { channel in
         open.withLockedValue { $0 += 1 }
         channel.closeFuture.whenComplete { _ in open.withLockedValue { $0 -= 1 } }
-        return channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(FarEnd(speaksHTTP: speaksHTTP)) }
+        return channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(FarEnd(speaksHTTP: speaksHTTP))
+        }
       }
       .bind(host: "127.0.0.1", port: 0).get()
   }
@@ -357,9 +371,13 @@ private final class FarEnd: ChannelInboundHandler {
     switch conduct {
     case .leave? where count + bytes.readableBytes >= limit, .reset? where count + bytes.readableBytes >= limit:
       isOver = true
-      if conduct == .reset { _ = (context.channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)) }
+      if conduct == .reset {
+        _ = (context.channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
+      }
       let channel = context.channel
-      context.writeAndFlush(wrapOutboundOut(bytes.readSlice(length: limit - count) ?? ByteBuffer())).whenComplete { _ in channel.close(promise: nil) }
+      context.writeAndFlush(wrapOutboundOut(bytes.readSlice(length: limit - count) ?? ByteBuffer())).whenComplete { _ in
+        channel.close(promise: nil)
+      }
       return
     default: break
     }
@@ -380,7 +398,9 @@ private final class FarEnd: ChannelInboundHandler {
       let view = rest.readableBytesView
       guard let end = view.firstRange(of: Array("\r\n\r\n".utf8)) else { return false }
       let lines = String(decoding: view[..<end.lowerBound], as: UTF8.self).lowercased().split(separator: "\r\n")
-      let length = lines.lazy.compactMap { $0.hasPrefix("content-length:") ? Int($0.dropFirst(15).filter(\.isNumber)) : nil }.first
+      let length = lines.lazy.compactMap {
+        $0.hasPrefix("content-length:") ? Int($0.dropFirst(15).filter(\.isNumber)) : nil
+      }.first
       guard let length else {
         context.close(promise: nil)
         return false
@@ -393,7 +413,10 @@ private final class FarEnd: ChannelInboundHandler {
     limit = Int(number)
     head = rest
     if speaksHTTP {
-      context.write(wrapOutboundOut(ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: \(expected)\r\nConnection: close\r\n\r\n")), promise: nil)
+      context.write(
+        wrapOutboundOut(
+          ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: \(expected)\r\nConnection: close\r\n\r\n")),
+        promise: nil)
     }
     return true
   }
@@ -406,7 +429,8 @@ private final class FarEnd: ChannelInboundHandler {
   private func end(_ context: ChannelHandlerContext) {
     isOver = true
     let channel = context.channel
-    context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(mode: .output, promise: nil) }
+    context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(mode: .output, promise: nil)
+    }
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -437,7 +461,9 @@ private actor World {
   /// How many sockets this process has.
   static func sockets() -> Int {
     let files = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
-    return files.count { ((try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) ?? "").hasPrefix("socket:") }
+    return files.count {
+      ((try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) ?? "").hasPrefix("socket:")
+    }
   }
 
   private static func port(_ channel: any Channel) -> Int { channel.localAddress?.port ?? 0 }
@@ -460,12 +486,15 @@ private actor World {
     let share = try await sharer.session.create(ShareOptions(.private, backend: .tcpTunnel, target: "raw"))
     let shareOverlay = try await sharer.session.overlay()
     let backend = try await ShareBackend.start(
-      share, mode: .tcpTunnel, target: .server(.http, host: "127.0.0.1", port: port(raw)), overlay: shareOverlay, logger: logger)
+      share, mode: .tcpTunnel, target: .server(.http, host: "127.0.0.1", port: port(raw)), overlay: shareOverlay,
+      logger: logger)
     let access = PrivateAccess(
-      overlay: shareOverlay, access: try await sharer.session.access(share.token), host: "127.0.0.1", port: 0, logger: logger)
+      overlay: shareOverlay, access: try await sharer.session.access(share.token), host: "127.0.0.1", port: 0,
+      logger: logger)
     let page = try await sharer.session.create(ShareOptions(.public, backend: .proxy, target: "http"))
     let web = try await ShareBackend.start(
-      page, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: port(http)), overlay: shareOverlay, logger: logger)
+      page, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: port(http)), overlay: shareOverlay,
+      logger: logger)
     let name = try #require(page.urls.first.flatMap { URL(string: $0) }?.host)
     let paths = [
       Path(name: "tunnel", port: try await proxy.start().port ?? 0, host: nil),
@@ -479,15 +508,18 @@ private actor World {
       }
     }
     let world = World(
-      bench: bench, paths: paths, sharer: sharer, servers: [raw, http], open: open, client: client, hostIdentity: identity, host: host,
+      bench: bench, paths: paths, sharer: sharer, servers: [raw, http], open: open, client: client,
+      hostIdentity: identity, host: host,
       hosting: hosting, share: share, backend: backend, web: web, running: running)
     try await world.settle(after: .router)
     return world
   }
 
   private init(
-    bench: ShareBench, paths: [Path], sharer: Sharer, servers: [any Channel], open: NIOLockedValueBox<Int>, client: Overlay,
-    hostIdentity: IdentityFile, host: Overlay, hosting: HostTunnel, share: Share, backend: ShareBackend, web: ShareBackend,
+    bench: ShareBench, paths: [Path], sharer: Sharer, servers: [any Channel], open: NIOLockedValueBox<Int>,
+    client: Overlay,
+    hostIdentity: IdentityFile, host: Overlay, hosting: HostTunnel, share: Share, backend: ShareBackend,
+    web: ShareBackend,
     running: Task<Void, Never>
   ) {
     self.bench = bench
@@ -516,7 +548,8 @@ private actor World {
         await host.close()
         host = try await Overlay(identity: hostIdentity, options: .init(logger: logger))
       }
-      hosting = HostTunnel(overlay: host, service: "raw", host: "127.0.0.1", port: Self.port(servers[0]), logger: logger)
+      hosting = HostTunnel(
+        overlay: host, service: "raw", host: "127.0.0.1", port: Self.port(servers[0]), logger: logger)
       try await hosting.start()
     case .backend:
       await backend.stop()

@@ -10,7 +10,8 @@ import Transport
 
 @testable import Share
 
-/// A provider of identities on loopback: OpenID Connect, and GitHub's calls, as strict as a real one about what clients must prove. Everybody who comes is `email`.
+/// A provider of identities on loopback: OpenID Connect, and GitHub's calls, as strict as a real one about what clients
+/// must prove. Everybody who comes is `email`.
 final class FakeProvider: Sendable {
   struct State {
     var email = "ann@corp.example"
@@ -93,7 +94,10 @@ final class FakeProvider: Sendable {
     Dictionary(
       text.split(separator: "&").map { pair in
         let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        return (String(parts[0]), parts.count > 1 ? String(parts[1].map { $0 == "+" ? " " : $0 }).removingPercentEncoding ?? "" : "")
+        return (
+          String(parts[0]),
+          parts.count > 1 ? String(parts[1].map { $0 == "+" ? " " : $0 }).removingPercentEncoding ?? "" : ""
+        )
       }, uniquingKeysWith: { first, _ in first })
   }
 
@@ -103,7 +107,8 @@ final class FakeProvider: Sendable {
     switch (head.method, parts[0]) {
     case (.GET, "/.well-known/openid-configuration"):
       return Self.json([
-        "issuer": .string(issuer), "authorization_endpoint": .string(issuer + "/authorize"), "token_endpoint": .string(issuer + "/token"),
+        "issuer": .string(issuer), "authorization_endpoint": .string(issuer + "/authorize"),
+        "token_endpoint": .string(issuer + "/token"),
         "userinfo_endpoint": .string(issuer + "/userinfo"), "jwks_uri": .string(issuer + "/keys"),
       ])
     case (.GET, "/keys"):
@@ -121,7 +126,9 @@ final class FakeProvider: Sendable {
       return state.withLock { state in
         state.authorizations.append(query)
         let back = (query["redirect_uri"] ?? "") + "?state=" + (query["state"] ?? "").pathSegment
-        if state.declines { return (.found, [("location", back + "&error=access_denied&error_description=%3Cscript%3E")], "") }
+        if state.declines {
+          return (.found, [("location", back + "&error=access_denied&error_description=%3Cscript%3E")], "")
+        }
         let code = "4/\(state.codes.count)-\(UInt64.random(in: 0 ... .max))"
         state.codes[code] = query
         return (.found, [("location", back + "&code=" + code.pathSegment)], "")
@@ -129,12 +136,18 @@ final class FakeProvider: Sendable {
     case (.POST, "/token"): return token(head, Self.fields(body), isGitHub: false)
     case (.POST, "/login/oauth/access_token"): return token(head, Self.fields(body), isGitHub: true)
     case (.GET, "/userinfo"):
-      guard head.headers.first(name: "authorization") == "Bearer access" else { return refuse("no access token", .unauthorized) }
+      guard head.headers.first(name: "authorization") == "Bearer access" else {
+        return refuse("no access token", .unauthorized)
+      }
       return state.withLock { state in
-        Self.json(["sub": "subject", "email": .string(state.email), "email_verified": .string(state.isVerified ? "true" : "false")])
+        Self.json([
+          "sub": "subject", "email": .string(state.email),
+          "email_verified": .string(state.isVerified ? "true" : "false"),
+        ])
       }
     case (.GET, "/api/v3/user/emails"):
-      guard head.headers.first(name: "authorization") == "Bearer access", head.headers.contains(name: "user-agent") else {
+      guard head.headers.first(name: "authorization") == "Bearer access", head.headers.contains(name: "user-agent")
+      else {
         return refuse("no access token", .unauthorized)
       }
       return state.withLock { state in
@@ -154,17 +167,24 @@ final class FakeProvider: Sendable {
       ? fields["client_id"] == Self.client.id && fields["client_secret"] == Self.client.secret
       : head.headers.first(name: "authorization") == "Basic " + Data(pair.utf8).base64EncodedString()
     guard proven else { return refuse("client not proven", .unauthorized) }
-    guard let asked = state.withLock({ $0.codes.removeValue(forKey: fields["code"] ?? "") }) else { return refuse("code unknown or used") }
-    guard fields["redirect_uri"] == asked["redirect_uri"], asked["client_id"] == Self.client.id, fields["grant_type"] == "authorization_code" else {
+    guard let asked = state.withLock({ $0.codes.removeValue(forKey: fields["code"] ?? "") }) else {
+      return refuse("code unknown or used")
+    }
+    guard fields["redirect_uri"] == asked["redirect_uri"], asked["client_id"] == Self.client.id,
+      fields["grant_type"] == "authorization_code"
+    else {
       return refuse("redirect_uri, client_id or grant_type")
     }
     guard let verifier = fields["code_verifier"], asked["code_challenge_method"] == "S256",
       Base64URL.encode(Data(SHA256.hash(data: Data(verifier.utf8)))) == asked["code_challenge"]
     else { return refuse("PKCE") }
     if isGitHub { return Self.json(["access_token": "access", "token_type": "bearer"]) }
-    let (forge, mangle, email, isVerified, tells) = state.withLock { ($0.forge, $0.mangle, $0.email, $0.isVerified, $0.tellsInToken) }
+    let (forge, mangle, email, isVerified, tells) = state.withLock {
+      ($0.forge, $0.mangle, $0.email, $0.isVerified, $0.tellsInToken)
+    }
     var claims: JSONObject = [
-      "iss": .string(issuer), "sub": "subject", "aud": .string(Self.client.id), "exp": .int(Int64(Date().timeIntervalSince1970) + 300),
+      "iss": .string(issuer), "sub": "subject", "aud": .string(Self.client.id),
+      "exp": .int(Int64(Date().timeIntervalSince1970) + 300),
       "nonce": JSONValue(asked["nonce"]),
     ]
     if tells {
@@ -172,7 +192,9 @@ final class FakeProvider: Sendable {
       claims["email_verified"] = .bool(isVerified)
     }
     forge?(&claims)
-    let text = Base64URL.encode(Data(#"{"alg":"ES256","kid":"one"}"#.utf8)) + "." + Base64URL.encode(Data(JSONValue.object(claims).serialized()))
+    let text =
+      Base64URL.encode(Data(#"{"alg":"ES256","kid":"one"}"#.utf8)) + "."
+      + Base64URL.encode(Data(JSONValue.object(claims).serialized()))
     guard let signature = try? key.signature(for: Data(text.utf8)) else { return refuse("signature") }
     let token = text + "." + Base64URL.encode(signature.rawRepresentation)
     return Self.json(["access_token": "access", "token_type": "Bearer", "id_token": .string(mangle?(token) ?? token)])
@@ -181,23 +203,29 @@ final class FakeProvider: Sendable {
 
 extension ShareBench {
   /// A share service whose visitors sign in at this provider: `corp` speaks OpenID Connect, `hub` is a GitHub.
-  static func start(signingIn provider: FakeProvider, _ configure: (inout ShareConfiguration) -> Void = { _ in }) async throws -> ShareBench {
+  static func start(signingIn provider: FakeProvider, _ configure: (inout ShareConfiguration) -> Void = { _ in })
+    async throws -> ShareBench
+  {
     // The login's URL names the port, so it is known before anything listens there.
-    let probe = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(host: "127.0.0.1", port: 0).get()
+    let probe = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(host: "127.0.0.1", port: 0)
+      .get()
     let port = probe.localAddress?.port ?? 0
     try await probe.close()
     let (issuer, client) = (provider.issuer, FakeProvider.client)
     return try await start { configuration in
       configure(&configuration)
       configuration.frontend.port = port
-      guard let origin = LoginConfiguration.Origin("\(configuration.frontend.identity == nil ? "http" : "https")://login.share.localhost:\(port)")
+      guard
+        let origin = LoginConfiguration.Origin(
+          "\(configuration.frontend.identity == nil ? "http" : "https")://login.share.localhost:\(port)")
       else {
         return
       }
       configuration.login = LoginConfiguration(
         origin: origin,
         providers: [
-          .init(name: "corp", kind: .oidc(issuer: issuer, discovery: nil), clientID: client.id, clientSecret: client.secret),
+          .init(
+            name: "corp", kind: .oidc(issuer: issuer, discovery: nil), clientID: client.id, clientSecret: client.secret),
           .init(name: "hub", kind: .github(url: issuer), clientID: client.id, clientSecret: client.secret),
         ])
     }

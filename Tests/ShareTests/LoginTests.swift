@@ -27,7 +27,8 @@ struct LoginTests {
       let provider = try await FakeProvider.start()
       let bench = try await ShareBench.start(signingIn: provider, configure)
       return Place(
-        bench: bench, provider: provider, sharer: try await Sharer.enable(bench, "ann@example.com"), server: try await FrontendTests.mirror())
+        bench: bench, provider: provider, sharer: try await Sharer.enable(bench, "ann@example.com"),
+        server: try await FrontendTests.mirror())
     }
 
     func stop() async throws {
@@ -39,14 +40,16 @@ struct LoginTests {
 
     /// Serves the mirror while the body runs.
     func share<R: Sendable>(
-      _ login: ShareOptions.Login?, name: String? = nil, _ body: @Sendable (_ url: String, _ host: String) async throws -> R
+      _ login: ShareOptions.Login?, name: String? = nil,
+      _ body: @Sendable (_ url: String, _ host: String) async throws -> R
     ) async throws -> R {
       var options = ShareOptions(.public, backend: .proxy, target: "mirror")
       options.login = login
       options.names = name.map { [.init(name: $0)] } ?? []
       return try await sharer.session.withShare(options) { share in
         let backend = try await ShareBackend.start(
-          share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0), overlay: sharer.session.overlay(),
+          share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+          overlay: sharer.session.overlay(),
           options: BackendOptions(), logger: bench.network.logger)
         let url = try #require(share.urls.first)
         let result = try await body(url, "\(share.token).share.localhost")
@@ -67,7 +70,10 @@ struct LoginTests {
     func get(_ url: String, _ more: String...) throws -> String {
       try Zrok.run(
         "/usr/bin/env",
-        ["curl", "--silent", "--show-error", "--max-time", "30", "--location", "--cookie", jar, "--cookie-jar", jar, "--write-out", "%{http_code}"]
+        [
+          "curl", "--silent", "--show-error", "--max-time", "30", "--location", "--cookie", jar, "--cookie-jar", jar,
+          "--write-out", "%{http_code}",
+        ]
           + more
           + [url])
     }
@@ -77,7 +83,8 @@ struct LoginTests {
       let text = try Zrok.run(
         "/usr/bin/env",
         [
-          "curl", "--silent", "--show-error", "--max-time", "30", "--cookie", jar, "--cookie-jar", jar, "--output", "/dev/null", "--write-out",
+          "curl", "--silent", "--show-error", "--max-time", "30", "--cookie", jar, "--cookie-jar", jar, "--output",
+          "/dev/null", "--write-out",
           "%{http_code} %{redirect_url}",
         ] + more + [url])
       let parts = text.split(separator: " ", maxSplits: 1)
@@ -95,9 +102,15 @@ struct LoginTests {
         url + "/a?b=c", "--header", "Cookie: mine=2", "--header", "zrok-auth-email: root@corp.example")
       #expect(seen.hasSuffix("200") && seen.contains("path: /a?b=c"), "\(seen)")
       #expect(
-        seen.contains("zrok-auth-provider: corp") && seen.contains("zrok-auth-email: ann@corp.example") && seen.contains("zrok-auth-expires: 20"))
-      #expect(!seen.contains("root@") && !seen.contains("zrok-login") && !seen.contains("zrok-auth-session") && seen.contains("mine=2"))
-      #expect(provider.state.withLock { $0.refusals.isEmpty && $0.authorizations.count == 1 && $0.authorizations[0]["scope"] == "openid email" })
+        seen.contains("zrok-auth-provider: corp") && seen.contains("zrok-auth-email: ann@corp.example")
+          && seen.contains("zrok-auth-expires: 20"))
+      #expect(
+        !seen.contains("root@") && !seen.contains("zrok-login") && !seen.contains("zrok-auth-session")
+          && seen.contains("mine=2"))
+      #expect(
+        provider.state.withLock {
+          $0.refusals.isEmpty && $0.authorizations.count == 1 && $0.authorizations[0]["scope"] == "openid email"
+        })
       // Known from here on, for every method.
       #expect(try browser.get(url + "/again").hasSuffix("200"))
       #expect(try browser.get(url, "--data", "x").hasSuffix("200"))
@@ -110,7 +123,8 @@ struct LoginTests {
       #expect(try browser.get(url + FrontendLogin.sharePath + "?logout").contains("Signed out"))
       #expect(try browser.step(url).status == 302)
       #expect(
-        try browser.step(place.login + "/corp/logout?redirect_url=" + (url + "/x").pathSegment).location == url + FrontendLogin.sharePath + "?logout")
+        try browser.step(place.login + "/corp/logout?redirect_url=" + (url + "/x").pathSegment).location == url
+          + FrontendLogin.sharePath + "?logout")
       #expect(try browser.step(place.login + "/corp/logout?redirect_url=https%3A%2F%2Fevil.example%2F").status == 200)
     }
     try await place.stop()
@@ -126,8 +140,12 @@ struct LoginTests {
       #expect(try browser.get(url, "--insecure").contains("zrok-auth-email: ann@corp.example"))
       #expect(try browser.get(url, "--insecure", "--http1.1").hasSuffix("200"))
       #expect(place.provider.state.withLock { $0.authorizations.count } == 1)
-      let cookies = try String(contentsOfFile: browser.jar, encoding: .utf8).split(separator: "\n").filter { $0.contains("zrok-") }
-      #expect(cookies.count == 3 && cookies.allSatisfy { $0.contains("\t__Host-") && $0.hasPrefix("#HttpOnly_") }, "\(cookies)")
+      let cookies = try String(contentsOfFile: browser.jar, encoding: .utf8).split(separator: "\n").filter {
+        $0.contains("zrok-")
+      }
+      #expect(
+        cookies.count == 3 && cookies.allSatisfy { $0.contains("\t__Host-") && $0.hasPrefix("#HttpOnly_") },
+        "\(cookies)")
     }
     try await place.stop()
   }
@@ -158,7 +176,8 @@ struct LoginTests {
       place.provider.state.withLock { $0.declines = true }
       let declined = try place.browser("declines").get(url)
       #expect(
-        declined.contains("(access_denied)") && declined.contains("Back to the share") && !declined.contains("<script>") && declined.hasSuffix("403"))
+        declined.contains("(access_denied)") && declined.contains("Back to the share") && !declined.contains("<script>")
+          && declined.hasSuffix("403"))
     }
     try await place.stop()
   }
@@ -184,16 +203,27 @@ struct LoginTests {
   func forgedTokens() async throws {
     let place = try await Place.start()
     let forgeries: [(String, @Sendable (inout JSONObject) -> Void)] = [
-      ("issuer", { $0["iss"] = "https://evil.example" }), ("audience", { $0["aud"] = "somebody else" }), ("nonce", { $0["nonce"] = "old" }),
-      ("no nonce", { $0["nonce"] = nil }), ("expired", { $0["exp"] = .int(1000) }), ("party", { $0["azp"] = "somebody else" }),
-      ("audiences", { $0["aud"] = ["swiftlet client", "somebody else"] }), ("unverified", { $0["email_verified"] = false }),
-      ("silent about verification", { $0["email_verified"] = nil }), ("two addresses", { $0["email"] = "a@evil.example,ann@corp.example" }),
+      ("issuer", { $0["iss"] = "https://evil.example" }), ("audience", { $0["aud"] = "somebody else" }),
+      ("nonce", { $0["nonce"] = "old" }),
+      ("no nonce", { $0["nonce"] = nil }), ("expired", { $0["exp"] = .int(1000) }),
+      ("party", { $0["azp"] = "somebody else" }),
+      ("audiences", { $0["aud"] = ["swiftlet client", "somebody else"] }),
+      ("unverified", { $0["email_verified"] = false }),
+      ("silent about verification", { $0["email_verified"] = nil }),
+      ("two addresses", { $0["email"] = "a@evil.example,ann@corp.example" }),
       ("header injection", { $0["email"] = "a\r\nx: y@corp.example" }), ("no text", { $0["email"] = 7 }),
     ]
     let mangled: [(String, @Sendable (String) -> String)] = [
-      ("signature", { String($0.dropLast(4)) + "AAAA" }), ("none", { "eyJhbGciOiJub25lIiwia2lkIjoib25lIn0." + $0.split(separator: ".")[1] + "." }),
-      ("unknown key", { "eyJhbGciOiJFUzI1NiIsImtpZCI6InR3byJ9." + $0.split(separator: ".")[1] + "." + $0.split(separator: ".")[2] }),
-      ("HMAC", { "eyJhbGciOiJIUzI1NiIsImtpZCI6Im9uZSJ9." + $0.split(separator: ".")[1] + "." + $0.split(separator: ".")[2] }),
+      ("signature", { String($0.dropLast(4)) + "AAAA" }),
+      ("none", { "eyJhbGciOiJub25lIiwia2lkIjoib25lIn0." + $0.split(separator: ".")[1] + "." }),
+      (
+        "unknown key",
+        { "eyJhbGciOiJFUzI1NiIsImtpZCI6InR3byJ9." + $0.split(separator: ".")[1] + "." + $0.split(separator: ".")[2] }
+      ),
+      (
+        "HMAC",
+        { "eyJhbGciOiJIUzI1NiIsImtpZCI6Im9uZSJ9." + $0.split(separator: ".")[1] + "." + $0.split(separator: ".")[2] }
+      ),
       ("no token", { _ in "" }),
     ]
     try await place.share(.init(provider: "corp", emailPatterns: ["*"])) { url, _ in
@@ -248,7 +278,9 @@ struct LoginTests {
       // Once only; the browser that has the session is led on, another one with its start cookie is not.
       #expect(try attacker.step(ticket) == (302, url + "/x"))
       let copy = place.browser("copy")
-      let kept = try String(contentsOfFile: attacker.jar, encoding: .utf8).split(separator: "\n").filter { !$0.contains("zrok-auth-session") }
+      let kept = try String(contentsOfFile: attacker.jar, encoding: .utf8).split(separator: "\n").filter {
+        !$0.contains("zrok-auth-session")
+      }
       try Data(kept.joined(separator: "\n").utf8).write(to: URL(fileURLWithPath: copy.jar))
       #expect(try copy.step(ticket).status == 403)
       // A code once redeemed is worth nothing.
@@ -256,7 +288,9 @@ struct LoginTests {
 
       // Another share is another session.
       let session = try #require(
-        String(contentsOfFile: attacker.jar, encoding: .utf8).split(separator: "\n").first { $0.contains("zrok-auth-session") }?.split(
+        String(contentsOfFile: attacker.jar, encoding: .utf8).split(separator: "\n").first {
+          $0.contains("zrok-auth-session")
+        }?.split(
           separator: "\t"
         ).last)
       try await place.share(.init(provider: "corp")) { other, otherHost in
@@ -268,15 +302,21 @@ struct LoginTests {
         var step = try fresh.step(url)
         while !step.location.contains("?ticket=") { step = try fresh.step(step.location) }
         let secret = try #require(
-          String(contentsOfFile: fresh.jar, encoding: .utf8).split(separator: "\n").first { $0.contains("zrok-login-start") }?.split(separator: "\t")
+          String(contentsOfFile: fresh.jar, encoding: .utf8).split(separator: "\n").first {
+            $0.contains("zrok-login-start")
+          }?.split(separator: "\t")
             .last)
         let moved = ("--header", "Cookie: zrok-login-start=\(secret)")
-        #expect(try place.browser("mover").step(step.location.replacing(host, with: otherHost), moved.0, moved.1).status == 403)
+        #expect(
+          try place.browser("mover").step(step.location.replacing(host, with: otherHost), moved.0, moved.1).status
+            == 403)
         #expect(try place.browser("mover").step(step.location, moved.0, moved.1) == (302, url + "/"))
       }
       // Of another purpose, cut, changed.
       let state = String(callback.split(separator: "state=")[1].split(separator: "&")[0])
-      for text in [state, String(session.dropLast()), String(session.dropFirst(4)), "", String(repeating: "A", count: 7000)] {
+      for text in [
+        state, String(session.dropLast()), String(session.dropFirst(4)), "", String(repeating: "A", count: 7000),
+      ] {
         #expect(try place.browser("other").step(url, "--header", "Cookie: zrok-auth-session=\(text)").status == 302)
         #expect(try attacker.step(url + FrontendLogin.sharePath + "?ticket=\(text)").status == 403)
       }
@@ -284,21 +324,30 @@ struct LoginTests {
       // Places that are none.
       let digest = LoginSeal.digest(LoginSeal.secret())
       for target in [
-        "evil.example", "evil.example/\(host)", "\(host).evil.example", "\(host)@evil.example", "evil.example#\(host)", "", "/", "share.localhost",
+        "evil.example", "evil.example/\(host)", "\(host).evil.example", "\(host)@evil.example", "evil.example#\(host)",
+        "", "/", "share.localhost",
         "login.share.localhost", "\(host):1", "//\(host)", "http://\(host)", "\(host)\u{0}",
       ] {
-        #expect(try victim.step(login + "/corp/login?start=\(digest)&targetHost=" + target.pathSegment).status == 404, "\(target)")
+        #expect(
+          try victim.step(login + "/corp/login?start=\(digest)&targetHost=" + target.pathSegment).status == 404,
+          "\(target)")
       }
       // Another provider than the share's.
       #expect(try victim.step(login + "/hub/login?start=\(digest)&targetHost=" + host).status == 404)
       for (path, safe) in [
-        ("/a?b=c", "/a?b=c"), ("//evil.example", "/"), ("/\\evil.example", "/"), ("/a\r\nset-cookie: x=y", "/"), ("", "/"),
-        ("/" + String(repeating: "a", count: 1100), "/"), (FrontendLogin.sharePath + "?logout", "/"), ("/%0d%0a", "/%0d%0a"),
+        ("/a?b=c", "/a?b=c"), ("//evil.example", "/"), ("/\\evil.example", "/"), ("/a\r\nset-cookie: x=y", "/"),
+        ("", "/"),
+        ("/" + String(repeating: "a", count: 1100), "/"), (FrontendLogin.sharePath + "?logout", "/"),
+        ("/%0d%0a", "/%0d%0a"),
       ] {
         // A link without a start leads to the share itself.
-        #expect(try victim.step(login + "/corp/login?targetHost=" + (host + path).pathSegment).location == url + safe, "\(path)")
+        #expect(
+          try victim.step(login + "/corp/login?targetHost=" + (host + path).pathSegment).location == url + safe,
+          "\(path)")
       }
-      for (path, status) in [("/", 200), ("/nobody/login", 404), ("/corp", 404), ("/corp/login/x", 404), ("/corp/auth/callback", 403)] {
+      for (path, status) in [
+        ("/", 200), ("/nobody/login", 404), ("/corp", 404), ("/corp/login/x", 404), ("/corp/auth/callback", 403),
+      ] {
         #expect(try victim.step(login + path).status == status, "\(path)")
       }
       #expect(try victim.step(login + "/corp/login", "--data", "x").status == 405)
@@ -306,7 +355,9 @@ struct LoginTests {
     try await place.stop()
   }
 
-  @Test("a session, and a ticket, end with their share: another one under the same name asks again, and one without a sign-in never sees them")
+  @Test(
+    "a session, and a ticket, end with their share: another one under the same name asks again, and one without a sign-in never sees them"
+  )
   func remade() async throws {
     let place = try await Place.start()
     let browser = place.browser("ann")
@@ -335,7 +386,9 @@ struct LoginTests {
   func directory() {
     let directory = ShareDirectory()
     func route(_ token: String) -> ShareRoute {
-      ShareRoute(token: token, backendMode: .proxy, gate: ShareGate(), interstitial: false, serviceID: token, isPaused: false, isWindowed: false)
+      ShareRoute(
+        token: token, backendMode: .proxy, gate: ShareGate(), interstitial: false, serviceID: token, isPaused: false,
+        isWindowed: false)
     }
     directory.replace("a", hosts: ["x"], with: route("a"), version: 8)
     directory.replace("a", hosts: [], with: nil, version: 10)
@@ -356,7 +409,8 @@ struct LoginTests {
     let environment = try await bench.enable(token)
     func order(_ more: JSONObject) async -> (Int, String) {
       let body: JSONObject = [
-        "envZId": .string(environment.id), "shareMode": "public", "backendMode": "proxy", "authScheme": "oauth", "target": "x",
+        "envZId": .string(environment.id), "shareMode": "public", "backendMode": "proxy", "authScheme": "oauth",
+        "target": "x",
         "oauthProvider": "corp",
       ]
       let answer = await bench.call("POST", "/api/v2/share", token, .object(body.merging(more) { $1 }))
@@ -367,25 +421,35 @@ struct LoginTests {
     #expect(await order(["oauthEmailDomains": ["*@{a"]]).0 == 422)
     #expect(await order(["oauthRefreshInterval": "soon"]).0 == 422)
     #expect(await order(["shareMode": "private"]).0 == 422)
-    #expect(await order(["nameSelections": [["namespaceToken": "public", "name": "login", "ephemeral": true]]]).0 == 409)
-    #expect(await bench.call("POST", "/api/v2/share/name", token, ["namespaceToken": "public", "name": "login"]).status == 409)
+    #expect(
+      await order(["nameSelections": [["namespaceToken": "public", "name": "login", "ephemeral": true]]]).0 == 409)
+    #expect(
+      await bench.call("POST", "/api/v2/share/name", token, ["namespaceToken": "public", "name": "login"]).status == 409
+    )
     // As the SDK of the first generation asks (zrok.md 2.9).
     let first: JSONObject = [
       "envZId": .string(environment.id), "shareMode": "public", "frontendSelection": ["public"], "backendMode": "proxy",
-      "backendProxyEndpoint": "http-server", "authScheme": "oauth", "oauthProvider": "corp", "oauthEmailDomains": ["*@x.y"],
-      "oauthAuthorizationCheckInterval": "1h", "reserved": true, "permissionMode": "closed", "accessGrants": [], "uniqueName": "myname",
+      "backendProxyEndpoint": "http-server", "authScheme": "oauth", "oauthProvider": "corp",
+      "oauthEmailDomains": ["*@x.y"],
+      "oauthAuthorizationCheckInterval": "1h", "reserved": true, "permissionMode": "closed", "accessGrants": [],
+      "uniqueName": "myname",
     ]
     #expect(await bench.call("POST", "/api/v1/share", token, .object(first)).status == 201)
     let gate = try #require(bench.desk.directory.route("myname.share.localhost")?.gate)
     #expect(gate.provider == "corp" && gate.emailPatterns == ["*@x.y"] && gate.interval == .hours(1))
     let made = try await bench.publicShare(
       token, environment.id,
-      ["authScheme": "oauth", "oauthProvider": "corp", "oauthEmailDomains": ["*@corp.example"], "oauthRefreshInterval": "0s"])
+      [
+        "authScheme": "oauth", "oauthProvider": "corp", "oauthEmailDomains": ["*@corp.example"],
+        "oauthRefreshInterval": "0s",
+      ])
     let data = try await bench.desk.network.read { reader in
       try reader.named(ShareRow.self, made.token).flatMap { try reader.get(Config.self, $0.configId) }?.data
     }
     #expect(
-      data?["oauth"] == ["provider": "corp", "email_domains": ["*@corp.example"], "authorization_check_interval": "10800s"]
+      data?["oauth"] == [
+        "provider": "corp", "email_domains": ["*@corp.example"], "authorization_check_interval": "10800s",
+      ]
         && data?["auth_scheme"] == "oauth" && data?["basic_auth"] == .null)
     try await place.stop()
   }
@@ -410,14 +474,21 @@ struct LoginTests {
           - {name: gh, type: github, client_id: a, client_secret: b}
       """
     _ = try LoginConfiguration.load(
-      path: URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../Examples/oauth.yml").path)
+      path: URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+        "../../Examples/oauth.yml"
+      ).path)
     let configuration = try LoginConfiguration.parse(text, file: "f")
-    #expect(configuration.origin.url(nil, "/x") == "https://oauth.example.com/x" && configuration.sessionLifetime == .hours(6))
-    #expect(configuration.providers.map(\.name) == ["g", "kc", "gh"] && configuration.provider("kc")?.scopes.count == 3)
+    #expect(
+      configuration.origin.url(nil, "/x") == "https://oauth.example.com/x" && configuration.sessionLifetime == .hours(6)
+    )
+    #expect(
+      configuration.providers.map(\.name) == ["g", "kc", "gh"] && configuration.provider("kc")?.scopes.count == 3)
     for (from, to, expected) in [
-      ("https://oauth.example.com", "https://oauth.example.com/path", "endpoint_url"), ("type: google", "type: gogle", "gogle"),
+      ("https://oauth.example.com", "https://oauth.example.com/path", "endpoint_url"),
+      ("type: google", "type: gogle", "gogle"),
       ("https://id.example.com", "http://id.example.com", "https://"), ("name: gh", "name: g", "two providers"),
-      ("signing_key: 0123456789abcdef", "signing_key: short", "32 bytes"), ("session_lifetime: 6h", "session_lifetime: 1s", "session_lifetime"),
+      ("signing_key: 0123456789abcdef", "signing_key: short", "32 bytes"),
+      ("session_lifetime: 6h", "session_lifetime: 1s", "session_lifetime"),
       ("cookie_name", "cookie_nam", "cookie_name"), ("client_id: a, issuer", "issuer", "client_id"),
     ] {
       do {
@@ -430,10 +501,16 @@ struct LoginTests {
   @Test(
     "e-mail patterns",
     arguments: [
-      ("*@example.com", ["a@example.com", "A.B@EXAMPLE.com"], ["a@example.com.evil", "a@example.org", "@exampleXcom"]),
+      (
+        "*@example.com", ["a@example.com", "A.B@EXAMPLE.com"], ["a@example.com.evil", "a@example.org", "@exampleXcom"]
+      ),
       ("ann@example.com", ["Ann@example.com"], ["joann@example.com", "ann@example.co"]),
-      ("{ann,bob}@*.example.com", ["ann@x.example.com", "bob@y.z.example.com"], ["eve@x.example.com", "ann@example.com"]),
-      ("?[0-9][!x]@e.com", ["a1b@e.com"], ["a1x@e.com", "ab1@e.com", "11@e.com"]), ("**@e.com", ["a@e.com"], ["a@e.comm"]), ("*", ["a@b"], []),
+      (
+        "{ann,bob}@*.example.com", ["ann@x.example.com", "bob@y.z.example.com"],
+        ["eve@x.example.com", "ann@example.com"]
+      ),
+      ("?[0-9][!x]@e.com", ["a1b@e.com"], ["a1x@e.com", "ab1@e.com", "11@e.com"]),
+      ("**@e.com", ["a@e.com"], ["a@e.comm"]), ("*", ["a@b"], []),
     ])
   func patterns(_ pattern: String, _ passes: [String], _ fails: [String]) throws {
     let parsed = try #require(EmailPattern(pattern))
@@ -445,9 +522,12 @@ struct LoginTests {
   func combining() {
     let mark = "\u{600}"
     var headers: HTTPHeaders = [
-      "cookie": "x=\(mark); __Host-zrok-login=secret; mine=2", "zrok_auth_email": "boss", "Zrok-Auth-User": "root", "other": "1",
+      "cookie": "x=\(mark); __Host-zrok-login=secret; mine=2", "zrok_auth_email": "boss", "Zrok-Auth-User": "root",
+      "other": "1",
     ]
-    #expect(RequestCookies.value("__Host-zrok-login", headers) == "secret" && RequestCookies.value("zrok-login", headers) == nil)
+    #expect(
+      RequestCookies.value("__Host-zrok-login", headers) == "secret"
+        && RequestCookies.value("zrok-login", headers) == nil)
     RequestCookies.remove(["__Host-zrok-login"], from: &headers)
     #expect(headers["cookie"] == ["x=\(mark); mine=2"])
     #expect(WebPage.escaped("a\(mark)<b>\(mark)\"'&\u{301}").utf8.allSatisfy { !"<>\"'".utf8.contains($0) })
@@ -457,7 +537,8 @@ struct LoginTests {
   @Test("texts that are no patterns, and one that would take long")
   func badPatterns() throws {
     for text in [
-      "", "{a", "a}", "{a{b}}", "[", "[]", "[z-a]", "a b", String(repeating: "a", count: 257), String(repeating: "{a,b}", count: 8),
+      "", "{a", "a}", "{a{b}}", "[", "[]", "[z-a]", "a b", String(repeating: "a", count: 257),
+      String(repeating: "{a,b}", count: 8),
       String(repeating: "x", count: 200) + "{a,b,c,d,e,f}",
     ] {
       #expect(EmailPattern(text) == nil, "\(text)")

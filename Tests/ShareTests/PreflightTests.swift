@@ -10,7 +10,8 @@ struct PreflightTests {
   func questions() {
     let asking = [("origin", "https://a.example"), ("access-control-request-method", "PUT")]
     func isOne(_ method: HTTPMethod, _ fields: [(String, String)]) -> Bool {
-      PublicFrontend.isPreflight(HTTPRequestHead(version: .http1_1, method: method, uri: "/", headers: HTTPHeaders(fields)))
+      PublicFrontend.isPreflight(
+        HTTPRequestHead(version: .http1_1, method: method, uri: "/", headers: HTTPHeaders(fields)))
     }
     #expect(isOne(.OPTIONS, asking))
     #expect(!isOne(.GET, asking) && !isOne(.OPTIONS, [asking[0]]) && !isOne(.OPTIONS, [asking[1]]))

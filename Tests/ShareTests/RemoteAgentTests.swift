@@ -21,7 +21,8 @@ struct RemoteAgentTests {
     let task: Task<Void, any Error>
 
     static func start(_ environment: ShareEnvironment, _ bench: ShareBench) throws -> Running {
-      let agent = ShareAgent(session: try ShareSession(environment), configuration: AgentConfiguration(), logger: bench.network.logger)
+      let agent = ShareAgent(
+        session: try ShareSession(environment), configuration: AgentConfiguration(), logger: bench.network.logger)
       return Running(agent: agent, task: Task { try await agent.run() })
     }
 
@@ -48,12 +49,16 @@ struct RemoteAgentTests {
   func orders(beside: Bool) async throws {
     // In the controller's process, and beside a controller that is known by its management API alone.
     let bench =
-      beside ? try await ShareBench.startRemote { $0.remotesAgents = true } : try await ShareBench.start { $0.remotesAgents = true }
+      beside
+      ? try await ShareBench.startRemote { $0.remotesAgents = true }
+      : try await ShareBench.start { $0.remotesAgents = true }
     let sharer = try await Sharer.enable(bench, "ann@example.com")
     let environment = try ShareEnvironment.load(directory: sharer.directory)
     let enabled = try #require(environment.enabled)
     @Sendable func call(_ name: String, _ body: JSONObject = [:], version: String = "v2") async -> ShareBench.Answer {
-      await bench.call("POST", "/api/\(version)/agent/\(name)", enabled.token, .object(body.merging(["envZId": .string(enabled.identity)]) { $1 }))
+      await bench.call(
+        "POST", "/api/\(version)/agent/\(name)", enabled.token,
+        .object(body.merging(["envZId": .string(enabled.identity)]) { $1 }))
     }
     let site = try Self.site(bench, "from afar")
 
@@ -64,7 +69,9 @@ struct RemoteAgentTests {
     let again = await #expect(throws: ShareError.self) { try await sharer.session.enrollAgent() }
     #expect("\(again.map { "\($0)" } ?? "")".contains("enrolled already"))
     #expect(await call("ping").status == 502)
-    let mode = try FileManager.default.attributesOfItem(atPath: sharer.directory + "/agent-enrollment.json")[.posixPermissions] as? Int
+    let mode =
+      try FileManager.default.attributesOfItem(atPath: sharer.directory + "/agent-enrollment.json")[.posixPermissions]
+      as? Int
     #expect(mode == 0o600)
     let other = try await bench.account("eve@example.com")
     let foreign = await bench.call("POST", "/api/v2/agent/ping", other, ["envZId": .string(enabled.identity)])
@@ -83,39 +90,56 @@ struct RemoteAgentTests {
 
     // A public share with a name, a proxy without one, and an access to a private share.
     let named = await call(
-      "share", ["shareMode": "public", "target": .string(site), "backendMode": "web", "nameSelections": [["name": "afar"]], "open": true])
+      "share",
+      [
+        "shareMode": "public", "target": .string(site), "backendMode": "web", "nameSelections": [["name": "afar"]],
+        "open": true,
+      ])
     #expect(named.status == 200, "\(named.body)")
     let url = "http://afar.share.localhost:\(bench.frontendPort)/"
-    #expect(Self.curl(url) == "from afar" && named.body["frontendEndpoints"]?.stringArrayValue?.first?.contains("afar.share.localhost") == true)
-    let proxy = await call("share", ["shareMode": "public", "target": .string("127.0.0.1:\(bench.apiPort)"), "backendMode": "proxy"])
+    #expect(
+      Self.curl(url) == "from afar"
+        && named.body["frontendEndpoints"]?.stringArrayValue?.first?.contains("afar.share.localhost") == true)
+    let proxy = await call(
+      "share", ["shareMode": "public", "target": .string("127.0.0.1:\(bench.apiPort)"), "backendMode": "proxy"])
     let proxyToken = try #require(proxy.body["token"]?.stringValue)
-    for (path, expected, healthy) in [("/api/v2/versions", 200, true), ("/nothing", 200, false), ("nothing", 200, false)] {
+    for (path, expected, healthy) in [
+      ("/api/v2/versions", 200, true), ("/nothing", 200, false), ("nothing", 200, false),
+    ] {
       let check = await call(
         "share/http-healthcheck",
         [
-          "shareToken": .string(proxyToken), "httpVerb": "GET", "endpoint": .string(path), "expectedHttpResponse": JSONValue(expected),
+          "shareToken": .string(proxyToken), "httpVerb": "GET", "endpoint": .string(path),
+          "expectedHttpResponse": JSONValue(expected),
           "timeoutMs": 5000,
         ])
       #expect(check.status == 200 && check.body["healthy"] == .bool(healthy), "\(path): \(check.body)")
     }
-    let hidden = await call("share", ["shareMode": "private", "target": .string(site), "backendMode": "web", "privateShareToken": "afarsite"])
+    let hidden = await call(
+      "share", ["shareMode": "private", "target": .string(site), "backendMode": "web", "privateShareToken": "afarsite"])
     #expect(hidden.body["token"] == "afarsite")
-    let access = await call("access", ["token": "afarsite", "bindAddress": "127.0.0.1:0", "responseHeaders": ["x-from: afar"]])
+    let access = await call(
+      "access", ["token": "afarsite", "bindAddress": "127.0.0.1:0", "responseHeaders": ["x-from: afar"]])
     let accessToken = try #require(access.body["frontendToken"]?.stringValue, "\(access.body)")
     let status = await call("status")
     let shares = status.body["shares"]?.arrayValue ?? []
     #expect(shares.count == 3 && shares.allSatisfy { $0["status"] == "active" && $0["failure"] == nil })
     let bound = try #require(status.body["accesses"]?.arrayValue?.first)
-    #expect(bound["frontendToken"] == .string(accessToken) && bound["token"] == "afarsite" && bound["responseHeaders"] == ["x-from: afar"])
+    #expect(
+      bound["frontendToken"] == .string(accessToken) && bound["token"] == "afarsite"
+        && bound["responseHeaders"] == ["x-from: afar"])
     let head = try Zrok.run(
-      "/usr/bin/env", ["curl", "--silent", "--include", "--max-time", "10", "http://\(bound["bindAddress"]?.stringValue ?? "")/"])
+      "/usr/bin/env",
+      ["curl", "--silent", "--include", "--max-time", "10", "http://\(bound["bindAddress"]?.stringValue ?? "")/"])
     #expect(head.contains("from afar") && head.lowercased().contains("x-from: afar"))
     let first = await call("status", version: "v1")
     #expect(first.body["shares"]?.arrayValue?.allSatisfy { $0["reserved"] == false && $0["failure"] == nil } == true)
     #expect(first.body["accesses"]?.arrayValue?.first?["status"] == nil)
 
     // What cannot be.
-    let twice = await call("share", ["shareMode": "public", "target": .string(site), "backendMode": "web", "nameSelections": [["name": "afar"]]])
+    let twice = await call(
+      "share",
+      ["shareMode": "public", "target": .string(site), "backendMode": "web", "nameSelections": [["name": "afar"]]])
     #expect(twice.status == 502 && twice.body.stringValue?.contains("already") == true)
     let missing = await call("share", ["shareMode": "public", "target": "/no/such/place", "backendMode": "web"])
     #expect(missing.status == 502 && missing.body.stringValue?.contains("no file or directory") == true)
@@ -123,7 +147,8 @@ struct RemoteAgentTests {
     #expect(reserved.status == 502 && reserved.body.stringValue?.contains("second generation") == true)
     #expect(await call("share", ["shareMode": "reserved"]).status == 422)
     #expect(await call("unshare", ["token": "nope"]).status == 502)
-    #expect(await call("access", ["token": "afarsite", "autoMode": true, "autoStartPort": 9, "autoEndPort": 1]).status == 502)
+    #expect(
+      await call("access", ["token": "afarsite", "autoMode": true, "autoStartPort": 9, "autoEndPort": 1]).status == 502)
     #expect(await call("access", ["token": "afarsite", "responseHeaders": ["content-length: 0"]]).status == 502)
 
     // The next agent goes on with what lasts.
@@ -148,7 +173,8 @@ struct RemoteAgentTests {
 
     // Released: gone, here and there; the name stays the account's.
     let now = await call("status")
-    let token = try #require(now.body["shares"]?.arrayValue?.first { $0["shareMode"] == "public" }?["token"]?.stringValue)
+    let token = try #require(
+      now.body["shares"]?.arrayValue?.first { $0["shareMode"] == "public" }?["token"]?.stringValue)
     #expect(await call("unshare", ["token": .string(token)]).status == 200)
     let frontend = try #require(now.body["accesses"]?.arrayValue?.first?["frontendToken"]?.stringValue)
     #expect(await call("unaccess", ["frontendToken": .string(frontend)]).status == 200)
@@ -159,7 +185,8 @@ struct RemoteAgentTests {
     #expect(await call("unenroll").status == 200)
     #expect(await call("ping").status == 502)
     for collection in ["services", "service-policies", "service-edge-router-policies"] {
-      let left = try await bench.network.api("GET", "/\(collection)?filter=" + "tags.zrokAgentRemote != null".pathSegment)
+      let left = try await bench.network.api(
+        "GET", "/\(collection)?filter=" + "tags.zrokAgentRemote != null".pathSegment)
       #expect(left == [], "\(collection)")
     }
     await running.stop()
@@ -173,7 +200,8 @@ struct RemoteAgentTests {
     await bench.stop()
   }
 
-  @Test("an agent that answers too much, too late or something else is told of with 502, and calls of it are few at a time")
+  @Test(
+    "an agent that answers too much, too late or something else is told of with 502, and calls of it are few at a time")
   func hostileAgent() async throws {
     let bench = try await ShareBench.start { $0.remotesAgents = true }
     let sharer = try await Sharer.enable(bench, "ann@example.com")
@@ -185,7 +213,8 @@ struct RemoteAgentTests {
     }
     // A server of another protocol.
     let overlay = try await sharer.session.overlay()
-    let other = HostTunnel(overlay: overlay, service: enrollment, host: "127.0.0.1", port: bench.apiPort, logger: bench.network.logger)
+    let other = HostTunnel(
+      overlay: overlay, service: enrollment, host: "127.0.0.1", port: bench.apiPort, logger: bench.network.logger)
     try await other.start()
     let stranger = await call("ping")
     #expect(stranger.status == 502 && stranger.body.stringValue?.contains("not there") == false, "\(stranger)")
@@ -193,7 +222,8 @@ struct RemoteAgentTests {
 
     let peer = try PeerProcess(try await Self.interpreter(), ["serve", "3"], script: Self.script)
     let port = try #require(try await peer.line()["port"]?.intValue)
-    let tunnel = HostTunnel(overlay: overlay, service: enrollment, host: "127.0.0.1", port: port, logger: bench.network.logger)
+    let tunnel = HostTunnel(
+      overlay: overlay, service: enrollment, host: "127.0.0.1", port: port, logger: bench.network.logger)
     try await tunnel.start()
     let huge = await call("ping")
     #expect(huge.status == 502 && huge.body.stringValue?.contains("max") == true, "\(huge)")
@@ -213,7 +243,9 @@ struct RemoteAgentTests {
     await bench.stop()
   }
 
-  @Test("an order whose caller goes away is taken back and never written down; whoever was let in is out with the enrollment")
+  @Test(
+    "an order whose caller goes away is taken back and never written down; whoever was let in is out with the enrollment"
+  )
   func abandoned() async throws {
     let bench = try await ShareBench.start { $0.remotesAgents = true }
     let sharer = try await Sharer.enable(bench, "ann@example.com")
@@ -240,7 +272,10 @@ struct RemoteAgentTests {
     await #expect(throws: CancellationError.self) { try await waiting.value }
     #expect(await running.agent.status.map(\.label) == ["beside"])
     let overview = try await sharer.session.overview()
-    #expect(overview["environments"]?.arrayValue?.first?["frontends"]?.arrayValue?.contains { $0["shareToken"] == .string(silent.token) } == false)
+    #expect(
+      overview["environments"]?.arrayValue?.first?["frontends"]?.arrayValue?.contains {
+        $0["shareToken"] == .string(silent.token)
+      } == false)
 
     // The service keeps a connection open; the machine takes its word back.
     let controller = try await Overlay(identity: .load(from: bench.network.directory + "/share/agent-controller.json"))
@@ -272,7 +307,9 @@ struct RemoteAgentTests {
     await bench.stop()
   }
 
-  @Test("what an agent was asked: kept in zrok's form; what cannot be read is not overwritten; a file of the first generation is put aside")
+  @Test(
+    "what an agent was asked: kept in zrok's form; what cannot be read is not overwritten; a file of the first generation is put aside"
+  )
   func registry() throws {
     let directory = NSTemporaryDirectory() + "registry-" + UUID().uuidString
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
@@ -311,7 +348,8 @@ struct RemoteAgentTests {
     try Data(first.utf8).write(to: URL(fileURLWithPath: registry.path))
     #expect(try registry.load().isEmpty)
     try registry.save([.access(access)])
-    #expect(FileManager.default.contents(atPath: registry.path + ".1").map { String(decoding: $0, as: UTF8.self) } == first)
+    #expect(
+      FileManager.default.contents(atPath: registry.path + ".1").map { String(decoding: $0, as: UTF8.self) } == first)
     #expect(try registry.load() == [.access(access)])
   }
 
@@ -330,9 +368,13 @@ struct RemoteAgentTests {
 
   // MARK: grpcio
 
-  private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("python/agent_peer.py").path
+  private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+    "python/agent_peer.py"
+  ).path
 
-  private static func interpreter() async throws -> String { try await PythonEnvironment.interpreter("grpcio", installing: [["grpcio"]]) }
+  private static func interpreter() async throws -> String {
+    try await PythonEnvironment.interpreter("grpcio", installing: [["grpcio"]])
+  }
 
   @Test("Google's gRPC asks our agent at its socket")
   func stranger() async throws {
@@ -345,19 +387,24 @@ struct RemoteAgentTests {
     let mode = try FileManager.default.attributesOfItem(atPath: socket)[.posixPermissions] as? Int
     #expect(mode == 0o600)
     let report = try await PythonEnvironment.run(
-      "agent_peer.py", ["socket": .string(socket), "target": .string(try Self.site(bench, "by grpc"))], interpreter: await Self.interpreter())
+      "agent_peer.py", ["socket": .string(socket), "target": .string(try Self.site(bench, "by grpc"))],
+      interpreter: await Self.interpreter())
     let answers = (report["answers"]?.arrayValue ?? []).map { answer -> (String, String, JSONValue) in
       let parts = answer.arrayValue ?? []
       return (parts[0].stringValue ?? "", parts[1].stringValue ?? "", parts[2])
     }
     #expect(
       answers.map { "\($0.0) \($0.1)" } == [
-        "Version ok", "SharePublic ok", "SharePublic FAILED_PRECONDITION", "SharePublic FAILED_PRECONDITION", "SharePrivate FAILED_PRECONDITION",
-        "Status ok", "NoSuchMethod UNIMPLEMENTED", "ReleaseShare FAILED_PRECONDITION", "garbage INVALID_ARGUMENT", "huge CANCELLED",
+        "Version ok", "SharePublic ok", "SharePublic FAILED_PRECONDITION", "SharePublic FAILED_PRECONDITION",
+        "SharePrivate FAILED_PRECONDITION",
+        "Status ok", "NoSuchMethod UNIMPLEMENTED", "ReleaseShare FAILED_PRECONDITION", "garbage INVALID_ARGUMENT",
+        "huge CANCELLED",
         "ReleaseShare ok",
       ], "\(answers)")
     #expect(answers[0].2.arrayValue?.first == [1, "v2.0.4 [swiftlet]"])
-    #expect(answers[2].2.stringValue?.contains("already") == true && answers[3].2.stringValue?.contains("no file or directory") == true)
+    #expect(
+      answers[2].2.stringValue?.contains("already") == true
+        && answers[3].2.stringValue?.contains("no file or directory") == true)
     #expect(answers[5].2.arrayValue?.count == 1)
     #expect(report["token"]?.stringValue?.isEmpty == false)
     await running.stop()
@@ -374,11 +421,14 @@ struct RemoteAgentTests {
     let peer = try PeerProcess(try await Self.interpreter(), ["serve", "\(generation)"], script: Self.script)
     let port = try #require(try await peer.line()["port"]?.intValue)
     let tunnel = HostTunnel(
-      overlay: try await sharer.session.overlay(), service: enrollment, host: "127.0.0.1", port: port, logger: bench.network.logger)
+      overlay: try await sharer.session.overlay(), service: enrollment, host: "127.0.0.1", port: port,
+      logger: bench.network.logger)
     try await tunnel.start()
     let version = "v\(generation)"
     @Sendable func call(_ name: String, _ body: JSONObject = [:]) async -> ShareBench.Answer {
-      await bench.call("POST", "/api/\(version)/agent/\(name)", enabled.token, .object(body.merging(["envZId": .string(enabled.identity)]) { $1 }))
+      await bench.call(
+        "POST", "/api/\(version)/agent/\(name)", enabled.token,
+        .object(body.merging(["envZId": .string(enabled.identity)]) { $1 }))
     }
     let ping = await call("ping")
     #expect(ping.body["version"] == .string(generation == 1 ? "v1.1.11 [abc]" : "v2.0.4 [abc]"), "\(ping)")
@@ -388,21 +438,30 @@ struct RemoteAgentTests {
     if generation == 1 {
       #expect(
         share == [
-          "token": "tok1", "shareMode": "public", "backendMode": "proxy", "reserved": true, "frontendEndpoints": ["https://tok1.example"],
+          "token": "tok1", "shareMode": "public", "backendMode": "proxy", "reserved": true,
+          "frontendEndpoints": ["https://tok1.example"],
           "backendEndpoint": "http://127.0.0.1:1", "open": false, "status": "active",
         ])
-      #expect(access == ["frontendToken": "fe-token", "token": "their-share", "bindAddress": "127.0.0.1:9191", "responseHeaders": ["x-a: b"]])
+      #expect(
+        access == [
+          "frontendToken": "fe-token", "token": "their-share", "bindAddress": "127.0.0.1:9191",
+          "responseHeaders": ["x-a: b"],
+        ])
     } else {
       #expect(
         share == [
-          "token": "", "shareMode": "public", "backendMode": "web", "frontendEndpoints": [], "backendEndpoint": "/srv", "open": true,
+          "token": "", "shareMode": "public", "backendMode": "web", "frontendEndpoints": [], "backendEndpoint": "/srv",
+          "open": true,
           "status": "retrying",
-          "failure": ["id": "err_12345678", "count": 3, "lastError": "no such directory", "nextRetry": "2023-11-14T22:13:20Z"],
+          "failure": [
+            "id": "err_12345678", "count": 3, "lastError": "no such directory", "nextRetry": "2023-11-14T22:13:20Z",
+          ],
         ])
       #expect(access["status"] == "active")
     }
     var order: JSONObject = [
-      "shareMode": "public", "target": "http://127.0.0.1:1", "backendMode": "proxy", "insecure": true, "open": false, "basicAuth": ["u:p"],
+      "shareMode": "public", "target": "http://127.0.0.1:1", "backendMode": "proxy", "insecure": true, "open": false,
+      "basicAuth": ["u:p"],
       "accessGrants": ["bob@example.com"], "oauthProvider": "google",
     ]
     if generation == 1 {
@@ -415,8 +474,11 @@ struct RemoteAgentTests {
       order["oauthRefreshInterval"] = "3h"
     }
     let made = await call("share", order)
-    #expect(made.body == ["token": "tok2", "frontendEndpoints": ["https://tok2.example", "https://name.example"]], "\(made)")
-    let hidden = await call("share", ["shareMode": "private", "target": "t", "backendMode": "tcpTunnel", "open": true, "privateShareToken": "mine"])
+    #expect(
+      made.body == ["token": "tok2", "frontendEndpoints": ["https://tok2.example", "https://name.example"]], "\(made)")
+    let hidden = await call(
+      "share",
+      ["shareMode": "private", "target": "t", "backendMode": "tcpTunnel", "open": true, "privateShareToken": "mine"])
     #expect(hidden.body["token"] == "tok3")
     if generation == 1 {
       let reserved = await call("share", ["shareMode": "reserved", "token": "kept", "target": "o"])
@@ -429,7 +491,11 @@ struct RemoteAgentTests {
     #expect(await call("share", ["shareMode": "private", "target": "tcp://127.0.0.1:22"]).status == 200)
     #expect(await call("unshare", ["token": "tok2"]).status == 200)
     let accessed = await call(
-      "access", ["token": "s", "autoMode": true, "autoAddress": "127.0.0.1", "autoStartPort": 8080, "autoEndPort": 8888, "responseHeaders": ["a: b"]])
+      "access",
+      [
+        "token": "s", "autoMode": true, "autoAddress": "127.0.0.1", "autoStartPort": 8080, "autoEndPort": 8888,
+        "responseHeaders": ["a: b"],
+      ])
     #expect(accessed.body == ["frontendToken": "fe2"])
     let refused = await call("unaccess", ["frontendToken": "nope"])
     #expect(refused.status == 502 && refused.body.stringValue?.contains("agent has no access") == true)
@@ -447,15 +513,19 @@ struct RemoteAgentTests {
     func orders(_ method: String, target: Int, mode: Int) -> [[String?]] {
       asked.filter { $0.arrayValue?[1] == .string(method) }.map { order in
         let fields = order.arrayValue?[2].arrayValue ?? []
-        return [target, mode].map { number in fields.first { $0.arrayValue?[0] == JSONValue(number) }?.arrayValue?[1].stringValue }
+        return [target, mode].map { number in
+          fields.first { $0.arrayValue?[0] == JSONValue(number) }?.arrayValue?[1].stringValue
+        }
       }
     }
-    #expect(orders("SharePublic", target: 1, mode: 4).dropFirst() == [["/srv/photos", "web"], ["127.0.0.1:8000", "proxy"]])
+    #expect(
+      orders("SharePublic", target: 1, mode: 4).dropFirst() == [["/srv/photos", "web"], ["127.0.0.1:8000", "proxy"]])
     #expect(orders("SharePrivate", target: 1, mode: generation == 1 ? 2 : 3).last == ["127.0.0.1:22", "tcpTunnel"])
     if generation == 1 {
       #expect(
         fields("SharePublic") == [
-          [1, "http://127.0.0.1:1"], [2, "u:p"], [3, "public"], [4, "proxy"], [5, 1], [6, "google"], [7, "*@x.y"], [8, "3h"], [9, 1],
+          [1, "http://127.0.0.1:1"], [2, "u:p"], [3, "public"], [4, "proxy"], [5, 1], [6, "google"], [7, "*@x.y"],
+          [8, "3h"], [9, 1],
           [10, "bob@example.com"],
         ])
       #expect(fields("SharePrivate") == [[1, "t"], [2, "tcpTunnel"]])
@@ -463,7 +533,8 @@ struct RemoteAgentTests {
     } else {
       #expect(
         fields("SharePublic") == [
-          [1, "http://127.0.0.1:1"], [2, "u:p"], [3, [[1, "public"], [2, "n"]]], [4, "proxy"], [5, 1], [6, "google"], [7, "*@x.y"], [8, "3h"],
+          [1, "http://127.0.0.1:1"], [2, "u:p"], [3, [[1, "public"], [2, "n"]]], [4, "proxy"], [5, 1], [6, "google"],
+          [7, "*@x.y"], [8, "3h"],
           [9, 1], [10, "bob@example.com"],
         ])
       #expect(fields("SharePrivate") == [[1, "t"], [2, "mine"], [3, "tcpTunnel"]])

@@ -12,7 +12,9 @@ import Testing
 
 @testable import Share
 
-@Suite("A share service with a database of its own, the network behind the management API", .serialized, .timeLimit(.minutes(10)))
+@Suite(
+  "A share service with a database of its own, the network behind the management API", .serialized,
+  .timeLimit(.minutes(10)))
 struct RemoteNetworkTests {
   /// The process ends at one of its calls: that call and all later ones go nowhere.
   private final class MortalGateway: NetworkGateway {
@@ -40,7 +42,9 @@ struct RemoteNetworkTests {
       try await die(at: method != "GET") { try await self.inner.call(method, path, body) }
     }
 
-    func enroll(_ jwt: String) async throws -> IdentityFile { try await die(at: true) { try await self.inner.enroll(jwt) } }
+    func enroll(_ jwt: String) async throws -> IdentityFile {
+      try await die(at: true) { try await self.inner.enroll(jwt) }
+    }
 
     private func die<R: Sendable>(at counts: Bool, _ body: @Sendable () async throws -> R) async throws -> R {
       guard !isDead else { throw Killed() }
@@ -57,12 +61,16 @@ struct RemoteNetworkTests {
     }
   }
 
-  private static func desk(_ network: Network, _ directory: String, _ gateway: any NetworkGateway) async throws -> ShareDesk {
+  private static func desk(_ network: Network, _ directory: String, _ gateway: any NetworkGateway) async throws
+    -> ShareDesk
+  {
     let configuration = ShareConfiguration(
-      directory: directory, api: .init(host: "127.0.0.1", port: 0), frontend: .init(host: "127.0.0.1", port: 0), zone: "share.localhost")
+      directory: directory, api: .init(host: "127.0.0.1", port: 0), frontend: .init(host: "127.0.0.1", port: 0),
+      zone: "share.localhost")
     let store = try await Store.open(path: directory + "/share.db", now: .now())
     return try ShareDesk(
-      network: RemoteNetwork(store: store, gateway: gateway, logger: network.logger), configuration: configuration, logger: network.logger)
+      network: RemoteNetwork(store: store, gateway: gateway, logger: network.logger), configuration: configuration,
+      logger: network.logger)
   }
 
   /// What people do, from the first start to the last farewell. Every call of it changes the network.
@@ -71,9 +79,12 @@ struct RemoteNetworkTests {
     _ = try await desk.createAccount(email: "ann@example.com", password: "Secret-123")
     let account = try #require(try await desk.network.read { try $0.account(email: "ann@example.com") }).id
     let environment = try await desk.enable(account, description: "one", host: "here", address: "127.0.0.1").identityID
-    let made = try await desk.createShare(account, ShareOrder(environment: environment, mode: .private, backendMode: .tcpTunnel))
-    let published = try await desk.createShare(account, ShareOrder(environment: environment, mode: .public, backendMode: .proxy))
-    let access = try await desk.createAccess(account, environment: environment, share: made.token, bindAddress: "", description: "")
+    let made = try await desk.createShare(
+      account, ShareOrder(environment: environment, mode: .private, backendMode: .tcpTunnel))
+    let published = try await desk.createShare(
+      account, ShareOrder(environment: environment, mode: .public, backendMode: .proxy))
+    let access = try await desk.createAccess(
+      account, environment: environment, share: made.token, bindAddress: "", description: "")
     try await desk.deleteAccess(account, environment: environment, token: access.token, share: made.token)
     try await desk.unshare(account, environment: environment, token: published.token, reserved: nil)
     try await desk.disable(account, environment: environment)
@@ -87,10 +98,12 @@ struct RemoteNetworkTests {
     try await desk.network.read { reader in
       let shares = try reader.all(ShareRow.self)
       return [
-        "identities": Set(try reader.all(ShareEnvironmentRow.self).map(\.id) + reader.all(ShareFrontend.self).map(\.zId)),
+        "identities": Set(
+          try reader.all(ShareEnvironmentRow.self).map(\.id) + reader.all(ShareFrontend.self).map(\.zId)),
         "services": Set(shares.map(\.serviceId)), "configs": Set(shares.map(\.configId)),
         "service-policies": Set(
-          try shares.flatMap { [$0.bindPolicyId] + [$0.dialPolicyId].compactMap { $0 } } + reader.all(ShareAccessRow.self).map(\.dialPolicyId)),
+          try shares.flatMap { [$0.bindPolicyId] + [$0.dialPolicyId].compactMap { $0 } }
+            + reader.all(ShareAccessRow.self).map(\.dialPolicyId)),
         "service-edge-router-policies": Set(shares.map(\.routerPolicyId)),
       ]
     }
@@ -99,10 +112,13 @@ struct RemoteNetworkTests {
   /// What the service has made and not deleted.
   private static func existing(_ network: Network) async throws -> Inventory {
     try await network.provisioning.read { reader in
-      func ids<E: Entity>(_ type: E.Type) throws -> Set<String> { Set(try reader.all(type).filter { $0.tags["zrok"] != nil }.map(\.id)) }
+      func ids<E: Entity>(_ type: E.Type) throws -> Set<String> {
+        Set(try reader.all(type).filter { $0.tags["zrok"] != nil }.map(\.id))
+      }
       return [
         "identities": try ids(Identity.self), "services": try ids(EdgeService.self), "configs": try ids(Config.self),
-        "service-policies": try ids(ServicePolicy.self), "service-edge-router-policies": try ids(ServiceEdgeRouterPolicy.self),
+        "service-policies": try ids(ServicePolicy.self),
+        "service-edge-router-policies": try ids(ServiceEdgeRouterPolicy.self),
       ]
     }
   }
@@ -136,16 +152,21 @@ struct RemoteNetworkTests {
       #expect(left == 1, "step \(step): the public frontend's identity alone is left")
       try await network.provisioning.write(author: "test") { change in
         try change.deleteAll(tagged: ["zrok": "swiftlet"])
-        for identity in try change.store.all(Identity.self) where identity.tags["zrok"] != nil { try change.deleteIdentity(identity.id) }
+        for identity in try change.store.all(Identity.self) where identity.tags["zrok"] != nil {
+          try change.deleteIdentity(identity.id)
+        }
       }
       step += 1
     }
-    // First start 4 calls, environment 3, shares 4 and 5, access 1 and 1, farewells 5 and 6: so many deaths were died, at least.
+    // First start 4 calls, environment 3, shares 4 and 5, access 1 and 1, farewells 5 and 6: so many deaths were died,
+    // at least.
     #expect(step > 25)
     await network.stop()
   }
 
-  @Test("a controller that is away: what is taken from someone is gone at once, and told when it answers again; nothing can be given meanwhile")
+  @Test(
+    "a controller that is away: what is taken from someone is gone at once, and told when it answers again; nothing can be given meanwhile"
+  )
   func controllerAway() async throws {
     let network = try await Network.start()
     let management = ManagementGateway(try await ShareBench.remoteController(network))
@@ -154,13 +175,17 @@ struct RemoteNetworkTests {
     _ = try await desk.createAccount(email: "ann@example.com", password: "Secret-123")
     let account = try #require(try await desk.network.read { try $0.account(email: "ann@example.com") }).id
     let environment = try await desk.enable(account, description: "one", host: "here", address: "127.0.0.1").identityID
-    let share = try await desk.createShare(account, ShareOrder(environment: environment, mode: .public, backendMode: .proxy))
+    let share = try await desk.createShare(
+      account, ShareOrder(environment: environment, mode: .public, backendMode: .proxy))
     #expect(desk.directory.route(share.token + ".share.localhost") != nil)
     await network.stopController()
-    await #expect(throws: ShareRefusal.self) { try await desk.unshare(account, environment: environment, token: share.token, reserved: nil) }
+    await #expect(throws: ShareRefusal.self) {
+      try await desk.unshare(account, environment: environment, token: share.token, reserved: nil)
+    }
     #expect(desk.directory.route(share.token + ".share.localhost") == nil)
     await #expect(throws: ShareRefusal.self) {
-      _ = try await desk.createShare(account, ShareOrder(environment: environment, mode: .private, backendMode: .tcpTunnel))
+      _ = try await desk.createShare(
+        account, ShareOrder(environment: environment, mode: .private, backendMode: .tcpTunnel))
     }
     try await network.startController()
     try await Network.wait("the journal is settled") {
@@ -181,7 +206,9 @@ struct RemoteNetworkTests {
 
     func call(_ method: String, _ path: String, _ body: JSONValue?) async throws -> (status: Int, envelope: JSONValue) {
       paths.withLockedValue { $0.append(path) }
-      guard path.hasPrefix("/terminators?") else { return (200, ["data": [["id": "r", "isVerified": true, "isOnline": true]]]) }
+      guard path.hasPrefix("/terminators?") else {
+        return (200, ["data": [["id": "r", "isVerified": true, "isOnline": true]]])
+      }
       let all = services(in: path).flatMap { service in
         Array(repeating: ["serviceId": .string(service), "routerId": "r"] as JSONValue, count: count(service))
       }
@@ -203,7 +230,9 @@ struct RemoteNetworkTests {
     let network = RemoteNetwork(store: store, gateway: gateway, logger: Logger(label: "test"))
     let services = (0..<120).map { "s\($0)" }
     let hosting = try await network.hosting(services)
-    #expect(Set(hosting.routers.keys) == Set(["s3"]).union(services.filter { $0.hasSuffix("7") }) && hosting.isPossible && hosting.away.isEmpty)
+    #expect(
+      Set(hosting.routers.keys) == Set(["s3"]).union(services.filter { $0.hasSuffix("7") }) && hosting.isPossible
+        && hosting.away.isEmpty)
     let asked = gateway.paths.withLockedValue { $0 }
     // Three parts, one of them twice, and the routers.
     #expect(asked.count == 5 && asked.allSatisfy { gateway.services(in: $0).count <= RemoteNetwork.askedAtATime })

@@ -33,7 +33,8 @@ struct ShareBench: Sendable {
     let (now, key) = (Date(), try PrivateKey.generate(.p256))
     let authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: now)
     return try ServerIdentity(
-      chain: authority.issueServer(publicKey: key.publicKey, names: ["*.share.localhost"], uris: [], now: now), key: key)
+      chain: authority.issueServer(publicKey: key.publicKey, names: ["*.share.localhost"], uris: [], now: now), key: key
+    )
   }
 
   /// A share service as in a process of its own: it knows the network by the management API only.
@@ -47,7 +48,8 @@ struct ShareBench: Sendable {
     let leaf = try await HTTPSClient.leaf(of: url)
     let bundle = try await HTTPSClient(tls: ClientTLS(trust: .leaf(leaf))).request(url + "/.well-known/est/cacerts")
     return RemoteController(
-      url: url + "/edge/management/v1", roots: TrustAnchors(try PKCS7.parse(base64: bundle.body)), username: "admin", password: "admin-password")
+      url: url + "/edge/management/v1", roots: TrustAnchors(try PKCS7.parse(base64: bundle.body)), username: "admin",
+      password: "admin-password")
   }
 
   /// - Parameter remote: nil shares the process with the controller.
@@ -55,7 +57,8 @@ struct ShareBench: Sendable {
     on network: Network, remote: RemoteController? = nil, _ configure: (inout ShareConfiguration) -> Void = { _ in }
   ) async throws -> ShareBench {
     var configuration = ShareConfiguration(
-      directory: network.directory + "/share", api: .init(host: "127.0.0.1", port: 0), frontend: .init(host: "127.0.0.1", port: 0),
+      directory: network.directory + "/share", api: .init(host: "127.0.0.1", port: 0),
+      frontend: .init(host: "127.0.0.1", port: 0),
       zone: "share.localhost")
     configuration.adminSecrets = [adminSecret]
     configure(&configuration)
@@ -69,7 +72,8 @@ struct ShareBench: Sendable {
     let addresses = try await service.start()
     let running = Task { do { try await service.run() } catch { logger.error("share service ended: \(error)") } }
     return ShareBench(
-      network: network, service: service, server: ShareService.server(service.desk), desk: service.desk, apiPort: addresses.api.port ?? 0,
+      network: network, service: service, server: ShareService.server(service.desk), desk: service.desk,
+      apiPort: addresses.api.port ?? 0,
       frontendPort: addresses.frontend?.port ?? 0, running: running)
   }
 
@@ -92,9 +96,13 @@ struct ShareBench: Sendable {
   }
 
   /// One call of the API, without the wire.
-  func call(_ method: String, _ path: String, _ token: String? = nil, _ body: JSONValue? = nil, text: String? = nil) async -> Answer {
+  func call(_ method: String, _ path: String, _ token: String? = nil, _ body: JSONValue? = nil, text: String? = nil)
+    async -> Answer
+  {
     let parts = path.split(separator: "?", maxSplits: 1)
-    let query = parts.count > 1 ? parts[1].split(separator: "&").map { $0.split(separator: "=", maxSplits: 1).map(String.init) } : []
+    let query =
+      parts.count > 1
+      ? parts[1].split(separator: "&").map { $0.split(separator: "=", maxSplits: 1).map(String.init) } : []
     let response = await server.respond(
       to: APIRequest(
         method: method, path: String(parts[0]), query: query.map { ($0[0], $0.count > 1 ? $0[1] : "") },
@@ -107,7 +115,8 @@ struct ShareBench: Sendable {
 
   /// An account. - Returns: its token.
   func account(_ email: String) async throws -> String {
-    let made = await call("POST", "/api/v2/account", Self.adminSecret, ["email": .string(email), "password": "Secret-123"])
+    let made = await call(
+      "POST", "/api/v2/account", Self.adminSecret, ["email": .string(email), "password": "Secret-123"])
     #expect(made.status == 201)
     return try #require(made.body["accountToken"]?.stringValue)
   }
@@ -122,7 +131,8 @@ struct ShareBench: Sendable {
   /// A private share. - Returns: its token.
   func privateShare(_ token: String, _ environment: String, _ more: JSONObject = [:]) async throws -> String {
     let body: JSONObject = [
-      "envZId": .string(environment), "shareMode": "private", "backendMode": "tcpTunnel", "authScheme": "none", "target": "x",
+      "envZId": .string(environment), "shareMode": "private", "backendMode": "tcpTunnel", "authScheme": "none",
+      "target": "x",
     ]
     let made = await call("POST", "/api/v2/share", token, .object(body.merging(more) { $1 }))
     #expect(made.status == 201)
@@ -130,11 +140,19 @@ struct ShareBench: Sendable {
   }
 
   /// A public share. - Returns: its token and endpoints.
-  func publicShare(_ token: String, _ environment: String, _ more: JSONObject = [:]) async throws -> (token: String, endpoints: [String]) {
-    let body: JSONObject = ["envZId": .string(environment), "shareMode": "public", "backendMode": "proxy", "authScheme": "none", "target": "x"]
+  func publicShare(_ token: String, _ environment: String, _ more: JSONObject = [:]) async throws -> (
+    token: String, endpoints: [String]
+  ) {
+    let body: JSONObject = [
+      "envZId": .string(environment), "shareMode": "public", "backendMode": "proxy", "authScheme": "none",
+      "target": "x",
+    ]
     let made = await call("POST", "/api/v2/share", token, .object(body.merging(more) { $1 }))
     #expect(made.status == 201)
-    return (try #require(made.body["shareToken"]?.stringValue), try #require(made.body["frontendProxyEndpoints"]?.stringArrayValue))
+    return (
+      try #require(made.body["shareToken"]?.stringValue),
+      try #require(made.body["frontendProxyEndpoints"]?.stringArrayValue)
+    )
   }
 }
 
@@ -143,11 +161,14 @@ struct Sharer {
   let session: ShareSession
   let directory: String
 
-  static func enable(_ bench: ShareBench, _ email: String, description: String = "test", host: String = "here") async throws -> Sharer {
+  static func enable(_ bench: ShareBench, _ email: String, description: String = "test", host: String = "here")
+    async throws -> Sharer
+  {
     let directory = bench.network.directory + "/home-" + email
     var environment = try ShareEnvironment.load(directory: directory)
     try await ShareSession.enable(
-      &environment, token: try await bench.account(email), endpoint: bench.endpoint, description: description, host: host)
+      &environment, token: try await bench.account(email), endpoint: bench.endpoint, description: description,
+      host: host)
     let files = try FileManager.default.attributesOfItem(atPath: environment.identityPath)
     #expect(files[.posixPermissions] as? Int == 0o600)
     return Sharer(session: try ShareSession(ShareEnvironment.load(directory: directory)), directory: directory)

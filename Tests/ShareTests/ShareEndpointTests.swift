@@ -17,7 +17,8 @@ struct ShareEndpointTests {
     let bench = try await ShareBench.start()
     let token = try await bench.service.account(email: "ann@example.com", password: "Password-9A").token
     for (text, endpoint) in [
-      ("127.0.0.1:\(bench.apiPort)", bench.endpoint), ("localhost:\(bench.apiPort)/", "http://localhost:\(bench.apiPort)"),
+      ("127.0.0.1:\(bench.apiPort)", bench.endpoint),
+      ("localhost:\(bench.apiPort)/", "http://localhost:\(bench.apiPort)"),
       ("HTTP://127.0.0.1:\(bench.apiPort)//", bench.endpoint),
     ] {
       var environment = try ShareEnvironment.load(directory: Self.temporary())
@@ -27,7 +28,8 @@ struct ShareEndpointTests {
       try? FileManager.default.removeItem(atPath: environment.directory)
     }
     let environment = try ShareEnvironment.load(directory: Self.temporary())
-    let administrator = try ShareAdministrator(endpoint: "127.0.0.1:\(bench.apiPort)", secret: ShareBench.adminSecret, environment: environment)
+    let administrator = try ShareAdministrator(
+      endpoint: "127.0.0.1:\(bench.apiPort)", secret: ShareBench.adminSecret, environment: environment)
     #expect(try await administrator.call("list frontends", "GET", "/frontends").arrayValue != nil)
     await bench.stop()
   }
@@ -51,7 +53,9 @@ struct ShareEndpointTests {
 
   @Test("only what cannot lead to another machine counts as this one")
   func loopback() {
-    for host in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "::1"] { #expect(ShareEndpoint.isLoopback(host), "\(host)") }
+    for host in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "::1"] {
+      #expect(ShareEndpoint.isLoopback(host), "\(host)")
+    }
     for host in ["127.example.com", "share.localhost", "localhost.example.com", "128.0.0.1", "::2"] {
       #expect(!ShareEndpoint.isLoopback(host), "\(host)")
     }

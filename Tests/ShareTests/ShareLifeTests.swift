@@ -27,10 +27,13 @@ struct ShareLifeTests {
     }
   }
 
-  private static func share(_ session: ShareSession, _ options: ShareOptions, _ target: BackendTarget, _ bench: ShareBench, _ diary: Diary)
+  private static func share(
+    _ session: ShareSession, _ options: ShareOptions, _ target: BackendTarget, _ bench: ShareBench, _ diary: Diary
+  )
     -> Task<Void, any Error>
   {
-    let running = RunningShare(session: session, options: options, target: target, logger: bench.network.logger) { event in
+    let running = RunningShare(session: session, options: options, target: target, logger: bench.network.logger) {
+      event in
       switch event {
       case .shared(let share): diary.write("shared \(share.token) \(share.urls.joined(separator: " "))")
       case .sharedAgain(let share): diary.write("again \(share.token) \(share.urls.joined(separator: " "))")
@@ -41,8 +44,12 @@ struct ShareLifeTests {
     return Task { try await running.run() }
   }
 
-  private static func access(_ session: ShareSession, _ token: String, _ bench: ShareBench, _ diary: Diary) -> Task<Void, any Error> {
-    let running = RunningAccess(session: session, token: token, host: "127.0.0.1", port: 0, logger: bench.network.logger) { event in
+  private static func access(_ session: ShareSession, _ token: String, _ bench: ShareBench, _ diary: Diary) -> Task<
+    Void, any Error
+  > {
+    let running = RunningAccess(
+      session: session, token: token, host: "127.0.0.1", port: 0, logger: bench.network.logger
+    ) { event in
       switch event {
       case .ready(_, let address): diary.write("ready \(address.port ?? 0)")
       case .lost: diary.write("lost")
@@ -69,10 +76,14 @@ struct ShareLifeTests {
     return site
   }
 
-  @Test("what a killed host leaves behind is taken back; what is reserved, what never promised to be served, and what cannot be served now stays")
+  @Test(
+    "what a killed host leaves behind is taken back; what is reserved, what never promised to be served, and what cannot be served now stays"
+  )
   func takenBack() async throws {
     let ahead = NIOLockedValueBox<Int64>(0)
-    let network = try await Network.start { $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) } }
+    let network = try await Network.start {
+      $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) }
+    }
     let bench = try await ShareBench.start(on: network)
     let desk = bench.desk
     let (ann, bob) = (try await bench.account("ann@example.com"), try await bench.account("bob@example.com"))
@@ -82,14 +93,18 @@ struct ShareLifeTests {
     let share = try await bench.publicShare(ann, home.id, names.merging(["leased": true]) { $1 }).token
     // A reservation of zrok's, a share of somebody's program, a reserved share of the first generation.
     let others = [
-      try await bench.privateShare(ann, home.id, ["privateShareToken": "reservation"]), try await bench.publicShare(ann, home.id).token,
+      try await bench.privateShare(ann, home.id, ["privateShareToken": "reservation"]),
+      try await bench.publicShare(ann, home.id).token,
     ]
     let reserved: JSONObject = [
-      "envZId": .string(home.id), "shareMode": "public", "frontendSelection": ["public"], "backendMode": "proxy", "authScheme": "none",
+      "envZId": .string(home.id), "shareMode": "public", "frontendSelection": ["public"], "backendMode": "proxy",
+      "authScheme": "none",
       "reserved": true, "uniqueName": "forever", "leased": true,
     ]
     #expect(await bench.call("POST", "/api/v1/share", ann, .object(reserved)).status == 201)
-    func status(_ token: String, _ account: String) async -> Int { await bench.call("GET", "/api/v2/detail/share/" + token, account).status }
+    func status(_ token: String, _ account: String) async -> Int {
+      await bench.call("GET", "/api/v2/detail/share/" + token, account).status
+    }
 
     let overlay = try await Overlay(identity: IdentityFile(parsing: Array(home.cfg.utf8)))
     let listener = try await overlay.listen(share)
@@ -119,7 +134,9 @@ struct ShareLifeTests {
     #expect(await status(share, ann) == 410)
     #expect(await status(share, bob) == 404)
     #expect(desk.directory.route("docs.share.localhost") == nil && desk.directory.route("kept.share.localhost") == nil)
-    #expect(await bench.call("GET", "/api/v2/share/names", ann).body.arrayValue?.compactMap { $0["name"]?.stringValue }.contains("kept") == true)
+    #expect(
+      await bench.call("GET", "/api/v2/share/names", ann).body.arrayValue?.compactMap { $0["name"]?.stringValue }
+        .contains("kept") == true)
     #expect(await bench.call("POST", "/api/v2/share/name", bob, ["name": "kept"]).status == 409)
     for other in others + ["forever"] { #expect(await status(other, ann) == 200, "\(other)") }
     await bench.stop()
@@ -131,7 +148,9 @@ struct ShareLifeTests {
     let token = try await bench.account("ann@example.com")
     let home = try await bench.enable(token)
     let shares = [try await bench.privateShare(token, home.id), try await bench.privateShare(token, home.id)]
-    let services = try await bench.desk.network.read { reader in try shares.map { try reader.named(ShareRow.self, $0)?.serviceId ?? "" } }
+    let services = try await bench.desk.network.read { reader in
+      try shares.map { try reader.named(ShareRow.self, $0)?.serviceId ?? "" }
+    }
     let overlay = try await Overlay(identity: IdentityFile(parsing: Array(home.cfg.utf8)))
     let listener = try await overlay.listen(shares[0])
     let router = await bench.network.routerID
@@ -150,10 +169,14 @@ struct ShareLifeTests {
 
   // MARK: What was taken back
 
-  @Test("names and tokens of what was taken back are held for their account, for some hours, and survive a restart of the service")
+  @Test(
+    "names and tokens of what was taken back are held for their account, for some hours, and survive a restart of the service"
+  )
   func held() async throws {
     let ahead = NIOLockedValueBox<Int64>(0)
-    let network = try await Network.start { $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) } }
+    let network = try await Network.start {
+      $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) }
+    }
     let first = try await ShareBench.start(on: network)
     let (ann, bob) = (try await first.account("ann@example.com"), try await first.account("bob@example.com"))
     let (home, away) = (try await first.enable(ann), try await first.enable(bob))
@@ -170,10 +193,13 @@ struct ShareLifeTests {
     await first.stopService()
 
     let bench = try await ShareBench.start(on: network)
-    func status(_ token: String, _ account: String) async -> Int { await bench.call("GET", "/api/v2/detail/share/" + token, account).status }
+    func status(_ token: String, _ account: String) async -> Int {
+      await bench.call("GET", "/api/v2/detail/share/" + token, account).status
+    }
     func share(_ account: String, _ environment: String, _ more: JSONObject, mode: String) async -> Int {
       let body: JSONObject = [
-        "envZId": .string(environment), "shareMode": .string(mode), "backendMode": "proxy", "authScheme": "none", "target": "x",
+        "envZId": .string(environment), "shareMode": .string(mode), "backendMode": "proxy", "authScheme": "none",
+        "target": "x",
       ]
       return await bench.call("POST", "/api/v2/share", account, .object(body.merging(more) { $1 })).status
     }
@@ -181,12 +207,14 @@ struct ShareLifeTests {
       #expect(await status(token, ann) == 410)
       #expect(await status(token, bob) == 404)
     }
-    // Under no way to a name does somebody else get it: neither as a share's, nor reserved, nor as a token, nor as the first generation's token.
+    // Under no way to a name does somebody else get it: neither as a share's, nor reserved, nor as a token, nor as the
+    // first generation's token.
     #expect(await share(bob, away.id, docs, mode: "public") == 409)
     #expect(await bench.call("POST", "/api/v2/share/name", bob, ["name": "docs"]).status == 409)
     #expect(await share(bob, away.id, notes, mode: "private") == 409)
     let unique: JSONObject = [
-      "envZId": .string(away.id), "shareMode": "public", "frontendSelection": ["public"], "backendMode": "proxy", "authScheme": "none",
+      "envZId": .string(away.id), "shareMode": "public", "frontendSelection": ["public"], "backendMode": "proxy",
+      "authScheme": "none",
       "reserved": true, "uniqueName": "docs",
     ]
     #expect(await bench.call("POST", "/api/v1/share", bob, .object(unique)).status == 409)
@@ -219,7 +247,9 @@ struct ShareLifeTests {
     await bench.stop()
   }
 
-  @Test("the port of a share that was taken back leads to nobody else, as long as there are others; its account gets it again")
+  @Test(
+    "the port of a share that was taken back leads to nobody else, as long as there are others; its account gets it again"
+  )
   func heldPorts() async throws {
     let bench = try await ShareBench.start()
     var row = Self.row("t", account: "ann")
@@ -241,7 +271,9 @@ struct ShareLifeTests {
     await bench.stop()
   }
 
-  @Test("a share whose token another machine of the account took meanwhile ends with an error, and leaves what that machine has alone")
+  @Test(
+    "a share whose token another machine of the account took meanwhile ends with an error, and leaves what that machine has alone"
+  )
   func takenElsewhere() async throws {
     let bench = try await ShareBench.start()
     let sharer = try await Sharer.enable(bench, "ann@example.com")
@@ -257,7 +289,8 @@ struct ShareLifeTests {
     try await bench.desk.network.write(author: "test") { change in
       guard var row = try change.store.named(ShareRow.self, "my-site") else { return }
       try change.deleteServicePolicy(row.bindPolicyId)
-      row.bindPolicyId = try change.createServicePolicy(name: "other-bind", type: .bind, identities: [other], service: row.serviceId, tags: [:])
+      row.bindPolicyId = try change.createServicePolicy(
+        name: "other-bind", type: .bind, identities: [other], service: row.serviceId, tags: [:])
       row.environmentId = other
       try change.store.put(row)
     }
@@ -269,26 +302,35 @@ struct ShareLifeTests {
 
   private static func row(_ token: String, account: String = "a", service: String = "none") -> ShareRow {
     var row = ShareRow(
-      id: token, token: token, accountId: account, environmentId: "e", mode: .public, backendMode: .proxy, target: "", permissionMode: .open,
-      accessGrants: [], gate: ShareGate(), serviceId: service, configId: "none", bindPolicyId: "none", routerPolicyId: "none")
+      id: token, token: token, accountId: account, environmentId: "e", mode: .public, backendMode: .proxy, target: "",
+      permissionMode: .open,
+      accessGrants: [], gate: ShareGate(), serviceId: service, configId: "none", bindPolicyId: "none",
+      routerPolicyId: "none")
     row.leased = true
     return row
   }
 
-  @Test("that nobody offers a service tells of its host while the routers are there at which it was offered, and no router keeps it for ever")
+  @Test(
+    "that nobody offers a service tells of its host while the routers are there at which it was offered, and no router keeps it for ever"
+  )
   func evidence() {
     let leases = ShareLeases()
     leases.note("t", Self.row("t", service: "s"))
-    func isOverdue(_ second: Int64, at routers: Set<String> = [], isPossible: Bool = true, away: Set<String> = []) -> Bool {
+    func isOverdue(_ second: Int64, at routers: Set<String> = [], isPossible: Bool = true, away: Set<String> = [])
+      -> Bool
+    {
       let hosting = NetworkHosting(routers: routers.isEmpty ? [:] : ["s": routers], isPossible: isPossible, away: away)
       return leases.overdue(hosting, now: Timestamp.epoch.adding(seconds: second)) == ["t"]
     }
     #expect(!isOverdue(0, at: ["honest"], away: ["third"]))
     // The controller began anew, and the router of a thief is the first that is there.
-    #expect(!isOverdue(10, away: ["honest", "third"]) && !isOverdue(609, away: ["honest"]) && isOverdue(610, away: ["honest"]))
+    #expect(
+      !isOverdue(10, away: ["honest", "third"]) && !isOverdue(609, away: ["honest"]) && isOverdue(610, away: ["honest"])
+    )
     #expect(!isOverdue(700, at: ["honest"]))
     // At its own routers nobody is; others do not matter.
-    #expect(!isOverdue(710, away: ["thief", "third"]) && !isOverdue(799, away: ["thief"]) && isOverdue(800, away: ["thief"]))
+    #expect(
+      !isOverdue(710, away: ["thief", "third"]) && !isOverdue(799, away: ["thief"]) && isOverdue(800, away: ["thief"]))
     #expect(!isOverdue(900, isPossible: false) && !isOverdue(910) && isOverdue(1000))
     // Never seen anywhere: it may be at any router that is away.
     leases.note("t", nil)
@@ -301,7 +343,9 @@ struct ShareLifeTests {
   @Test("one router that is connected is no evidence of hosts at another one that is away")
   func routerAway() async throws {
     let ahead = NIOLockedValueBox<Int64>(0)
-    let network = try await Network.start { $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) } }
+    let network = try await Network.start {
+      $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) }
+    }
     let bench = try await ShareBench.start(on: network)
     let ann = try await bench.account("ann@example.com")
     let home = try await bench.enable(ann)
@@ -329,26 +373,34 @@ struct ShareLifeTests {
     let share = try await bench.privateShare(ann, home.id)
     let account = try #require(try await bench.desk.network.read { try $0.account(email: "bob@example.com") }).id
     func access() async throws -> ShareAccessRow {
-      let made = try await bench.desk.createAccess(account, environment: away.id, share: share, bindAddress: "", description: "")
+      let made = try await bench.desk.createAccess(
+        account, environment: away.id, share: share, bindAddress: "", description: "")
       return try #require(try await bench.desk.network.read { try $0.named(ShareAccessRow.self, made.token) })
     }
     let (first, second) = (try await access(), try await access())
     try await bench.desk.deleteAccess(account, environment: away.id, token: second.token, share: share)
     let third = try await access()
     #expect(first.number < second.number && second.number < third.number)
-    #expect(await bench.call("GET", "/api/v2/detail/frontend/\(third.number)", bob).body["frontendToken"]?.stringValue == third.token)
+    #expect(
+      await bench.call("GET", "/api/v2/detail/frontend/\(third.number)", bob).body["frontendToken"]?.stringValue
+        == third.token)
     #expect(await bench.call("GET", "/api/v2/detail/frontend/\(third.number)", ann).status == 404)
-    // An access waits for the next share of its token: that is no other account's, and one that was ended on purpose was not taken back.
+    // An access waits for the next share of its token: that is no other account's, and one that was ended on purpose
+    // was not taken back.
     let owner = try #require(try await bench.desk.network.read { try $0.account(email: "ann@example.com") }).id
     try await bench.desk.unshare(owner, environment: home.id, token: share, reserved: nil)
     #expect(await bench.call("GET", "/api/v2/detail/share/" + share, ann).status == 404)
-    func order(_ environment: String) -> ShareOrder { ShareOrder(environment: environment, mode: .private, backendMode: .tcpTunnel, token: share) }
+    func order(_ environment: String) -> ShareOrder {
+      ShareOrder(environment: environment, mode: .private, backendMode: .tcpTunnel, token: share)
+    }
     await #expect(throws: ShareRefusal.self) { _ = try await bench.desk.createShare(account, order(away.id)) }
     #expect(try await bench.desk.createShare(owner, order(home.id)).token == share)
     await bench.stop()
   }
 
-  @Test("a share that was taken back while its machine was away comes back under its name and token; one that was deleted ends with an error")
+  @Test(
+    "a share that was taken back while its machine was away comes back under its name and token; one that was deleted ends with an error"
+  )
   func comesBack() async throws {
     let bench = try await ShareBench.start()
     let sharer = try await Sharer.enable(bench, "ann@example.com")
@@ -410,7 +462,9 @@ struct ShareLifeTests {
       try await running.value
       try await accesses.wait(for: "lost", count: round + 1)
       options.backend = mode
-      let target = mode == .web ? BackendTarget.directory(site) : try BackendTarget.recognise("127.0.0.1:\(bench.apiPort)", for: mode)
+      let target =
+        mode == .web
+        ? BackendTarget.directory(site) : try BackendTarget.recognise("127.0.0.1:\(bench.apiPort)", for: mode)
       running = Self.share(session, options, target, bench, shares)
       try await accesses.wait(for: "back", count: round + 1)
       // The access may be there a moment before the host. Of the API behind the tunnel it is a page of its own.
@@ -430,7 +484,9 @@ struct ShareLifeTests {
     await bench.stop()
   }
 
-  @Test("an environment that was deleted at the service: shares, accesses and agents end and say so; disable forgets it, and enable comes back")
+  @Test(
+    "an environment that was deleted at the service: shares, accesses and agents end and say so; disable forgets it, and enable comes back"
+  )
   func environmentGone() async throws {
     let bench = try await ShareBench.start()
     let sharer = try await Sharer.enable(bench, "ann@example.com")
@@ -451,7 +507,8 @@ struct ShareLifeTests {
     await #expect(throws: gone) { try await accessing.value }
     let agent = ShareAgent(
       session: try ShareSession(session.environment),
-      configuration: try AgentConfiguration(StrictDocument(text: "shares:\n  - target: 8000\n", file: "agent.yml").root),
+      configuration: try AgentConfiguration(
+        StrictDocument(text: "shares:\n  - target: 8000\n", file: "agent.yml").root),
       logger: bench.network.logger)
     await #expect(throws: gone) { try await agent.run() }
     await #expect(throws: gone) { _ = try await session.create(options) }
@@ -460,10 +517,12 @@ struct ShareLifeTests {
     var environment = try ShareEnvironment.load(directory: sharer.directory)
     #expect(try await ShareSession.disable(&environment) == false)
     #expect(try ShareEnvironment.load(directory: sharer.directory).enabled == nil)
-    try await ShareSession.enable(&environment, token: enabled.token, endpoint: bench.endpoint, description: "again", host: "here")
+    try await ShareSession.enable(
+      &environment, token: enabled.token, endpoint: bench.endpoint, description: "again", host: "here")
 
     // Of a token that is another now nothing is forgotten, of an account that is gone everything.
-    let newer = await bench.call("POST", "/api/v2/regenerateAccountToken", enabled.token, ["emailAddress": "ann@example.com"])
+    let newer = await bench.call(
+      "POST", "/api/v2/regenerateAccountToken", enabled.token, ["emailAddress": "ann@example.com"])
     #expect(newer.status == 200)
     var isRefused = false
     do { try await ShareSession.disable(&environment) } catch is ShareError { isRefused = true }
@@ -476,9 +535,12 @@ struct ShareLifeTests {
   @Test("how things of other machines are served, told from their text alone")
   func afar() {
     for (text, mode, target) in [
-      ("8000", .proxy, "8000"), ("127.0.0.1:8000", .proxy, "127.0.0.1:8000"), ("localhost:3000/app", .proxy, "localhost:3000/app"),
-      ("https://10.0.0.7", .proxy, "https://10.0.0.7"), ("[::1]:80", .proxy, "[::1]:80"), ("tcp://127.0.0.1:22", .tcpTunnel, "127.0.0.1:22"),
-      ("udp://127.0.0.1:53", .udpTunnel, "127.0.0.1:53"), ("/srv/photos", .web, "/srv/photos"), ("./photos", .web, "./photos"),
+      ("8000", .proxy, "8000"), ("127.0.0.1:8000", .proxy, "127.0.0.1:8000"),
+      ("localhost:3000/app", .proxy, "localhost:3000/app"),
+      ("https://10.0.0.7", .proxy, "https://10.0.0.7"), ("[::1]:80", .proxy, "[::1]:80"),
+      ("tcp://127.0.0.1:22", .tcpTunnel, "127.0.0.1:22"),
+      ("udp://127.0.0.1:53", .udpTunnel, "127.0.0.1:53"), ("/srv/photos", .web, "/srv/photos"),
+      ("./photos", .web, "./photos"),
       ("~/photos", .web, "~/photos"), ("photos", .web, "photos"), ("photos/2026", .web, "photos/2026"),
       ("/etc/site/Caddyfile", .caddy, "/etc/site/Caddyfile"),
     ] as [(String, ShareOptions.Backend, String)] {

@@ -23,7 +23,9 @@ struct SharedServerTests {
   }
 
   private static func head(_ uri: String) -> HTTPRequestHead {
-    HTTPRequestHead(version: .http1_1, method: .GET, uri: uri, headers: ["host": "photos.share.example:8080", "x-forwarded-proto": "https"])
+    HTTPRequestHead(
+      version: .http1_1, method: .GET, uri: uri,
+      headers: ["host": "photos.share.example:8080", "x-forwarded-proto": "https"])
   }
 
   @Test("servers as people write them: ports, paths, sockets")
@@ -44,7 +46,10 @@ struct SharedServerTests {
     }
     #expect(try BackendTarget.recognise("unix:/run/app.sock").defaultMode == .proxy)
     #expect(try BackendTarget.recognise("53", for: .udpTunnel) == .server(.udp, host: "127.0.0.1", port: 53))
-    for text in ["tcp://127.0.0.1:22/home", "unix:", "unix:/", "unix:/" + String(repeating: "x", count: 120), "http://user:secret@127.0.0.1/"] {
+    for text in [
+      "tcp://127.0.0.1:22/home", "unix:", "unix:/", "unix:/" + String(repeating: "x", count: 120),
+      "http://user:secret@127.0.0.1/",
+    ] {
       #expect(throws: BackendTarget.Unclear.self, "\(text)") { try BackendTarget.recognise(text) }
     }
   }
@@ -52,10 +57,12 @@ struct SharedServerTests {
   @Test("requests go below the target's path, and never above it")
   func joins() throws {
     for (target, asked, passed) in [
-      ("http://127.0.0.1:1", "/x?y", "/x?y"), ("http://127.0.0.1:1/app", "/", "/app/"), ("http://127.0.0.1:1/app/", "/x/y", "/app/x/y"),
+      ("http://127.0.0.1:1", "/x?y", "/x?y"), ("http://127.0.0.1:1/app", "/", "/app/"),
+      ("http://127.0.0.1:1/app/", "/x/y", "/app/x/y"),
       ("http://127.0.0.1:1/app", "/x?a=1&b", "/app/x?a=1&b"), ("http://127.0.0.1:1/app?key=1", "/x", "/app/x?key=1"),
       ("http://127.0.0.1:1/app?key=1", "/x?a=1", "/app/x?key=1&a=1"), ("http://127.0.0.1:1?key=1", "/?", "/?key=1"),
-      ("http://127.0.0.1:1/app", "/a/../b", "/app/a/../b"), ("http://127.0.0.1:1/app", "/%C3%BC;v=1", "/app/%C3%BC;v=1"),
+      ("http://127.0.0.1:1/app", "/a/../b", "/app/a/../b"),
+      ("http://127.0.0.1:1/app", "/%C3%BC;v=1", "/app/%C3%BC;v=1"),
       ("http://127.0.0.1:1/app", "*", "*"), ("http://127.0.0.1:1", "/../x", "/../x"),
     ] {
       var head = Self.head(asked)
@@ -63,7 +70,10 @@ struct SharedServerTests {
       #expect(isBelow && head.uri == passed, "\(target) \(asked): \(head.uri)")
       #expect(head.headers["host"] == ["photos.share.example:8080"])
     }
-    for asked in ["/..", "/../admin", "/a/../../admin", "/%2e%2e/admin", "/..%2fadmin", "/.%2E\\admin", "/..;x/admin", "/./../admin", "//../admin"] {
+    for asked in [
+      "/..", "/../admin", "/a/../../admin", "/%2e%2e/admin", "/..%2fadmin", "/.%2E\\admin", "/..;x/admin",
+      "/./../admin", "//../admin",
+    ] {
       var head = Self.head(asked)
       let isBelow = try Self.server("http://127.0.0.1:1/app").rewrite(&head)
       #expect(!isBelow, "\(asked)")
@@ -80,10 +90,16 @@ struct SharedServerTests {
     let own = try Self.server("http://127.0.0.1:3000", .target)
     for (said, shown) in [
       ("http://127.0.0.1:3000/login?to=/x#y", "https://photos.share.example:8080/login?to=/x#y"),
-      ("https://127.0.0.1:3000/", "https://photos.share.example:8080/"), ("HTTP://localhost:3000", "https://photos.share.example:8080/"),
-      ("http://[::1]:3000/x", "https://photos.share.example:8080/x"), ("//127.0.0.1:3000/x", "https://photos.share.example:8080/x"),
-      ("/login", "/login"), ("login", "login"), ("http://127.0.0.1:3001/", "http://127.0.0.1:3001/"), ("http://127.0.0.1/", "http://127.0.0.1/"),
-      ("https://accounts.example.com/?to=http://127.0.0.1:3000/", "https://accounts.example.com/?to=http://127.0.0.1:3000/"),
+      ("https://127.0.0.1:3000/", "https://photos.share.example:8080/"),
+      ("HTTP://localhost:3000", "https://photos.share.example:8080/"),
+      ("http://[::1]:3000/x", "https://photos.share.example:8080/x"),
+      ("//127.0.0.1:3000/x", "https://photos.share.example:8080/x"),
+      ("/login", "/login"), ("login", "login"), ("http://127.0.0.1:3001/", "http://127.0.0.1:3001/"),
+      ("http://127.0.0.1/", "http://127.0.0.1/"),
+      (
+        "https://accounts.example.com/?to=http://127.0.0.1:3000/",
+        "https://accounts.example.com/?to=http://127.0.0.1:3000/"
+      ),
       ("http://127.0.0.1:3000@evil.example/", "http://127.0.0.1:3000@evil.example/"), ("mailto:a@b", "mailto:a@b"),
     ] {
       #expect(seen(own, "location", said) == shown, "\(said)")
@@ -92,7 +108,9 @@ struct SharedServerTests {
     #expect(seen(own, "set-cookie", "a=b; Domain=localhost; Path=/; HttpOnly") == "a=b; Path=/; HttpOnly")
     #expect(seen(own, "set-cookie", "a=domain=localhost; Secure") == "a=domain=localhost; Secure")
     let named = try Self.server("http://127.0.0.1:3000", .value("shop.internal"))
-    for said in ["http://shop.internal/x", "https://shop.internal/x", "http://shop.internal:3000/x", "http://127.0.0.1:3000/x"] {
+    for said in [
+      "http://shop.internal/x", "https://shop.internal/x", "http://shop.internal:3000/x", "http://127.0.0.1:3000/x",
+    ] {
       #expect(seen(named, "location", said) == "https://photos.share.example:8080/x", "\(said)")
     }
     #expect(seen(named, "set-cookie", "a=b; domain=.shop.internal") == "a=b")
@@ -145,16 +163,21 @@ struct SharedServerTests {
     let sharer = try await Sharer.enable(bench, "ann@example.com")
     let identity = try ShareBench.certificate()
     let secure = try await ShareBench.start { $0.frontend.identity = identity }
-    func visit(_ target: BackendTarget, _ configure: (inout BackendOptions) -> Void = { _ in }, _ arguments: String...) async throws -> String {
+    func visit(_ target: BackendTarget, _ configure: (inout BackendOptions) -> Void = { _ in }, _ arguments: String...)
+      async throws -> String
+    {
       var options = BackendOptions()
       configure(&options)
       let (sealed, arguments) = (options, arguments)
-      return try await sharer.session.withShare(ShareOptions(.public, backend: .proxy, target: target.description)) { share in
+      return try await sharer.session.withShare(ShareOptions(.public, backend: .proxy, target: target.description)) {
+        share in
         let backend = try await ShareBackend.start(
-          share, mode: .proxy, target: target, overlay: sharer.session.overlay(), options: sealed, logger: bench.network.logger)
+          share, mode: .proxy, target: target, overlay: sharer.session.overlay(), options: sealed,
+          logger: bench.network.logger)
         let url = try #require(share.urls.first)
         let text = try Zrok.run(
-          "/usr/bin/env", ["curl", "--silent", "--include", "--max-time", "30"] + arguments.map { $0.replacing("URL", with: url) })
+          "/usr/bin/env",
+          ["curl", "--silent", "--include", "--max-time", "30"] + arguments.map { $0.replacing("URL", with: url) })
         await backend.stop()
         return text
       }
@@ -178,19 +201,26 @@ struct SharedServerTests {
 
     let server = try await Self.bootstrap.bind(host: "127.0.0.1", port: 0).get()
     let port = server.localAddress?.port ?? 0
-    let away = try await visit(BackendTarget.recognise("http://127.0.0.1:\(port)/app"), { $0.hostHeader = .target }, "URL/away")
+    let away = try await visit(
+      BackendTarget.recognise("http://127.0.0.1:\(port)/app"), { $0.hostHeader = .target }, "URL/away")
     #expect(away.hasSuffix("GET /app/away at 127.0.0.1:\(port)"))
     let location = try #require(away.firstMatch(of: /(?i)location: (\S+)/)?.1)
-    #expect(location.hasPrefix("http://") && location.hasSuffix(".share.localhost:\(bench.frontendPort)/there"), "\(location)")
-    let above = try await visit(BackendTarget.recognise("http://127.0.0.1:\(port)/app"), { _ in }, "--path-as-is", "URL/../secret")
+    #expect(
+      location.hasPrefix("http://") && location.hasSuffix(".share.localhost:\(bench.frontendPort)/there"), "\(location)"
+    )
+    let above = try await visit(
+      BackendTarget.recognise("http://127.0.0.1:\(port)/app"), { _ in }, "--path-as-is", "URL/../secret")
     #expect(above.hasPrefix("HTTP/1.1 400"), "\(above)")
     try await server.close()
 
     // A frontend of ours with a certificate of its own.
     let records = NIOLockedValueBox<[RequestRecord]>([])
     let unbelieved = BackendTarget.server(.https, host: "127.0.0.1", port: secure.frontendPort)
-    let refused = try await visit(unbelieved, { $0.observer = { record in records.withLockedValue { $0.append(record) } } }, "URL/")
-    #expect(refused.hasPrefix("HTTP/1.1 502") && refused.contains("certificate") && refused.contains("--insecure"), "\(refused)")
+    let refused = try await visit(
+      unbelieved, { $0.observer = { record in records.withLockedValue { $0.append(record) } } }, "URL/")
+    #expect(
+      refused.hasPrefix("HTTP/1.1 502") && refused.contains("certificate") && refused.contains("--insecure"),
+      "\(refused)")
     let failure = records.withLockedValue { $0.first?.failure } ?? ""
     #expect(failure.contains("--insecure"), "\(failure)")
     #expect(try await visit(unbelieved, { $0.insecure = true }, "URL/").hasPrefix("HTTP/1.1 404"))
@@ -210,17 +240,23 @@ struct SharedServerTests {
     options.basicUsers = [("eve", "sesame")]
     try await sharer.session.withShare(options) { share in
       let backend = try await ShareBackend.start(
-        share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0), overlay: sharer.session.overlay(),
+        share, mode: .proxy, target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+        overlay: sharer.session.overlay(),
         logger: bench.network.logger)
       let url = try #require(share.urls.first)
-      let (origin, wish) = (["--header", "Origin: https://app.example"], ["--header", "Access-Control-Request-Method: PUT"])
+      let (origin, wish) = (
+        ["--header", "Origin: https://app.example"], ["--header", "Access-Control-Request-Method: PUT"]
+      )
       for (more, method, status) in [
         (origin + wish, "OPTIONS", "200"), (origin, "OPTIONS", "401"), (wish, "OPTIONS", "401"), ([], "OPTIONS", "401"),
         (origin + wish, "PUT", "401"),
         (origin + wish + ["--data", "x"], "OPTIONS", "401"),
       ] {
         let text = try Zrok.run(
-          "/usr/bin/env", ["curl", "--silent", "--max-time", "30", "--request", method, "--write-out", "%{http_code}"] + more + [url + "/api"])
+          "/usr/bin/env",
+          ["curl", "--silent", "--max-time", "30", "--request", method, "--write-out", "%{http_code}"] + more + [
+            url + "/api"
+          ])
         #expect(text.hasSuffix(status), "\(method) \(more): \(text)")
       }
       await backend.stop()
@@ -230,33 +266,43 @@ struct SharedServerTests {
     await bench.stop()
   }
 
-  private static let browser = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36"
+  private static let browser =
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36"
 
   @Test("the warning page is for people who go somewhere with a browser, and for nothing else that a browser asks for")
   func interstitial() {
     let page = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
     func shows(_ method: HTTPMethod, _ fields: [(String, String)], agent: String? = Self.browser) -> Bool {
       PublicFrontend.wantsInterstitial(
-        HTTPRequestHead(version: .http1_1, method: method, uri: "/", headers: HTTPHeaders(fields + (agent.map { [("user-agent", $0)] } ?? []))))
+        HTTPRequestHead(
+          version: .http1_1, method: method, uri: "/",
+          headers: HTTPHeaders(fields + (agent.map { [("user-agent", $0)] } ?? []))))
     }
     let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")]
-    #expect(shows(.GET, [("accept", page)]) && shows(.HEAD, [("accept", page)]) && shows(.GET, [("accept", page)] + navigation))
+    #expect(
+      shows(.GET, [("accept", page)]) && shows(.HEAD, [("accept", page)])
+        && shows(.GET, [("accept", page)] + navigation))
     #expect(shows(.GET, [("Accept", "application/xml, application/xhtml+xml")]))
     #expect(!shows(.GET, [("accept", page)], agent: "curl/8.5") && !shows(.GET, [("accept", page)], agent: nil))
     #expect(!shows(.POST, [("accept", page)]) && !shows(.OPTIONS, [("accept", page)]))
     for accept in [
-      "application/json", "*/*", "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "text/event-stream", "text/html;q=0",
+      "application/json", "*/*", "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+      "text/event-stream", "text/html;q=0",
     ] {
       #expect(!shows(.GET, [("accept", accept)]), "\(accept)")
     }
     #expect(!shows(.GET, []))
     for (mode, destination) in [
-      ("cors", "empty"), ("no-cors", "image"), ("websocket", "websocket"), ("navigate", "iframe"), ("same-origin", "document"),
+      ("cors", "empty"), ("no-cors", "image"), ("websocket", "websocket"), ("navigate", "iframe"),
+      ("same-origin", "document"),
     ] {
-      #expect(!shows(.GET, [("accept", page), ("sec-fetch-mode", mode), ("sec-fetch-dest", destination)]), "\(mode) \(destination)")
+      #expect(
+        !shows(.GET, [("accept", page), ("sec-fetch-mode", mode), ("sec-fetch-dest", destination)]),
+        "\(mode) \(destination)")
     }
     #expect(!shows(.GET, [("accept", page), ("upgrade", "websocket")]))
     #expect(
-      !shows(.GET, [("accept", page), ("skip_zrok_interstitial", "1")]) && !shows(.GET, [("accept", page), ("cookie", "zrok_interstitial=1")]))
+      !shows(.GET, [("accept", page), ("skip_zrok_interstitial", "1")])
+        && !shows(.GET, [("accept", page), ("cookie", "zrok_interstitial=1")]))
   }
 }

@@ -20,16 +20,21 @@ struct StandaloneFrontendTests {
     var configuration = StandaloneFrontend.Configuration(
       listener: .init(host: "127.0.0.1", port: bench.desk.configuration.frontend.port), zone: "share.localhost")
     configure(&configuration)
-    let frontend = try StandaloneFrontend(identity: identity, configuration: configuration, logger: bench.network.logger)
+    let frontend = try StandaloneFrontend(
+      identity: identity, configuration: configuration, logger: bench.network.logger)
     try await frontend.start()
     return (frontend, Task { try await frontend.run() })
   }
 
   private static func status(_ url: String, _ more: String...) throws -> String {
-    try Zrok.run("/usr/bin/env", ["curl", "--silent", "--show-error", "--max-time", "30", "--write-out", "%{http_code}"] + more + [url])
+    try Zrok.run(
+      "/usr/bin/env",
+      ["curl", "--silent", "--show-error", "--max-time", "30", "--write-out", "%{http_code}"] + more + [url])
   }
 
-  @Test("serves names, passwords and sign-ins of a service without a frontend, learns of a share at its first request, forgets one that ended")
+  @Test(
+    "serves names, passwords and sign-ins of a service without a frontend, learns of a share at its first request, forgets one that ended"
+  )
   func serves() async throws {
     let provider = try await FakeProvider.start()
     let bench = try await ShareBench.start(signingIn: provider) {
@@ -43,7 +48,8 @@ struct StandaloneFrontendTests {
     func share(_ options: ShareOptions, _ body: @Sendable (String) async throws -> Void) async throws -> String {
       try await sharer.session.withShare(options) { share in
         let backend = try await ShareBackend.start(
-          share, mode: .proxy, target: target, overlay: sharer.session.overlay(), options: BackendOptions(), logger: bench.network.logger)
+          share, mode: .proxy, target: target, overlay: sharer.session.overlay(), options: BackendOptions(),
+          logger: bench.network.logger)
         let url = try #require(share.urls.first)
         try await body(url)
         await backend.stop()
@@ -59,12 +65,17 @@ struct StandaloneFrontendTests {
       #expect(page.contains("path: /a") && page.contains("x-proxy: zrok") && page.hasSuffix("200"), "\(page)")
       // The namespace gets another name: the share is found there.
       #expect(
-        await bench.call("PATCH", "/api/v2/namespace", ShareBench.adminSecret, ["namespaceToken": "public", "name": "other.share.localhost"]).status
+        await bench.call(
+          "PATCH", "/api/v2/namespace", ShareBench.adminSecret,
+          ["namespaceToken": "public", "name": "other.share.localhost"]
+        ).status
           == 200)
       #expect(try Self.status(url.replacing("photos.", with: "photos.other.")).hasSuffix("200"))
       #expect(try Self.status(url).hasSuffix("404"))
       #expect(
-        await bench.call("PATCH", "/api/v2/namespace", ShareBench.adminSecret, ["namespaceToken": "public", "name": "share.localhost"]).status == 200)
+        await bench.call(
+          "PATCH", "/api/v2/namespace", ShareBench.adminSecret, ["namespaceToken": "public", "name": "share.localhost"]
+        ).status == 200)
       try await Network.wait("the old name again") { try Self.status(url).hasSuffix("200") }
     }
     try await Network.wait("the share is forgotten") { try Self.status(url).hasSuffix("404") }
@@ -85,8 +96,11 @@ struct StandaloneFrontendTests {
       #expect(page.contains("zrok-auth-email: ann@corp.example"))
     }
     // Nobody would open the port.
-    await #expect(throws: ShareError.self) { _ = try await sharer.session.create(ShareOptions(.public, backend: .tcpTunnel, target: "x")) }
-    #expect(try Self.status("http://nobody.share.localhost:\(bench.desk.configuration.frontend.port)/").hasSuffix("404"))
+    await #expect(throws: ShareError.self) {
+      _ = try await sharer.session.create(ShareOptions(.public, backend: .tcpTunnel, target: "x"))
+    }
+    #expect(
+      try Self.status("http://nobody.share.localhost:\(bench.desk.configuration.frontend.port)/").hasSuffix("404"))
     running.cancel()
     _ = await running.result
     try await server.close()
@@ -95,20 +109,26 @@ struct StandaloneFrontendTests {
     try await provider.stop()
   }
 
-  @Test("serves shares as upstream's controller provisions them: the token in front of the zone, passwords in clear, sign-ins")
+  @Test(
+    "serves shares as upstream's controller provisions them: the token in front of the zone, passwords in clear, sign-ins"
+  )
   func upstream() async throws {
     let bench = try await ShareBench.start { $0.frontend.port = 0 }
     let sharer = try await Sharer.enable(bench, "ann@example.com")
     let server = try await FrontendTests.mirror()
     let (frontend, running) = try await Self.start(bench) { $0.listener.port = 0 }
     let port = try await frontend.start().port ?? 0
-    let zId = try #require(try await bench.desk.network.read { try $0.named(ShareFrontend.self, ShareDesk.defaultName)?.zId })
+    let zId = try #require(
+      try await bench.desk.network.read { try $0.named(ShareFrontend.self, ShareDesk.defaultName)?.zId })
     let environment = try #require(sharer.session.environment.enabled?.identity)
     let shares: [(String, JSONObject)] = [
       ("open0", ["interstitial": true, "auth_scheme": "none", "basic_auth": .null, "oauth": .null]),
       (
         "basic0",
-        ["interstitial": false, "auth_scheme": "basic", "basic_auth": ["users": [["username": "u", "password": "pä:ss"]]], "oauth": .null]
+        [
+          "interstitial": false, "auth_scheme": "basic",
+          "basic_auth": ["users": [["username": "u", "password": "pä:ss"]]], "oauth": .null,
+        ]
       ),
       (
         "oauth0",
@@ -116,14 +136,18 @@ struct StandaloneFrontendTests {
           "interstitial": false, "auth_scheme": "oauth", "basic_auth": .null,
           "oauth": ["provider": "google", "email_domains": .null, "authorization_check_interval": "3h0m0s"],
         ]
-      ), ("strange0", ["interstitial": false, "auth_scheme": "magic", "basic_auth": .null, "oauth": .null]), ("broken0", ["auth_scheme": 7]),
+      ), ("strange0", ["interstitial": false, "auth_scheme": "magic", "basic_auth": .null, "oauth": .null]),
+      ("broken0", ["auth_scheme": 7]),
     ]
     try await bench.desk.network.write(author: "test") { change in
       for (name, data) in shares {
-        let config = try change.createConfig(name: name, typeID: change.configType(named: ShareDesk.proxyConfigType), data: data, tags: [:])
+        let config = try change.createConfig(
+          name: name, typeID: change.configType(named: ShareDesk.proxyConfigType), data: data, tags: [:])
         let service = try change.createService(name: name, configs: [config], tags: [:])
-        _ = try change.createServicePolicy(name: name + "-bind", type: .bind, identities: [environment], service: service, tags: [:])
-        _ = try change.createServicePolicy(name: name + "-dial", type: .dial, identities: [zId], service: service, tags: [:])
+        _ = try change.createServicePolicy(
+          name: name + "-bind", type: .bind, identities: [environment], service: service, tags: [:])
+        _ = try change.createServicePolicy(
+          name: name + "-dial", type: .dial, identities: [zId], service: service, tags: [:])
         _ = try change.createServiceEdgeRouterPolicy(name: name, service: service, tags: [:])
       }
     }
@@ -132,7 +156,8 @@ struct StandaloneFrontendTests {
       backends.append(
         try await ShareBackend.start(
           SwiftletShare.Share(token: name, endpoints: [], urls: []), mode: .proxy,
-          target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0), overlay: sharer.session.overlay(),
+          target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
+          overlay: sharer.session.overlay(),
           options: BackendOptions(),
           logger: bench.network.logger))
     }

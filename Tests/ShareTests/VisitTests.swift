@@ -11,7 +11,8 @@ import WebRelay
 
 @testable import Share
 
-/// How visits end, seen from the server behind a share: visitors who leave, servers who take their time, sharers who stop.
+/// How visits end, seen from the server behind a share: visitors who leave, servers who take their time, sharers who
+/// stop.
 @Suite("Visits and their ends", .timeLimit(.minutes(5)))
 struct VisitTests {
   /// A server that takes requests and answers when it is told to. It knows which of its clients have gone.
@@ -56,14 +57,17 @@ struct VisitTests {
 
     func listen() async throws -> any Channel {
       try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-        .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Handler(self)) }
+        .childChannelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Handler(self)) }
         }
         .bind(host: "127.0.0.1", port: 0).get()
     }
 
     /// Says something on all connections.
     func say(_ text: String) async throws {
-      for channel in state.withLockedValue({ $0.channels }) where channel.isActive { try await channel.writeAndFlush(ByteBuffer(string: text)) }
+      for channel in state.withLockedValue({ $0.channels }) where channel.isActive {
+        try await channel.writeAndFlush(ByteBuffer(string: text))
+      }
     }
   }
 
@@ -96,7 +100,9 @@ struct VisitTests {
     static func start(_ configure: (inout ShareConfiguration) -> Void = { _ in }) async throws -> Scene {
       let bench = try await ShareBench.start(configure)
       let works = Works()
-      return Scene(bench: bench, sharer: try await Sharer.enable(bench, "ann@example.com"), works: works, server: try await works.listen())
+      return Scene(
+        bench: bench, sharer: try await Sharer.enable(bench, "ann@example.com"), works: works,
+        server: try await works.listen())
     }
 
     var target: BackendTarget { .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0) }
@@ -119,7 +125,8 @@ struct VisitTests {
     options.isWindowed = true
     try await scene.sharer.session.withShare(options) { share in
       let backend = try await ShareBackend.start(
-        share, mode: .proxy, target: scene.target, overlay: scene.sharer.session.overlay(), logger: scene.bench.network.logger)
+        share, mode: .proxy, target: scene.target, overlay: scene.sharer.session.overlay(),
+        logger: scene.bench.network.logger)
       let url = try #require(share.urls.first)
       let versions = isTLS ? ["--http1.1", "--http2"] : ["--http1.1"]
       for (round, version) in versions.enumerated() {
@@ -142,9 +149,11 @@ struct VisitTests {
     options.isWindowed = true
     try await scene.sharer.session.withShare(options) { share in
       let backend = try await ShareBackend.start(
-        share, mode: .proxy, target: scene.target, overlay: scene.sharer.session.overlay(), logger: scene.bench.network.logger)
+        share, mode: .proxy, target: scene.target, overlay: scene.sharer.session.overlay(),
+        logger: scene.bench.network.logger)
       let access = PrivateAccess(
-        overlay: try await scene.sharer.session.overlay(), access: try await scene.sharer.session.access(share.token), host: "127.0.0.1", port: 0,
+        overlay: try await scene.sharer.session.overlay(), access: try await scene.sharer.session.access(share.token),
+        host: "127.0.0.1", port: 0,
         logger: scene.bench.network.logger)
       let port = try await access.start().port ?? 0
       let running = Task { try await access.run() }
@@ -155,7 +164,9 @@ struct VisitTests {
       // A program that has said its last and reads on gets its answer.
       let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
         .channelOption(.allowRemoteHalfClosure, value: true).connect(host: "127.0.0.1", port: port) { channel in
-          channel.eventLoop.makeCompletedFuture { try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel) }
+          channel.eventLoop.makeCompletedFuture {
+            try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+          }
         }
       try await client.channel.writeAndFlush(ByteBuffer(string: "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"))
       try await client.channel.close(mode: .output)
@@ -187,9 +198,12 @@ struct VisitTests {
       let sealed = options
       try await scene.sharer.session.withShare(ShareOptions(.public, backend: .proxy)) { share in
         let backend = try await ShareBackend.start(
-          share, mode: .proxy, target: scene.target, overlay: scene.sharer.session.overlay(), options: sealed, logger: scene.bench.network.logger)
+          share, mode: .proxy, target: scene.target, overlay: scene.sharer.session.overlay(), options: sealed,
+          logger: scene.bench.network.logger)
         let page = await Self.curl("--max-time", "60", "--include", try #require(share.urls.first))
-        #expect(page.text.hasPrefix("HTTP/1.1 504") && page.text.contains("said nothing for \(limit == nil ? 4 : 1) s"), "\(page.text)")
+        #expect(
+          page.text.hasPrefix("HTTP/1.1 504") && page.text.contains("said nothing for \(limit == nil ? 4 : 1) s"),
+          "\(page.text)")
         await backend.stop()
       }
     }
@@ -198,17 +212,22 @@ struct VisitTests {
     try await scene.stop()
   }
 
-  @Test("a share and an access that are shut down let what is under way come to its end, up to a limit; cancelled, they do not")
+  @Test(
+    "a share and an access that are shut down let what is under way come to its end, up to a limit; cancelled, they do not"
+  )
   func farewells() async throws {
     let scene = try await Scene.start()
     let works = scene.works
     let logger = scene.bench.network.logger
-    let session = try ShareSession(ShareEnvironment.load(directory: scene.sharer.directory), pollInterval: .milliseconds(200))
+    let session = try ShareSession(
+      ShareEnvironment.load(directory: scene.sharer.directory), pollInterval: .milliseconds(200))
     /// - Returns: the service group of a share, its URL, and the task in which it runs.
     func share(grace: Duration) async throws -> (group: ServiceGroup, url: String, running: Task<Void, any Error>) {
       let url = NIOLockedValueBox<String?>(nil)
-      let share = RunningShare(session: session, options: ShareOptions(.public, backend: .proxy), target: scene.target, grace: grace, logger: logger)
-      {
+      let share = RunningShare(
+        session: session, options: ShareOptions(.public, backend: .proxy), target: scene.target, grace: grace,
+        logger: logger
+      ) {
         if case .shared(let share) = $0 { url.withLockedValue { $0 = share.urls.first } }
       }
       let group = ServiceGroup(services: [share], logger: logger)
@@ -226,10 +245,13 @@ struct VisitTests {
     let seen = await visit
     #expect(seen.status == 0 && seen.text == "done")
     try await patient.running.value
-    #expect(await Self.curl("--max-time", "10", "--output", "/dev/null", "--write-out", "%{http_code}", patient.url).text == "404")
+    #expect(
+      await Self.curl("--max-time", "10", "--output", "/dev/null", "--write-out", "%{http_code}", patient.url).text
+        == "404")
 
     let hasty = try await share(grace: .milliseconds(100))
-    async let cut = Self.curl("--max-time", "60", "--output", "/dev/null", "--write-out", "%{http_code}", hasty.url + "/slow")
+    async let cut = Self.curl(
+      "--max-time", "60", "--output", "/dev/null", "--write-out", "%{http_code}", hasty.url + "/slow")
     try await Network.wait("the second request is there") { works.asked == 2 }
     await hasty.group.triggerGracefulShutdown()
     try await hasty.running.value
@@ -249,7 +271,9 @@ struct VisitTests {
       let backend = try await ShareBackend.start(
         share, mode: .proxy, target: scene.target, overlay: scene.sharer.session.overlay(), logger: logger)
       let port = NIOLockedValueBox(0)
-      let access = RunningAccess(session: session, token: share.token, host: "127.0.0.1", port: 0, grace: .seconds(60), logger: logger) {
+      let access = RunningAccess(
+        session: session, token: share.token, host: "127.0.0.1", port: 0, grace: .seconds(60), logger: logger
+      ) {
         if case .ready(_, let address) = $0 { port.withLockedValue { $0 = address.port ?? 0 } }
       }
       let group = ServiceGroup(services: [access], logger: logger)

@@ -2,8 +2,8 @@ import Foundation
 import NetworkFixture
 import Synchronization
 
-/// zrok's SDKs from PyPI, in virtual environments of their own: the two generations bring modules of the same name. Both run over the `openziti` wheel that
-/// exists for this system, which is older than they ask for (zrok.md 2.10).
+/// zrok's SDKs from PyPI, in virtual environments of their own: the two generations bring modules of the same name.
+/// Both run over the `openziti` wheel that exists for this system, which is older than they ask for (zrok.md 2.10).
 enum Zrok {
   enum Generation: String, Sendable {
     case first = "1"
@@ -16,7 +16,10 @@ enum Zrok {
   static func interpreter(_ generation: Generation) async throws -> String {
     try await PythonEnvironment.interpreter(
       "zrok-sdk-\(generation.rawValue)",
-      installing: [["openziti==0.6.0", "urllib3", "python-dateutil", "pydantic", "typing-extensions"], ["--no-deps", generation.package]])
+      installing: [
+        ["openziti==0.6.0", "urllib3", "python-dateutil", "pydantic", "typing-extensions"],
+        ["--no-deps", generation.package],
+      ])
   }
 
   @discardableResult
@@ -33,7 +36,8 @@ enum Zrok {
     let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     process.waitUntilExit()
     guard process.terminationStatus == 0 else {
-      throw Network.Failure("\(arguments.joined(separator: " ")) failed (\(process.terminationStatus)): \(text.suffix(2000))")
+      throw Network.Failure(
+        "\(arguments.joined(separator: " ")) failed (\(process.terminationStatus)): \(text.suffix(2000))")
     }
     return text
   }
@@ -63,9 +67,13 @@ enum Zrok {
     init(_ generation: Generation, endpoint: String, token: String, home: String) async throws {
       let process = Process()
       process.executableURL = URL(fileURLWithPath: try await Zrok.interpreter(generation))
-      let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("python/zrok_walk.py").path
+      let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+        "python/zrok_walk.py"
+      ).path
       process.arguments = [script, generation.rawValue, endpoint, token]
-      process.environment = ["HOME": home, "ZROK_API_ENDPOINT": endpoint, "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"]
+      process.environment = [
+        "HOME": home, "ZROK_API_ENDPOINT": endpoint, "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin",
+      ]
       try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: true)
       let (output, errors) = (Pipe(), Pipe())
       process.standardOutput = output
@@ -80,7 +88,9 @@ enum Zrok {
         while case let data = reader.availableData, !data.isEmpty {
           rest.append(data)
           while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
-            if let event = try? JSONDecoder().decode(Event.self, from: rest[rest.startIndex..<end]) { continuation.yield(event) }
+            if let event = try? JSONDecoder().decode(Event.self, from: rest[rest.startIndex..<end]) {
+              continuation.yield(event)
+            }
             rest = Data(rest[rest.index(after: end)...])
           }
         }
@@ -88,7 +98,9 @@ enum Zrok {
       }
       let complaints = errors.fileHandleForReading
       Thread.detachNewThread { [weak self] in
-        while case let data = complaints.availableData, !data.isEmpty { self?.log.withLock { $0 += String(decoding: data, as: UTF8.self) } }
+        while case let data = complaints.availableData, !data.isEmpty {
+          self?.log.withLock { $0 += String(decoding: data, as: UTF8.self) }
+        }
       }
       try process.run()
     }
@@ -99,7 +111,9 @@ enum Zrok {
         group.addTask {
           for try await event in self.events {
             if event.event == name { return event }
-            if event.event == "failed" { throw Network.Failure("before \(name): \(event.error ?? "")\n\(self.log.withLock { $0.suffix(3000) })") }
+            if event.event == "failed" {
+              throw Network.Failure("before \(name): \(event.error ?? "")\n\(self.log.withLock { $0.suffix(3000) })")
+            }
           }
           throw Network.Failure("the script ended before \(name)\n\(self.log.withLock { $0.suffix(3000) })")
         }

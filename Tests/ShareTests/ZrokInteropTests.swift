@@ -10,12 +10,15 @@ import Testing
 
 @Suite("zrok's own SDKs from PyPI, unchanged", .serialized, .timeLimit(.minutes(10)))
 struct ZrokInteropTests {
-  /// Basic authentication and the `target` of a share never leave these SDKs (zrok.md 2.10): `ShareAPITests` covers those calls.
-  @Test("zrok 1.1.11 shares, listens, is reached through the public frontend, accesses, keeps what is reserved, releases")
+  /// Basic authentication and the `target` of a share never leave these SDKs (zrok.md 2.10): `ShareAPITests` covers
+  /// those calls.
+  @Test(
+    "zrok 1.1.11 shares, listens, is reached through the public frontend, accesses, keeps what is reserved, releases")
   func first() async throws {
     let bench = try await ShareBench.start()
     let token = try await bench.account("ann@example.com")
-    let walk = try await Zrok.Walk(.first, endpoint: bench.endpoint, token: token, home: bench.network.directory + "/home1")
+    let walk = try await Zrok.Walk(
+      .first, endpoint: bench.endpoint, token: token, home: bench.network.directory + "/home1")
     #expect(try await walk.event("enabled").ok == true)
     let made = try await walk.event("public")
     let shareToken = try #require(made.token)
@@ -28,12 +31,14 @@ struct ZrokInteropTests {
     try await Self.reaches(try #require(made.endpoints?.first))
     // What `swiftlet access private` runs, in front of Python's listener, with an access of another machine.
     let environment = try await bench.enable(token)
-    let granted = await bench.call("POST", "/api/v2/access", token, ["envZId": .string(environment.id), "shareToken": .string(shareToken)])
+    let granted = await bench.call(
+      "POST", "/api/v2/access", token, ["envZId": .string(environment.id), "shareToken": .string(shareToken)])
     #expect(granted.status == 201)
     let backend = try #require(granted.body["backendMode"]?.stringValue.flatMap { ShareOptions.Backend(rawValue: $0) })
     let overlay = try await Overlay(identity: IdentityFile(parsing: Array(environment.cfg.utf8)))
     let local = PrivateAccess(
-      overlay: overlay, access: ShareAccess(token: "", shareToken: shareToken, backend: backend), host: "127.0.0.1", port: 0,
+      overlay: overlay, access: ShareAccess(token: "", shareToken: shareToken, backend: backend), host: "127.0.0.1",
+      port: 0,
       logger: bench.network.logger)
     let port = try await local.start().port ?? 0
     let running = Task { try await local.run() }
@@ -52,7 +57,8 @@ struct ZrokInteropTests {
   func second(isRemote: Bool) async throws {
     let bench = isRemote ? try await ShareBench.startRemote() : try await ShareBench.start()
     let token = try await bench.account("ann@example.com")
-    let walk = try await Zrok.Walk(.second, endpoint: bench.endpoint, token: token, home: bench.network.directory + "/home2")
+    let walk = try await Zrok.Walk(
+      .second, endpoint: bench.endpoint, token: token, home: bench.network.directory + "/home2")
     #expect(try await walk.event("enabled").ok == true)
     let names = try await walk.event("names")
     #expect(names.names == ["walk-docs"] && names.namespaces == ["public"])
@@ -80,13 +86,16 @@ struct ZrokInteropTests {
   /// With curl: a page, and a body there and back.
   private static func reaches(_ url: String) async throws {
     try await Network.wait("the share at \(url) answers") {
-      (try? Zrok.run("/usr/bin/env", ["curl", "--silent", "--fail", "--max-time", "20", url + "/"])) == "hello from a zrok share\n"
+      (try? Zrok.run("/usr/bin/env", ["curl", "--silent", "--fail", "--max-time", "20", url + "/"]))
+        == "hello from a zrok share\n"
     }
     let body = String(repeating: "over the overlay and back ", count: 8000)
     let file = NSTemporaryDirectory() + "swiftlet-body-" + UUID().uuidString
     try Data(body.utf8).write(to: URL(fileURLWithPath: file))
     defer { try? FileManager.default.removeItem(atPath: file) }
     #expect(
-      try Zrok.run("/usr/bin/env", ["curl", "--silent", "--fail", "--max-time", "30", "--data-binary", "@" + file, url + "/echo"]) == body)
+      try Zrok.run(
+        "/usr/bin/env", ["curl", "--silent", "--fail", "--max-time", "30", "--data-binary", "@" + file, url + "/echo"])
+        == body)
   }
 }

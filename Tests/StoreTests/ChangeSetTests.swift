@@ -82,9 +82,12 @@ struct ChangeSetTests {
     let hash = PasswordHash(algorithm: "argon2id13", salt: "the-salt", hash: "the-hash", opslimit: 1, memlimit: 1)
     try await store.change { transaction in
       try transaction.put(Authenticator(id: "a1", method: .updb, identityId: "i1", username: "alice", password: hash))
-      try transaction.put(Enrollment(id: "e1", method: .ott, token: "the-token", expiresAt: start, jwt: "the-jwt", identityId: "i1"))
       try transaction.put(
-        Terminator(id: "t1", serviceId: "s1", routerId: "r1", binding: "edge", address: "a", identity: "x", identitySecret: "the-secret"))
+        Enrollment(id: "e1", method: .ott, token: "the-token", expiresAt: start, jwt: "the-jwt", identityId: "i1"))
+      try transaction.put(
+        Terminator(
+          id: "t1", serviceId: "s1", routerId: "r1", binding: "edge", address: "a", identity: "x",
+          identitySecret: "the-secret"))
     }
     let text = try await store.rawChangeSetText()
     for secret in ["the-salt", "the-hash", "the-token", "the-jwt", "the-secret"] { #expect(!text.contains(secret)) }
@@ -178,9 +181,14 @@ struct UniquenessTests {
   @Test("references are found from their target, and follow a change")
   func references() async throws {
     let store = try await Store.inMemory()
-    let terminators = (1...3).map { Terminator(id: "t\($0)", serviceId: "s1", routerId: "r\($0)", binding: "edge", address: "a") }
+    let terminators = (1...3).map {
+      Terminator(id: "t\($0)", serviceId: "s1", routerId: "r\($0)", binding: "edge", address: "a")
+    }
     try await store.change { transaction in for terminator in terminators { try transaction.put(terminator) } }
-    #expect(try await store.read { try $0.all(Terminator.self, field: "serviceId", equals: "s1") }.map(\.id) == ["t1", "t2", "t3"])
+    #expect(
+      try await store.read { try $0.all(Terminator.self, field: "serviceId", equals: "s1") }.map(\.id) == [
+        "t1", "t2", "t3",
+      ])
     try await store.change { transaction in
       var moved = terminators[1]
       moved.serviceId = "s2"
@@ -198,7 +206,9 @@ struct UniquenessTests {
     await #expect(throws: StoreError.notIndexed(kind: .identities, field: "isAdmin")) {
       try await store.read { try $0.first(Identity.self, field: "isAdmin", equals: "true") }
     }
-    await #expect(throws: StoreError.notFound(kind: .identities, id: "i9")) { try await store.read { try $0.require(Identity.self, "i9") } }
+    await #expect(throws: StoreError.notFound(kind: .identities, id: "i9")) {
+      try await store.read { try $0.require(Identity.self, "i9") }
+    }
     #expect(try await store.read { try $0.exists(.identities, "i9") } == false)
   }
 }

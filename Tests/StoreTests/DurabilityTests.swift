@@ -98,7 +98,9 @@ struct DurabilityTests {
     await #expect(throws: StoreError.full) {
       try await store.change { transaction in
         for number in 4...100 {
-          try transaction.put(Identity(id: "i\(number)", name: "n\(number)", appData: ["filler": .string(String(repeating: "x", count: 4000))]))
+          try transaction.put(
+            Identity(
+              id: "i\(number)", name: "n\(number)", appData: ["filler": .string(String(repeating: "x", count: 4000))]))
         }
       }
     }
@@ -119,7 +121,9 @@ struct DurabilityTests {
     let store = try await directory.open()
     let indexes = try await withThrowingTaskGroup(of: UInt64?.self) { tasks in
       for number in 1...20 {
-        tasks.addTask { try await store.change { try $0.put(Identity(id: "i\(number)", name: "n\(number)")) }.changeSet?.index }
+        tasks.addTask {
+          try await store.change { try $0.put(Identity(id: "i\(number)", name: "n\(number)")) }.changeSet?.index
+        }
       }
       return try await tasks.reduce(into: [UInt64]()) { if let index = $1 { $0.append(index) } }
     }
@@ -143,8 +147,12 @@ struct DurabilityTests {
     try await fill(store, 1...1)
     let backup = directory.path + "/backup.db"
     try await store.backup(to: backup)
-    func mode(_ path: String) throws -> Int? { try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int }
-    for path in [directory.database, directory.database + "-wal", backup] { #expect(try mode(path) == 0o600, "\(path)") }
+    func mode(_ path: String) throws -> Int? {
+      try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+    }
+    for path in [directory.database, directory.database + "-wal", backup] {
+      #expect(try mode(path) == 0o600, "\(path)")
+    }
     #expect(try mode(directory.path + "/data") == 0o700)
     try store.close()
   }
@@ -175,6 +183,8 @@ struct DurabilityTests {
       if case .corrupt? = error as? StoreError { true } else { false }
     }
     await #expect(throws: StoreError.self) { _ = try await Store.open(path: directory.path, now: start) }
-    await #expect(throws: StoreError.self) { _ = try await Store.open(path: directory.database + "/below/a/file.db", now: start) }
+    await #expect(throws: StoreError.self) {
+      _ = try await Store.open(path: directory.database + "/below/a/file.db", now: start)
+    }
   }
 }

@@ -19,14 +19,17 @@ struct FilterPropertyTests {
   private static let configs = NaiveSchema(kinds: ["id": .text, "name": .text, "type": .text, "data.port": .any])
   private static let enrollments = NaiveSchema(kinds: ["method": .text, "edgeRouter": .text, "expiresAt": .datetime])
   private static let services = NaiveSchema(
-    kinds: ["name": .text, "isFabricOnly": .bool, "createdAt": .datetime], sets: ["roleAttributes": .strings, "configs": .entities(configs)])
+    kinds: ["name": .text, "isFabricOnly": .bool, "createdAt": .datetime],
+    sets: ["roleAttributes": .strings, "configs": .entities(configs)])
   private static let routers = NaiveSchema(
     kinds: [
-      "id": .text, "name": .text, "fingerprint": .text, "cost": .number, "disabled": .bool, "online": .bool, "createdAt": .datetime,
+      "id": .text, "name": .text, "fingerprint": .text, "cost": .number, "disabled": .bool, "online": .bool,
+      "createdAt": .datetime,
       "tags.region": .any, "tags.rank": .any, "tags.flag": .any, "tags.mixed": .any,
     ],
     sets: [
-      "roleAttributes": .strings, "configs": .entities(configs), "services": .entities(services), "enrollments": .entities(enrollments),
+      "roleAttributes": .strings, "configs": .entities(configs), "services": .entities(services),
+      "enrollments": .entities(enrollments),
     ])
 
   private struct World {
@@ -55,7 +58,8 @@ struct FilterPropertyTests {
         NaiveRow(
           id: id,
           values: [
-            "id": .text(id), "name": .text(name), "type": .text(type), "data.port": number > 2 ? .absent : .number(Double(number), "\(number)"),
+            "id": .text(id), "name": .text(name), "type": .text(type),
+            "data.port": number > 2 ? .absent : .number(Double(number), "\(number)"),
           ]))
     }
     var serviceRows: [NaiveRow] = []
@@ -64,7 +68,9 @@ struct FilterPropertyTests {
       let (roles, configs, isFabricOnly) = (part(words, 25), part(configRows, 40), number % 3 == 0)
       let configIDs = configs.map(\.id)
       try await store.change {
-        try $0.put(EdgeService(id: id, name: name, roleAttributes: roles, configs: configIDs, isFabricOnly: isFabricOnly, createdAt: made))
+        try $0.put(
+          EdgeService(
+            id: id, name: name, roleAttributes: roles, configs: configIDs, isFabricOnly: isFabricOnly, createdAt: made))
       }
       serviceRows.append(
         NaiveRow(
@@ -79,7 +85,8 @@ struct FilterPropertyTests {
       var tags: JSONObject = [:]
       var row = NaiveRow(id: id, sets: ["roleAttributes": texts(roles), "configs": configs])
       row.values = [
-        "id": .text(id), "name": .text(name), "fingerprint": fingerprint.map(NaiveValue.text) ?? .absent, "cost": .number(Double(cost), "\(cost)"),
+        "id": .text(id), "name": .text(name), "fingerprint": fingerprint.map(NaiveValue.text) ?? .absent,
+        "cost": .number(Double(cost), "\(cost)"),
         "disabled": .truth(number % 5 == 0), "online": .truth(number % 2 == 0), "createdAt": .moment(made),
       ]
       func put(_ name: String, _ json: JSONValue?, _ value: NaiveValue) {
@@ -113,17 +120,20 @@ struct FilterPropertyTests {
       default: put("mixed", nil, .absent)
       }
       let router = EdgeRouterEntity(
-        id: id, name: name, roleAttributes: roles, cost: cost, disabled: number % 5 == 0, configs: configs.map(\.id), fingerprint: fingerprint,
+        id: id, name: name, roleAttributes: roles, cost: cost, disabled: number % 5 == 0, configs: configs.map(\.id),
+        fingerprint: fingerprint,
         tags: tags,
         createdAt: made)
       try await store.change { try $0.put(router) }
       for invitation in 0..<(number % 3) {
         let ends = moment()
         let enrollment = Enrollment(
-          id: "e\(number)-\(invitation)", method: .erott, token: "t\(number)-\(invitation)", expiresAt: ends, edgeRouterId: id)
+          id: "e\(number)-\(invitation)", method: .erott, token: "t\(number)-\(invitation)", expiresAt: ends,
+          edgeRouterId: id)
         try await store.change { try $0.put(enrollment) }
         row.sets["enrollments", default: []].append(
-          NaiveRow(id: enrollment.id, values: ["method": .text("erott"), "edgeRouter": .text(id), "expiresAt": .moment(ends)]))
+          NaiveRow(
+            id: enrollment.id, values: ["method": .text("erott"), "edgeRouter": .text(id), "expiresAt": .moment(ends)]))
       }
       rows.append(row)
     }
@@ -153,7 +163,9 @@ struct FilterPropertyTests {
     }
   }
 
-  @Test("SQL and memory select and refuse what the rules of upstream select and refuse", arguments: 1...3 as ClosedRange<UInt64>)
+  @Test(
+    "SQL and memory select and refuse what the rules of upstream select and refuse",
+    arguments: 1...3 as ClosedRange<UInt64>)
   func agree(_ seed: UInt64) async throws {
     let world = try await Self.world(seed)
     var maker = NaiveFilterMaker(random: SeededGenerator(seed: seed &* 77))
@@ -166,7 +178,8 @@ struct FilterPropertyTests {
       let found: [String]? = try await world.store.read { reader in
         do {
           let query = try FilterQuery(parsing: text)
-          return try reader.query(EdgeRouterEntity.self, filter: query, page: PageRequest(limit: -1), runtime: runtime).items.map(\.id)
+          return try reader.query(EdgeRouterEntity.self, filter: query, page: PageRequest(limit: -1), runtime: runtime)
+            .items.map(\.id)
         } catch is FilterError { return nil }
       }
       #expect(found == expected, "SQL: \(text)")
@@ -187,13 +200,17 @@ struct FilterPropertyTests {
   func extremes() async throws {
     let world = try await Self.world(9)
     var texts = [
-      Array(repeating: "name = \"x\"", count: 900).joined(separator: " or "), Array(repeating: "true", count: 900).joined(separator: " and "),
+      Array(repeating: "name = \"x\"", count: 900).joined(separator: " or "),
+      Array(repeating: "true", count: 900).joined(separator: " and "),
     ]
     texts.append(String(repeating: "disabled and tags.rank > 1 or ", count: 50) + "true")
     texts.append(String(repeating: "not (", count: 14) + "disabled" + String(repeating: ")", count: 14))
     texts.append(String(repeating: "(", count: 28) + "disabled" + String(repeating: " and online)", count: 28))
-    texts.append("isEmpty(from services where not isEmpty(from configs where name contains \"c\" sort by name) and count(configs) > 0)")
-    texts.append((0..<4).reduce("(disabled or online)") { text, level in "(\(text) \(level % 2 == 0 ? "and" : "or") \(text))" })
+    texts.append(
+      "isEmpty(from services where not isEmpty(from configs where name contains \"c\" sort by name) and count(configs) > 0)"
+    )
+    texts.append(
+      (0..<4).reduce("(disabled or online)") { text, level in "(\(text) \(level % 2 == 0 ? "and" : "or") \(text))" })
     for text in texts {
       let query = try FilterQuery(parsing: text)
       let runtime = world.runtime

@@ -32,8 +32,8 @@ enum NaiveSet: Sendable {
   case entities(NaiveSchema)
 }
 
-/// A filter in words, made at random by upstream's grammar, with what it selects by the rules of management spec 4.3, in the plainest way: every part is made
-/// together with its meaning, and nothing is parsed.
+/// A filter in words, made at random by upstream's grammar, with what it selects by the rules of management spec 4.3,
+/// in the plainest way: every part is made together with its meaning, and nothing is parsed.
 struct NaiveFilter {
   var text: String
   var isRefused = false
@@ -70,7 +70,9 @@ struct NaiveFilterMaker<Random: RandomNumberGenerator> {
   }
 
   private mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &random) < percent }
-  private mutating func pick<Element>(_ elements: [Element]) -> Element { elements[Int.random(in: 0..<elements.count, using: &random)] }
+  private mutating func pick<Element>(_ elements: [Element]) -> Element {
+    elements[Int.random(in: 0..<elements.count, using: &random)]
+  }
   private mutating func keyword(_ word: String) -> String { chance(80) ? word : word.uppercased() }
 
   // MARK: logic
@@ -90,7 +92,9 @@ struct NaiveFilterMaker<Random: RandomNumberGenerator> {
   }
 
   private func joined(_ text: String, _ parts: [NaiveFilter], _ holds: @escaping (NaiveRow) -> Bool) -> NaiveFilter {
-    NaiveFilter(text: text, isRefused: parts.contains(where: \.isRefused), hasSubquery: parts.contains(where: \.hasSubquery), holds: holds)
+    NaiveFilter(
+      text: text, isRefused: parts.contains(where: \.isRefused), hasSubquery: parts.contains(where: \.hasSubquery),
+      holds: holds)
   }
 
   private mutating func term(_ schema: NaiveSchema, depth: Int) -> NaiveFilter {
@@ -117,7 +121,9 @@ struct NaiveFilterMaker<Random: RandomNumberGenerator> {
     case 15..<62 where !scalars.isEmpty:
       let name = pick(scalars)
       let (words, test) = test(schema.kinds[name] ?? .any)
-      return NaiveFilter(text: "\(name) \(words)", isRefused: test == nil) { test?($0.values[name] ?? .absent) ?? false }
+      return NaiveFilter(text: "\(name) \(words)", isRefused: test == nil) {
+        test?($0.values[name] ?? .absent) ?? false
+      }
     case _ where sets.isEmpty: return NaiveFilter(text: "true") { _ in true }
     case 62..<74:
       let name = pick(sets)
@@ -146,8 +152,12 @@ struct NaiveFilterMaker<Random: RandomNumberGenerator> {
     }
   }
 
-  private mutating func set(_ schema: NaiveSchema, _ name: String, depth: Int) -> (filter: NaiveFilter, count: (NaiveRow) -> Int) {
-    guard case .entities(let members)? = schema.sets[name], chance(60) else { return (NaiveFilter(text: name), { $0.sets[name]?.count ?? 0 }) }
+  private mutating func set(_ schema: NaiveSchema, _ name: String, depth: Int) -> (
+    filter: NaiveFilter, count: (NaiveRow) -> Int
+  ) {
+    guard case .entities(let members)? = schema.sets[name], chance(60) else {
+      return (NaiveFilter(text: name), { $0.sets[name]?.count ?? 0 })
+    }
     let inner = condition(members, depth: min(depth - 1, 1))
     var filter = NaiveFilter(text: "from \(name) where \(inner.text)", isRefused: inner.isRefused, hasSubquery: true)
     if chance(20) { filter.text += " sort by \(pick(members.kinds.keys.sorted())) desc" }
@@ -198,14 +208,17 @@ struct NaiveFilterMaker<Random: RandomNumberGenerator> {
       return (text, { (from($0) && to($0)) != not })
     default:
       let (not, folds) = (chance(40), chance(50))
-      let literal: Literal = folds || chance(70) ? .text(pick(["a", "A", "äö", "%b_", "", "3", "."])) : .number("3", 3, "3")
+      let literal: Literal =
+        folds || chance(70) ? .text(pick(["a", "A", "äö", "%b_", "", "3", "."])) : .number("3", 3, "3")
       let text = "\(not ? "not " : "")\(folds ? "iContains" : "contains") \(literal.words)"
       guard kind == .text || kind == .any || kind == .number && !folds else { return (text, nil) }
       let part = if case .text(let word) = literal { word } else { "3" }
       return (
         text,
         { value in
-          let found = Self.digits(value).map { Self.occurs(folds ? part.lowercased() : part, in: folds ? $0.lowercased() : $0) } ?? false
+          let found =
+            Self.digits(value).map { Self.occurs(folds ? part.lowercased() : part, in: folds ? $0.lowercased() : $0) }
+            ?? false
           return found != not
         }
       )
@@ -214,7 +227,8 @@ struct NaiveFilterMaker<Random: RandomNumberGenerator> {
 
   private static func occurs(_ part: String, in text: String) -> Bool {
     let (part, text) = (Array(part.utf8), Array(text.utf8))
-    return part.isEmpty || (0..<max(text.count - part.count + 1, 0)).contains { Array(text[$0..<$0 + part.count]) == part }
+    return part.isEmpty
+      || (0..<max(text.count - part.count + 1, 0)).contains { Array(text[$0..<$0 + part.count]) == part }
   }
 
   private static func isText(_ literal: Literal) -> Bool { if case .text = literal { true } else { false } }

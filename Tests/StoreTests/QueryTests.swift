@@ -28,20 +28,25 @@ struct QueryTests {
       if Bool.random(using: &random) { tags["flag"] = .bool(Bool.random(using: &random)) }
       let identity = Identity(
         id: "i\(Int.random(in: 0..<1000, using: &random))-\(number)", name: "\(words[number % words.count]) \(number)",
-        isAdmin: Bool.random(using: &random), roleAttributes: words.filter { _ in Int.random(in: 0..<4, using: &random) == 0 },
-        externalId: Bool.random(using: &random) ? "ext \(number)" : nil, tags: tags, createdAt: start.adding(seconds: Int64(number % 7)))
+        isAdmin: Bool.random(using: &random),
+        roleAttributes: words.filter { _ in Int.random(in: 0..<4, using: &random) == 0 },
+        externalId: Bool.random(using: &random) ? "ext \(number)" : nil, tags: tags,
+        createdAt: start.adding(seconds: Int64(number % 7)))
       try await store.change { try $0.put(identity) }
     }
     return store
   }
 
   /// The ids, in order, and the total, by SQL and in memory.
-  private static func both(_ store: Store, _ query: FilterQuery, page: PageRequest = PageRequest(limit: -1)) async throws -> (
-    sql: [String], memory: [String], totals: [Int]
-  ) {
+  private static func both(_ store: Store, _ query: FilterQuery, page: PageRequest = PageRequest(limit: -1))
+    async throws -> (
+      sql: [String], memory: [String], totals: [Int]
+    )
+  {
     try await store.read { reader in
       let sql = try reader.query(Identity.self, filter: query, page: page)
-      let memory = try query.apply(to: try reader.all(Identity.self), symbols: SymbolTable.of(.identities), page: page, lookup: value)
+      let memory = try query.apply(
+        to: try reader.all(Identity.self), symbols: SymbolTable.of(.identities), page: page, lookup: value)
       return (sql.items.map(\.id), memory.items.map(\.id), [sql.totalCount, memory.totalCount])
     }
   }
@@ -62,20 +67,30 @@ struct QueryTests {
   }
 
   private static let filters = [
-    "true", "false", "name = \"alpha 0\"", "name != \"alpha 0\"", "name < \"b\"", "name >= \"b\"", "name contains \"a\"", "name icontains \"ÄÖ\"",
-    "name contains \"a%b_c\"", "not name contains \"a\"", "name not contains \"a\"", "name in [\"alpha 0\", \"it's 7\"]",
-    "name not in [\"alpha 0\"]", "externalId = null", "externalId != null", "externalId = \"ext 3\"", "externalId != \"ext 3\"",
-    "not (externalId = \"ext 3\")", "externalId contains \"ext\"", "not externalId contains \"ext\"", "externalId not contains \"1\"",
-    "externalId in [\"ext 3\", \"ext 4\"]", "not externalId in [\"ext 3\"]", "isAdmin", "not isAdmin", "isAdmin = true", "isAdmin != true",
+    "true", "false", "name = \"alpha 0\"", "name != \"alpha 0\"", "name < \"b\"", "name >= \"b\"",
+    "name contains \"a\"", "name icontains \"ÄÖ\"",
+    "name contains \"a%b_c\"", "not name contains \"a\"", "name not contains \"a\"",
+    "name in [\"alpha 0\", \"it's 7\"]",
+    "name not in [\"alpha 0\"]", "externalId = null", "externalId != null", "externalId = \"ext 3\"",
+    "externalId != \"ext 3\"",
+    "not (externalId = \"ext 3\")", "externalId contains \"ext\"", "not externalId contains \"ext\"",
+    "externalId not contains \"1\"",
+    "externalId in [\"ext 3\", \"ext 4\"]", "not externalId in [\"ext 3\"]", "isAdmin", "not isAdmin", "isAdmin = true",
+    "isAdmin != true",
     "isAdmin = false", "createdAt = datetime(2027-01-15T08:00:02Z)", "createdAt > datetime(2027-01-15T08:00:03Z)",
     "createdAt = datetime(2027-01-15T09:00:02+01:00)", "createdAt < datetime(2027-01-15T09:00:03+01:00)",
     "createdAt between datetime(2027-01-15T08:00:01Z) and datetime(2027-01-15T08:00:04Z)",
-    "createdAt not between datetime(2027-01-15T08:00:01Z) and datetime(2027-01-15T08:00:04Z)", "anyOf(roleAttributes) = \"alpha\"",
+    "createdAt not between datetime(2027-01-15T08:00:01Z) and datetime(2027-01-15T08:00:04Z)",
+    "anyOf(roleAttributes) = \"alpha\"",
     "allOf(roleAttributes) = \"alpha\"", "allOf(roleAttributes) != \"alpha\"", "anyOf(roleAttributes) icontains \"äö\"",
-    "anyOf(roleAttributes) in [\"alpha\", \"Beta\"]", "not anyOf(roleAttributes) in [\"alpha\", \"Beta\"]", "count(roleAttributes) > 1",
-    "count(roleAttributes) = 0", "isEmpty(roleAttributes)", "not isEmpty(roleAttributes)", "tags.region = \"alpha\"", "tags.region != \"alpha\"",
-    "tags.region = null", "tags.region != null", "tags.region icontains \"ä\"", "tags.rank = 3", "tags.rank > 2", "tags.rank != 2",
-    "tags.rank between 1 and 3", "tags.rank in [1, 4]", "tags.flag = true", "tags.flag != true", "tags.flag = false", "tags.nothing = null",
+    "anyOf(roleAttributes) in [\"alpha\", \"Beta\"]", "not anyOf(roleAttributes) in [\"alpha\", \"Beta\"]",
+    "count(roleAttributes) > 1",
+    "count(roleAttributes) = 0", "isEmpty(roleAttributes)", "not isEmpty(roleAttributes)", "tags.region = \"alpha\"",
+    "tags.region != \"alpha\"",
+    "tags.region = null", "tags.region != null", "tags.region icontains \"ä\"", "tags.rank = 3", "tags.rank > 2",
+    "tags.rank != 2",
+    "tags.rank between 1 and 3", "tags.rank in [1, 4]", "tags.flag = true", "tags.flag != true", "tags.flag = false",
+    "tags.nothing = null",
     "tags.nothing = \"x\"", "type = \"Default\"", "authPolicyId = \"default\"", "isSystem = false",
     "isAdmin = true and tags.rank > 1 or name contains \"a\" and not (externalId = null)",
     "(isAdmin or tags.flag = true) and not isEmpty(roleAttributes)",
@@ -121,9 +136,12 @@ struct QueryTests {
   @Test(
     "SQL and memory agree on order and page",
     arguments: [
-      "true", "true sort by name", "true sort by name desc", "true sort by createdAt, name desc", "true sort by createdAt desc",
-      "true sort by externalId", "true sort by externalId desc, name", "true sort by isAdmin, id desc", "true sort by tags.rank desc, name",
-      "true sort by tags.region", "isAdmin sort by name skip 3 limit 5", "true sort by name skip 38 limit 5", "true skip 100", "true limit none",
+      "true", "true sort by name", "true sort by name desc", "true sort by createdAt, name desc",
+      "true sort by createdAt desc",
+      "true sort by externalId", "true sort by externalId desc, name", "true sort by isAdmin, id desc",
+      "true sort by tags.rank desc, name",
+      "true sort by tags.region", "isAdmin sort by name skip 3 limit 5", "true sort by name skip 38 limit 5",
+      "true skip 100", "true limit none",
       "true limit 0",
     ])
   func orderAgrees(_ text: String) async throws {
@@ -142,7 +160,9 @@ struct QueryTests {
     #expect(whole.limit == .max)
     var collected: [Identity] = []
     for offset in stride(from: 0, to: 49, by: 7) {
-      let page = try await store.read { try $0.query(Identity.self, filter: query, page: PageRequest(limit: 7, offset: offset)) }
+      let page = try await store.read {
+        try $0.query(Identity.self, filter: query, page: PageRequest(limit: 7, offset: offset))
+      }
       #expect(page.totalCount == 40)
       #expect(page.limit == 7)
       #expect(page.offset == offset)
@@ -156,7 +176,9 @@ struct QueryTests {
   func restricted() async throws {
     let store = try await Store.inMemory()
     for id in ["a", "b", "c"] { try await store.change { try $0.put(Identity(id: id, name: id)) } }
-    let page = try await store.read { try $0.query(Identity.self, filter: FilterQuery(parsing: "id != \"b\""), ids: ["b", "c", "x"]) }
+    let page = try await store.read {
+      try $0.query(Identity.self, filter: FilterQuery(parsing: "id != \"b\""), ids: ["b", "c", "x"])
+    }
     #expect(page.items.map(\.id) == ["c"])
     #expect(page.totalCount == 1)
     #expect(try await store.read { try $0.query(Identity.self, ids: []) }.totalCount == 0)
@@ -165,12 +187,16 @@ struct QueryTests {
   @Test("all entries are given when all are wanted, and at most 500 of any other number")
   func everything() async throws {
     let store = try await Store.inMemory()
-    try await store.change { transaction in for number in 0..<1207 { try transaction.put(Identity(id: "i\(number)", name: "n\(number)")) } }
+    try await store.change { transaction in
+      for number in 0..<1207 { try transaction.put(Identity(id: "i\(number)", name: "n\(number)")) }
+    }
     func count(_ text: String?, _ limit: Int?) async throws -> Int {
       let query = try text.map { try FilterQuery(parsing: $0) }
       let page = try await store.read { try $0.query(Identity.self, filter: query, page: PageRequest(limit: limit)) }
       #expect(page.totalCount == 1207)
-      let ids = try await store.read { try $0.identifiers(filter: query, page: PageRequest(limit: limit), symbols: .of(.identities)) }
+      let ids = try await store.read {
+        try $0.identifiers(filter: query, page: PageRequest(limit: limit), symbols: .of(.identities))
+      }
       #expect(ids.items == page.items.map(\.id) && ids.totalCount == 1207)
       return page.items.count
     }
@@ -189,11 +215,13 @@ struct QueryTests {
     let table = SymbolTable.of(.identities)
     func isIndexed(_ text: String) throws -> Bool { table.isIndexed(try FilterQuery(parsing: text), sort: []) }
     for text in [
-      "", "true limit none", "sort by id", "name = \"a\"", "id = \"a\" or name = \"a\"", "isAdmin and id in [\"a\", \"b\"]",
+      "", "true limit none", "sort by id", "name = \"a\"", "id = \"a\" or name = \"a\"",
+      "isAdmin and id in [\"a\", \"b\"]",
       "externalId = \"x\" and name contains \"a\"",
     ] { #expect(try isIndexed(text), "\(text)") }
     for text in [
-      "sort by name", "name contains \"a\"", "name != \"a\"", "not name = \"a\"", "id = \"a\" or isAdmin", "anyOf(services) = \"s\"",
+      "sort by name", "name contains \"a\"", "name != \"a\"", "not name = \"a\"", "id = \"a\" or isAdmin",
+      "anyOf(services) = \"s\"",
       "externalId = \"\"", "false", "id = \"a\" and anyOf(services) = \"s\"", "id = \"a\" and not isEmpty(services)",
       "id = \"a\" and count(from authenticators where method = \"cert\") > 0",
     ] { #expect(try !isIndexed(text), "\(text)") }
@@ -289,7 +317,9 @@ struct QueryTests {
     let runtime = Counting()
     let terms = (0..<50).map { "anyOf(services) = \"s\($0)\" or count(services) > \($0)" }
     let filter = try FilterQuery(parsing: terms.joined(separator: " or "))
-    _ = try await store.read { try $0.query(Identity.self, filter: filter, symbols: .of(.identities), runtime: runtime) }
+    _ = try await store.read {
+      try $0.query(Identity.self, filter: filter, symbols: .of(.identities), runtime: runtime)
+    }
     #expect(runtime.asked.withLock { $0 } == 1)
   }
 
@@ -303,7 +333,8 @@ struct QueryTests {
       try transaction.put(Config(id: "c1", name: "one", configTypeId: "host.v1"))
       try transaction.put(Config(id: "c2", name: "two", configTypeId: "intercept.v1"))
       for (id, service, cost) in [("t1", "s1", 1), ("t2", "s1", 50), ("t3", "s2", 2)] {
-        try transaction.put(Terminator(id: id, serviceId: service, routerId: "r1", binding: "edge", address: "a", cost: cost))
+        try transaction.put(
+          Terminator(id: id, serviceId: service, routerId: "r1", binding: "edge", address: "a", cost: cost))
       }
     }
     func services(_ text: String) async throws -> [String] {
@@ -324,9 +355,12 @@ struct QueryTests {
   @Test(
     "names that are not there, or not for this use, are refused",
     arguments: [
-      "nope = 1", "roleAttributes = \"a\"", "anyOf(name) = \"a\"", "tags = 1", "true sort by roleAttributes", "true sort by nope", "services = 1",
-      "isEmpty(name)", "tags.\"x\" = 1", "isEmpty(from roleAttributes where true)", "name = true", "name", "isAdmin = 1", "isEmpty(services)",
-      "createdAt = \"2027-01-15T08:00:02Z\"", "isEmpty(from authenticators where nope = 1)", "isEmpty(from authenticators where true sort by nope)",
+      "nope = 1", "roleAttributes = \"a\"", "anyOf(name) = \"a\"", "tags = 1", "true sort by roleAttributes",
+      "true sort by nope", "services = 1",
+      "isEmpty(name)", "tags.\"x\" = 1", "isEmpty(from roleAttributes where true)", "name = true", "name",
+      "isAdmin = 1", "isEmpty(services)",
+      "createdAt = \"2027-01-15T08:00:02Z\"", "isEmpty(from authenticators where nope = 1)",
+      "isEmpty(from authenticators where true sort by nope)",
       "false and name between 1 and 2",
     ])
   func refused(_ text: String) async throws {

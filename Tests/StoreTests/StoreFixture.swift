@@ -8,12 +8,15 @@ final class StoreDirectory: Sendable {
   let path: String
   var database: String { path + "/data/controller.db" }
 
-  init() { path = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-store-\(UUID().uuidString)").path }
+  init() {
+    path = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-store-\(UUID().uuidString)").path
+  }
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
   func open() async throws -> Store { try await Store.open(path: database, now: start) }
 
-  /// The files as they lie on disk now, as a controller that is killed leaves them, with the write-ahead log cut to `bytes`.
+  /// The files as they lie on disk now, as a controller that is killed leaves them, with the write-ahead log cut to
+  /// `bytes`.
   func copyAsLeftByCrash(walBytes: Int? = nil) throws -> StoreDirectory {
     let copy = StoreDirectory()
     try FileManager.default.createDirectory(atPath: copy.path + "/data", withIntermediateDirectories: true)
@@ -32,7 +35,9 @@ let context = ChangeContext(authorID: "admin", authorName: "Default Admin", sour
 extension Store {
   /// One transaction of the test's operator.
   @discardableResult
-  func change<R: Sendable>(at now: Timestamp = start, _ body: @escaping @Sendable (StoreTransaction) throws -> R) async throws -> Committed<R> {
+  func change<R: Sendable>(at now: Timestamp = start, _ body: @escaping @Sendable (StoreTransaction) throws -> R)
+    async throws -> Committed<R>
+  {
     try await write(context, now: now, body)
   }
 }

@@ -8,9 +8,11 @@ struct IdentityFileTests {
   private func identity() throws -> IdentityFile {
     let authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "t", algorithm: .p256, now: Date())
     let key = try PrivateKey.generate(.p256)
-    let chain = try authority.issueIdentity(publicKey: key.publicKey, subject: nil, identityID: "i", trustDomain: "t", now: Date())
+    let chain = try authority.issueIdentity(
+      publicKey: key.publicKey, subject: nil, identityID: "i", trustDomain: "t", now: Date())
     return IdentityFile(
-      controllers: ["https://ctrl:1280/edge/client/v1"], key: "pem:" + key.pem, certificate: chain.pem, authorities: authority.chain.leaf.pem)
+      controllers: ["https://ctrl:1280/edge/client/v1"], key: "pem:" + key.pem, certificate: chain.pem,
+      authorities: authority.chain.leaf.pem)
   }
 
   @Test("survive saving and loading, with mode 0600 in a directory of mode 0700")
@@ -34,7 +36,8 @@ struct IdentityFileTests {
   @Test("of other SDKs are read, and members we do not know survive")
   func foreign() throws {
     let text = String(decoding: try identity().serialized(), as: UTF8.self)
-    let foreign = text.replacing("{\n  \"id\"", with: "{\n  \"configTypes\": null, \"enableHa\": false, \"x\": [1, 2.5, \"y\"],\n  \"id\"")
+    let foreign = text.replacing(
+      "{\n  \"id\"", with: "{\n  \"configTypes\": null, \"enableHa\": false, \"x\": [1, 2.5, \"y\"],\n  \"id\"")
     let read = try IdentityFile(parsing: Array(foreign.utf8))
     let written = String(decoding: read.serialized(), as: UTF8.self)
     #expect(written.contains("\"enableHa\" : false"))

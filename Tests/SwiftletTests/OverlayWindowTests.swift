@@ -6,7 +6,8 @@ import Testing
 @Suite("Flow control from end to end")
 struct OverlayWindowTests {
   @Test(
-    "what one sends in pieces of any size is what the other takes; nobody sends more than there is room for; a reader that keeps up gets more room")
+    "what one sends in pieces of any size is what the other takes; nobody sends more than there is room for; a reader that keeps up gets more room"
+  )
   func carries() throws {
     var random = SystemRandomNumberGenerator()
     var (sender, reader) = (OverlayWindow(), OverlayWindow())
@@ -14,14 +15,17 @@ struct OverlayWindowTests {
     var waiting = ByteBuffer()
     var most = 0
     for _ in 0..<500 {
-      let part = ByteBuffer(repeating: UInt8.random(in: .min ... .max, using: &random), count: Int.random(in: 1...40_000, using: &random))
+      let part = ByteBuffer(
+        repeating: UInt8.random(in: .min ... .max, using: &random), count: Int.random(in: 1...40_000, using: &random))
       sent.writeImmutableBuffer(part)
       waiting.writeImmutableBuffer(part)
       var frames = ByteBuffer()
       sender.send(&waiting, to: &frames)
       waiting.discardReadBytes()
       most = max(most, frames.readableBytes)
-      while frames.readableBytes > 0, var piece = frames.readSlice(length: min(frames.readableBytes, Int.random(in: 1...9000))) {
+      while frames.readableBytes > 0,
+        var piece = frames.readSlice(length: min(frames.readableBytes, Int.random(in: 1...9000)))
+      {
         _ = try reader.receive(&piece)
       }
       if Bool.random(), var bytes = reader.take() { got.writeBuffer(&bytes) }
@@ -52,7 +56,8 @@ struct OverlayWindowTests {
 
   @Test("more data than there is room for, more room than there can be, and noise are violations, never crashes")
   func violations() {
-    for word in [UInt32(OverlayWindow.initialSize + 1), .max >> 1, .max, 1 << 31 | UInt32(2 * OverlayWindow.sizeLimit)] {
+    for word in [UInt32(OverlayWindow.initialSize + 1), .max >> 1, .max, 1 << 31 | UInt32(2 * OverlayWindow.sizeLimit)]
+    {
       var window = OverlayWindow()
       var frame = ByteBuffer(integer: word)
       #expect(throws: OverlayWindow.Violation.self) { _ = try window.receive(&frame) }

@@ -82,7 +82,8 @@ struct RouterChannelTests {
     let router = try ScriptedRouter()
     let (connection, connID, recorder) = try connected(router)
     try router.say(
-      EdgeMessages.Data(connID: connID, body: Array("one ".utf8)).message(), EdgeMessages.Data(connID: connID, body: Array("two".utf8)).message(),
+      EdgeMessages.Data(connID: connID, body: Array("one ".utf8)).message(),
+      EdgeMessages.Data(connID: connID, body: Array("two".utf8)).message(),
       EdgeMessages.Data(connID: connID, flags: .fin, body: []).message())
     #expect(recorder.bytes == ByteBuffer(string: "one two"))
     #expect(recorder.batches == 1)
@@ -120,7 +121,8 @@ struct RouterChannelTests {
     var (known, ends) = (0, 0)
     let listener = RouterChannel.Listener(
       token: [1], keys: nil, offered: { _ in }, established: { known += 1 }, ended: { _ in ends += 1 })
-    let connID = router.channel.bind(service: "svc", token: "t", listenerID: [1], options: .init(), listener: listener) { _ in }
+    let connID = router.channel.bind(service: "svc", token: "t", listenerID: [1], options: .init(), listener: listener)
+    { _ in }
     let bind = try #require(try router.sent().first)
     try router.say(EdgeMessages.StateConnected(replyFor: bind.sequence, connID: connID).message())
     for _ in 0..<1000 { try router.say(EdgeMessages.BindSuccess(connID: connID).message()) }
@@ -133,7 +135,8 @@ struct RouterChannelTests {
   func refused() throws {
     let router = try ScriptedRouter()
     let (connect, result) = try dial(router)
-    try router.say(EdgeMessages.StateClosed.refusal(of: connect, text: "Invalid Session", code: .invalidSession).message())
+    try router.say(
+      EdgeMessages.StateClosed.refusal(of: connect, text: "Invalid Session", code: .invalidSession).message())
     guard case .failure(.dialRefused(_, let text, _))? = result() else {
       Issue.record("not refused")
       return
@@ -147,7 +150,9 @@ struct RouterChannelTests {
     let (connect, result) = try dial(router, encrypted: true)
     let request = try EdgeMessages.Connect(parsing: connect)
     let host = KeyPair()
-    try router.say(EdgeMessages.StateConnected(replyFor: connect.sequence, connID: request.connID, publicKey: host.publicKey).message())
+    try router.say(
+      EdgeMessages.StateConnected(replyFor: connect.sequence, connID: request.connID, publicKey: host.publicKey)
+        .message())
     let connection = try #require(try result()?.get())
     let recorder = Recorder()
     connection.start(recorder)
@@ -160,7 +165,9 @@ struct RouterChannelTests {
     let sealer = Sealer(key: keys.tx)
     try router.say(
       EdgeMessages.Data(connID: request.connID, body: sealer.header).message(),
-      EdgeMessages.Data(connID: request.connID, flags: .multipartMessage, body: sealer.seal([2, 0, 104, 105, 1, 0, 33])).message())
+      EdgeMessages.Data(
+        connID: request.connID, flags: .multipartMessage, body: sealer.seal([2, 0, 104, 105, 1, 0, 33])
+      ).message())
     #expect(recorder.bytes == ByteBuffer(string: "hi!"))
     var changed = sealer.seal(Array("more".utf8))
     changed[changed.count - 1] ^= 1
@@ -176,7 +183,9 @@ struct RouterChannelTests {
   func noKey() throws {
     let router = try ScriptedRouter()
     let (connect, result) = try dial(router, encrypted: true)
-    try router.say(EdgeMessages.StateConnected(replyFor: connect.sequence, connID: try EdgeMessages.Connect(parsing: connect).connID).message())
+    try router.say(
+      EdgeMessages.StateConnected(replyFor: connect.sequence, connID: try EdgeMessages.Connect(parsing: connect).connID)
+        .message())
     guard case .failure(.peerDoesNotEncrypt)? = result() else {
       Issue.record("not refused")
       return
@@ -191,18 +200,24 @@ struct RouterChannelTests {
     var isEstablished = false
     var ended: OverlayError?
     let listener = RouterChannel.Listener(
-      token: Array("t".utf8), keys: nil, offered: { offers.append($0) }, established: { isEstablished = true }, ended: { ended = $0 })
+      token: Array("t".utf8), keys: nil, offered: { offers.append($0) }, established: { isEstablished = true },
+      ended: { ended = $0 })
     var answer: OverlayError??
-    let connID = router.channel.bind(service: "s", token: "t", listenerID: [1], options: .init(), listener: listener) { answer = .some($0) }
+    let connID = router.channel.bind(service: "s", token: "t", listenerID: [1], options: .init(), listener: listener) {
+      answer = .some($0)
+    }
     let bind = try #require(try router.sent().first)
-    try router.say(EdgeMessages.StateConnected(replyFor: bind.sequence, connID: connID, routerProvidesConnIDs: true).message())
+    try router.say(
+      EdgeMessages.StateConnected(replyFor: bind.sequence, connID: connID, routerProvidesConnIDs: true).message())
     #expect(answer == .some(nil))
     #expect(!isEstablished)
     try router.say(EdgeMessages.BindSuccess(connID: connID).message())
     #expect(isEstablished)
 
     func offer(_ newConnID: UInt32, token: String = "t") -> Message {
-      var message = EdgeMessages.Dial(connID: connID, token: Array(token.utf8), newConnID: newConnID, dialerIdentityName: "alice").message()
+      var message = EdgeMessages.Dial(
+        connID: connID, token: Array(token.utf8), newConnID: newConnID, dialerIdentityName: "alice"
+      ).message()
       message.sequence = Int32(bitPattern: newConnID & 0xFFFF)
       return message
     }
@@ -230,14 +245,19 @@ struct RouterChannelTests {
   func keyForDialler() throws {
     let router = try ScriptedRouter()
     var offers: [IncomingDial] = []
-    let listener = RouterChannel.Listener(token: Array("t".utf8), keys: nil, offered: { offers.append($0) }, established: {}, ended: { _ in })
-    let connID = router.channel.bind(service: "s", token: "t", listenerID: [1], options: .init(), listener: listener) { _ in }
+    let listener = RouterChannel.Listener(
+      token: Array("t".utf8), keys: nil, offered: { offers.append($0) }, established: {}, ended: { _ in })
+    let connID = router.channel.bind(service: "s", token: "t", listenerID: [1], options: .init(), listener: listener) {
+      _ in
+    }
     let bind = try #require(try router.sent().first)
     #expect(try EdgeMessages.Bind(parsing: bind).publicKey == nil)
-    try router.say(EdgeMessages.StateConnected(replyFor: bind.sequence, connID: connID, routerProvidesConnIDs: true).message())
+    try router.say(
+      EdgeMessages.StateConnected(replyFor: bind.sequence, connID: connID, routerProvidesConnIDs: true).message())
     let dialler = KeyPair()
     try router.say(
-      EdgeMessages.Dial(connID: connID, token: Array("t".utf8), newConnID: 0x8000_0001, publicKey: dialler.publicKey).message())
+      EdgeMessages.Dial(connID: connID, token: Array("t".utf8), newConnID: 0x8000_0001, publicKey: dialler.publicKey)
+        .message())
     let connection = try #require(offers.first?.accept())
     let sent = try router.sent()
     try #require(sent.count == 2)
@@ -294,14 +314,18 @@ struct RouterChannelTests {
       state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
       return Int(truncatingIfNeeded: state >> 33) % max(1, limit)
     }
-    let types: [ContentType] = [.data, .stateClosed, .stateConnected, .dial, .bindSuccess, .latency, .connInspectRequest, .dialSuccess, .result]
+    let types: [ContentType] = [
+      .data, .stateClosed, .stateConnected, .dial, .bindSuccess, .latency, .connInspectRequest, .dialSuccess, .result,
+    ]
     for round in 0..<300 {
       let router = try ScriptedRouter()
       let (_, connID, _) = try connected(router)
       for _ in 0..<6 {
         var message = Message(contentType: types[random(types.count)], sequence: Int32(random(100)))
-        for id in [HeaderID.connID, .replyFor, .flags, .publicKey, .routerProvidedConnID, .errorCode] where random(2) == 0 {
-          message.headers.set(id, random(3) == 0 ? UInt32(connID).littleEndianBytes : (0..<random(6)).map { _ in UInt8(random(256)) })
+        for id in [HeaderID.connID, .replyFor, .flags, .publicKey, .routerProvidedConnID, .errorCode]
+        where random(2) == 0 {
+          message.headers.set(
+            id, random(3) == 0 ? UInt32(connID).littleEndianBytes : (0..<random(6)).map { _ in UInt8(random(256)) })
         }
         message.body = (0..<random(40)).map { _ in UInt8(random(256)) }
         var bytes = message.encoded()

@@ -45,7 +45,9 @@ struct SharedWorkTests {
     struct Failure: Error {}
     let work = SharedWork(Pace(burst: 1000, interval: .seconds(1)))
     await withTaskGroup(of: Void.self) { group in
-      for _ in 0..<10 { group.addTask { await #expect(throws: Failure.self) { try await work.run { throw Failure() } } } }
+      for _ in 0..<10 {
+        group.addTask { await #expect(throws: Failure.self) { try await work.run { throw Failure() } } }
+      }
     }
     try await work.run {}
   }

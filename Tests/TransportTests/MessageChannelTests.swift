@@ -14,11 +14,13 @@ struct MessageChannelTests {
   func requestReply() async throws {
     try await withListener { network, address in
       let channel = try await MessageChannel.dial(
-        address: address, tls: network.client, alpn: ALPN.control, hello: Message(contentType: .hello, body: Array("r1".utf8)), group: network.group)
+        address: address, tls: network.client, alpn: ALPN.control,
+        hello: Message(contentType: .hello, body: Array("r1".utf8)), group: network.group)
       #expect(channel.helloHeaders.string(.id) == "ctrl")
       #expect(channel.peer.leaf != nil)
       for index in 0..<100 {
-        let reply = try await channel.request(Message(contentType: .serverHello, body: [UInt8(index)]), timeout: .seconds(5))
+        let reply = try await channel.request(
+          Message(contentType: .serverHello, body: [UInt8(index)]), timeout: .seconds(5))
         #expect(reply.body == [UInt8(index), 1])
       }
       channel.post(Message(contentType: .route, body: Array("send three".utf8)))
@@ -36,7 +38,8 @@ struct MessageChannelTests {
   func probes() async throws {
     try await withListener { network, address in
       let channel = try await MessageChannel.dial(
-        address: address, tls: network.client, alpn: ALPN.control, hello: Message(contentType: .hello, body: Array("r1".utf8)), group: network.group)
+        address: address, tls: network.client, alpn: ALPN.control,
+        hello: Message(contentType: .hello, body: Array("r1".utf8)), group: network.group)
       var probe = Message(contentType: .latency)
       probe.headers[.reflected] = [1, 2, 3, 4, 5, 6, 7, 8]
       let reply = try await channel.request(probe, timeout: .seconds(5))
@@ -52,7 +55,8 @@ struct MessageChannelTests {
     try await withListener { network, address in
       await #expect {
         _ = try await MessageChannel.dial(
-          address: address, tls: network.client, alpn: ALPN.control, hello: Message(contentType: .hello, body: Array("stranger".utf8)),
+          address: address, tls: network.client, alpn: ALPN.control,
+          hello: Message(contentType: .hello, body: Array("stranger".utf8)),
           group: network.group)
       } throws: { error in
         guard case .helloRefused(_, let reason, let headers)? = error as? TransportError else { return false }
@@ -64,20 +68,24 @@ struct MessageChannelTests {
   @Test("a server of another authority, another name, another leaf is not believed")
   func trust() async throws {
     try await withListener { network, address in
-      let foreign = try CertificateAuthority.createRoot(name: "foreign", trustDomain: "foreign", algorithm: .p256, now: network.now)
+      let foreign = try CertificateAuthority.createRoot(
+        name: "foreign", trustDomain: "foreign", algorithm: .p256, now: network.now)
       let hello = Message(contentType: .hello, body: Array("r1".utf8))
       for tls in [
         ClientTLS(trust: .anchors(TrustAnchors([foreign.chain.leaf]))),
         ClientTLS(trust: .leaf(foreign.chain.leaf)),
       ] {
         await #expect(throws: TransportError.self) {
-          _ = try await MessageChannel.dial(address: address, tls: tls, alpn: ALPN.control, hello: hello, group: network.group)
+          _ = try await MessageChannel.dial(
+            address: address, tls: tls, alpn: ALPN.control, hello: hello, group: network.group)
         }
       }
-      // Same server, same authority, but dialled by a name the certificate does not carry: 127.0.0.2 is loopback too, where nothing listens for it.
+      // Same server, same authority, but dialled by a name the certificate does not carry: 127.0.0.2 is loopback too,
+      // where nothing listens for it.
       await #expect(throws: TransportError.self) {
         _ = try await MessageChannel.dial(
-          address: PeerAddress(host: "127.0.0.2", port: address.port), tls: network.client, alpn: ALPN.control, hello: hello, group: network.group)
+          address: PeerAddress(host: "127.0.0.2", port: address.port), tls: network.client, alpn: ALPN.control,
+          hello: hello, group: network.group)
       }
     }
   }
@@ -116,7 +124,8 @@ struct MessageChannelTests {
     try await withListener { network, address in
       let url = "https://127.0.0.1:\(address.port)/"
       let first = try await HTTPSClient.leaf(of: url)
-      let renewed = try network.authority.issueServer(publicKey: network.serverKey.publicKey, names: ["127.0.0.1"], uris: [], now: network.now)
+      let renewed = try network.authority.issueServer(
+        publicKey: network.serverKey.publicKey, names: ["127.0.0.1"], uris: [], now: network.now)
       try network.identity.replace(chain: renewed, key: network.serverKey)
       let second = try await HTTPSClient.leaf(of: url)
       #expect(first.sha1Fingerprint != second.sha1Fingerprint)
@@ -130,7 +139,9 @@ struct MessageChannelTests {
       // Nobody serves `http/1.1` here, so the listener closes; the certificate must not depend on who is faster.
       let expected = network.identity.chain.leaf.sha1Fingerprint
       let seen = try await withThrowingTaskGroup(of: String.self) { tasks in
-        for _ in 0..<64 { tasks.addTask { try await HTTPSClient.leaf(of: "https://127.0.0.1:\(address.port)/").sha1Fingerprint } }
+        for _ in 0..<64 {
+          tasks.addTask { try await HTTPSClient.leaf(of: "https://127.0.0.1:\(address.port)/").sha1Fingerprint }
+        }
         return try await tasks.reduce(into: []) { $0.append($1) }
       }
       #expect(seen == Array(repeating: expected, count: 64))

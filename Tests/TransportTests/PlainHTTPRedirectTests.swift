@@ -11,7 +11,9 @@ import Testing
 struct PlainHTTPRedirectTests {
   /// Serves nothing: the test looks at what comes before.
   private struct Nobody: ConnectionAcceptor {
-    func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
+    func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<
+      ConnectionTask
+    > {
       channel.eventLoop.makeSucceededFuture({ _ = try? await channel.closeFuture.get() })
     }
   }
@@ -22,9 +24,11 @@ struct PlainHTTPRedirectTests {
   ) async throws {
     let (now, key) = (Date(), try PrivateKey.generate(.p256))
     let authority = try CertificateAuthority.createRoot(name: "root", trustDomain: "test", algorithm: .p256, now: now)
-    let identity = try ServerIdentity(chain: authority.issueServer(publicKey: key.publicKey, names: ["127.0.0.1"], uris: [], now: now), key: key)
+    let identity = try ServerIdentity(
+      chain: authority.issueServer(publicKey: key.publicKey, names: ["127.0.0.1"], uris: [], now: now), key: key)
     let listener = TLSListener(
-      host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: Nobody())], fallback: Nobody(),
+      host: "127.0.0.1", port: 0, identity: identity,
+      acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: Nobody())], fallback: Nobody(),
       limits: limits, logger: Logger(label: "test"))
     let port = try #require(try await listener.start().port)
     try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -37,9 +41,15 @@ struct PlainHTTPRedirectTests {
   }
 
   /// Sends pieces, and gives everything until the peer's end.
-  private static func exchange(_ port: Int, _ pieces: [String], pause: Duration = .milliseconds(20)) async throws -> String {
-    let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(host: "127.0.0.1", port: port) { channel in
-      channel.eventLoop.makeCompletedFuture { try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel) }
+  private static func exchange(_ port: Int, _ pieces: [String], pause: Duration = .milliseconds(20)) async throws
+    -> String
+  {
+    let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(
+      host: "127.0.0.1", port: port
+    ) { channel in
+      channel.eventLoop.makeCompletedFuture {
+        try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+      }
     }
     return try await client.executeThenClose { inbound, outbound in
       for (index, piece) in pieces.enumerated() {
@@ -55,7 +65,8 @@ struct PlainHTTPRedirectTests {
   @Test("a GET is led to https at the host and port that it asked for")
   func redirected() async throws {
     try await withHTTPListener { _, port in
-      let answer = try await Self.exchange(port, ["GET /edge?a=b HTTP/1.1\r\nHost: ctrl.example.com:\(port)\r\nAccept: */*\r\n\r\n"])
+      let answer = try await Self.exchange(
+        port, ["GET /edge?a=b HTTP/1.1\r\nHost: ctrl.example.com:\(port)\r\nAccept: */*\r\n\r\n"])
       #expect(answer.hasPrefix("HTTP/1.1 308 "))
       #expect(answer.contains("\r\nlocation: https://ctrl.example.com:\(port)/edge?a=b\r\n"))
       #expect(answer.contains("\r\nconnection: close\r\n") && answer.contains("\r\ncache-control: no-store\r\n"))
@@ -71,7 +82,8 @@ struct PlainHTTPRedirectTests {
   @Test("a request that comes byte by byte is one all the same")
   func pieces() async throws {
     try await withHTTPListener { _, port in
-      let answer = try await Self.exchange(port, "GET / HTTP/1.1\nHost: a:1\n\n".map(String.init), pause: .milliseconds(1))
+      let answer = try await Self.exchange(
+        port, "GET / HTTP/1.1\nHost: a:1\n\n".map(String.init), pause: .milliseconds(1))
       #expect(answer.contains("\r\nlocation: https://a:1/\r\n"))
     }
   }
@@ -79,7 +91,8 @@ struct PlainHTTPRedirectTests {
   @Test(
     "what cannot be led elsewhere reads what is wrong",
     arguments: [
-      "POST / HTTP/1.1\r\nHost: a:1\r\nContent-Length: 3\r\n\r\nabc", "GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: a:1\r\nContent-Length: 3\r\n\r\nabc", "GET / HTTP/1.0\r\n\r\n",
+      "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
       "GET / HTTP/1.1\r\nHost: a b\u{7}\r\n\r\n", "GET * HTTP/1.1\r\nHost: a@b\r\n\r\n",
       "GET / HTTP/1.1\r\nHost: a:1\r\nX: \(String(repeating: "x", count: 20_000))",
       "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -87,7 +100,9 @@ struct PlainHTTPRedirectTests {
   func told(request: String) async throws {
     try await withHTTPListener { _, port in
       let answer = try await Self.exchange(port, [request])
-      #expect(answer.hasPrefix("HTTP/1.1 400 ") && answer.hasSuffix("This port speaks TLS: write https:// in place of http://\n"))
+      #expect(
+        answer.hasPrefix("HTTP/1.1 400 ")
+          && answer.hasSuffix("This port speaks TLS: write https:// in place of http://\n"))
     }
   }
 
@@ -135,14 +150,17 @@ struct ErrorTextTests {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-      context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")), promise: nil)
+      context.writeAndFlush(
+        wrapOutboundOut(ByteBuffer(string: "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")), promise: nil)
     }
   }
 
   @Test("a server without TLS is called one, and no file of the TLS library's build is named")
   func plainServer() async throws {
     let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Grumbler()) } }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Grumbler()) }
+      }
       .bind(host: "127.0.0.1", port: 0).get()
     let port = try #require(server.localAddress?.port)
     do {
@@ -157,7 +175,9 @@ struct ErrorTextTests {
 
   @Test("nobody there, said without Swift's names")
   func nobody() async throws {
-    let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(host: "127.0.0.1", port: 0).get()
+    let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(
+      host: "127.0.0.1", port: 0
+    ).get()
     let port = try #require(server.localAddress?.port)
     try await server.close()
     for url in ["https://127.0.0.1:\(port)/", "http://127.0.0.1:\(port)/"] {
@@ -176,7 +196,8 @@ struct ErrorTextTests {
       "cannot: handshakeFailed(NIOSSL.BoringSSLError.sslError([Error: 268435703 error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER"
       + " at /build/checkouts/swift-nio-ssl/Sources/CNIOBoringSSL/ssl/tls_record.cc:231]))"
     #expect(
-      ErrorText.plain(text) == "cannot: handshakeFailed(NIOSSL.BoringSSLError.sslError([what answers does not speak TLS]))")
+      ErrorText.plain(text)
+        == "cannot: handshakeFailed(NIOSSL.BoringSSLError.sslError([what answers does not speak TLS]))")
     #expect(ErrorText.plain("error:10000410:SSL routines:OPENSSL_internal:SOME_NEW_REASON") == "some new reason")
     #expect(ErrorText.plain("nothing of TLS at all: OPENSSL") == "nothing of TLS at all: OPENSSL")
     #expect(ErrorText.words(TransportError.timedOut(what: "it")) == "it timed out")

@@ -12,7 +12,9 @@ struct ProcessLockTests {
     let path = directory + "/a.lock"
     let first = try ProcessLock(path, what: "another test")
     let process = ProcessInfo.processInfo.processIdentifier
-    #expect(throws: ProcessLock.Failure.held(what: "another test", path: path, process: process)) { try ProcessLock(path, what: "another test") }
+    #expect(throws: ProcessLock.Failure.held(what: "another test", path: path, process: process)) {
+      try ProcessLock(path, what: "another test")
+    }
     #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o600)
     first.release()
     var second: ProcessLock? = try ProcessLock(path, what: "another test")

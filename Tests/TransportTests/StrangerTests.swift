@@ -22,8 +22,10 @@ private func halfOpen(_ count: Int, from source: String, to address: PeerAddress
   var channels: [any Channel] = []
   for _ in 0..<count {
     channels.append(
-      try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(to: SocketAddress(ipAddress: source, port: 0))
-        .connect(host: address.host, port: address.port).get())
+      try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(
+        to: SocketAddress(ipAddress: source, port: 0)
+      )
+      .connect(host: address.host, port: address.port).get())
   }
   return channels
 }
@@ -32,7 +34,9 @@ private let routerHello = Message(contentType: .hello, body: Array("r1".utf8))
 
 @Suite("Strangers at a listener", .timeLimit(.minutes(5)))
 struct StrangerTests {
-  @Test("honest peers get in while half-open connections from several addresses press on; what gives way is closed, and nothing stays behind")
+  @Test(
+    "honest peers get in while half-open connections from several addresses press on; what gives way is closed, and nothing stays behind"
+  )
   func halfOpenFlood() async throws {
     var limits = StrangerLimits()
     limits.unheard = 64
@@ -44,7 +48,8 @@ struct StrangerTests {
         for host in 2..<6 { held += try await halfOpen(25, from: "127.0.0.\(host)", to: address) }
         #expect(network.listener.openConnections <= 64 + round)
         let channel = try await MessageChannel.dial(
-          address: address, tls: network.client, alpn: ALPN.control, hello: routerHello, group: network.group, timeout: .seconds(60))
+          address: address, tls: network.client, alpn: ALPN.control, hello: routerHello, group: network.group,
+          timeout: .seconds(60))
         honest.append(channel)
         let reply = try await channel.request(Message(contentType: .serverHello), timeout: .seconds(60))
         #expect(reply.body == [1])
@@ -52,9 +57,13 @@ struct StrangerTests {
       let gone = NIOLockedValueBox(0)
       for channel in held { channel.closeFuture.whenComplete { _ in gone.withLockedValue { $0 += 1 } } }
       let expected = held.count - 64
-      try await eventually("those that gave way see the end of their connection") { gone.withLockedValue { $0 } >= expected }
+      try await eventually("those that gave way see the end of their connection") {
+        gone.withLockedValue { $0 } >= expected
+      }
       for channel in held { channel.close(promise: nil) }
-      try await eventually("only the honest are left") { network.listener.openConnections == 5 && network.listener.strangers == 0 }
+      try await eventually("only the honest are left") {
+        network.listener.openConnections == 5 && network.listener.strangers == 0
+      }
       #expect(honest.allSatisfy { $0.isOpen })
     }
   }
@@ -88,20 +97,25 @@ struct StrangerTests {
       limits.handshakeTimeout = .minutes(2)
       try await withListener(limits: limits) { network, address in
         let channels = try await halfOpen(12, from: "127.0.0.2", to: address)
-        try await eventually("its share is open") { network.listener.openConnections == open && channels.count { $0.isActive } == open }
+        try await eventually("its share is open") {
+          network.listener.openConnections == open && channels.count { $0.isActive } == open
+        }
         for channel in channels { channel.close(promise: nil) }
       }
     }
   }
 
-  @Test("when all connections are taken by peers that proved themselves, a newcomer is closed at once, and there is room again when one leaves")
+  @Test(
+    "when all connections are taken by peers that proved themselves, a newcomer is closed at once, and there is room again when one leaves"
+  )
   func full() async throws {
     var limits = StrangerLimits()
     limits.connections = 2
     try await withListener(limits: limits) { network, address in
       let dial = {
         try await MessageChannel.dial(
-          address: address, tls: network.client, alpn: ALPN.control, hello: routerHello, group: network.group, timeout: .seconds(20))
+          address: address, tls: network.client, alpn: ALPN.control, hello: routerHello, group: network.group,
+          timeout: .seconds(20))
       }
       let first = try await dial()
       let second = try await dial()
@@ -175,12 +189,15 @@ struct StrangerTests {
     let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     defer { loop.shutdownGracefully { _ in } }
     let listener = TLSListener(
-      host: "127.0.0.1", port: 0, identity: nil, acceptors: [], fallback: acceptor, group: loop, limits: limits, logger: Logger(label: "test"))
+      host: "127.0.0.1", port: 0, identity: nil, acceptors: [], fallback: acceptor, group: loop, limits: limits,
+      logger: Logger(label: "test"))
     let address = PeerAddress(host: "127.0.0.1", port: try #require(try await listener.start().port))
     try await withThrowingTaskGroup(of: Void.self) { tasks in
       tasks.addTask { try await listener.run() }
       let channels = try await halfOpen(40, from: "127.0.0.2", to: address)
-      try await eventually("the oldest gave way") { channels.count { $0.isActive } == 8 && listener.openConnections == 8 }
+      try await eventually("the oldest gave way") {
+        channels.count { $0.isActive } == 8 && listener.openConnections == 8
+      }
       #expect(channels.suffix(8).allSatisfy { $0.isActive })
       for channel in channels { channel.close(promise: nil) }
       listener.stop()

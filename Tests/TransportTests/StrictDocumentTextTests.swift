@@ -53,7 +53,9 @@ struct StrictDocumentTextTests {
   @Test("addresses: IPv6 in brackets and, in YAML, in quotes; whoever forgets them is told")
   func places() throws {
     let document = try StrictDocument(
-      text: "a: \"[::1]:1280\"\nb: example.com:80\nc: '::1'\nd: 1280\ntrustedProxies: [\"[2001:db8::1]\", '::1', 192.0.2.1]\n", file: "f")
+      text:
+        "a: \"[::1]:1280\"\nb: example.com:80\nc: '::1'\nd: 1280\ntrustedProxies: [\"[2001:db8::1]\", '::1', 192.0.2.1]\n",
+      file: "f")
     #expect(try document.root.place("a") == HostPort(host: "::1", port: 1280))
     #expect(try document.root.place("b") == HostPort(host: "example.com", port: 80))
     #expect(try document.root.place("c", defaultPort: 7) == HostPort(host: "::1", port: 7))
@@ -63,7 +65,9 @@ struct StrictDocumentTextTests {
     #expect(throws: ConfigurationError.self) {
       try StrictDocument(text: "trustedProxies: [example.com]\n", file: "f").root.trustedProxies()
     }
-    #expect(problem("x:\n  address: [::1]:1280\n").hasSuffix("; an IPv6 address with a port stands in quotes: \"[::1]:1280\""))
+    #expect(
+      problem("x:\n  address: [::1]:1280\n").hasSuffix("; an IPv6 address with a port stands in quotes: \"[::1]:1280\"")
+    )
     #expect(!problem("a: [\n").contains("quotes"))
   }
 }

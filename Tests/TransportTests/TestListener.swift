@@ -19,7 +19,8 @@ struct TestNetwork: Sendable {
   let listener: TLSListener
 }
 
-/// Runs `body` against a control-plane listener that accepts router `r1`, echoes 20000 requests with a 1 appended and answers a Route with three messages.
+/// Runs `body` against a control-plane listener that accepts router `r1`, echoes 20000 requests with a 1 appended and
+/// answers a Route with three messages.
 func withListener(
   helloTimeout: TimeAmount = .seconds(5), limits: StrangerLimits = StrangerLimits(),
   loops: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
@@ -32,7 +33,8 @@ func withListener(
   let chain = try authority.issueServer(publicKey: serverKey.publicKey, names: ["127.0.0.1"], uris: [], now: now)
   let identity = try ServerIdentity(chain: chain, key: serverKey)
   let clientKey = try PrivateKey.generate(.p256)
-  let clientChain = try authority.issueIdentity(publicKey: clientKey.publicKey, subject: nil, identityID: "r1", trustDomain: "test", now: now)
+  let clientChain = try authority.issueIdentity(
+    publicKey: clientKey.publicKey, subject: nil, identityID: "r1", trustDomain: "test", now: now)
   let acceptor = HelloAcceptor(timeout: helloTimeout) { request in
     var headers = Headers()
     guard request.hello.body == Array("r1".utf8), request.peer.fingerprint == clientChain.leaf.sha1Fingerprint else {
@@ -54,11 +56,13 @@ func withListener(
     }
   }
   let listener = TLSListener(
-    host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: [ALPN.control], acceptor: acceptor)], group: loops, limits: limits,
+    host: "127.0.0.1", port: 0, identity: identity, acceptors: [(alpn: [ALPN.control], acceptor: acceptor)],
+    group: loops, limits: limits,
     logger: Logger(label: "test"))
   let network = TestNetwork(
     group: group, authority: authority, serverKey: serverKey, identity: identity,
-    client: ClientTLS(chain: clientChain, key: clientKey, trust: .anchors(TrustAnchors([authority.chain.leaf]))), now: now, listener: listener)
+    client: ClientTLS(chain: clientChain, key: clientKey, trust: .anchors(TrustAnchors([authority.chain.leaf]))),
+    now: now, listener: listener)
   let address = try await listener.start()
   let port = try #require(address.port)
   try await withThrowingTaskGroup(of: Void.self) { tasks in

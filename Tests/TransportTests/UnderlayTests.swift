@@ -18,7 +18,9 @@ struct UnderlayTests {
       while let header = try? frames.withUnsafeReadableBytes({ try FrameHeader.parse($0, limits: underlay.limits) }),
         let frame = frames.readSlice(length: header.frameLength)
       {
-        if let message = try? frame.withUnsafeReadableBytes({ try Message.parse($0, limits: underlay.limits) }) { messages.append(message) }
+        if let message = try? frame.withUnsafeReadableBytes({ try Message.parse($0, limits: underlay.limits) }) {
+          messages.append(message)
+        }
       }
     }
     func readBurstEnded(on underlay: Underlay) {}
@@ -41,7 +43,8 @@ struct UnderlayTests {
     var bytes: [UInt8] = []
     var messages: [Message] = []
     for (index, size) in sizes.enumerated() {
-      var message = Message(contentType: .data, headers: Headers(), body: (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ index) })
+      var message = Message(
+        contentType: .data, headers: Headers(), body: (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ index) })
       message.sequence = Int32(index)
       message.headers.set(.connID, UInt32(index))
       messages.append(message)

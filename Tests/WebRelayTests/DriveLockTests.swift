@@ -13,11 +13,15 @@ struct DriveLockTests {
   }
 
   /// - Returns: the token.
-  private static func lock(_ bench: Bench, _ path: String, _ fields: String = "", scope: String = "exclusive", status: Int = 200) async throws
+  private static func lock(
+    _ bench: Bench, _ path: String, _ fields: String = "", scope: String = "exclusive", status: Int = 200
+  ) async throws
     -> String
   {
     let answer = try await bench.ask("LOCK", path, fields, lockInfo(scope))
-    #expect(answer.status == status && answer.text.contains("<owner xmlns=\"DAV:\"><href>mailto:ann</href></owner>"), "\(answer.text)")
+    #expect(
+      answer.status == status && answer.text.contains("<owner xmlns=\"DAV:\"><href>mailto:ann</href></owner>"),
+      "\(answer.text)")
     let field = try #require(answer.text.split(separator: "\r\n").first { $0.hasPrefix("lock-token: <") })
     return String(field.dropFirst(13).dropLast())
   }
@@ -28,19 +32,23 @@ struct DriveLockTests {
     let token = try await Self.lock(bench, "/a.txt", "Timeout: Infinite, Second-4100000000\r\n")
     let update = "<propertyupdate xmlns='DAV:'><set><prop><x xmlns='u'>1</x></prop></set></propertyupdate>"
     let changes = [
-      ("PUT", "/a.txt", "", "evil"), ("PROPPATCH", "/a.txt", "", update), ("DELETE", "/a.txt", "", ""), ("MOVE", "/a.txt", "Destination: /b\r\n", ""),
+      ("PUT", "/a.txt", "", "evil"), ("PROPPATCH", "/a.txt", "", update), ("DELETE", "/a.txt", "", ""),
+      ("MOVE", "/a.txt", "Destination: /b\r\n", ""),
       ("COPY", "/sub/b.txt", "Destination: /a.txt\r\n", ""), ("MOVE", "/sub/b.txt", "Destination: /a.txt\r\n", ""),
       ("LOCK", "/a.txt", "", Self.lockInfo()),
       ("LOCK", "/a.txt", "", Self.lockInfo("shared")), ("LOCK", "/", "", Self.lockInfo()),
     ]
     for (method, path, fields, body) in changes {
       let answer = try await bench.ask(method, path, fields, body)
-      #expect(answer.status == 423 && answer.text.contains("<D:href>/a.txt</D:href>"), "\(method) \(path): \(answer.text)")
+      #expect(
+        answer.status == 423 && answer.text.contains("<D:href>/a.txt</D:href>"), "\(method) \(path): \(answer.text)")
     }
     #expect(bench.content("root/a.txt") == "0123456789")
     #expect(try await bench.ask("GET", "/a.txt").status == 200)
     let shown = try await bench.ask("PROPFIND", "/a.txt", "Depth: 0\r\n").text
-    #expect(shown.contains(token) && shown.contains("<D:timeout>Second-3") && shown.contains("<D:lockroot><D:href>/a.txt</D:href></D:lockroot>"))
+    #expect(
+      shown.contains(token) && shown.contains("<D:timeout>Second-3")
+        && shown.contains("<D:lockroot><D:href>/a.txt</D:href></D:lockroot>"))
     // A copy of it is not locked.
     #expect(try await bench.ask("COPY", "/a.txt", "Destination: /c\r\n").status == 201)
     #expect(try await bench.ask("PUT", "/c", "", "free").status == 204)
@@ -64,8 +72,10 @@ struct DriveLockTests {
     let bench = try await Bench.start()
     let deep = try await Self.lock(bench, "/sub")
     for (method, path, fields) in [
-      ("PUT", "/sub/b.txt", ""), ("PUT", "/sub/new", ""), ("MKCOL", "/sub/new", ""), ("DELETE", "/sub/b.txt", ""), ("DELETE", "/sub", ""),
-      ("COPY", "/a.txt", "Destination: /sub/new\r\n"), ("MOVE", "/sub/b.txt", "Destination: /out\r\n"), ("LOCK", "/sub/b.txt", ""),
+      ("PUT", "/sub/b.txt", ""), ("PUT", "/sub/new", ""), ("MKCOL", "/sub/new", ""), ("DELETE", "/sub/b.txt", ""),
+      ("DELETE", "/sub", ""),
+      ("COPY", "/a.txt", "Destination: /sub/new\r\n"), ("MOVE", "/sub/b.txt", "Destination: /out\r\n"),
+      ("LOCK", "/sub/b.txt", ""),
       ("LOCK", "/sub/new", ""),
     ] {
       let body = method == "LOCK" ? Self.lockInfo() : ""
@@ -79,7 +89,8 @@ struct DriveLockTests {
     let shallow = try await Self.lock(bench, "/sub", "Depth: 0\r\n")
     #expect(try await bench.ask("PUT", "/sub/b.txt", "", "free").status == 204)
     for (method, path, fields) in [
-      ("PUT", "/sub/other", ""), ("DELETE", "/sub/b.txt", ""), ("MKCOL", "/sub/d", ""), ("MOVE", "/sub/b.txt", "Destination: /out\r\n"),
+      ("PUT", "/sub/other", ""), ("DELETE", "/sub/b.txt", ""), ("MKCOL", "/sub/d", ""),
+      ("MOVE", "/sub/b.txt", "Destination: /out\r\n"),
       ("COPY", "/a.txt", "Destination: /sub/c\r\n"),
     ] {
       #expect(try await bench.ask(method, path, fields).status == 423, "\(method) \(path)")
@@ -94,7 +105,8 @@ struct DriveLockTests {
     let inner = try await Self.lock(bench, "/top/f")
     #expect(try await bench.ask("DELETE", "/top").text.contains("<D:href>/top/f</D:href>"))
     #expect(try await bench.ask("MOVE", "/top", "Destination: /elsewhere\r\n").status == 423)
-    #expect(try await bench.ask("MOVE", "/top", "Destination: /elsewhere\r\nIf: </top/f> (<\(inner)>)\r\n").status == 201)
+    #expect(
+      try await bench.ask("MOVE", "/top", "Destination: /elsewhere\r\nIf: </top/f> (<\(inner)>)\r\n").status == 201)
     #expect(bench.lockCount == 0 && bench.content("root/elsewhere/f") == "x")
     try await bench.stop()
   }
@@ -155,7 +167,8 @@ struct DriveLockTests {
     #expect(table.covering(path).count == LockTable.limitOfPlace + 1)
     table.expire(now: 20)
     for (field, seconds) in [
-      (nil, 3600), ("Infinite", 3600), ("Second-5", 5), ("Second-0", 1), ("Extend, Second-7", 7), ("Second-99999999999999999999", 3600),
+      (nil, 3600), ("Infinite", 3600), ("Second-5", 5), ("Second-0", 1), ("Extend, Second-7", 7),
+      ("Second-99999999999999999999", 3600),
       ("Second--1", 3600),
       ("", 3600), ("infinite, second-2", 3600),
     ] as [(String?, Int64)] {
@@ -166,7 +179,8 @@ struct DriveLockTests {
   @Test(
     "what is no If field is refused whole",
     arguments: [
-      "", " ", "(", ")", "()", "(<a>", "<a>", "<a> <b> (<c>)", "(<>)", "([x])", "([\"x\"", "(Not)", "(Not Not <a>)", "(<a>) x", "x (<a>)", "([W/x])",
+      "", " ", "(", ")", "()", "(<a>", "<a>", "<a> <b> (<c>)", "(<>)", "([x])", "([\"x\"", "(Not)", "(Not Not <a>)",
+      "(<a>) x", "x (<a>)", "([W/x])",
       String(repeating: "(<a>)", count: 300),
     ])
   func badCondition(_ text: String) { #expect(IfHeader(text) == nil) }

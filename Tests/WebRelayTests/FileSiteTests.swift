@@ -18,7 +18,8 @@ struct FileSiteTests {
       try files.createDirectory(atPath: base + "/root/sub/deep", withIntermediateDirectories: true)
       try files.createDirectory(atPath: base + "/outside", withIntermediateDirectories: true)
       for (path, text) in [
-        ("root/index.html", "<p>index"), ("root/a.txt", "0123456789"), ("root/sub/b.css", "b{}"), ("outside/secret", "SECRET"),
+        ("root/index.html", "<p>index"), ("root/a.txt", "0123456789"), ("root/sub/b.css", "b{}"),
+        ("outside/secret", "SECRET"),
         ("root/sub/<img src=x onerror=alert(1)>.txt", "x"),
       ] { try Data(text.utf8).write(to: URL(fileURLWithPath: base + "/" + path)) }
       try files.createSymbolicLink(atPath: base + "/root/leaves", withDestinationPath: "../outside/secret")
@@ -29,7 +30,9 @@ struct FileSiteTests {
       _ = mkfifo(base + "/root/pipe", 0o600)
       let site = try FileSite(root: base + "/root", showsHidden: showsHidden)
       let channel = try await ServerBootstrap(group: RelayBench.group)
-        .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try site.configure(channel, remoteAddress: "") } }
+        .childChannelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture { try site.configure(channel, remoteAddress: "") }
+        }
         .bind(host: "127.0.0.1", port: 0).get()
       return Bench(base: base, channel: channel)
     }
@@ -82,8 +85,10 @@ struct FileSiteTests {
     for (range, status, body) in [
       ("bytes=0-3", 206, "0123"), ("bytes=4-", 206, "456789"), ("bytes=-3", 206, "789"), ("bytes=8-100", 206, "89"),
       ("bytes=-100", 206, "0123456789"),
-      ("bytes=10-", 416, ""), ("bytes=-0", 416, ""), ("bytes=5-2", 200, "0123456789"), ("bytes=0-1,3-4", 200, "0123456789"),
-      ("bytes=a-b", 200, "0123456789"), ("bytes=99999999999999999999-", 200, "0123456789"), ("lines=1-2", 200, "0123456789"),
+      ("bytes=10-", 416, ""), ("bytes=-0", 416, ""), ("bytes=5-2", 200, "0123456789"),
+      ("bytes=0-1,3-4", 200, "0123456789"),
+      ("bytes=a-b", 200, "0123456789"), ("bytes=99999999999999999999-", 200, "0123456789"),
+      ("lines=1-2", 200, "0123456789"),
     ] {
       let answer = try await bench.get("/a.txt", "Range: \(range)\r\n")
       #expect(answer.hasPrefix("HTTP/1.1 \(status)") && answer.hasSuffix("\r\n\r\n" + body), "\(range): \(answer)")
@@ -109,14 +114,18 @@ struct FileSiteTests {
     let tag = try #require(first.split(separator: "\r\n").first { $0.hasPrefix("etag: ") }?.dropFirst(6))
     let (then, before) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:36 GMT")
     for (fields, status) in [
-      ("If-Match: \"x\"", 412), ("If-Match: \(tag)", 200), ("If-Match: \"a,b\", \(tag)", 200), ("If-Match: W/\(tag)", 412), ("If-Match: *", 200),
+      ("If-Match: \"x\"", 412), ("If-Match: \(tag)", 200), ("If-Match: \"a,b\", \(tag)", 200),
+      ("If-Match: W/\(tag)", 412), ("If-Match: *", 200),
       ("If-Match: \"x\"\r\nIf-Match: \(tag)", 200), ("If-Match: x", 412), ("If-Unmodified-Since: \(then)", 200),
       ("If-Unmodified-Since: \(before)", 412),
-      ("If-Unmodified-Since: yesterday", 200), ("If-Match: \(tag)\r\nIf-Unmodified-Since: \(before)", 200), ("If-None-Match: W/\(tag)", 304),
-      ("If-None-Match: *", 304), ("If-None-Match: \"x\"\r\nIf-Modified-Since: \(then)", 200), ("If-Modified-Since: \(then)", 304),
+      ("If-Unmodified-Since: yesterday", 200), ("If-Match: \(tag)\r\nIf-Unmodified-Since: \(before)", 200),
+      ("If-None-Match: W/\(tag)", 304),
+      ("If-None-Match: *", 304), ("If-None-Match: \"x\"\r\nIf-Modified-Since: \(then)", 200),
+      ("If-Modified-Since: \(then)", 304),
       ("If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT", 304), ("If-Modified-Since: Sun Nov  6 08:49:37 1994", 304),
       ("If-Modified-Since: \(before)", 200),
-      ("If-Modified-Since: Mon, 07 Nov 2044 00:00:00 GMT", 304), ("If-Modified-Since: 1994", 200), ("If-Match: \(tag)\r\nIf-None-Match: \(tag)", 304),
+      ("If-Modified-Since: Mon, 07 Nov 2044 00:00:00 GMT", 304), ("If-Modified-Since: 1994", 200),
+      ("If-Match: \(tag)\r\nIf-None-Match: \(tag)", 304),
       ("Range: bytes=0-3\r\nIf-Range: \(then)", 206), ("Range: bytes=0-3\r\nIf-Range: \(before)", 200),
     ] {
       for method in ["GET", "HEAD"] {
@@ -134,7 +143,8 @@ struct FileSiteTests {
     let bench = try await Bench.start()
     let file = bench.base + "/root/a.txt"
     for round in 0..<5 {
-      let tag = try #require(try await bench.get("/a.txt").split(separator: "\r\n").first { $0.hasPrefix("etag: ") }?.dropFirst(6))
+      let tag = try #require(
+        try await bench.get("/a.txt").split(separator: "\r\n").first { $0.hasPrefix("etag: ") }?.dropFirst(6))
       // In place, by another file that takes its place, and so that the time stays what it was.
       // The clock of older kernels' files has ticks of some milliseconds.
       try await Task.sleep(for: .milliseconds(20))
@@ -156,7 +166,9 @@ struct FileSiteTests {
     try await bench.stop()
   }
 
-  @Test("what the path leads to now is served: a directory that was built anew, the newest release behind a link, and nothing outside of it")
+  @Test(
+    "what the path leads to now is served: a directory that was built anew, the newest release behind a link, and nothing outside of it"
+  )
   func rebuilt() async throws {
     let base = NSTemporaryDirectory() + "swiftlet-site-" + UUID().uuidString
     let files = FileManager.default
@@ -190,7 +202,9 @@ struct FileSiteTests {
   /// One GET at a site of its own.
   private static func exchange(_ site: some Site, _ path: String) async throws -> String {
     let channel = try await ServerBootstrap(group: RelayBench.group)
-      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try site.serve(channel, "", HTTPLimits(), nil) } }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try site.serve(channel, "", HTTPLimits(), nil) }
+      }
       .bind(host: "127.0.0.1", port: 0).get()
     let client = try await RawClient.connect(port: channel.localAddress?.port ?? 0)
     try await client.send("GET \(path) HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -199,15 +213,19 @@ struct FileSiteTests {
     return text
   }
 
-  @Test("names of any bytes are listed and reachable", .enabled(if: FileSiteTests.takesAnyName, "this file system wants UTF-8"))
+  @Test(
+    "names of any bytes are listed and reachable",
+    .enabled(if: FileSiteTests.takesAnyName, "this file system wants UTF-8"))
   func names() async throws {
     let bench = try await Bench.start()
     for (bytes, url) in [
-      (Array("caf".utf8) + [0xE9], "caf%E9"), (Array("a\\b".utf8), "a%5Cb"), (Array("line\nend".utf8), "line%0Aend"), ([0xFF, 0xFE], "%FF%FE"),
+      (Array("caf".utf8) + [0xE9], "caf%E9"), (Array("a\\b".utf8), "a%5Cb"), (Array("line\nend".utf8), "line%0Aend"),
+      ([0xFF, 0xFE], "%FF%FE"),
       (Array("e\u{301}".utf8), "e%CC%81"), (Array("\u{E9}".utf8), "%C3%A9"),
     ] as [([UInt8], String)] {
       let path = Array((bench.base + "/root/sub/").utf8) + bytes + [0]
-      let file = try #require(path.withUnsafeBytes { $0.baseAddress.flatMap { fopen($0.assumingMemoryBound(to: CChar.self), "w") } })
+      let file = try #require(
+        path.withUnsafeBytes { $0.baseAddress.flatMap { fopen($0.assumingMemoryBound(to: CChar.self), "w") } })
       fputs(url, file)
       fclose(file)
       #expect(try await bench.get("/sub/\(url)").hasSuffix("\r\n\r\n" + url), "\(url)")
@@ -227,10 +245,13 @@ struct FileSiteTests {
     let bench = try await Bench.start()
     let film = [UInt8]([0x47, 0x40, 0x11, 0x10, 0, 0x42, 0xF0, 0x25])
     for (name, content, type) in [
-      ("README", Array("read me".utf8), "text/plain; charset=utf-8"), ("a.py", Array("import os".utf8), "text/plain; charset=utf-8"),
-      ("a.yml", Array("a: 1".utf8), "text/plain; charset=utf-8"), ("Dockerfile", Array("FROM x".utf8), "text/plain; charset=utf-8"),
+      ("README", Array("read me".utf8), "text/plain; charset=utf-8"),
+      ("a.py", Array("import os".utf8), "text/plain; charset=utf-8"),
+      ("a.yml", Array("a: 1".utf8), "text/plain; charset=utf-8"),
+      ("Dockerfile", Array("FROM x".utf8), "text/plain; charset=utf-8"),
       ("list.m3u8", Array("#EXTM3U".utf8), "application/vnd.apple.mpegurl"), ("film.ts", film, "video/mp2t"),
-      ("program.ts", Array("let a: number".utf8), "text/plain; charset=utf-8"), ("data", [0, 1, 2], "application/octet-stream"),
+      ("program.ts", Array("let a: number".utf8), "text/plain; charset=utf-8"),
+      ("data", [0, 1, 2], "application/octet-stream"),
       ("data.unheard-of", Array("text".utf8), "text/plain; charset=utf-8"),
       ("old.html", Array("<meta charset=latin1>caf".utf8) + [0xE9], "text/html"),
       ("a.JSON", Array("{}".utf8), "application/json; charset=utf-8"), ("a.mjs", [], "text/javascript; charset=utf-8"),
@@ -244,11 +265,13 @@ struct FileSiteTests {
     try await bench.stop()
   }
 
-  @Test("names that begin with a dot are not there, .well-known aside, unless they are asked for", arguments: [false, true])
+  @Test(
+    "names that begin with a dot are not there, .well-known aside, unless they are asked for", arguments: [false, true])
   func hidden(_ showsHidden: Bool) async throws {
     let bench = try await Bench.start(showsHidden: showsHidden)
     for (path, text) in [
-      (".git/config", "git"), (".env", "env"), (".well-known/acme", "acme"), (".well-known/.secret", "secret"), ("sub/.htaccess", "ht"),
+      (".git/config", "git"), (".env", "env"), (".well-known/acme", "acme"), (".well-known/.secret", "secret"),
+      ("sub/.htaccess", "ht"),
     ] {
       try FileManager.default.createDirectory(
         atPath: (bench.base + "/root/" + path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
@@ -256,11 +279,15 @@ struct FileSiteTests {
     }
     try FileManager.default.removeItem(atPath: bench.base + "/root/index.html")
     #expect(try await bench.get("/.well-known/acme").hasSuffix("acme"))
-    for path in ["/.git/config", "/.git/", "/.git", "/.env", "/%2eenv", "/.well-known/.secret", "/sub/.htaccess", "//.env"] {
+    for path in [
+      "/.git/config", "/.git/", "/.git", "/.env", "/%2eenv", "/.well-known/.secret", "/sub/.htaccess", "//.env",
+    ] {
       #expect(try await bench.get(path).hasPrefix("HTTP/1.1 404") == !showsHidden, "\(path)")
     }
     let listing = try await bench.get("/")
-    #expect(listing.contains(".env") == showsHidden && listing.contains(".git") == showsHidden && listing.contains(".well-known/"))
+    #expect(
+      listing.contains(".env") == showsHidden && listing.contains(".git") == showsHidden
+        && listing.contains(".well-known/"))
     #expect(try await bench.get("/sub/").contains(".htaccess") == showsHidden)
     try await bench.stop()
   }
@@ -271,7 +298,9 @@ struct FileSiteTests {
     let site = try SingleFileSite(path: bench.base + "/root/a.txt")
     for path in ["/", "/a.txt", "/?x=1"] {
       let answer = try await Self.exchange(site, path)
-      #expect(answer.hasSuffix("0123456789") && answer.contains("content-disposition: inline; filename*=UTF-8''a.txt\r\n"), "\(path)")
+      #expect(
+        answer.hasSuffix("0123456789") && answer.contains("content-disposition: inline; filename*=UTF-8''a.txt\r\n"),
+        "\(path)")
     }
     for path in ["/index.html", "/sub/b.css", "/a.txt/", "/.", "/../a.txt"] {
       #expect(try await Self.exchange(site, path).hasPrefix("HTTP/1.1 4"), "\(path)")
@@ -285,13 +314,15 @@ struct FileSiteTests {
   func bodies() async throws {
     let bench = try await Bench.start()
     let client = try await RawClient.connect(port: bench.channel.localAddress?.port ?? 0)
-    try await client.send("POST /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+    try await client.send(
+      "POST /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
     try await client.wait { $0.hasSuffix("0123456789") }
     #expect(client.text.hasPrefix("HTTP/1.1 405"))
     try await client.send("POST /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
     #expect(try await client.rest().components(separatedBy: "HTTP/1.1 405").count == 3)
     #expect(!client.text.contains("HTTP/1.1 100"))
-    let large = try await bench.get("/a.txt", method: "POST", "Content-Length: 100000000\r\n\r\n" + String(repeating: "x", count: 400_000))
+    let large = try await bench.get(
+      "/a.txt", method: "POST", "Content-Length: 100000000\r\n\r\n" + String(repeating: "x", count: 400_000))
     #expect(large.hasPrefix("HTTP/1.1 405") && large.contains("connection: close"))
     try await bench.stop()
   }
@@ -299,10 +330,13 @@ struct FileSiteTests {
   @Test(
     "nothing outside is served",
     arguments: [
-      "/../outside/secret", "/sub/../../outside/secret", "/%2e%2e/outside/secret", "/%2e%2e%2foutside%2fsecret", "/..%2foutside%2fsecret",
-      "/%252e%252e/outside/secret", "/..%5coutside%5csecret", "/..\\outside\\secret", "/%00", "/a.txt%00.html", "/%c0%ae%c0%ae/outside/secret", "/%",
+      "/../outside/secret", "/sub/../../outside/secret", "/%2e%2e/outside/secret", "/%2e%2e%2foutside%2fsecret",
+      "/..%2foutside%2fsecret",
+      "/%252e%252e/outside/secret", "/..%5coutside%5csecret", "/..\\outside\\secret", "/%00", "/a.txt%00.html",
+      "/%c0%ae%c0%ae/outside/secret", "/%",
       "/%2",
-      "/%zz", "/leaves", "/leavesdir/secret", "/leavesdir/", "/leavesdir", "/sub/../leaves", "/pipe", "/loop", "//../outside/secret",
+      "/%zz", "/leaves", "/leavesdir/secret", "/leavesdir/", "/leavesdir", "/sub/../leaves", "/pipe", "/loop",
+      "//../outside/secret",
       "/.//../outside/secret",
       "/....//outside/secret", "/sub/%2e%2e/%2e%2e/outside/secret",
     ])

@@ -10,7 +10,9 @@ struct HTTP1CodecTests {
   private static let ok = HTTPResponseHead(version: .http1_1, status: .ok, headers: ["content-length": "0"])
   private static let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
-  private static func server(_ turns: HTTP1ServerCodec.Turns = .together, grantsUpgrades: Bool = false) throws -> EmbeddedChannel {
+  private static func server(_ turns: HTTP1ServerCodec.Turns = .together, grantsUpgrades: Bool = false) throws
+    -> EmbeddedChannel
+  {
     let channel = EmbeddedChannel()
     try channel.pipeline.syncOperations.addHandler(
       HTTP1ServerCodec(limits: HTTPLimits().message, turns: turns, grantsUpgrades: grantsUpgrades))
@@ -63,7 +65,9 @@ struct HTTP1CodecTests {
     #expect(try Self.requests(oneByOne) == "PUThi.")
   }
 
-  @Test("behind a wish for another protocol nothing is read until it is answered; then it is that protocol, or the next request")
+  @Test(
+    "behind a wish for another protocol nothing is read until it is answered; then it is that protocol, or the next request"
+  )
   func upgrade() throws {
     let wish = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
     let declined = try Self.server(grantsUpgrades: true)
@@ -78,7 +82,8 @@ struct HTTP1CodecTests {
     let granted = try Self.server(grantsUpgrades: true)
     try granted.writeInbound(ByteBuffer(string: wish + "no HTTP"))
     #expect(try Self.requests(granted) == "GET.")
-    try granted.writeOutbound(HTTPServerResponsePart.head(HTTPResponseHead(version: .http1_1, status: .switchingProtocols)))
+    try granted.writeOutbound(
+      HTTPServerResponsePart.head(HTTPResponseHead(version: .http1_1, status: .switchingProtocols)))
     let context = try granted.pipeline.syncOperations.context(handlerType: HTTP1ServerCodec.self)
     granted.pipeline.syncOperations.removeHandler(context: context, promise: nil)
     #expect(try granted.readInbound(as: ByteBuffer.self) == ByteBuffer(string: "no HTTP"))
@@ -88,7 +93,9 @@ struct HTTP1CodecTests {
     #expect(try Self.requests(deaf) == "GET.GET.")
   }
 
-  @Test("an answer to HEAD is a head, whatever its fields say; chunks are written around bodies of any length, and trailers behind them")
+  @Test(
+    "an answer to HEAD is a head, whatever its fields say; chunks are written around bodies of any length, and trailers behind them"
+  )
   func answers() throws {
     let channel = try Self.server()
     try channel.writeInbound(ByteBuffer(string: "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n" + Self.get))
@@ -97,7 +104,9 @@ struct HTTP1CodecTests {
     #expect(try Self.written(channel) == "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
     let long = String(repeating: "y", count: 5000)
     try channel.writeOutbound(HTTPServerResponsePart.head(chunked))
-    for text in ["short", "", long] { try channel.writeOutbound(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(string: text)))) }
+    for text in ["short", "", long] {
+      try channel.writeOutbound(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(string: text))))
+    }
     try channel.writeOutbound(HTTPServerResponsePart.end(["x": "a\r\nb: c"]))
     let expected = "5\r\nshort\r\n1388\r\n\(long)\r\n0\r\nx: a  b: c\r\n\r\n"
     #expect(try Self.written(channel).hasSuffix("chunked\r\n\r\n" + expected))
@@ -106,7 +115,8 @@ struct HTTP1CodecTests {
   @Test("an answer without a length ends with the connection, one that breaks off is a fault, and none comes unasked")
   func ends() throws {
     let whole = try Self.client()
-    try whole.writeOutbound(HTTPClientRequestPart.head(HTTPRequestHead(version: .http1_1, method: .GET, uri: "/a b", headers: ["host": "a"])))
+    try whole.writeOutbound(
+      HTTPClientRequestPart.head(HTTPRequestHead(version: .http1_1, method: .GET, uri: "/a b", headers: ["host": "a"])))
     #expect(try Self.written(whole) == "GET /a%20b HTTP/1.1\r\nhost: a\r\n\r\n")
     try whole.writeInbound(ByteBuffer(string: "HTTP/1.1 200 OK\r\n\r\nall"))
     whole.pipeline.fireChannelInactive()
@@ -114,7 +124,8 @@ struct HTTP1CodecTests {
     while let part = try whole.readInbound(as: HTTPClientResponsePart.self) { parts.append(part) }
     #expect(
       parts == [
-        .head(HTTPResponseHead(version: .http1_1, status: .ok, headers: ["connection": "close"])), .body(ByteBuffer(string: "all")), .end(nil),
+        .head(HTTPResponseHead(version: .http1_1, status: .ok, headers: ["connection": "close"])),
+        .body(ByteBuffer(string: "all")), .end(nil),
       ])
     let broken = try Self.client()
     try broken.writeOutbound(HTTPClientRequestPart.head(HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")))
@@ -122,6 +133,8 @@ struct HTTP1CodecTests {
     broken.pipeline.fireChannelInactive()
     #expect(throws: MessageFault.truncated) { try broken.throwIfErrorCaught() }
     let unasked = try Self.client()
-    #expect(throws: MessageFault.unasked) { try unasked.writeInbound(ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) }
+    #expect(throws: MessageFault.unasked) {
+      try unasked.writeInbound(ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+    }
   }
 }

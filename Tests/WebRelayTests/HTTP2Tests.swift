@@ -30,7 +30,8 @@ struct HTTP2Tests {
   @Test("requests with and without bodies, and failures")
   func relays() async throws {
     let bench = try await RelayBench.start { TestServer($0) }
-    let target = Upstream(key: "h2", connect: try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0))
+    let target = Upstream(
+      key: "h2", connect: try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0))
     let pool = UpstreamPool()
     // One loop, since each has pooled connections of its own: every request finds what the one before it left.
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)

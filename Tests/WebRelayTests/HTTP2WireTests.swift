@@ -29,7 +29,10 @@ struct HTTP2WireTests {
       while at + 9 <= bytes.count {
         let length = Int(bytes[at]) << 16 | Int(bytes[at + 1]) << 8 | Int(bytes[at + 2])
         let stream = bytes[(at + 5)..<(at + 9)].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-        frames.append(Frame(kind: bytes[at + 3], flags: bytes[at + 4], stream: stream, payload: Array(bytes[(at + 9)..<(at + 9 + length)])))
+        frames.append(
+          Frame(
+            kind: bytes[at + 3], flags: bytes[at + 4], stream: stream,
+            payload: Array(bytes[(at + 9)..<(at + 9 + length)])))
         at += 9 + length
       }
       return frames
@@ -55,8 +58,12 @@ struct HTTP2WireTests {
     let channel = EmbeddedChannel()
     try channel.pipeline.syncOperations.addHandler(HTTP2Wire())
     if let frameSize {
-      let setting = [UInt8(0), 5, UInt8(frameSize >> 24), UInt8(frameSize >> 16 & 0xFF), UInt8(frameSize >> 8 & 0xFF), UInt8(frameSize & 0xFF)]
-      try channel.writeInbound(ByteBuffer(bytes: Self.preface + Frame(kind: 4, flags: 0, stream: 0, payload: setting).bytes))
+      let setting = [
+        UInt8(0), 5, UInt8(frameSize >> 24), UInt8(frameSize >> 16 & 0xFF), UInt8(frameSize >> 8 & 0xFF),
+        UInt8(frameSize & 0xFF),
+      ]
+      try channel.writeInbound(
+        ByteBuffer(bytes: Self.preface + Frame(kind: 4, flags: 0, stream: 0, payload: setting).bytes))
     }
     var written: [UInt8] = []
     for piece in pieces { try channel.writeOutbound(ByteBuffer(bytes: piece)) }
@@ -64,12 +71,14 @@ struct HTTP2WireTests {
     return written
   }
 
-  @Test("the handler reads that the peer takes large frames, whatever pieces its SETTINGS come in; all else is as it came")
+  @Test(
+    "the handler reads that the peer takes large frames, whatever pieces its SETTINGS come in; all else is as it came")
   func settings() throws {
     let ping = Frame(kind: 6, flags: 0, stream: 0, payload: [1, 2, 3, 4, 5, 6, 7, 8])
     let window: [UInt8] = [0, 4, 0, 1, 0, 0]
     let cases: [([UInt8], [UInt8])] = [
-      ([], Self.believed), (window, window + Self.believed), ([0, 5, 0, 0, 0x40, 0], Self.believed), ([0, 5, 0, 0x80, 0, 0], [0, 5, 0, 0x80, 0, 0]),
+      ([], Self.believed), (window, window + Self.believed), ([0, 5, 0, 0, 0x40, 0], Self.believed),
+      ([0, 5, 0, 0x80, 0, 0], [0, 5, 0, 0x80, 0, 0]),
     ]
     for (said, read) in cases {
       let first = Frame(kind: 4, flags: 0, stream: 0, payload: said)
@@ -77,13 +86,15 @@ struct HTTP2WireTests {
       let again = Frame(kind: 4, flags: 0, stream: 0, payload: window)
       let came = Self.preface + first.bytes + ping.bytes + acknowledgement.bytes + again.bytes
       let expected =
-        Self.preface + Frame(kind: 4, flags: 0, stream: 0, payload: read).bytes + ping.bytes + acknowledgement.bytes + again.bytes
+        Self.preface + Frame(kind: 4, flags: 0, stream: 0, payload: read).bytes + ping.bytes + acknowledgement.bytes
+        + again.bytes
       #expect(try inbound([came]) == expected)
       #expect(try inbound(came.map { [$0] }) == expected)
     }
   }
 
-  @Test("a head larger than the peer's frames is cut into HEADERS and CONTINUATION", arguments: [nil, 20_000] as [UInt32?])
+  @Test(
+    "a head larger than the peer's frames is cut into HEADERS and CONTINUATION", arguments: [nil, 20_000] as [UInt32?])
   func heads(_ frameSize: UInt32?) throws {
     let most = Int(frameSize ?? 16_384)
     let payload = (0..<50_000).map { UInt8(truncatingIfNeeded: $0 * 31 >> 3) }
@@ -91,7 +102,9 @@ struct HTTP2WireTests {
     let behind = Frame(kind: 0, flags: 0, stream: 5, payload: [1, 2, 3])
     let frames = Frame.all(try outbound([head.bytes, behind.bytes], frameSize: frameSize))
     #expect(frames.map(\.kind) == [1] + Array(repeating: 9, count: (50_000 - 1) / most) + [0])
-    #expect(frames.first?.flags == 0x1 && frames.dropFirst().dropLast(2).allSatisfy { $0.flags == 0 } && frames.dropLast().last?.flags == 0x4)
+    #expect(
+      frames.first?.flags == 0x1 && frames.dropFirst().dropLast(2).allSatisfy { $0.flags == 0 }
+        && frames.dropLast().last?.flags == 0x4)
     #expect(frames.dropLast().allSatisfy { $0.stream == 3 && $0.payload.count <= most } && frames.last == behind)
     #expect(frames.dropLast().flatMap(\.payload) == payload)
     let small = Frame(kind: 1, flags: 0x4, payload: Array(payload.prefix(most)))
@@ -105,16 +118,20 @@ struct HTTP2WireTests {
     let head = Array(bytes.prefix(9))
     for pieces in [[bytes], [head, Array(bytes[9...])], [head, Array(bytes[9..<20_000]), Array(bytes[20_000...])]] {
       let frames = Frame.all(try outbound(pieces))
-      #expect(frames.map(\.kind) == [0, 0, 0] && frames.map(\.flags) == [0, 0, 1] && frames.flatMap(\.payload) == payload)
+      #expect(
+        frames.map(\.kind) == [0, 0, 0] && frames.map(\.flags) == [0, 0, 1] && frames.flatMap(\.payload) == payload)
     }
   }
 
-  @Test("answers with more fields than a frame takes, and with octets that are not UTF-8, reach a browser's protocol and leave its connection whole")
+  @Test(
+    "answers with more fields than a frame takes, and with octets that are not UTF-8, reach a browser's protocol and leave its connection whole"
+  )
   func relayed() async throws {
     let fields = (0..<40).map { "X-\($0): \(String(repeating: "y", count: 3000))\r\n" }.joined()
     let answer = MessageParserTests.octets("HTTP/1.1 200 OK\r\n\(fields)X-Name: caf^E9\r\nContent-Length: 2\r\n\r\nok")
     let bench = try await RelayBench.start(raw: true) { _ in Answering(answer) }
-    let target = Upstream(key: "h2", connect: try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0))
+    let target = Upstream(
+      key: "h2", connect: try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0))
     let pool = UpstreamPool()
     let server = try await ServerBootstrap(group: RelayBench.group)
       .childChannelInitializer { channel in
@@ -139,5 +156,7 @@ private final class Answering: ChannelInboundHandler, Sendable {
 
   init(_ answer: [UInt8]) { self.answer = answer }
 
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) { context.writeAndFlush(NIOAny(ByteBuffer(bytes: answer)), promise: nil) }
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    context.writeAndFlush(NIOAny(ByteBuffer(bytes: answer)), promise: nil)
+  }
 }

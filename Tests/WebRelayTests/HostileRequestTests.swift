@@ -51,7 +51,8 @@ struct HostileRequestTests {
     let bench = try await RelayBench.start { TestServer($0) }
     for body in ["-1\r\nx\r\n0\r\n\r\n", "ffffffffffffffffff\r\nx\r\n", "5;\r\u{0}x\r\nhello\r\n0\r\n\r\n", "zz\r\n"] {
       _ = try await bench.exchange(
-        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\(body)GET /smuggled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\(body)GET /smuggled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+      )
     }
     #expect(!bench.seen.requests.withLockedValue { $0.map(\.uri) }.contains("/smuggled"))
     try await bench.stop()
@@ -65,7 +66,8 @@ struct HostileRequestTests {
     let cookies = (0..<40).map { _ in "Cookie: a=" + String(repeating: "c", count: 4000) + "\r\n" }.joined()
     for fields in [many, long, cookies] {
       let answer = try await bench.exchange("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n")
-      #expect(answer.isEmpty || answer.hasPrefix("HTTP/1.1 431") || answer.hasPrefix("HTTP/1.1 400"), "\(answer.prefix(200))")
+      #expect(
+        answer.isEmpty || answer.hasPrefix("HTTP/1.1 431") || answer.hasPrefix("HTTP/1.1 400"), "\(answer.prefix(200))")
     }
     #expect(bench.seen.requests.withLockedValue { $0 }.isEmpty)
     try await bench.stop()
@@ -75,8 +77,10 @@ struct HostileRequestTests {
   func flood() async throws {
     // An upstream that accepts and says nothing.
     let bench = try await RelayBench.start(raw: true) { _ in Silent() }
-    let client = try await ClientBootstrap(group: RelayBench.group).channelOption(.writeBufferWaterMark, value: .init(low: 1, high: 1 << 16))
-      .connect(host: "127.0.0.1", port: bench.port).get()
+    let client = try await ClientBootstrap(group: RelayBench.group).channelOption(
+      .writeBufferWaterMark, value: .init(low: 1, high: 1 << 16)
+    )
+    .connect(host: "127.0.0.1", port: bench.port).get()
     try await client.writeAndFlush(ByteBuffer(string: "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"))
     let request = ByteBuffer(string: String(repeating: "GET /next HTTP/1.1\r\nHost: a\r\n\r\n", count: 2000))
     var written = 0
@@ -105,9 +109,12 @@ struct HostileRequestTests {
     let bench = try await RelayBench.start { TestServer($0) }
     let many = (0..<40).map { "x-\($0)" }.joined(separator: ", ")
     _ = try await bench.exchange(
-      "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, x-forwarded-for, x-proxy, x-forwarded-proto, \(many), x-last\r\nX-Last: 1\r\n\r\n")
+      "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, x-forwarded-for, x-proxy, x-forwarded-proto, \(many), x-last\r\nX-Last: 1\r\n\r\n"
+    )
     let head = try #require(bench.seen.requests.withLockedValue { $0.first })
-    #expect(head.headers["x-forwarded-for"] == ["192.0.2.1"] && head.headers["x-proxy"] == ["zrok"] && head.headers["x-forwarded-proto"] == ["http"])
+    #expect(
+      head.headers["x-forwarded-for"] == ["192.0.2.1"] && head.headers["x-proxy"] == ["zrok"]
+        && head.headers["x-forwarded-proto"] == ["http"])
     #expect(!head.headers.contains(name: "x-last"))
     try await bench.stop()
   }

@@ -8,7 +8,8 @@ import Testing
 
 @testable import WebRelay
 
-/// What a server behind a relay may answer with: whatever it is, the visitor reads a page that says what is wrong, or sees that something is missing.
+/// What a server behind a relay may answer with: whatever it is, the visitor reads a page that says what is wrong, or
+/// sees that something is missing.
 @Suite("Servers that answer with anything", .timeLimit(.minutes(5)))
 struct HostileUpstreamTests {
   /// Says its piece once it has heard anything, and goes on with the rest for as long as somebody takes it.
@@ -47,7 +48,9 @@ struct HostileUpstreamTests {
     }
   }
 
-  private static func ask(_ piece: String, rest: String = "", closes: Bool = true, _ request: String = "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+  private static func ask(
+    _ piece: String, rest: String = "", closes: Bool = true, _ request: String = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  )
     async throws
     -> (answer: String, reason: String, bytes: Int)
   {
@@ -66,7 +69,9 @@ struct HostileUpstreamTests {
       try await Task.sleep(for: .milliseconds(5))
     }
     client.close()
-    let result = (client.text, records.withLockedValue { $0.last?.failure ?? "" }, bench.seen.bytes.withLockedValue { $0 })
+    let result = (
+      client.text, records.withLockedValue { $0.last?.failure ?? "" }, bench.seen.bytes.withLockedValue { $0 }
+    )
     try await bench.stop()
     return result
   }
@@ -74,10 +79,13 @@ struct HostileUpstreamTests {
   @Test(
     "no answer at all, or none of HTTP: a page that says so, and a reason for whoever shares",
     arguments: [
-      "", "HTTP/1.1 200 OK\r\nContent-Le", "SSH-2.0-OpenSSH\r\n", "\u{16}\u{3}\u{1}\u{0}\u{2}\u{2}\u{28}", "HTTP/9.9 200 OK\r\n\r\n",
+      "", "HTTP/1.1 200 OK\r\nContent-Le", "SSH-2.0-OpenSSH\r\n", "\u{16}\u{3}\u{1}\u{0}\u{2}\u{2}\u{28}",
+      "HTTP/9.9 200 OK\r\n\r\n",
       "HTTP/1.1 abc OK\r\n\r\n",
-      "HTTP/1.1 200 OK\r\nContent-Length: twelve\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-      "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nx", "HTTP/1.1 200 OK\r\nX: a\u{0}b\r\nContent-Length: 0\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nContent-Length: twelve\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+      "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nx",
+      "HTTP/1.1 200 OK\r\nX: a\u{0}b\r\nContent-Length: 0\r\n\r\n",
       "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
     ])
   func unreadable(_ piece: String) async throws {
@@ -89,15 +97,19 @@ struct HostileUpstreamTests {
   @Test(
     "an answer that breaks off looks like one",
     arguments: [
-      "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf", "HTTP/1.1 200 OK\r\nContent-Length: 999999999999999999\r\n\r\nhalf",
-      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf",
+      "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf",
+      "HTTP/1.1 200 OK\r\nContent-Length: 999999999999999999\r\n\r\nhalf",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf",
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\nx\r\n0\r\n\r\n",
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nffffffffffffffffff\r\n",
     ])
   func broken(_ piece: String) async throws {
     let (answer, reason, _) = try await Self.ask(piece)
     // What came with the fault may be lost with it.
-    #expect(answer.isEmpty || answer.hasPrefix("HTTP/1.1 200") && !answer.hasSuffix("0\r\n\r\n") && !answer.contains("502"), "\(answer)")
+    #expect(
+      answer.isEmpty || answer.hasPrefix("HTTP/1.1 200") && !answer.hasSuffix("0\r\n\r\n") && !answer.contains("502"),
+      "\(answer)")
     #expect(!reason.isEmpty)
   }
 
@@ -118,7 +130,9 @@ struct HostileUpstreamTests {
   func endlessChunks() async throws {
     for piece in ["4;", "4\r\nhalf\r\n0\r\n"] {
       let bench = try await RelayBench.start(raw: true) {
-        Rude($0, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + piece, rest: piece == "4;" ? "extension" : "X: y\r\n", closes: false)
+        Rude(
+          $0, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + piece,
+          rest: piece == "4;" ? "extension" : "X: y\r\n", closes: false)
       }
       let client = try await bench.connect()
       try await client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -133,7 +147,8 @@ struct HostileUpstreamTests {
   @Test("an answer that does not wait for the request is passed on, and the connection ends")
   func early() async throws {
     let (answer, _, _) = try await Self.ask(
-      "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 3\r\n\r\nno!", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nsome")
+      "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 3\r\n\r\nno!",
+      "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nsome")
     #expect(answer.hasPrefix("HTTP/1.1 413") && answer.hasSuffix("no!"), "\(answer)")
   }
 
@@ -141,15 +156,19 @@ struct HostileUpstreamTests {
   func random() async throws {
     var generator = SystemRandomNumberGenerator()
     for _ in 0..<100 {
-      var text = Array("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".utf8)
+      var text = Array(
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".utf8)
       for _ in 0..<Int.random(in: 1...8, using: &generator) {
         text[Int.random(in: 0..<text.count, using: &generator)] = UInt8.random(in: 0...127, using: &generator)
       }
-      _ = try await Self.ask(String(decoding: text, as: UTF8.self), "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+      _ = try await Self.ask(
+        String(decoding: text, as: UTF8.self), "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     }
   }
 
-  @Test("a certificate that nobody believes, TLS where there is none, nobody at all: each has its own words, and the first says what helps")
+  @Test(
+    "a certificate that nobody believes, TLS where there is none, nobody at all: each has its own words, and the first says what helps"
+  )
   func words() throws {
     func page(_ error: any Error) -> (text: String, line: String) {
       let failure = UpstreamFailure(error)

@@ -28,7 +28,8 @@ struct RelayBench: Sendable {
   ///   - answerLimit: of the upstream.
   ///   - verdict: instead of relaying everything.
   static func start(
-    limits: HTTPLimits = HTTPLimits(), answerLimit: TimeAmount? = nil, observer: RequestObserver? = nil, raw: Bool = false,
+    limits: HTTPLimits = HTTPLimits(), answerLimit: TimeAmount? = nil, observer: RequestObserver? = nil,
+    raw: Bool = false,
     verdict: RequestJudge? = nil,
     handler: @escaping @Sendable (Seen) -> any ChannelHandler & Sendable
   ) async throws -> RelayBench {
@@ -43,7 +44,8 @@ struct RelayBench: Sendable {
       }
       .bind(host: "127.0.0.1", port: 0).get()
     let target = Upstream(
-      key: "upstream", connect: try TCPConnector.make(host: "127.0.0.1", port: upstream.localAddress?.port ?? 0), answerLimit: answerLimit)
+      key: "upstream", connect: try TCPConnector.make(host: "127.0.0.1", port: upstream.localAddress?.port ?? 0),
+      answerLimit: answerLimit)
     let judge: RequestJudge =
       verdict ?? { head, info in
         var head = head
@@ -56,7 +58,8 @@ struct RelayBench: Sendable {
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           try HTTPRelay.configureHTTP1(
-            channel, remoteAddress: "192.0.2.1", isTLS: false, pool: pool, judge: judge, limits: limits, observer: observer)
+            channel, remoteAddress: "192.0.2.1", isTLS: false, pool: pool, judge: judge, limits: limits,
+            observer: observer)
         }
       }
       .bind(host: "127.0.0.1", port: 0).get()
@@ -121,7 +124,9 @@ final class RawClient: Sendable {
   func wait(_ condition: (String) -> Bool) async throws {
     let deadline = ContinuousClock.now + Self.hang
     while !condition(text) {
-      guard ContinuousClock.now < deadline, !hasEnded else { throw Hang(text: String(text.prefix(2000)), ended: hasEnded) }
+      guard ContinuousClock.now < deadline, !hasEnded else {
+        throw Hang(text: String(text.prefix(2000)), ended: hasEnded)
+      }
       try await Task.sleep(for: .milliseconds(5))
     }
   }
@@ -152,7 +157,8 @@ final class RawClient: Sendable {
   func finish() async throws { try await channel.channel.close(mode: .output) }
 }
 
-/// Answers `/echo` with the request's body, `/length/N` with N bytes, everything else with its own path; counts what it saw.
+/// Answers `/echo` with the request's body, `/length/N` with N bytes, everything else with its own path; counts what it
+/// saw.
 final class TestServer: ChannelInboundHandler, @unchecked Sendable {
   typealias InboundIn = HTTPServerRequestPart
   typealias OutboundOut = HTTPServerResponsePart
@@ -178,26 +184,38 @@ final class TestServer: ChannelInboundHandler, @unchecked Sendable {
 
   private func answer(_ context: ChannelHandlerContext) {
     guard let head else { return }
-    var headers: HTTPHeaders = ["x-upstream": "yes", "connection": "x-secret", "x-secret": "hop", "keep-alive": "timeout=1"]
+    var headers: HTTPHeaders = [
+      "x-upstream": "yes", "connection": "x-secret", "x-secret": "hop", "keep-alive": "timeout=1",
+    ]
     var status = HTTPResponseStatus.ok
     var content = ByteBuffer(string: "path \(head.uri)")
     if head.uri == "/echo" { content = body }
-    if head.uri.hasPrefix("/length/"), let count = Int(head.uri.dropFirst(8)) { content = ByteBuffer(repeating: 7, count: count) }
+    if head.uri.hasPrefix("/length/"), let count = Int(head.uri.dropFirst(8)) {
+      content = ByteBuffer(repeating: 7, count: count)
+    }
     if head.uri == "/empty" {
       status = .noContent
       content.clear()
     }
     if head.uri == "/cut" {
       headers.add(name: "content-length", value: "1000")
-      context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .ok, headers: headers))), promise: nil)
+      context.write(
+        wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .ok, headers: headers))), promise: nil)
       let channel = context.channel
-      context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: "half"))))).whenComplete { _ in channel.close(promise: nil) }
+      context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: "half"))))).whenComplete { _ in
+        channel.close(promise: nil)
+      }
       return
     }
-    if !head.uri.hasPrefix("/chunked"), status != .noContent { headers.add(name: "content-length", value: "\(content.readableBytes)") }
+    if !head.uri.hasPrefix("/chunked"), status != .noContent {
+      headers.add(name: "content-length", value: "\(content.readableBytes)")
+    }
     if head.uri == "/once" { headers.replaceOrAdd(name: "connection", value: "close") }
-    context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
-    if head.method != .HEAD, content.readableBytes > 0 { context.write(wrapOutboundOut(.body(.byteBuffer(content))), promise: nil) }
+    context.write(
+      wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
+    if head.method != .HEAD, content.readableBytes > 0 {
+      context.write(wrapOutboundOut(.body(.byteBuffer(content))), promise: nil)
+    }
     context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     if head.uri == "/dies" { context.close(promise: nil) }
   }

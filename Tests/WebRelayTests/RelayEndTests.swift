@@ -31,7 +31,9 @@ private final class Works: Sendable {
 
   /// Says something on all connections.
   func say(_ text: String) async throws {
-    for channel in state.withLockedValue({ $0.channels }) where channel.isActive { try await channel.writeAndFlush(ByteBuffer(string: text)) }
+    for channel in state.withLockedValue({ $0.channels }) where channel.isActive {
+      try await channel.writeAndFlush(ByteBuffer(string: text))
+    }
   }
 
   func wait(_ what: String, _ condition: (Works) -> Bool) async throws {
@@ -68,7 +70,9 @@ struct RelayEndTests {
     limits: HTTPLimits = HTTPLimits(), answerLimit: TimeAmount? = nil, observer: RequestObserver? = nil
   ) async throws -> (RelayBench, Works) {
     let works = Works()
-    let bench = try await RelayBench.start(limits: limits, answerLimit: answerLimit, observer: observer, raw: true) { _ in Works.Handler(works) }
+    let bench = try await RelayBench.start(limits: limits, answerLimit: answerLimit, observer: observer, raw: true) {
+      _ in Works.Handler(works)
+    }
     return (bench, works)
   }
 
@@ -110,13 +114,16 @@ struct RelayEndTests {
   @Test("curl that has waited long enough, over HTTP/1.1 and HTTP/2", arguments: [false, true])
   func curl(_ isHTTP2: Bool) async throws {
     let (bench, works) = try await Self.start()
-    let target = Upstream(key: "works", connect: try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0))
+    let target = Upstream(
+      key: "works", connect: try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0))
     let (pool, judge): (UpstreamPool, RequestJudge) = (
       UpstreamPool(), { head, info in info.loop.makeSucceededFuture(.relay(upstream: target, head: head)) }
     )
     let server = try await ServerBootstrap(group: RelayBench.group)
       .childChannelInitializer { channel in
-        if isHTTP2 { return HTTPRelay.configureHTTP2(channel, remoteAddress: "", isTLS: false, pool: pool, judge: judge) }
+        if isHTTP2 {
+          return HTTPRelay.configureHTTP2(channel, remoteAddress: "", isTLS: false, pool: pool, judge: judge)
+        }
         return channel.eventLoop.makeCompletedFuture {
           try HTTPRelay.configureHTTP1(channel, remoteAddress: "", isTLS: false, pool: pool, judge: judge)
         }
@@ -125,7 +132,9 @@ struct RelayEndTests {
     let curl = Process()
     curl.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     curl.arguments =
-      ["curl", "--silent", "--max-time", "1"] + (isHTTP2 ? ["--http2-prior-knowledge"] : []) + ["http://127.0.0.1:\(server.localAddress?.port ?? 0)/"]
+      ["curl", "--silent", "--max-time", "1"] + (isHTTP2 ? ["--http2-prior-knowledge"] : []) + [
+        "http://127.0.0.1:\(server.localAddress?.port ?? 0)/"
+      ]
     curl.standardOutput = FileHandle.nullDevice
     curl.standardInput = FileHandle.nullDevice
     try curl.run()
@@ -155,7 +164,8 @@ struct RelayEndTests {
     #expect(works.gone == 0)
     try await works.say(Self.answer)
     let text = try await client.rest()
-    #expect(text.hasPrefix("HTTP/1.1 100") && text.contains("HTTP/1.1 200") && text.hasSuffix("\r\n\r\ndone"), "\(text)")
+    #expect(
+      text.hasPrefix("HTTP/1.1 100") && text.contains("HTTP/1.1 200") && text.hasSuffix("\r\n\r\ndone"), "\(text)")
     // An answer that comes soon comes alone.
     let quick = try await bench.connect()
     try await quick.send(Self.request)
@@ -233,19 +243,23 @@ struct RelayEndTests {
   }
 
   @Test(
-    "a client that pauses in the middle of an answer, or before its end, gets all of it", arguments: [200_000, 1_000_000, 3_000_000, 9_000_000],
+    "a client that pauses in the middle of an answer, or before its end, gets all of it",
+    arguments: [200_000, 1_000_000, 3_000_000, 9_000_000],
     [false, true])
   func pausing(_ size: Int, says: Bool) async throws {
     var limits = HTTPLimits()
     limits.stallTimeout = .milliseconds(200)
     let bench = try await RelayBench.start(limits: limits) { TestServer($0) }
     let counter = Counter()
-    let client = try await ClientBootstrap(group: RelayBench.group).channelOption(.autoRead, value: false).channelOption(
-      .socketOption(.so_rcvbuf), value: 8192
-    )
-    .channelOption(.allowRemoteHalfClosure, value: true)
-    .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(counter) } }
-    .connect(host: "127.0.0.1", port: bench.port).get()
+    let client = try await ClientBootstrap(group: RelayBench.group).channelOption(.autoRead, value: false)
+      .channelOption(
+        .socketOption(.so_rcvbuf), value: 8192
+      )
+      .channelOption(.allowRemoteHalfClosure, value: true)
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(counter) }
+      }
+      .connect(host: "127.0.0.1", port: bench.port).get()
     try await client.writeAndFlush(ByteBuffer(string: "GET /length/\(size) HTTP/1.1\r\nHost: a\r\n\r\n"))
     try await Task.sleep(for: .seconds(1))
     #expect(client.isActive)
@@ -266,7 +280,8 @@ struct RelayEndTests {
   )
   func answerLimit() async throws {
     let records = NIOLockedValueBox<[RequestRecord]>([])
-    let (bench, works) = try await Self.start(answerLimit: .seconds(1), observer: { record in records.withLockedValue { $0.append(record) } })
+    let (bench, works) = try await Self.start(
+      answerLimit: .seconds(1), observer: { record in records.withLockedValue { $0.append(record) } })
     let client = try await bench.connect()
     try await client.send("GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     let text = try await client.rest()
@@ -284,12 +299,16 @@ struct RelayEndTests {
       try await works.say("more")
     }
     let rest = try await steady.rest()
-    #expect(rest.hasPrefix("HTTP/1.1 200") && rest.components(separatedBy: "more").count == 7 && !rest.contains("504"), "\(rest)")
+    #expect(
+      rest.hasPrefix("HTTP/1.1 200") && rest.components(separatedBy: "more").count == 7 && !rest.contains("504"),
+      "\(rest)")
     #expect(records.withLockedValue { $0.map(\.status) } == [504, 200])
     try await bench.stop()
   }
 
-  @Test("at the end of whoever serves, an idle connection closes, and a request under way gets its answer as the connection's last")
+  @Test(
+    "at the end of whoever serves, an idle connection closes, and a request under way gets its answer as the connection's last"
+  )
   func quiescing() async throws {
     let works = Works()
     let children = NIOLockedValueBox<[any Channel]>([])
@@ -298,7 +317,8 @@ struct RelayEndTests {
         channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Works.Handler(works)) }
       }
       .bind(host: "127.0.0.1", port: 0).get()
-    let target = Upstream(key: "works", connect: try TCPConnector.make(host: "127.0.0.1", port: upstream.localAddress?.port ?? 0))
+    let target = Upstream(
+      key: "works", connect: try TCPConnector.make(host: "127.0.0.1", port: upstream.localAddress?.port ?? 0))
     let pool = UpstreamPool()
     let server = try await ServerBootstrap(group: RelayBench.group)
       .childChannelInitializer { channel in
@@ -318,7 +338,9 @@ struct RelayEndTests {
     try await idle.wait { $0.hasSuffix("done") }
     try await busy.send(Self.request)
     try await works.wait("the second is there") { $0.asked == 2 }
-    for child in children.withLockedValue({ $0 }) { child.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
+    for child in children.withLockedValue({ $0 }) {
+      child.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+    }
     try await idle.end()
     #expect(!busy.hasEnded)
     try await works.say(Self.answer)

@@ -26,7 +26,9 @@ struct RelayIsolationTests {
     try await bench.stop()
   }
 
-  @Test("a connection on which a server was asked whether it wants a body carries no other request: it may take the body for one")
+  @Test(
+    "a connection on which a server was asked whether it wants a body carries no other request: it may take the body for one"
+  )
   func askedForBodies() async throws {
     let bench = try await RelayBench.start { TestServer($0) }
     let client = try await bench.connect()
@@ -36,7 +38,8 @@ struct RelayIsolationTests {
     }
     #expect(bench.seen.connections.withLockedValue { $0 } == 1)
     for body in ["first", "other"] {
-      try await client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n" + body)
+      try await client.send(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n" + body)
       try await client.wait { $0.hasSuffix(body) }
     }
     try await client.send("GET /plain HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -64,7 +67,9 @@ struct RelayIsolationTests {
 
   @Test("a request over HTTP/2 may have a body without a length, and one of HTTP/1.0 may not")
   func framing() {
-    func framing(_ version: HTTPVersion, _ method: HTTPMethod, _ target: String, _ fields: HTTPHeaders) -> RequestFraming? {
+    func framing(_ version: HTTPVersion, _ method: HTTPMethod, _ target: String, _ fields: HTTPHeaders)
+      -> RequestFraming?
+    {
       var head = HTTPRequestHead(version: version, method: method, uri: target, headers: fields)
       head.headers.add(name: "host", value: "a")
       return RequestCheck.framing(head)
@@ -77,20 +82,25 @@ struct RelayIsolationTests {
     #expect(framing(HTTPVersion(major: 2, minor: 0), .OPTIONS, "*", [:]) == RequestFraming.none)
   }
 
-  @Test("whoever judges a request sees that a body without a length comes with it, and the server behind sees one coding")
+  @Test(
+    "whoever judges a request sees that a body without a length comes with it, and the server behind sees one coding")
   func unknownLength() async throws {
     let judged = NIOLockedValueBox<[[String]]>([])
     let target = NIOLockedValueBox<Upstream?>(nil)
     let bench = try await RelayBench.start(
       verdict: { head, info in
         judged.withLockedValue { $0.append(head.headers["transfer-encoding"]) }
-        guard let upstream = target.withLockedValue({ $0 }) else { return info.loop.makeSucceededFuture(.answer(.text(status: .notFound, ""))) }
+        guard let upstream = target.withLockedValue({ $0 }) else {
+          return info.loop.makeSucceededFuture(.answer(.text(status: .notFound, "")))
+        }
         return info.loop.makeSucceededFuture(.relay(upstream: upstream, head: head))
       }, handler: { TestServer($0) })
-    let upstream = Upstream(key: "a", connect: try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0))
+    let upstream = Upstream(
+      key: "a", connect: try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0))
     target.withLockedValue { $0 = upstream }
     let answer = try await bench.exchange(
-      "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close, transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+      "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close, transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+    )
     #expect(answer.hasSuffix("\r\n\r\nhi"))
     #expect(judged.withLockedValue { $0 } == [["chunked"]])
     #expect(bench.seen.requests.withLockedValue { $0.map { $0.headers["transfer-encoding"] } } == [["chunked"]])
@@ -102,13 +112,17 @@ struct RelayIsolationTests {
     let target = NIOLockedValueBox<Upstream?>(nil)
     let bench = try await RelayBench.start(
       verdict: { head, info in
-        guard let upstream = target.withLockedValue({ $0 }) else { return info.loop.makeSucceededFuture(.answer(.text(status: .notFound, ""))) }
+        guard let upstream = target.withLockedValue({ $0 }) else {
+          return info.loop.makeSucceededFuture(.answer(.text(status: .notFound, "")))
+        }
         return info.loop.makeSucceededFuture(.relay(upstream: upstream, head: head))
       }, handler: { TestServer($0) })
     let connect = try TCPConnector.make(host: "127.0.0.1", port: bench.upstream.localAddress?.port ?? 0)
-    let upstream = Upstream(key: "a", connect: { loop, initializer in connect(loop, initializer).flatMap { way in way.close().map { way } } })
+    let upstream = Upstream(
+      key: "a", connect: { loop, initializer in connect(loop, initializer).flatMap { way in way.close().map { way } } })
     target.withLockedValue { $0 = upstream }
-    #expect(try await bench.exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").hasPrefix("HTTP/1.1 502"))
+    #expect(
+      try await bench.exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").hasPrefix("HTTP/1.1 502"))
     try await bench.stop()
   }
 
@@ -146,7 +160,8 @@ struct RelayIsolationTests {
     let codec = HTTP1ServerCodec(limits: HTTPLimits().message, turns: .together, grantsUpgrades: true)
     try channel.pipeline.syncOperations.addHandler(codec)
     try channel.pipeline.syncOperations.addHandler(ends)
-    try channel.writeInbound(ByteBuffer(string: "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"))
+    try channel.writeInbound(
+      ByteBuffer(string: "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"))
     channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
     #expect(ends.count == 1)
     let context = try channel.pipeline.syncOperations.context(handlerType: HTTP1ServerCodec.self)
@@ -192,7 +207,8 @@ struct RelayIsolationTests {
     let answered = NIOLockedValueBox(0)
     let page = WebPage(status: .ok, body: ByteBuffer(repeating: 7, count: 16 << 20))
     let bench = try await RelayBench.start(
-      observer: { _ in answered.withLockedValue { $0 += 1 } }, verdict: { _, info in info.loop.makeSucceededFuture(.answer(page)) },
+      observer: { _ in answered.withLockedValue { $0 += 1 } },
+      verdict: { _, info in info.loop.makeSucceededFuture(.answer(page)) },
       handler: { TestServer($0) })
     let ofPage = try await Self.readLate(port: bench.port) { answered.withLockedValue { $0 == 1 } }
     #expect(ofPage > page.body.readableBytes)
@@ -225,7 +241,9 @@ private final class Saying: ChannelInboundHandler, Sendable {
 
   init(_ answer: String) { self.answer = answer }
 
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) { context.writeAndFlush(NIOAny(ByteBuffer(string: answer)), promise: nil) }
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    context.writeAndFlush(NIOAny(ByteBuffer(string: answer)), promise: nil)
+  }
 }
 
 /// TLS that waits for the end of the other side.

@@ -40,12 +40,15 @@ struct RelayTests {
     try await client.send(body)
     try await client.end()
     var echoed = client.bytes
-    if let head = String(buffer: echoed.getSlice(at: echoed.readerIndex, length: 400) ?? ByteBuffer()).components(separatedBy: "\r\n\r\n").first {
+    if let head = String(buffer: echoed.getSlice(at: echoed.readerIndex, length: 400) ?? ByteBuffer()).components(
+      separatedBy: "\r\n\r\n"
+    ).first {
       echoed.moveReaderIndex(forwardBy: head.utf8.count + 4)
     }
     #expect(echoed == body)
     let chunked = try await bench.exchange(
-      "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
+      "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+    )
     #expect(chunked.hasSuffix("\r\n\r\nhello world"))
     let outgoing = try await bench.exchange("GET /chunked HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     #expect(outgoing.contains("transfer-encoding: chunked") && outgoing.hasSuffix("0\r\n\r\n"))
@@ -77,7 +80,9 @@ struct RelayTests {
     let client = try await bench.connect()
     try await client.send("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n")
     try await client.wait { $0.hasSuffix("\r\n\r\n") }
-    try await client.send("HEAD /chunked HTTP/1.1\r\nHost: a\r\n\r\nGET /empty HTTP/1.1\r\nHost: a\r\n\r\nGET /y HTTP/1.1\r\nHost: a\r\n\r\n")
+    try await client.send(
+      "HEAD /chunked HTTP/1.1\r\nHost: a\r\n\r\nGET /empty HTTP/1.1\r\nHost: a\r\n\r\nGET /y HTTP/1.1\r\nHost: a\r\n\r\n"
+    )
     try await client.wait { $0.hasSuffix("path /y") }
     #expect(!client.text.contains("path /x") && !client.text.contains("path /chunked") && client.text.contains("204"))
     client.close()
@@ -103,11 +108,13 @@ struct RelayTests {
   @Test("an upstream that cannot be reached is a page; one that breaks off an answer is a broken connection")
   func failures() async throws {
     let records = NIOLockedValueBox<[RequestRecord]>([])
-    let bench = try await RelayBench.start(observer: { record in records.withLockedValue { $0.append(record) } }, handler: { TestServer($0) })
+    let bench = try await RelayBench.start(
+      observer: { record in records.withLockedValue { $0.append(record) } }, handler: { TestServer($0) })
     let cut = try await bench.exchange("GET /cut HTTP/1.1\r\nHost: a\r\n\r\n")
     #expect(cut.contains("content-length: 1000") && cut.hasSuffix("half"))
     try await bench.upstream.close()
-    let down = try await bench.exchange("GET /down?<script> HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".replacing("<script>", with: "x"))
+    let down = try await bench.exchange(
+      "GET /down?<script> HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".replacing("<script>", with: "x"))
     #expect(down.hasPrefix("HTTP/1.1 502") && down.contains("content-security-policy"))
     #expect(records.withLockedValue { $0.map(\.status) } == [200, 502])
     try await bench.relay.close()
@@ -146,7 +153,8 @@ struct RelayTests {
     let client = try await bench.connect()
     // Bytes right behind the request belong to the new protocol already.
     try await client.send(
-      "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\nearly ")
+      "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\nearly "
+    )
     try await client.wait { $0.contains("early ") }
     #expect(client.text.hasPrefix("HTTP/1.1 101"))
     #expect(client.text.lowercased().contains("upgrade: websocket"))
@@ -179,7 +187,8 @@ private final class Fountain: ChannelInboundHandler, @unchecked Sendable {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     guard !flows else { return }
     flows = true
-    context.writeAndFlush(NIOAny(ByteBuffer(string: "HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n")), promise: nil)
+    context.writeAndFlush(
+      NIOAny(ByteBuffer(string: "HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n")), promise: nil)
     pour(context)
   }
 

@@ -33,7 +33,9 @@ struct RelayedMessageTests {
       while let end = rest.firstRange(of: Array("\r\n\r\n".utf8)) {
         rest.removeSubrange(..<end.upperBound)
         let (channel, closes) = (context.channel, closes)
-        context.writeAndFlush(NIOAny(ByteBuffer(bytes: answer))).whenComplete { _ in if closes { channel.close(promise: nil) } }
+        context.writeAndFlush(NIOAny(ByteBuffer(bytes: answer))).whenComplete { _ in
+          if closes { channel.close(promise: nil) }
+        }
       }
     }
   }
@@ -76,7 +78,10 @@ struct RelayedMessageTests {
       ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", "Content-Length: 2\r\n"),
       ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok", "Content-Length: 2\r\n"),
       ("HTTP/1.1 200 OK\r\nX-Odd: v\r\n  w\r\nContent-Length: 2\r\n\r\nok", "X-Odd: v w\r\n"),
-      ("HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "transfer-encoding: chunked\r\n"),
+      (
+        "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "transfer-encoding: chunked\r\n"
+      ),
     ])
   func mended(_ answer: String, _ field: String) async throws {
     let bench = try await Bench.start(answer)
@@ -107,7 +112,9 @@ struct RelayedMessageTests {
           TestServer($0)
         })
       let text = try await frontend.exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-      #expect(text.hasPrefix("HTTP/1.1 200") && text.hasSuffix("ok") && text.components(separatedBy: "\r\nX-").count == count + 1)
+      #expect(
+        text.hasPrefix("HTTP/1.1 200") && text.hasSuffix("ok")
+          && text.components(separatedBy: "\r\nX-").count == count + 1)
       try await frontend.stop()
       try await bench.relay.stop()
     }
@@ -117,7 +124,8 @@ struct RelayedMessageTests {
     "an answer that cannot be passed on is a page that says what is wrong with it, and whoever shares reads the same",
     arguments: [
       ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", MessageFault.severalLengths),
-      ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok", .coding), ("HTTP/1.1 200 OK\r\nno field\r\n\r\n", .field),
+      ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok", .coding),
+      ("HTTP/1.1 200 OK\r\nno field\r\n\r\n", .field),
       ("SSH-2.0-x\r\n", .startLine),
     ] as [(String, MessageFault)])
   func refused(_ answer: String, _ fault: MessageFault) async throws {
@@ -140,11 +148,14 @@ struct RelayedMessageTests {
   func octets() async throws {
     let odd = "caf^E9 ^FF^80 ^C3^A9 ^F4^8F^BF^A9"
     let bench = try await Bench.start("HTTP/1.1 200 OK\r\nX-Name: \(odd)\r\nContent-Length: 2\r\n\r\nok")
-    let answer = try await bench.ask("GET /caf^E9?^C3^A9 HTTP/1.1\r\nHost: a\r\nX-Name: \(odd)\r\nConnection: close\r\n\r\n")
+    let answer = try await bench.ask(
+      "GET /caf^E9?^C3^A9 HTTP/1.1\r\nHost: a\r\nX-Name: \(odd)\r\nConnection: close\r\n\r\n")
     let value = MessageParserTests.octets("X-Name: \(odd)\r\n")
     #expect(answer.firstRange(of: value) != nil)
     let heard = bench.heard.withLockedValue { $0 }
-    #expect(heard.firstRange(of: value) != nil && heard.starts(with: MessageParserTests.octets("GET /caf^E9?^C3^A9 HTTP/1.1\r\n")))
+    #expect(
+      heard.firstRange(of: value) != nil
+        && heard.starts(with: MessageParserTests.octets("GET /caf^E9?^C3^A9 HTTP/1.1\r\n")))
     #expect(bench.records.withLockedValue { $0.first?.path } == "/caf%E9?\u{E9}")
     try await bench.relay.stop()
   }
@@ -152,7 +163,8 @@ struct RelayedMessageTests {
   @Test("a target with a host is taken, and its host is the one that counts")
   func absolute() async throws {
     let bench = try await RelayBench.start { TestServer($0) }
-    let answer = try await bench.exchange("GET http://other.example:81/a?b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    let answer = try await bench.exchange(
+      "GET http://other.example:81/a?b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     #expect(answer.hasPrefix("HTTP/1.1 200") && answer.hasSuffix("path /a?b"))
     let head = try #require(bench.seen.requests.withLockedValue { $0.first })
     #expect(head.headers["host"] == ["other.example:81"] && head.headers["x-forwarded-host"] == ["other.example:81"])
@@ -208,7 +220,8 @@ struct RelayedMessageTests {
   func h2c() async throws {
     let bench = try await RelayBench.start { TestServer($0) }
     let client = try await bench.connect()
-    let offer = "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\n"
+    let offer =
+      "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\n"
     for (number, protocols) in ["h2c", "TLS/1.3, h2c", "H2C"].enumerated() {
       try await client.send("GET /offer\(number) HTTP/1.1\r\nHost: a\r\n\(offer)Upgrade: \(protocols)\r\n\r\n")
       try await client.wait { $0.hasSuffix("path /offer\(number)") }
@@ -233,16 +246,22 @@ struct RelayedMessageTests {
     try await client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
     let text = try await client.rest()
     #expect(text.hasSuffix("hello") && text.contains("path /behind"))
-    #expect(bench.seen.requests.withLockedValue { $0.map { $0.headers["upgrade"] } } == [["websocket"], [], ["websocket"], []])
+    #expect(
+      bench.seen.requests.withLockedValue { $0.map { $0.headers["upgrade"] } } == [
+        ["websocket"], [], ["websocket"], [],
+      ])
     try await bench.stop()
   }
 
   @Test("a flood behind a wish for another protocol, while the server thinks, is not kept in memory")
   func flood() async throws {
     let bench = try await RelayBench.start(raw: true) { _ in Thinking() }
-    let client = try await ClientBootstrap(group: RelayBench.group).channelOption(.writeBufferWaterMark, value: .init(low: 1, high: 1 << 16))
-      .connect(host: "127.0.0.1", port: bench.port).get()
-    try await client.writeAndFlush(ByteBuffer(string: "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"))
+    let client = try await ClientBootstrap(group: RelayBench.group).channelOption(
+      .writeBufferWaterMark, value: .init(low: 1, high: 1 << 16)
+    )
+    .connect(host: "127.0.0.1", port: bench.port).get()
+    try await client.writeAndFlush(
+      ByteBuffer(string: "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"))
     let flood = ByteBuffer(repeating: 7, count: 64 * 1024)
     var written = 0
     while client.isWritable || written == 0, written < 256 << 20 {
@@ -265,7 +284,9 @@ struct RelayedMessageTests {
     try Data("text".utf8).write(to: directory.appending(path: "a.txt"))
     let site = try FileSite(root: directory.path)
     let server = try await ServerBootstrap(group: RelayBench.group)
-      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try site.configure(channel, remoteAddress: "") } }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try site.configure(channel, remoteAddress: "") }
+      }
       .bind(host: "127.0.0.1", port: 0).get()
     let client = try await RawClient.connect(port: server.localAddress?.port ?? 0)
     try await client.send(

@@ -10,14 +10,20 @@ import Wire
   private static let schemas: [ContentType: any SwiftProtobuf.Message.Type] = [
     .fault: CtrlFault.self, .route: CtrlRoute.self, .unroute: CtrlUnroute.self, .metrics: MetricsMetricsMessage.self,
     .inspect: CtrlInspectRequest.self,
-    .routerLinks: CtrlRouterLinks.self, .verifyRouter: CtrlVerifyRouter.self, .updateCtrlAddresses: CtrlUpdateCtrlAddresses.self,
-    .removeTerminators: CtrlRemoveTerminatorsRequest.self, .validateTerminatorsV2: CtrlValidateTerminatorsV2Request.self,
-    .validateTerminatorsV2Response: CtrlValidateTerminatorsV2Response.self, .peerStateChanges: CtrlPeerStateChanges.self,
-    .routerInterfaces: CtrlRouterInterfacesUpdate.self, .linkState: CtrlLinkStateUpdate.self, .postureResponse: EdgeClientPostureResponses.self,
-    .serverHello: EdgeCtrlServerHello.self, .clientHello: EdgeCtrlClientHello.self, .sessionRemoved: EdgeCtrlSessionRemoved.self,
+    .routerLinks: CtrlRouterLinks.self, .verifyRouter: CtrlVerifyRouter.self,
+    .updateCtrlAddresses: CtrlUpdateCtrlAddresses.self,
+    .removeTerminators: CtrlRemoveTerminatorsRequest.self,
+    .validateTerminatorsV2: CtrlValidateTerminatorsV2Request.self,
+    .validateTerminatorsV2Response: CtrlValidateTerminatorsV2Response.self,
+    .peerStateChanges: CtrlPeerStateChanges.self,
+    .routerInterfaces: CtrlRouterInterfacesUpdate.self, .linkState: CtrlLinkStateUpdate.self,
+    .postureResponse: EdgeClientPostureResponses.self,
+    .serverHello: EdgeCtrlServerHello.self, .clientHello: EdgeCtrlClientHello.self,
+    .sessionRemoved: EdgeCtrlSessionRemoved.self,
     .apiSessionAdded: EdgeCtrlApiSessionAdded.self, .apiSessionUpdated: EdgeCtrlApiSessionUpdated.self,
     .apiSessionRemoved: EdgeCtrlApiSessionRemoved.self, .apiSessionHeartbeat: EdgeCtrlApiSessionHeartbeat.self,
-    .createTerminatorV2: EdgeCtrlCreateTerminatorV2Request.self, .createTerminatorV2Response: EdgeCtrlCreateTerminatorV2Response.self,
+    .createTerminatorV2: EdgeCtrlCreateTerminatorV2Request.self,
+    .createTerminatorV2Response: EdgeCtrlCreateTerminatorV2Response.self,
     .connectEvents: EdgeCtrlConnectEvents.self, .dataState: EdgeCtrlDataState.self, .changeSet: EdgeCtrlChangeSet.self,
     .subscribeToDataModel: EdgeCtrlSubscribeToDataModelRequest.self,
   ]
@@ -72,10 +78,15 @@ import Wire
       let bytes: [UInt8] = try state.serializedBytes()
       #expect(bytes.count == line.bodyLen)
       #expect(!state.timelineID.isEmpty)
-      #expect(state.events.contains { if case .postureCheck(let check) = $0.entity { check.subtype != nil } else { false } })
+      #expect(
+        state.events.contains { if case .postureCheck(let check) = $0.entity { check.subtype != nil } else { false } })
       #expect(
         state.events.contains {
-          if case .publicKey(let key) = $0.entity { Set(key.usages) == [.clientX509CertValidation, .jwtvalidation] } else { false }
+          if case .publicKey(let key) = $0.entity {
+            Set(key.usages) == [.clientX509CertValidation, .jwtvalidation]
+          } else {
+            false
+          }
         })
       #expect(try EdgeCtrlDataState(serializedBytes: bytes) == state)
     }

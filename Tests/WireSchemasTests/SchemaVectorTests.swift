@@ -31,7 +31,9 @@ private func hex(_ text: String) -> [UInt8] {
       $0.egress.peerData = [1003: .init([0xaa, 0xbb])]
       $0.forwards = [Self.forward("e1", "l1", .link), Self.forward("l1", "e1", .end)]
     }
-    let egressBytes = hex("0a0263311a170a0465646765120265311a027431220708eb071202aabb220a0a02653112026c311802220a0a026c311202653118013080c8afa025")
+    let egressBytes = hex(
+      "0a0263311a170a0465646765120265311a027431220708eb071202aabb220a0a02653112026c311802220a0a026c311202653118013080c8afa025"
+    )
     #expect(try egress.serializedBytes() as [UInt8] == egressBytes)
     #expect(try CtrlRoute(serializedBytes: egressBytes) == egress)
   }
@@ -54,7 +56,8 @@ private func hex(_ text: String) -> [UInt8] {
     }
     let listeners = CtrlListeners.with { $0.listeners = [listener("tls:r1.example:6004")] }
     #expect(
-      try listeners.serializedBytes() as [UInt8] == hex("0a230a13746c733a72312e6578616d706c653a363030341203746c73220764656661756c74"))
+      try listeners.serializedBytes() as [UInt8]
+        == hex("0a230a13746c733a72312e6578616d706c653a363030341203746c73220764656661756c74"))
     let changes = CtrlPeerStateChanges.with {
       $0.changes = [
         .with {
@@ -66,7 +69,8 @@ private func hex(_ text: String) -> [UInt8] {
     }
     #expect(
       try changes.serializedBytes() as [UInt8]
-        == hex("0a310a027232120676322e312e3022230a13746c733a72322e6578616d706c653a363030341203746c73220764656661756c74"))
+        == hex("0a310a027232120676322e312e3022230a13746c733a72322e6578616d706c653a363030341203746c73220764656661756c74")
+    )
     #expect(changes.changes[0].state == .healthy)
   }
 

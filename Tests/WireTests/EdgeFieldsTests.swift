@@ -5,7 +5,9 @@ import Testing
 @Suite struct EdgeFieldsTests {
   private typealias Record = (id: UInt32, value: [UInt8])
 
-  private func section(_ records: [Record]) -> [UInt8] { records.flatMap { le($0.id) + le(UInt32($0.value.count)) + $0.value } }
+  private func section(_ records: [Record]) -> [UInt8] {
+    records.flatMap { le($0.id) + le(UInt32($0.value.count)) + $0.value }
+  }
 
   private func scan(_ bytes: [UInt8]) -> Result<EdgeFields, WireError> {
     bytes.withUnsafeBytes { raw in
@@ -47,7 +49,8 @@ import Testing
       let records: [Record] = (0..<Int.random(in: 0...5, using: &random)).map { _ in
         let id = ids.randomElement(using: &random) ?? 0
         let size =
-          id == 1000 || id == 1010 ? [4, 4, 4, 4, 4, 4, 4, 3, 16].randomElement(using: &random) ?? 0 : sizes.randomElement(using: &random) ?? 0
+          id == 1000 || id == 1010
+          ? [4, 4, 4, 4, 4, 4, 4, 3, 16].randomElement(using: &random) ?? 0 : sizes.randomElement(using: &random) ?? 0
         return (id, (0..<size).map { _ in UInt8.random(in: 0...255, using: &random) })
       }
       let expected = reference(records)
@@ -64,15 +67,19 @@ import Testing
 
   @Test func twoConnIDsAreRefusedInWhateverOrder() {
     #expect(scan(section([(1000, le(1)), (1000, le(2))])) == .failure(.duplicateHeader(.connID)))
-    #expect(scan(section([(1000, le(1)), (1010, le(1)), (1003, []), (1000, le(1))])) == .failure(.duplicateHeader(.connID)))
+    #expect(
+      scan(section([(1000, le(1)), (1010, le(1)), (1003, []), (1000, le(1))])) == .failure(.duplicateHeader(.connID)))
   }
 
   @Test func anAnswersNumberNeverCountsAsPayload() throws {
     #expect(try scan(section([(1000, le(1)), (1, le(9))])).get().isPlain == false)
-    #expect(try scan(section([(1000, le(1)), (1001, le(9)), (1010, le(16)), (128, Array(repeating: 1, count: 16))])).get().isPlain)
+    #expect(
+      try scan(section([(1000, le(1)), (1001, le(9)), (1010, le(16)), (128, Array(repeating: 1, count: 16))])).get()
+        .isPlain)
   }
 
-  @Test(arguments: ["03a-go-sdk-dial-echo-plain", "06b-c-sdk-dial", "07b-python-0.6.0-dial"]) func whatRealSDKsSendIsPlain(_ file: String) throws {
+  @Test(arguments: ["03a-go-sdk-dial-echo-plain", "06b-c-sdk-dial", "07b-python-0.6.0-dial"])
+  func whatRealSDKsSendIsPlain(_ file: String) throws {
     var seen = 0
     for frame in try CapturedFrame.load(file) where frame.contentType == ContentType.data.rawValue {
       var bytes: [UInt8] = []

@@ -46,7 +46,8 @@ import Testing
       """)
     let message = try Message(parsing: bytes)
     let expected = EdgeMessages.HelloResult(
-      replyFor: -1, version: VersionInfo(version: "v1.6.20", revision: "abc123", buildDate: "2026-01-01", os: "linux", arch: "amd64"),
+      replyFor: -1,
+      version: VersionInfo(version: "v1.6.20", revision: "abc123", buildDate: "2026-01-01", os: "linux", arch: "amd64"),
       channelID: "Xk4q",
       routerID: "router-1")
     #expect(try EdgeMessages.HelloResult(parsing: message) == expected)
@@ -76,7 +77,8 @@ import Testing
     var answer = Message.result(success: true, replyTo: request).numbered(7)
     answer.headers[.reflected] = stamp
     try check(
-      "0306090c 02000000 07000000 25000000 00000000  01000000 04000000 02000000  02000000 01000000 01  80000000 08000000 8877665544332211", answer)
+      "0306090c 02000000 07000000 25000000 00000000  01000000 04000000 02000000  02000000 01000000 01  80000000 08000000 8877665544332211",
+      answer)
   }
 
   @Test func v6ConnectAndStateConnected() throws {
@@ -104,13 +106,15 @@ import Testing
       "0306090c 72ed0000 04000000 24000000 05000000  e8030000 04000000 01000000  e9030000 04000000 00000000  f2030000 04000000 06000000  68656c6c6f",
       data)
     #expect(
-      try EdgeMessages.Data(parsing: data) == EdgeMessages.Data(connID: 1, flags: [.traceUUID, .multipart], body: Array("hello".utf8)))
+      try EdgeMessages.Data(parsing: data)
+        == EdgeMessages.Data(connID: 1, flags: [.traceUUID, .multipart], body: Array("hello".utf8)))
     try check(
       "0306090c 72ed0000 05000000 18000000 00000000  e8030000 04000000 01000000  f2030000 04000000 01000000",
       EdgeMessages.Data(connID: 1, flags: .fin, body: []).message().numbered(5))
     let closed = EdgeMessages.StateClosed(connID: 1, text: "xgress unrouted")
     try check(
-      "0306090c 71ed0000 09000000 0c000000 0f000000  e8030000 04000000 01000000  78677265737320756e726f75746564", closed.message().numbered(9))
+      "0306090c 71ed0000 09000000 0c000000 0f000000  e8030000 04000000 01000000  78677265737320756e726f75746564",
+      closed.message().numbered(9))
     #expect(try EdgeMessages.StateClosed(parsing: closed.message()) == closed)
   }
 
@@ -120,12 +124,14 @@ import Testing
       0306090c 73ed0000 0a000000 2f000000 0a000000  e8030000 04000000 02000000  f0030000 05000000 616c696365  f4030000 04000000 00000080
       02040000 02000000 6331  62696e642d746f6b656e
       """)
-    let dial = EdgeMessages.Dial(connID: 2, token: Array("bind-token".utf8), newConnID: 0x8000_0000, circuitID: "c1", callerID: "alice")
+    let dial = EdgeMessages.Dial(
+      connID: 2, token: Array("bind-token".utf8), newConnID: 0x8000_0000, circuitID: "c1", callerID: "alice")
     #expect(dial.message().numbered(10).encoded() == bytes)
     #expect(try EdgeMessages.Dial(parsing: Message(parsing: bytes)) == dial)
     let success = EdgeMessages.DialSuccess(replyFor: 10, connID: 2, newConnID: 0x8000_0000)
     try check(
-      "0306090c 74ed0000 06000000 18000000 04000000  01000000 04000000 0a000000  e8030000 04000000 02000000  00000080", success.message().numbered(6))
+      "0306090c 74ed0000 06000000 18000000 04000000  01000000 04000000 0a000000  e8030000 04000000 02000000  00000080",
+      success.message().numbered(6))
     #expect(try EdgeMessages.DialSuccess(parsing: success.message()) == success)
   }
 
@@ -139,7 +145,8 @@ import Testing
       d1080000 08000000 0000000000000000  d2080000 04000000 04000000  d4080000 02000000 3930
       """, start.message().numbered(11))
     #expect(try XgressMessages.Payload(parsing: start.message()) == start)
-    let ack = XgressMessages.Acknowledgement(circuitID: "c1", flags: .originator, rtt: 0x3039, receiveBufferSize: 5, sequences: [0, 1])
+    let ack = XgressMessages.Acknowledgement(
+      circuitID: "c1", flags: .originator, rtt: 0x3039, receiveBufferSize: 5, sequences: [0, 1])
     try check(
       """
       0306090c 4d040000 0c000000 2c000000 08000000  d0080000 02000000 6331  d2080000 04000000 02000000  d3080000 04000000 05000000

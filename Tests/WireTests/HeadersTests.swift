@@ -19,7 +19,8 @@ import Testing
   }
 
   @Test func costAndPrecedenceOfOldCSDKsHaveFourBytes() throws {
-    let message = Message(.bind, 1, [(.connID, le(0)), (.cost, [7, 1, 0, 0]), (.precedence, [1, 0, 0, 0])], body: "t")
+    let message = Message(
+      .bind, 1, [(.connID, le(0)), (.cost, [7, 1, 0, 0]), (.precedence, [1, 0, 0, 0])], body: "t")
     let bind = try EdgeMessages.Bind(parsing: message)
     #expect(bind.connID == 0)
     #expect(bind.cost == 263)
@@ -31,7 +32,9 @@ import Testing
 
   @Test func aPrecedenceOfNobodyIsRefused() {
     let message = Message(.bind, 1, [(.connID, le(1)), (.precedence, [9])])
-    #expect(throws: WireError.badHeader(.precedence, reason: "9 is not 0, 1 or 2")) { try EdgeMessages.Bind(parsing: message) }
+    #expect(throws: WireError.badHeader(.precedence, reason: "9 is not 0, 1 or 2")) {
+      try EdgeMessages.Bind(parsing: message)
+    }
   }
 
   @Test func listenerIDsAndMarkersAreBytes() throws {
@@ -39,7 +42,8 @@ import Testing
     let bind = EdgeMessages.Bind(connID: 1, token: [0xff, 0x00], listenerID: binary)
     #expect(try EdgeMessages.Bind(parsing: bind.message()) == bind)
     let marker = Array("PR-2dD1K\0".utf8)
-    let connect = EdgeMessages.Connect(connID: 0, token: "t", options: EdgeMessages.DialOptions(connectionMarker: marker))
+    let connect = EdgeMessages.Connect(
+      connID: 0, token: "t", options: EdgeMessages.DialOptions(connectionMarker: marker))
     #expect(try EdgeMessages.Connect(parsing: connect.message()).options.connectionMarker == marker)
   }
 

@@ -19,14 +19,22 @@ func readEverything(_ bytes: [UInt8], limits: FrameLimits = .stranger) {
 /// Every typed reading of one message, whatever its type says.
 func readTyped(_ message: Message) {
   let types: [any TypedMessage.Type] = [
-    EdgeMessages.Hello.self, EdgeMessages.HelloResult.self, EdgeMessages.Connect.self, EdgeMessages.ConnectV2.self, EdgeMessages.StateConnected.self,
-    EdgeMessages.StateClosed.self, EdgeMessages.Data.self, EdgeMessages.Bind.self, EdgeMessages.Unbind.self, EdgeMessages.UpdateBind.self,
-    EdgeMessages.HealthEvent.self, EdgeMessages.Dial.self, EdgeMessages.DialSuccess.self, EdgeMessages.DialFailed.self, EdgeMessages.BindSuccess.self,
-    EdgeMessages.ConnInspectRequest.self, EdgeMessages.ConnInspectResponse.self, EdgeMessages.UpdateToken.self, EdgeMessages.UpdateTokenSuccess.self,
-    EdgeMessages.UpdateTokenFailure.self, EdgeMessages.InspectRequest.self, EdgeMessages.InspectResponse.self, EdgeMessages.TraceRoute.self,
-    EdgeMessages.TraceRouteResponse.self, ControlMessages.CreateCircuitV2.self, ControlMessages.CreateCircuitV3.self, ControlMessages.Failure.self,
-    ControlMessages.RouteResult.self, ControlMessages.RouterHello.self, ControlMessages.ControllerHelloResult.self, LinkHello.self,
-    XgressMessages.Payload.self, XgressMessages.Acknowledgement.self, XgressMessages.Control.self, XgressMessages.Close.self,
+    EdgeMessages.Hello.self, EdgeMessages.HelloResult.self, EdgeMessages.Connect.self, EdgeMessages.ConnectV2.self,
+    EdgeMessages.StateConnected.self,
+    EdgeMessages.StateClosed.self, EdgeMessages.Data.self, EdgeMessages.Bind.self, EdgeMessages.Unbind.self,
+    EdgeMessages.UpdateBind.self,
+    EdgeMessages.HealthEvent.self, EdgeMessages.Dial.self, EdgeMessages.DialSuccess.self, EdgeMessages.DialFailed.self,
+    EdgeMessages.BindSuccess.self,
+    EdgeMessages.ConnInspectRequest.self, EdgeMessages.ConnInspectResponse.self, EdgeMessages.UpdateToken.self,
+    EdgeMessages.UpdateTokenSuccess.self,
+    EdgeMessages.UpdateTokenFailure.self, EdgeMessages.InspectRequest.self, EdgeMessages.InspectResponse.self,
+    EdgeMessages.TraceRoute.self,
+    EdgeMessages.TraceRouteResponse.self, ControlMessages.CreateCircuitV2.self, ControlMessages.CreateCircuitV3.self,
+    ControlMessages.Failure.self,
+    ControlMessages.RouteResult.self, ControlMessages.RouterHello.self, ControlMessages.ControllerHelloResult.self,
+    LinkHello.self,
+    XgressMessages.Payload.self, XgressMessages.Acknowledgement.self, XgressMessages.Control.self,
+    XgressMessages.Close.self,
   ]
   for type in types {
     var typed = message
@@ -43,7 +51,8 @@ func readTyped(_ message: Message) {
 @Suite struct HostileInputTests {
   private static let sample: Message = {
     var message = EdgeMessages.Bind(
-      connID: 7, token: Array("token".utf8), publicKey: Array(repeating: 9, count: 32), cost: 5, precedence: .required, listenerID: [0, 1, 2]
+      connID: 7, token: Array("token".utf8), publicKey: Array(repeating: 9, count: 32), cost: 5, precedence: .required,
+      listenerID: [0, 1, 2]
     ).message()
     message.headers.set(.inspectRequestedValues, list: ["a", "bc"])
     message.headers.set(ControlHeader.peerData, map: [1003: [1, 2, 3]])
@@ -81,7 +90,9 @@ func readTyped(_ message: Message) {
   }
 
   @Test func sizesBeyondTheLimitsAreRefusedBeforeAnyBodyArrives() throws {
-    func header(_ headers: UInt32, _ body: UInt32, magic: UInt32 = FrameHeader.magic) -> [UInt8] { [magic, 0, 1, headers, body].flatMap(le) }
+    func header(_ headers: UInt32, _ body: UInt32, magic: UInt32 = FrameHeader.magic) -> [UInt8] {
+      [magic, 0, 1, headers, body].flatMap(le)
+    }
     func parse(_ bytes: [UInt8], _ limits: FrameLimits) throws -> FrameHeader? {
       try bytes.withUnsafeBytes { try FrameHeader.parse($0, limits: limits) }
     }
@@ -133,9 +144,12 @@ func readTyped(_ message: Message) {
       var bytes = try #require(seeds.randomElement(using: &random))
       for _ in 0..<Int.random(in: 1...6, using: &random) {
         let index = Int.random(in: 0..<bytes.count, using: &random)
-        bytes[index] = [0, 1, 0x7f, 0x80, 0xff, .random(in: 0...255, using: &random)].randomElement(using: &random) ?? 0
+        bytes[index] =
+          [0, 1, 0x7f, 0x80, 0xff, .random(in: 0...255, using: &random)].randomElement(using: &random) ?? 0
       }
-      if Int.random(in: 0..<8, using: &random) == 0 { bytes.removeLast(Int.random(in: 0..<bytes.count, using: &random)) }
+      if Int.random(in: 0..<8, using: &random) == 0 {
+        bytes.removeLast(Int.random(in: 0..<bytes.count, using: &random))
+      }
       readEverything(bytes)
     }
   }
@@ -150,13 +164,16 @@ func readTyped(_ message: Message) {
           bytes.replaceSubrange(offset..<offset + 4, with: le(value))
           for limits in [FrameLimits.stranger, .peer] { readEverything(bytes, limits: limits) }
           guard offset == 12 || offset == 16, value > 1 << 30 else { continue }
-          #expect(throws: WireError.self, "\(file.name) at \(offset)") { try bytes.withUnsafeBytes { try FrameHeader.parse($0, limits: .peer) } }
+          #expect(throws: WireError.self, "\(file.name) at \(offset)") {
+            try bytes.withUnsafeBytes { try FrameHeader.parse($0, limits: .peer) }
+          }
         }
       }
     }
   }
 
-  /// Where a frame has numbers of four bytes: its own, keys and lengths of header records, and what may be one at the beginning of values and of the body.
+  /// Where a frame has numbers of four bytes: its own, keys and lengths of header records, and what may be one at the
+  /// beginning of values and of the body.
   private static func numberOffsets(_ frame: [UInt8]) -> [Int] {
     var offsets = [4, 8, 12, 16]
     func number(_ offset: Int) -> Int {
@@ -174,7 +191,8 @@ func readTyped(_ message: Message) {
 
   @Test func randomHeaderValuesNeverTrapATypedReader() {
     var random = SeededGenerator(seed: 3)
-    let ids: [Int32] = Array(0...18) + [100, 128] + Array(1000...1040) + Array(1100...1104) + Array(2000...2004) + Array(2255...2260)
+    let ids: [Int32] =
+      Array(0...18) + [100, 128] + Array(1000...1040) + Array(1100...1104) + Array(2000...2004) + Array(2255...2260)
     for _ in 0..<5_000 {
       var message = Message(contentType: .hello, sequence: .random(in: .min ... .max, using: &random))
       for _ in 0..<Int.random(in: 0...12, using: &random) {
@@ -194,10 +212,14 @@ func readTyped(_ message: Message) {
 
   @Test func aFrameIsReaddressedInPlaceOnlyWhenItHasAConnID() throws {
     var frame = EdgeMessages.Data(connID: 7, flags: .fin, body: [1, 2]).message().numbered(3).encoded()
-    let fields = try frame.withUnsafeBytes { try EdgeFields.scan(UnsafeRawBufferPointer(rebasing: $0[20..<(frame.count - 2)])) }
+    let fields = try frame.withUnsafeBytes {
+      try EdgeFields.scan(UnsafeRawBufferPointer(rebasing: $0[20..<(frame.count - 2)]))
+    }
     #expect(fields.connID == 7 && fields.flags == .fin)
     #expect(frame.withUnsafeMutableBytes { $0.readdressFrame(fields, connID: 0x8000_0001, sequence: -2) })
-    #expect(try Message(parsing: frame) == EdgeMessages.Data(connID: 0x8000_0001, flags: .fin, body: [1, 2]).message().numbered(-2))
+    #expect(
+      try Message(parsing: frame)
+        == EdgeMessages.Data(connID: 0x8000_0001, flags: .fin, body: [1, 2]).message().numbered(-2))
     var other = Message(contentType: .data).encoded()
     let before = other
     #expect(!other.withUnsafeMutableBytes { $0.readdressFrame(EdgeFields(), connID: 1, sequence: 1) })

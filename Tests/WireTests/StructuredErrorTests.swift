@@ -5,7 +5,8 @@ import Testing
 @Suite struct StructuredErrorTests {
   @Test func writesAndReadsItself() {
     let error = StructuredError(
-      message: "no \"access\"\n\u{1} \\ é 🔒", code: .accessDenied, retryHint: .startOver, failingPostureCheckIDs: ["a", "b\"c"])
+      message: "no \"access\"\n\u{1} \\ é 🔒", code: .accessDenied, retryHint: .startOver,
+      failingPostureCheckIDs: ["a", "b\"c"])
     #expect(StructuredError(jsonText: error.jsonText) == error)
     #expect(!StructuredError(message: "m", code: .internal).jsonText.contains("failingPostureCheckIds"))
   }
@@ -21,8 +22,10 @@ import Testing
   }
 
   @Test(arguments: [
-    "", "{", "}", "[]", "null", #"{"message"}"#, #"{"message":1}"#, #"{"code":"1"}"#, #"{"code":-1}"#, #"{"code":4294967296}"#, #"{"message":"a"#,
-    #"{"message":"a",}"#, #"{"message":"\u12"}"#, #"{"message":"\x"}"#, #"{"message":"a"} x"#, #"{"a":}"#, #"{"failingPostureCheckIds":[1]}"#,
+    "", "{", "}", "[]", "null", #"{"message"}"#, #"{"message":1}"#, #"{"code":"1"}"#, #"{"code":-1}"#,
+    #"{"code":4294967296}"#, #"{"message":"a"#,
+    #"{"message":"a",}"#, #"{"message":"\u12"}"#, #"{"message":"\x"}"#, #"{"message":"a"} x"#, #"{"a":}"#,
+    #"{"failingPostureCheckIds":[1]}"#,
     "{\"message\":\"line\nbreak\"}", #"{"message":"\u+123"}"#,
   ]) func refusesOtherText(_ text: String) {
     #expect(StructuredError(jsonText: text) == nil)
@@ -34,8 +37,12 @@ import Testing
   }
 
   @Test func everyCutOfATextIsAnsweredWithoutATrap() {
-    let bytes = Array(#"{"message":"a\u00e9\ud83d\udd12","code":1,"retryHint":2,"failingPostureCheckIds":["x","y"],"z":[{"q":1.5}]}"#.utf8)
-    for count in 0..<bytes.count { #expect(StructuredError(jsonText: String(decoding: bytes[..<count], as: UTF8.self)) == nil) }
+    let bytes = Array(
+      #"{"message":"a\u00e9\ud83d\udd12","code":1,"retryHint":2,"failingPostureCheckIds":["x","y"],"z":[{"q":1.5}]}"#
+        .utf8)
+    for count in 0..<bytes.count {
+      #expect(StructuredError(jsonText: String(decoding: bytes[..<count], as: UTF8.self)) == nil)
+    }
     var random = SeededGenerator(seed: 7)
     for _ in 0..<20_000 {
       var mutated = bytes
@@ -54,13 +61,16 @@ import Testing
 
   @Test func refusalsKeepTheirCodeInBothForms() throws {
     let request = Message(.connect, 4, [(.connID, le(0))])
-    let message = EdgeMessages.StateClosed.refusal(of: request, text: EdgeMessages.StateClosed.invalidSessionText, code: .invalidSession).message()
+    let message = EdgeMessages.StateClosed.refusal(
+      of: request, text: EdgeMessages.StateClosed.invalidSessionText, code: .invalidSession
+    ).message()
     #expect(message.text == "Invalid Session")
     #expect(message.replyFor == 4)
     #expect(message.headers.uint32(.connID) == 0)
     #expect(message.headers.uint32(.errorCode) == 3)
     #expect(try EdgeMessages.StateClosed(parsing: message).error?.code == .invalidSession)
-    let failure = ControlMessages.Failure(replyFor: 9, text: "service s has no terminators", code: .internal, circuitID: "c1")
+    let failure = ControlMessages.Failure(
+      replyFor: 9, text: "service s has no terminators", code: .internal, circuitID: "c1")
     #expect(try ControlMessages.Failure(parsing: failure.message()) == failure)
   }
 }

@@ -6,13 +6,15 @@ import Store
 enum ClientAPI {
   static func endpoints(_ desk: SessionDesk) -> [Endpoint] {
     let core = desk.core
-    return shared(desk, isAdminAPI: false) + InformationEndpoints.client(core) + EnrollmentEndpoints.all(core) + SessionEndpoints.client(desk)
+    return shared(desk, isAdminAPI: false) + InformationEndpoints.client(core) + EnrollmentEndpoints.all(core)
+      + SessionEndpoints.client(desk)
       + IdentityEndpoints.client(core) + ServiceEndpoints.all(desk)
   }
 
   /// What the client and the management API have in common.
   static func shared(_ desk: SessionDesk, isAdminAPI: Bool) -> [Endpoint] {
-    InformationEndpoints.shared(desk.core) + SessionEndpoints.shared(desk, isAdminAPI: isAdminAPI) + IdentityEndpoints.shared(desk.core)
+    InformationEndpoints.shared(desk.core) + SessionEndpoints.shared(desk, isAdminAPI: isAdminAPI)
+      + IdentityEndpoints.shared(desk.core)
   }
 
   /// One page of stored entities, rendered for the caller.

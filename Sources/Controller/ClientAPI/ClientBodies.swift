@@ -9,7 +9,8 @@ extension BodyShape {
   static let code: BodyShape = ["code": .required(.text)]
 
   static let enrollment: BodyShape = [
-    "token": .text, "name": .text, "username": username, "password": password, "certCsr": .text, "clientCsr": .text, "serverCertCsr": .text,
+    "token": .text, "name": .text, "username": username, "password": password, "certCsr": .text, "clientCsr": .text,
+    "serverCertCsr": .text,
     "serverCsr": .text,
   ]
 

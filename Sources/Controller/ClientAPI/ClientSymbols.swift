@@ -1,8 +1,8 @@
 import Model
 import Store
 
-/// What filters and orders of the client API may name: members that the answer shows, and nothing that leads to other entities. Anything else would tell callers
-/// without rights, letter by letter, what they may not see.
+/// What filters and orders of the client API may name: members that the answer shows, and nothing that leads to other
+/// entities. Anything else would tell callers without rights, letter by letter, what they may not see.
 enum ClientSymbols {
   private static let base: Set<String> = ["id", "createdAt", "updatedAt", "tags"]
 
@@ -18,5 +18,7 @@ enum ClientSymbols {
   static let sessions = table(.sessions, ["type", "service", "apiSession"])
   static let certificates = table(.apiSessionCertificates, ["apiSession", "subject", "fingerprint"])
 
-  private static func table(_ kind: EntityKind, _ names: Set<String>) -> SymbolTable { SymbolTable.of(kind).only(base.union(names)) }
+  private static func table(_ kind: EntityKind, _ names: Set<String>) -> SymbolTable {
+    SymbolTable.of(kind).only(base.union(names))
+  }
 }

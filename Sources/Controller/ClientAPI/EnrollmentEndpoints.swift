@@ -9,7 +9,10 @@ enum EnrollmentEndpoints {
   static func all(_ core: ControllerCore) -> [Endpoint] {
     let desk = EnrollmentDesk(core: core)
     return [
-      .open("POST", "/enroll", body: RequestBody(.enrollment, isRequired: false, mediaTypes: mediaTypes), "Redeem an enrollment token") { request in
+      .open(
+        "POST", "/enroll", body: RequestBody(.enrollment, isRequired: false, mediaTypes: mediaTypes),
+        "Redeem an enrollment token"
+      ) { request in
         let word = request.query("method") ?? "ott"
         guard let method = EnrollmentMethod(rawValue: word) else {
           throw APIError(.invalidEnrollMethod, "There is no enrollment method \(word.prefix(50))")
@@ -17,16 +20,21 @@ enum EnrollmentEndpoints {
         return try await redeem(desk, request, method: method, token: request.query("token"))
       },
       .open(
-        "POST", "/enroll/extend/router", body: RequestBody(["certCsr": .required(.text), "serverCertCsr": .required(.text)]),
+        "POST", "/enroll/extend/router",
+        body: RequestBody(["certCsr": .required(.text), "serverCertCsr": .required(.text)]),
         "New certificates for an enrolled router"
       ) { request in
         let body = try request.object()
-        let issued = try await desk.extendRouter(request.peer, client: text(body, clientNames), server: text(body, serverNames))
+        let issued = try await desk.extendRouter(
+          request.peer, client: text(body, clientNames), server: text(body, serverNames))
         return .data(["cert": .string(issued.client.pem), "serverCert": .string(issued.server.pem)])
       },
     ]
       + [EnrollmentMethod.ott, .updb, .erott].map { method in
-        .open("POST", "/enroll/\(method.rawValue)", body: RequestBody(.enrollment), "Redeem a token of method \(method.rawValue)") { request in
+        .open(
+          "POST", "/enroll/\(method.rawValue)", body: RequestBody(.enrollment),
+          "Redeem a token of method \(method.rawValue)"
+        ) { request in
           try await redeem(desk, request, method: method, token: request.query("token"))
         }
       }
@@ -42,7 +50,9 @@ enum EnrollmentEndpoints {
     return ""
   }
 
-  private static func redeem(_ desk: EnrollmentDesk, _ request: APIRequest, method: EnrollmentMethod, token: String?) async throws -> APIResponse {
+  private static func redeem(_ desk: EnrollmentDesk, _ request: APIRequest, method: EnrollmentMethod, token: String?)
+    async throws -> APIResponse
+  {
     // A request may name its token and its signing request in JSON, or send the signing request alone.
     var body: JSONObject = [:]
     if request.mediaType == "application/json" {
@@ -58,14 +68,18 @@ enum EnrollmentEndpoints {
       return .data(["cert": .string(chain.pem), "ca": .string(desk.core.pki.bundlePEM)])
     case .updb:
       let name = try await desk.redeemPassword(
-        enrollment, username: try body.string("username"), password: try body.required("password", body.string("password")))
+        enrollment, username: try body.string("username"),
+        password: try body.required("password", body.string("password")))
       return .data(["username": .string(name)])
     case .erott:
-      let issued = try await desk.redeemRouter(enrollment, client: try text(body, clientNames), server: try text(body, serverNames))
+      let issued = try await desk.redeemRouter(
+        enrollment, client: try text(body, clientNames), server: try text(body, serverNames))
       return .data([
-        "cert": .string(issued.client.pem), "serverCert": .string(issued.server.pem), "ca": .string(desk.core.pki.bundlePEM),
+        "cert": .string(issued.client.pem), "serverCert": .string(issued.server.pem),
+        "ca": .string(desk.core.pki.bundlePEM),
       ])
-    case .ottca, .trott: throw APIError(.invalidEnrollMethod, "This network has no enrollments of method \(method.rawValue)")
+    case .ottca, .trott:
+      throw APIError(.invalidEnrollMethod, "This network has no enrollments of method \(method.rawValue)")
     }
   }
 }

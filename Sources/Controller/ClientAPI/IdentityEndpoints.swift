@@ -16,7 +16,8 @@ enum IdentityEndpoints {
         .data(
           .object(
             try await core.store.read { reader in
-              var object = try reader.require(Identity.self, caller.identityID).detail(DetailView(core: core, reader: reader, caller: caller))
+              var object = try reader.require(Identity.self, caller.identityID).detail(
+                DetailView(core: core, reader: reader, caller: caller))
               object["_links"] = ["self": ["href": "./current-identity"], "mfa": ["href": "./current-identity/mfa"]]
               // Tokens of outstanding invitations are the administrator's to hand out.
               object["enrollment"] = [:]
@@ -33,10 +34,13 @@ enum IdentityEndpoints {
           (caller.isAdmin ? Set(state.edgeRouters.keys) : state.access.routers(identity: caller.identityID))
             .filter { state.edgeRouters[$0]?.isVerified == true }
         }
-        return try await ClientAPI.page(core, EdgeRouterEntity.self, request, caller, symbols: ClientSymbols.edgeRouters, ids: { _ in ids }) {
+        return try await ClientAPI.page(
+          core, EdgeRouterEntity.self, request, caller, symbols: ClientSymbols.edgeRouters, ids: { _ in ids }
+        ) {
           router in
           [
-            "id": .string(router.id), "createdAt": .string(router.createdAt.text), "updatedAt": .string(router.updatedAt.text),
+            "id": .string(router.id), "createdAt": .string(router.createdAt.text),
+            "updatedAt": .string(router.updatedAt.text),
             "tags": .object(router.tags), "_links": Rendering.links("edge-routers", router.id),
           ].merging(try Rendering.routerCommon(router, core.routers[router.id])) { $1 }
         }
@@ -56,14 +60,21 @@ enum IdentityEndpoints {
       Endpoint("GET", base + "/{id}", "An authenticator of the caller") { request, caller in
         .data(.object(try own(try await owned(core, request, caller), core)))
       },
-      Endpoint("POST", base + "/{id}/extend", body: RequestBody(["clientCertCsr": .required(.text)]), "Ask for a new certificate") {
+      Endpoint(
+        "POST", base + "/{id}/extend", body: RequestBody(["clientCertCsr": .required(.text)]),
+        "Ask for a new certificate"
+      ) {
         request, caller in
         let body = try request.object()
         let chain = try await CertificateExtension(core: core).request(
-          request.parameter("id"), caller, request.peer, csr: try body.required("clientCertCsr", body.string("clientCertCsr")))
+          request.parameter("id"), caller, request.peer,
+          csr: try body.required("clientCertCsr", body.string("clientCertCsr")))
         return .data(["clientCert": .string(chain.pem), "ca": .string(core.pki.bundlePEM)])
       },
-      Endpoint("POST", base + "/{id}/extend-verify", body: RequestBody(["clientCert": .required(.text)]), "Take a new certificate into use") {
+      Endpoint(
+        "POST", base + "/{id}/extend-verify", body: RequestBody(["clientCert": .required(.text)]),
+        "Take a new certificate into use"
+      ) {
         request, caller in
         let body = try request.object()
         try await CertificateExtension(core: core).activate(
@@ -71,16 +82,21 @@ enum IdentityEndpoints {
         return .empty
       },
     ]
-      + [("PUT", false, BodyShape.ownAuthenticator), ("PATCH", true, BodyShape.ownAuthenticatorPatch)].map { method, partial, shape in
+      + [("PUT", false, BodyShape.ownAuthenticator), ("PATCH", true, BodyShape.ownAuthenticatorPatch)].map {
+        method, partial, shape in
         Endpoint(method, base + "/{id}", body: RequestBody(shape), "Change user name or password") { request, caller in
           let own = try await owned(core, request, caller)
           let body = try request.object()
-          guard own.method == .updb else { throw OperationError.authenticatorCannotChange(reason: "it is a certificate; extend it instead") }
+          guard own.method == .updb else {
+            throw OperationError.authenticatorCannotChange(reason: "it is a certificate; extend it instead")
+          }
           let current = try body.required("currentPassword", body.string("currentPassword"))
           // A session is no right to guess on.
           let (username, address) = (own.username ?? own.id, request.peer.remoteHost)
           try core.attempts.begin(username, from: address, now: core.now)
-          guard try await core.passwords.verify(current, against: own.password, from: address) else { throw APIError.unauthorized }
+          guard try await core.passwords.verify(current, against: own.password, from: address) else {
+            throw APIError.unauthorized
+          }
           core.attempts.proved(username, from: address, now: core.now)
           try await Operations(core, request, caller).updateAuthenticator(own.id, body, partial: partial)
           return .empty
@@ -95,7 +111,9 @@ enum IdentityEndpoints {
     return object
   }
 
-  private static func owned(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller) async throws -> Authenticator {
+  private static func owned(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller) async throws
+    -> Authenticator
+  {
     try await core.authenticator(request.parameter("id"), of: caller)
   }
 }
@@ -103,18 +121,22 @@ enum IdentityEndpoints {
 extension ControllerCore {
   /// - Throws: `StoreError.notFound`, for somebody else's authenticator too.
   nonisolated fileprivate func authenticator(_ id: String, of caller: Caller) async throws -> Authenticator {
-    guard let found = try await store.read({ try $0.get(Authenticator.self, id) }), found.identityId == caller.identityID else {
+    guard let found = try await store.read({ try $0.get(Authenticator.self, id) }),
+      found.identityId == caller.identityID
+    else {
       throw StoreError.notFound(kind: .authenticators, id: id)
     }
     return found
   }
 }
 
-/// Rolls the certificate of an identity: the new one is pending until its holder shows that it arrived; until then the old one is good.
+/// Rolls the certificate of an identity: the new one is pending until its holder shows that it arrived; until then the
+/// old one is good.
 struct CertificateExtension: Sendable {
   let core: ControllerCore
 
-  func request(_ id: String, _ caller: Caller, _ peer: PresentedPeer, csr text: String) async throws -> CertificateChain {
+  func request(_ id: String, _ caller: Caller, _ peer: PresentedPeer, csr text: String) async throws -> CertificateChain
+  {
     let authenticator = try await extendable(id, caller)
     guard let shown = peer.fingerprint, shown == authenticator.fingerprint else { throw APIError.unauthorized }
     try core.admitCertificate(caller.identityID)
@@ -143,7 +165,8 @@ struct CertificateExtension: Sendable {
     try await core.write(context(caller)) { transaction in
       var stored = try transaction.require(Authenticator.self, id)
       guard stored.unverifiedFingerprint == fingerprint else {
-        throw APIError(.invalidClientCertificate, "The certificate is not the one that was issued last for authenticator \(id)")
+        throw APIError(
+          .invalidClientCertificate, "The certificate is not the one that was issued last for authenticator \(id)")
       }
       stored.fingerprint = fingerprint
       stored.certPem = stored.unverifiedCertPem
@@ -155,7 +178,8 @@ struct CertificateExtension: Sendable {
     }
     // Sessions made with the old certificate go on with the new one.
     for id in core.sessions.apiSessions(authenticator: id) {
-      guard let known = core.sessions.apiSession(id)?.certificateFingerprints, known.contains(old.fingerprint ?? ""), !known.contains(fingerprint)
+      guard let known = core.sessions.apiSession(id)?.certificateFingerprints, known.contains(old.fingerprint ?? ""),
+        !known.contains(fingerprint)
       else {
         continue
       }
@@ -166,7 +190,8 @@ struct CertificateExtension: Sendable {
   private func extendable(_ id: String, _ caller: Caller) async throws -> Authenticator {
     let found = try await core.authenticator(id, of: caller)
     guard found.method == .cert, found.isIssuedByNetwork else {
-      throw OperationError.authenticatorCannotChange(reason: "only certificates that this network issued can be extended")
+      throw OperationError.authenticatorCannotChange(
+        reason: "only certificates that this network issued can be extended")
     }
     return found
   }

@@ -10,7 +10,9 @@ enum InformationEndpoints {
   static let clientPath = "/edge/client/v1"
   static let legacyClientPath = "/edge/v1"
   static let managementPath = "/edge/management/v1"
-  private static let bindings = [("edge", clientPath), ("edge-client", clientPath), ("edge-management", managementPath)]
+  private static let bindings = [
+    ("edge", clientPath), ("edge-client", clientPath), ("edge-management", managementPath),
+  ]
 
   /// In every API, and at the bare root.
   static func shared(_ core: ControllerCore) -> [Endpoint] {
@@ -26,7 +28,9 @@ enum InformationEndpoints {
         .list([["name": "default", "token": .string(try await networkToken(core))]], query: try ListQuery(request))
       },
       // More than one would send SDKs to controllers that do not know their session.
-      Endpoint("GET", "/controllers", "Controllers of the cluster") { request, _ in .list([], query: try ListQuery(request)) },
+      Endpoint("GET", "/controllers", "Controllers of the cluster") { request, _ in
+        .list([], query: try ListQuery(request))
+      },
     ]
   }
 
@@ -35,7 +39,9 @@ enum InformationEndpoints {
       .open("GET", "/protocols", "Protocols and their addresses") { _ in
         .data(["https": ["address": .string("\(core.advertised)")]])
       },
-      .open("GET", "/external-jwt-signers", "Signers of external tokens") { request in .list([], query: try ListQuery(request)) },
+      .open("GET", "/external-jwt-signers", "Signers of external tokens") { request in
+        .list([], query: try ListQuery(request))
+      },
     ]
   }
 
@@ -45,7 +51,8 @@ enum InformationEndpoints {
       (name, ["v1": ["path": .string(path), "apiBaseUrls": [.string(core.url + path)]]] as JSONValue)
     }
     return [
-      "version": .string(build.version), "revision": .string(build.revision), "buildDate": .string(build.buildDate), "runtimeVersion": "swift",
+      "version": .string(build.version), "revision": .string(build.revision), "buildDate": .string(build.buildDate),
+      "runtimeVersion": "swift",
       // Ours: cost and precedence of an identity as a host are applied here, and SDKs need not.
       "capabilities": ["SWIFTLET_HOSTING"], "apiVersions": .object(Dictionary(uniqueKeysWithValues: apis)),
     ]
@@ -60,6 +67,7 @@ enum InformationEndpoints {
       var em: String
     }
     let address = core.url + "/"
-    return try await core.pki.signer.sign(Claims(iss: address, sub: address, aud: "openziti-enroller", jti: EntityID.uuid(), em: "network"))
+    return try await core.pki.signer.sign(
+      Claims(iss: address, sub: address, aud: "openziti-enroller", jti: EntityID.uuid(), em: "network"))
   }
 }

@@ -13,14 +13,18 @@ enum ServiceEndpoints {
     return [
       Endpoint("GET", "/services", "Services the caller may dial or host") { request, caller in
         try await Resource<EdgeService>(core: core).list(
-          request, caller, ids: core.model { $0.access }.grants.services(for: caller.identityID), configTypes: try configTypes(desk, request, caller),
+          request, caller, ids: core.model { $0.access }.grants.services(for: caller.identityID),
+          configTypes: try configTypes(desk, request, caller),
           symbols: ClientSymbols.services)
       },
       Endpoint("GET", "/services/{id}", "A service the caller may dial or host") { request, caller in
         let service = try visible(core, request, caller)
         let types = try configTypes(desk, request, caller)
         return .data(
-          .object(try await core.store.read { try service.detail(DetailView(core: core, reader: $0, caller: caller, configTypes: types)) }))
+          .object(
+            try await core.store.read {
+              try service.detail(DetailView(core: core, reader: $0, caller: caller, configTypes: types))
+            }))
       },
       Endpoint("GET", "/services/{id}/edge-routers", "Edge routers for a service") { request, caller in
         // All of them, whatever page is asked for: SDKs choose among them.
@@ -39,13 +43,17 @@ enum ServiceEndpoints {
         // A service may have many: callers take turns, and get all of them as they take them.
         let page = try await core.store.search(for: caller.identityID) { _ in
           let terminators = core.fleet.terminators(ofService: service.id)
-          return try (query.filter ?? .all).apply(to: terminators, symbols: symbols, page: query.page) { value(of: $1, $0, service) }
+          return try (query.filter ?? .all).apply(to: terminators, symbols: symbols, page: query.page) {
+            value(of: $1, $0, service)
+          }
         }
         return try await .list(page, core, caller, filterable: symbols.filterable) { terminators in
           terminators.map { terminator in
             [
-              "id": .string(terminator.id), "createdAt": .string(terminator.createdAt.text), "updatedAt": .string(terminator.createdAt.text),
-              "_links": Rendering.links("terminators", terminator.id), "tags": [:], "identity": .string(terminator.instance),
+              "id": .string(terminator.id), "createdAt": .string(terminator.createdAt.text),
+              "updatedAt": .string(terminator.createdAt.text),
+              "_links": Rendering.links("terminators", terminator.id), "tags": [:],
+              "identity": .string(terminator.instance),
               "routerId": .string(terminator.routerID), "serviceId": .string(service.id),
               "service": Rendering.reference(.services, service.id, service.name),
             ]
@@ -100,12 +108,15 @@ enum ServiceEndpoints {
         guard let type = PolicyType(rawValue: word) else {
           throw APIError.field("type", "type in body should be one of [Dial Bind]", value: .string(word))
         }
-        let session = try await desk.serviceSession(caller, service: try body.required("serviceId", body.string("serviceId")), type: type)
+        let session = try await desk.serviceSession(
+          caller, service: try body.required("serviceId", body.string("serviceId")), type: type)
         return .data(.object(try desk.render(session)), status: 201)
       },
       Endpoint("GET", "/sessions", "Sessions of the session in use") { request, caller in
         let ids = Set(core.sessions.serviceSessions(apiSession: caller.apiSessionID).map(\.id))
-        return try await ClientAPI.page(core, ServiceSession.self, request, caller, symbols: ClientSymbols.sessions, ids: { _ in ids }) {
+        return try await ClientAPI.page(
+          core, ServiceSession.self, request, caller, symbols: ClientSymbols.sessions, ids: { _ in ids }
+        ) {
           try desk.render($0)
         }
       },
@@ -122,8 +133,12 @@ enum ServiceEndpoints {
   /// No policy of this network asks for posture: what SDKs report is read and changes nothing.
   private static func posture() -> [Endpoint] {
     [
-      Endpoint("POST", "/posture-response", body: RequestBody(.posture), "Report posture") { _, _ in .data(["services": []], status: 201) },
-      Endpoint("POST", "/posture-response-bulk", body: RequestBody(.list(.posture)), "Report posture") { _, _ in .data(["services": []]) },
+      Endpoint("POST", "/posture-response", body: RequestBody(.posture), "Report posture") { _, _ in
+        .data(["services": []], status: 201)
+      },
+      Endpoint("POST", "/posture-response-bulk", body: RequestBody(.list(.posture)), "Report posture") { _, _ in
+        .data(["services": []])
+      },
     ]
   }
 }

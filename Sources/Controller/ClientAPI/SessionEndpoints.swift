@@ -12,7 +12,8 @@ enum SessionEndpoints {
     return [
       .open(
         "POST", "/authenticate", body: RequestBody(.login, isRequired: false),
-        words: [QueryWords("method", ["password", "cert", "ext-jwt"], isRequired: true)], "Log in by certificate or password"
+        words: [QueryWords("method", ["password", "cert", "ext-jwt"], isRequired: true)],
+        "Log in by certificate or password"
       ) { request in
         let session = try await desk.logIn(request, isAdminAPI: isAdminAPI)
         var response = render(core, session)
@@ -22,7 +23,9 @@ enum SessionEndpoints {
       Endpoint("POST", "/authenticate/mfa", body: RequestBody(.code), "Answer a second factor") { _, _ in
         throw APIError(.mfaNotEnrolled, "The identity has no second factor")
       },
-      Endpoint("GET", "/current-api-session", "Show and prolong the session in use") { _, caller in render(core, try desk.session(of: caller)) },
+      Endpoint("GET", "/current-api-session", "Show and prolong the session in use") { _, caller in
+        render(core, try desk.session(of: caller))
+      },
       Endpoint("DELETE", "/current-api-session", "Log out") { _, caller in
         try await core.endSessions(apiSessions: [caller.apiSessionID])
         return .empty
@@ -39,25 +42,31 @@ enum SessionEndpoints {
     let start = core.now
     let certificates = "/current-api-session/certificates"
     return [
-      Endpoint("GET", "/current-api-session/service-updates", "When the services of the caller changed last") { _, caller in
+      Endpoint("GET", "/current-api-session/service-updates", "When the services of the caller changed last") {
+        _, caller in
         let session = try desk.session(of: caller)
         let changed = core.model { $0.lastChange[caller.identityID] } ?? max(session.createdAt, start)
         return .data(["lastChangeAt": .string(changed.text)])
       },
-      Endpoint("POST", certificates, body: RequestBody(["csr": .required(.text)]), "A certificate for the session in use") { request, caller in
+      Endpoint(
+        "POST", certificates, body: RequestBody(["csr": .required(.text)]), "A certificate for the session in use"
+      ) { request, caller in
         let session = try desk.session(of: caller)
         let body = try request.object()
         let made = try await desk.certify(session, try body.required("csr", body.string("csr")))
         return .data(
           [
-            "id": .string(made.id), "_links": Rendering.links("current-api-session/certificates", made.id), "certificate": .string(made.pem),
+            "id": .string(made.id), "_links": Rendering.links("current-api-session/certificates", made.id),
+            "certificate": .string(made.pem),
             "cas": .string(core.pki.bundlePEM),
           ], status: 201)
       },
       Endpoint("GET", certificates, "Certificates of the session in use") { request, caller in
         try await ClientAPI.page(
           core, APISessionCertificate.self, request, caller, symbols: ClientSymbols.certificates,
-          ids: { Set(try $0.all(APISessionCertificate.self, field: "apiSessionId", equals: caller.apiSessionID).map(\.id)) }, certificate)
+          ids: {
+            Set(try $0.all(APISessionCertificate.self, field: "apiSessionId", equals: caller.apiSessionID).map(\.id))
+          }, certificate)
       },
       Endpoint("GET", certificates + "/{id}", "A certificate of the session in use") { request, caller in
         .data(.object(try certificate(try await owned(core, request, caller))))
@@ -69,9 +78,13 @@ enum SessionEndpoints {
     ]
   }
 
-  private static func owned(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller) async throws -> APISessionCertificate {
+  private static func owned(_ core: ControllerCore, _ request: APIRequest, _ caller: Caller) async throws
+    -> APISessionCertificate
+  {
     let id = request.parameter("id")
-    guard let found = try await core.store.read({ try $0.get(APISessionCertificate.self, id) }), found.apiSessionId == caller.apiSessionID else {
+    guard let found = try await core.store.read({ try $0.get(APISessionCertificate.self, id) }),
+      found.apiSessionId == caller.apiSessionID
+    else {
       throw StoreError.notFound(kind: .apiSessionCertificates, id: id)
     }
     return found
@@ -90,15 +103,20 @@ extension SessionDesk {
   /// Certificates a session may have; SDKs renew one after eight of its twelve hours.
   private static let certificateLimit = 10
 
-  /// Issues a certificate that is good for one API session, for identities that have none of their own. The oldest makes room where there are too many.
+  /// Issues a certificate that is good for one API session, for identities that have none of their own. The oldest
+  /// makes room where there are too many.
   func certify(_ session: APISession, _ text: String) async throws -> APISessionCertificate {
     try core.admitCertificate(session.identityId)
     let request = try EnrollmentDesk.request(text)
-    let known = try await core.store.read { try $0.all(APISessionCertificate.self, field: "apiSessionId", equals: session.id) }
-    for old in known.sorted(by: { $0.createdAt < $1.createdAt }).prefix(max(0, known.count - Self.certificateLimit + 1)) { try await withdraw(old) }
+    let known = try await core.store.read {
+      try $0.all(APISessionCertificate.self, field: "apiSessionId", equals: session.id)
+    }
+    for old in known.sorted(by: { $0.createdAt < $1.createdAt }).prefix(max(0, known.count - Self.certificateLimit + 1))
+    { try await withdraw(old) }
     let id = EntityID.short()
     let chain = try core.pki.signingAuthority.issueAPISession(
-      publicKey: request.publicKey, identityID: session.identityId, apiSessionID: session.id, certificateID: id, trustDomain: core.pki.trustDomain,
+      publicKey: request.publicKey, identityID: session.identityId, apiSessionID: session.id, certificateID: id,
+      trustDomain: core.pki.trustDomain,
       now: core.now.date)
     let made = APISessionCertificate(
       id: id, apiSessionId: session.id, subject: "\(chain.leaf.subject)", fingerprint: chain.leaf.sha1Fingerprint,
@@ -109,7 +127,9 @@ extension SessionDesk {
   }
 
   func withdraw(_ certificate: APISessionCertificate) async throws {
-    _ = try await core.store.write(.system("session"), now: core.now) { try $0.delete(APISessionCertificate.self, certificate.id) }
+    _ = try await core.store.write(.system("session"), now: core.now) {
+      try $0.delete(APISessionCertificate.self, certificate.id)
+    }
     try await core.changeFingerprints(of: certificate.apiSessionId) { $0.removeAll { $0 == certificate.fingerprint } }
   }
 }
@@ -118,7 +138,10 @@ extension ControllerCore {
   /// - Throws: when the identity has had too many certificates made lately.
   nonisolated func admitCertificate(_ identity: String) throws(APIError) {
     guard identityCertificatePace.admits(identity, now: now) else {
-      throw APIError(.rateLimited, "Too many certificates were made for the identity lately; use the one that it has, or try again in a few seconds")
+      throw APIError(
+        .rateLimited,
+        "Too many certificates were made for the identity lately; use the one that it has, or try again in a few seconds"
+      )
     }
   }
 

@@ -97,11 +97,15 @@ extension ServiceSession: DetailedEntity {
     object["service"] = view.reference(.services, serviceId)
     object["identity"] = view.reference(.identities, identityId)
     object["apiSession"] = Rendering.reference(.apiSessions, apiSessionId, nil)
-    object["servicePolicies"] = .array(servicePolicies.filter { view.name(.servicePolicies, $0) != nil }.map { view.reference(.servicePolicies, $0) })
-    let routers = view.core.model { state in state.access.commonRouters(identity: identityId, service: serviceId).compactMap { state.edgeRouters[$0] }
+    object["servicePolicies"] = .array(
+      servicePolicies.filter { view.name(.servicePolicies, $0) != nil }.map { view.reference(.servicePolicies, $0) })
+    let routers = view.core.model { state in
+      state.access.commonRouters(identity: identityId, service: serviceId).compactMap { state.edgeRouters[$0] }
     }
     object["edgeRouters"] = .array(
-      try routers.sorted { $0.name < $1.name }.map { .object(try Rendering.sessionRouter($0, view.core.routers[$0.id])) })
+      try routers.sorted { $0.name < $1.name }.map {
+        .object(try Rendering.sessionRouter($0, view.core.routers[$0.id]))
+      })
     return object
   }
 }

@@ -16,10 +16,12 @@ struct EntityList<E: Entity>: Sendable {
     case ids(Page<String>)
   }
 
-  /// One page. All entries there are, when they are wanted, are rendered as the client takes them: those that are deleted meanwhile are left out.
+  /// One page. All entries there are, when they are wanted, are rendered as the client takes them: those that are
+  /// deleted meanwhile are left out.
   /// - Parameter ids: only these are considered, nil for all.
   func answer(
-    ids: @escaping @Sendable (StoreReader) throws -> Set<String>?, render: @escaping @Sendable (E, StoreReader) throws -> JSONObject
+    ids: @escaping @Sendable (StoreReader) throws -> Set<String>?,
+    render: @escaping @Sendable (E, StoreReader) throws -> JSONObject
   ) async throws -> APIResponse {
     let (core, query, symbols) = (core, query, symbols)
     try query.checkSort(symbols.checkOrder)
@@ -27,10 +29,12 @@ struct EntityList<E: Entity>: Sendable {
     let find: @Sendable (StoreReader) throws -> Found = { reader in
       let considered = try ids(reader)
       guard query.page.resolved(with: query.filter).limit.isUnlimited else {
-        let page = try reader.query(E.self, filter: query.filter, page: query.page, symbols: symbols, ids: considered, runtime: runtime)
+        let page = try reader.query(
+          E.self, filter: query.filter, page: query.page, symbols: symbols, ids: considered, runtime: runtime)
         return .entries(try page.map { .object(try render($0, reader)) })
       }
-      let page = try reader.identifiers(filter: query.filter, page: query.page, symbols: symbols, ids: considered, runtime: runtime)
+      let page = try reader.identifiers(
+        filter: query.filter, page: query.page, symbols: symbols, ids: considered, runtime: runtime)
       guard page.items.count <= PageRequest.maximumLimit else { return .ids(page) }
       return .entries(try page.map { .object(try render(try reader.require(E.self, $0), reader)) })
     }

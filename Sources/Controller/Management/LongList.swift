@@ -11,11 +11,14 @@ extension APIResponse {
     _ page: Page<Item>, _ core: ControllerCore, _ caller: Caller, filterable: [String],
     render: @escaping @Sendable (ArraySlice<Item>) async throws -> [JSONValue]
   ) async throws -> APIResponse {
-    guard page.items.count > PageRequest.maximumLimit else { return try await .list(page, filterable: filterable, render: render) }
+    guard page.items.count > PageRequest.maximumLimit else {
+      return try await .list(page, filterable: filterable, render: render)
+    }
     guard let place = core.longLists.take(for: caller.identityID) else {
       throw APIError(
         .rateLimited,
-        "\(core.longLists.limitOfOne) long lists of the identity are under way, or \(core.longLists.limit) of all; read them first, or ask for pages")
+        "\(core.longLists.limitOfOne) long lists of the identity are under way, or \(core.longLists.limit) of all; read them first, or ask for pages"
+      )
     }
     return try await .list(page, filterable: filterable) { items in
       defer { withExtendedLifetime(place) {} }

@@ -40,21 +40,30 @@ enum ManagementErrors {
   private static func translate(_ error: OperationError) -> APIError {
     switch error {
     case .cannotBeDeleted(let kind, let id, let reason):
-      APIError(.cannotBeDeleted, "The entity requested for delete can not be deleted", cause: .text("\(kind.rawValue) \(id): \(reason)"))
+      APIError(
+        .cannotBeDeleted, "The entity requested for delete can not be deleted",
+        cause: .text("\(kind.rawValue) \(id): \(reason)"))
     case .cannotBeUpdated(let kind, let id, let reason):
-      APIError(.cannotBeUpdated, "The entity requested for update can not be updated", cause: .text("\(kind.rawValue) \(id): \(reason)"))
+      APIError(
+        .cannotBeUpdated, "The entity requested for update can not be updated",
+        cause: .text("\(kind.rawValue) \(id): \(reason)"))
     case .referenced(let kind, let id, let by):
       APIError(
-        .cannotDeleteReferenced, "The entity requested for delete is referenced by others", cause: .text("\(kind.rawValue) \(id) is used by \(by)"))
+        .cannotDeleteReferenced, "The entity requested for delete is referenced by others",
+        cause: .text("\(kind.rawValue) \(id) is used by \(by)"))
     case .enrollmentExists(let method):
-      APIError(.enrollmentExists, "The identity has an outstanding enrollment of method \(method): delete or refresh it")
+      APIError(
+        .enrollmentExists, "The identity has an outstanding enrollment of method \(method): delete or refresh it")
     case .authenticatorExists(let method):
-      APIError(.maxAuthenticatorMethods, "The identity has an authenticator of method \(method) already: change or delete it")
+      APIError(
+        .maxAuthenticatorMethods, "The identity has an authenticator of method \(method) already: change or delete it")
     case .revokedInMemory(let kind, let id, let reason):
       APIError(
-        .unavailable, "It holds from now on, but is not stored: a restart would undo it. Repeat the request once the disk is mended",
+        .unavailable,
+        "It holds from now on, but is not stored: a restart would undo it. Repeat the request once the disk is mended",
         cause: .text("\(kind.rawValue) \(id): sessions are ended and no new ones are made; \(reason)"))
-    case .authenticatorCannotChange(let reason): APIError(.cannotUpdateAuthenticator, "The authenticator cannot be updated", cause: .text(reason))
+    case .authenticatorCannotChange(let reason):
+      APIError(.cannotUpdateAuthenticator, "The authenticator cannot be updated", cause: .text(reason))
     }
   }
 }

@@ -2,7 +2,8 @@ import Model
 import REST
 import Store
 
-/// What is known of the posture of an identity: nothing, for no policy of this network asks for any, and what SDKs report is not kept (edge-client-api.md 5.12).
+/// What is known of the posture of an identity: nothing, for no policy of this network asks for any, and what SDKs
+/// report is not kept (edge-client-api.md 5.12).
 enum Posture {
   static func data(_ core: ControllerCore, of identity: String) throws -> JSONValue {
     try check(core, identity)
@@ -20,6 +21,8 @@ enum Posture {
   }
 
   private static func check(_ core: ControllerCore, _ identity: String) throws {
-    guard core.model({ $0.identities[identity] }) != nil else { throw StoreError.notFound(kind: .identities, id: identity) }
+    guard core.model({ $0.identities[identity] }) != nil else {
+      throw StoreError.notFound(kind: .identities, id: identity)
+    }
   }
 }

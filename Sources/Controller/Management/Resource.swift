@@ -12,7 +12,9 @@ struct Resource<E: DetailedEntity>: Sendable {
   /// List and detail.
   func reading() -> [Endpoint] {
     [
-      Endpoint("GET", path, access: .admin, "List \(E.kind.rawValue)") { request, caller in try await list(request, caller) },
+      Endpoint("GET", path, access: .admin, "List \(E.kind.rawValue)") { request, caller in
+        try await list(request, caller)
+      },
       Endpoint("GET", path + "/{id}", access: .admin, "Show one of \(E.kind.rawValue)") { request, caller in
         let id = request.parameter("id")
         let core = core
@@ -20,7 +22,8 @@ struct Resource<E: DetailedEntity>: Sendable {
         return .data(
           .object(
             try await core.store.read { reader in
-              try reader.require(E.self, id).detail(DetailView(core: core, reader: reader, caller: caller, configTypes: configTypes))
+              try reader.require(E.self, id).detail(
+                DetailView(core: core, reader: reader, caller: caller, configTypes: configTypes))
             }))
       },
     ]
@@ -32,13 +35,16 @@ struct Resource<E: DetailedEntity>: Sendable {
   ///   - configTypes: whose data services show; nil takes those the request names.
   ///   - symbols: what filters may name; all there is, for administrators.
   func list(
-    _ request: APIRequest, _ caller: Caller, ids: Set<String>? = nil, configTypes types: Set<String>? = nil, symbols: SymbolTable = .of(E.kind)
+    _ request: APIRequest, _ caller: Caller, ids: Set<String>? = nil, configTypes types: Set<String>? = nil,
+    symbols: SymbolTable = .of(E.kind)
   ) async throws -> APIResponse {
     let query = try ListQuery(request)
     let core = core
     let configTypes = types ?? Set(request.queryList("configTypes"))
     var considered = ids
-    if let matching = try Roles.filter(core, E.kind, request) { considered = considered?.intersection(matching) ?? matching }
+    if let matching = try Roles.filter(core, E.kind, request) {
+      considered = considered?.intersection(matching) ?? matching
+    }
     let wanted = considered
     return try await EntityList<E>(core: core, caller: caller, query: query, symbols: symbols).answer(
       ids: { _ in wanted },
@@ -47,14 +53,17 @@ struct Resource<E: DetailedEntity>: Sendable {
       })
   }
 
-  /// A collection below one entity: `/services/{id}/identities`. The ids are those that policies bring together, unless `ids` says otherwise.
+  /// A collection below one entity: `/services/{id}/identities`. The ids are those that policies bring together, unless
+  /// `ids` says otherwise.
   /// - Parameter byPolicyType: whether the query may ask for those of one type of policy.
   func relation<Other: DetailedEntity>(
-    _ name: String, _ other: Other.Type, byPolicyType: Bool = false, ids: (@Sendable (APIRequest, StoreReader) throws -> Set<String>)? = nil
+    _ name: String, _ other: Other.Type, byPolicyType: Bool = false,
+    ids: (@Sendable (APIRequest, StoreReader) throws -> Set<String>)? = nil
   ) -> Endpoint {
     let symbol = other.kind.memberName
     return Endpoint(
-      "GET", "\(path)/{id}/\(name)", access: .admin, words: byPolicyType ? [QueryWords("policyType", ["dial", "bind"])] : [],
+      "GET", "\(path)/{id}/\(name)", access: .admin,
+      words: byPolicyType ? [QueryWords("policyType", ["dial", "bind"])] : [],
       "List \(name) of one of \(E.kind.rawValue)"
     ) { request, caller in
       let id = request.parameter("id")
@@ -72,24 +81,31 @@ struct Resource<E: DetailedEntity>: Sendable {
 
   /// A collection of entities whose indexed member names this one.
   func owned<Other: DetailedEntity>(_ name: String, _ other: Other.Type, by field: String) -> Endpoint {
-    relation(name, other) { request, reader in Set(try reader.all(Other.self, field: field, equals: request.parameter("id")).map(\.id)) }
+    relation(name, other) { request, reader in
+      Set(try reader.all(Other.self, field: field, equals: request.parameter("id")).map(\.id))
+    }
   }
 
   // MARK: Writing
 
-  func creating(_ shape: BodyShape, _ body: @escaping @Sendable (Operations, JSONObject) async throws -> String) -> Endpoint {
-    Endpoint("POST", path, access: .admin, body: RequestBody(shape), "Create one of \(E.kind.rawValue)") { request, caller in
+  func creating(_ shape: BodyShape, _ body: @escaping @Sendable (Operations, JSONObject) async throws -> String)
+    -> Endpoint
+  {
+    Endpoint("POST", path, access: .admin, body: RequestBody(shape), "Create one of \(E.kind.rawValue)") {
+      request, caller in
       .created(try await body(Operations(core, request, caller), try request.object()), resource: E.kind.rawValue)
     }
   }
 
   /// - Parameter shape: of a replacement; a patch has the same members, none of them required.
   func updating(
-    _ shape: BodyShape, _ body: @escaping @Sendable (Operations, String, JSONObject, _ partial: Bool) async throws -> Void
+    _ shape: BodyShape,
+    _ body: @escaping @Sendable (Operations, String, JSONObject, _ partial: Bool) async throws -> Void
   ) -> [Endpoint] {
     [("PUT", false, shape), ("PATCH", true, shape.patch)].map { method, partial, shape in
       Endpoint(
-        method, path + "/{id}", access: .admin, body: RequestBody(shape), "\(partial ? "Change" : "Replace") one of \(E.kind.rawValue)"
+        method, path + "/{id}", access: .admin, body: RequestBody(shape),
+        "\(partial ? "Change" : "Replace") one of \(E.kind.rawValue)"
       ) { request, caller in
         try await body(Operations(core, request, caller), request.parameter("id"), try request.object(), partial)
         return .empty
@@ -119,7 +135,8 @@ extension Resource where E: ManagedEntity {
   /// All the usual verbs.
   /// - Parameter creation: what creating takes, where that is more than what replacing takes.
   func managing(_ shape: BodyShape, creation: BodyShape? = nil) -> [Endpoint] {
-    reading() + [creating(creation ?? shape) { operations, body in try await operations.create(E.self, body).id }] + changing(shape)
+    reading() + [creating(creation ?? shape) { operations, body in try await operations.create(E.self, body).id }]
+      + changing(shape)
   }
 
   /// Update and delete.
@@ -135,7 +152,8 @@ extension Operations {
     self.init(
       core: core,
       context: ChangeContext(
-        authorID: caller.identityID, authorName: caller.identityName, source: "rest.management", requestID: request.requestID,
+        authorID: caller.identityID, authorName: caller.identityName, source: "rest.management",
+        requestID: request.requestID,
         apiSessionID: caller.apiSessionID))
   }
 }

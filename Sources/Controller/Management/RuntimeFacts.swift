@@ -3,7 +3,8 @@ import Fabric
 import Model
 import Store
 
-/// What filters may ask of the running controller: who is online, what policies match at present, and the terminators of live hosts.
+/// What filters may ask of the running controller: who is online, what policies match at present, and the terminators
+/// of live hosts.
 struct RuntimeFacts: RuntimeSymbols {
   let core: ControllerCore
 
@@ -33,7 +34,9 @@ struct RuntimeFacts: RuntimeSymbols {
 
   private func terminators(_ kind: EntityKind) -> [RelationGroup] {
     let ids = core.fleet.terminatorIDs
-    return (kind == .services ? ids.byService : ids.byRouter).map { RelationGroup(holders: [$0.key], members: $0.value) }
+    return (kind == .services ? ids.byService : ids.byRouter).map {
+      RelationGroup(holders: [$0.key], members: $0.value)
+    }
   }
 
   /// A side of a policy.
@@ -53,7 +56,9 @@ struct RuntimeFacts: RuntimeSymbols {
   }
 
   /// From which side of which policies to which a symbol leads.
-  private static func way(_ kind: EntityKind, _ symbol: String) -> (family: PolicyFamily, action: AccessAction?, holders: Side, members: Side)? {
+  private static func way(_ kind: EntityKind, _ symbol: String) -> (
+    family: PolicyFamily, action: AccessAction?, holders: Side, members: Side
+  )? {
     switch (kind, symbol) {
     case (.identities, "services"): (.service, nil, .identities, .services)
     case (.identities, "dialServices"): (.service, .dial, .identities, .services)

@@ -8,7 +8,9 @@ enum ServiceConfigs {
     let value = try request.parsed()
     guard let entries = value.arrayValue else { throw APIError.field("body", "must be an array, is \(value.typeName)") }
     return try entries.map { entry in
-      guard let entry = entry.objectValue else { throw APIError.field("body", "must be an array of objects", value: entry) }
+      guard let entry = entry.objectValue else {
+        throw APIError.field("body", "must be an array of objects", value: entry)
+      }
       return ServiceConfigOverride(
         serviceID: try entry.required("serviceId", try entry.string("serviceId")),
         configID: try entry.required("configId", try entry.string("configId")))
@@ -22,8 +24,10 @@ enum ServiceConfigs {
       return identity.serviceConfigs.sorted { $0.key < $1.key }.flatMap { service, byType in
         byType.sorted { $0.key < $1.key }.map { type, config in
           [
-            "serviceId": .string(service), "service": Rendering.reference(.services, service, state.services[service]?.name ?? service),
-            "configId": .string(config), "config": Rendering.reference(.configs, config, state.configs[config]?.name ?? config),
+            "serviceId": .string(service),
+            "service": Rendering.reference(.services, service, state.services[service]?.name ?? service),
+            "configId": .string(config),
+            "config": Rendering.reference(.configs, config, state.configs[config]?.name ?? config),
             "configTypeId": .string(type),
           ]
         }

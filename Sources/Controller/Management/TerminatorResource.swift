@@ -3,23 +3,29 @@ import Model
 import REST
 import Store
 
-/// Terminators over REST: those that operators made, which are stored, and the leases of live hosts, which exist in memory only.
+/// Terminators over REST: those that operators made, which are stored, and the leases of live hosts, which exist in
+/// memory only.
 enum TerminatorResource {
   static func endpoints(_ core: ControllerCore) -> [Endpoint] {
     let resource = Resource<Terminator>(core: core)
     return [
-      Endpoint("GET", "/terminators", access: .admin, "List terminators") { request, caller in try await list(core, request, caller) },
+      Endpoint("GET", "/terminators", access: .admin, "List terminators") { request, caller in
+        try await list(core, request, caller)
+      },
       Endpoint("GET", "/terminators/{id}", access: .admin, "Show a terminator") { request, caller in
         let id = request.parameter("id")
         return .data(
           .object(
             try await core.store.read { reader in
               let lease = core.fleet.terminator(id).flatMap { $0.isLease ? Terminator(lease: $0) : nil }
-              guard let terminator = try lease ?? reader.get(Terminator.self, id) else { throw StoreError.notFound(kind: .terminators, id: id) }
+              guard let terminator = try lease ?? reader.get(Terminator.self, id) else {
+                throw StoreError.notFound(kind: .terminators, id: id)
+              }
               return try terminator.detail(DetailView(core: core, reader: reader, caller: caller))
             }))
       },
-      resource.creating(.terminatorCreation) { operations, body in try await operations.create(Terminator.self, body).id },
+      resource.creating(.terminatorCreation) { operations, body in try await operations.create(Terminator.self, body).id
+      },
     ]
       + resource.updating(.terminator) { operations, id, body, partial in
         // Cost and precedence of a lease are its host's to change.
@@ -49,8 +55,12 @@ enum TerminatorResource {
   }
 
   /// - Parameter services: nil for all.
-  private static func all(_ core: ControllerCore, _ reader: StoreReader, of services: Set<String>?) throws -> [Terminator] {
-    guard let services else { return try reader.all(Terminator.self) + core.liveTerminators.filter(\.isLease).map { Terminator(lease: $0) } }
+  private static func all(_ core: ControllerCore, _ reader: StoreReader, of services: Set<String>?) throws
+    -> [Terminator]
+  {
+    guard let services else {
+      return try reader.all(Terminator.self) + core.liveTerminators.filter(\.isLease).map { Terminator(lease: $0) }
+    }
     return try services.flatMap { service in
       try reader.all(Terminator.self, field: "serviceId", equals: service)
         + core.fleet.terminators(ofService: service).filter(\.isLease).map { Terminator(lease: $0) }
@@ -66,7 +76,9 @@ enum TerminatorResource {
     let services = services ?? query.filter?.predicate?.texts(of: "service")
     // Each of them is looked at, and they may be many.
     let page = try await core.store.search(for: caller.identityID) { reader in
-      try (query.filter ?? .all).apply(to: try all(core, reader, of: services), symbols: symbols, page: query.page) { value(of: $1, $0, core) }
+      try (query.filter ?? .all).apply(to: try all(core, reader, of: services), symbols: symbols, page: query.page) {
+        value(of: $1, $0, core)
+      }
     }
     return try await .list(page, core, caller, filterable: symbols.filterable) { terminators in
       try await core.store.read { reader -> [JSONValue] in
@@ -108,7 +120,9 @@ enum TerminatorResource {
 
   /// A tag, or a member of one that is an object.
   private static func tag(_ path: Substring, _ terminator: Terminator) -> FilterLiteral {
-    let value = path.split(separator: ".", omittingEmptySubsequences: false).reduce(JSONValue.object(terminator.tags)) { $0[String($1)] ?? .null }
+    let value = path.split(separator: ".", omittingEmptySubsequences: false).reduce(JSONValue.object(terminator.tags)) {
+      $0[String($1)] ?? .null
+    }
     return FilterLiteral(value) ?? .null
   }
 }

@@ -1,14 +1,17 @@
 import Model
 
-/// A document that creates or changes an entity, read member by member (management-and-model.md 1.1). A member that is absent or null keeps its value
-/// in a patch; otherwise it takes the value given as `or`, and without one it is required.
+/// A document that creates or changes an entity, read member by member (management-and-model.md 1.1). A member that is
+/// absent or null keeps its value in a patch; otherwise it takes the value given as `or`, and without one it is
+/// required.
 struct EntityBody: Sendable {
   enum Mode: Sendable { case create, replace, patch }
 
   let members: JSONObject
   let mode: Mode
 
-  private func read<T>(_ name: String, _ expected: String, _ target: inout T, or absent: T?, _ parse: (JSONValue) -> T?) throws(ModelError) {
+  private func read<T>(_ name: String, _ expected: String, _ target: inout T, or absent: T?, _ parse: (JSONValue) -> T?)
+    throws(ModelError)
+  {
     guard let value = members[name], !value.isNull else {
       if mode == .patch { return }
       guard let absent else { throw ModelError(field: name, reason: "\(name) in body is required") }
@@ -16,7 +19,8 @@ struct EntityBody: Sendable {
       return
     }
     guard let typed = parse(value) else {
-      throw ModelError(field: name, reason: "\(name) in body must be of type \(expected): \"\(value.typeName)\"", value: value)
+      throw ModelError(
+        field: name, reason: "\(name) in body must be of type \(expected): \"\(value.typeName)\"", value: value)
     }
     target = typed
   }
@@ -57,7 +61,9 @@ struct EntityBody: Sendable {
     try read(name, "object", &target, or: .some(nil)) { value in value.objectValue.map(Optional.some) }
   }
 
-  func setMap<T>(_ name: String, _ expected: String, _ target: inout [String: T], _ parse: (JSONValue) -> T?) throws(ModelError) {
+  func setMap<T>(_ name: String, _ expected: String, _ target: inout [String: T], _ parse: (JSONValue) -> T?)
+    throws(ModelError)
+  {
     try read(name, "object of \(expected)", &target, or: [:]) { value in
       guard let members = value.objectValue else { return nil }
       var result: [String: T] = [:]
@@ -70,7 +76,9 @@ struct EntityBody: Sendable {
   }
 
   /// One of a set of words.
-  func setWord<W>(_ name: String, _ target: inout W, or absent: W? = nil, words: [String], _ parse: (String) -> W?) throws(ModelError) {
+  func setWord<W>(_ name: String, _ target: inout W, or absent: W? = nil, words: [String], _ parse: (String) -> W?)
+    throws(ModelError)
+  {
     var text = ""
     try set(name, &text, or: absent == nil ? nil : "")
     if text.isEmpty, members[name].map(\.isNull) ?? true {
@@ -78,7 +86,8 @@ struct EntityBody: Sendable {
       return
     }
     guard let word = parse(text) else {
-      throw ModelError(field: name, reason: "\(name) in body should be one of [\(words.joined(separator: " "))]", value: .string(text))
+      throw ModelError(
+        field: name, reason: "\(name) in body should be one of [\(words.joined(separator: " "))]", value: .string(text))
     }
     target = word
   }

@@ -5,11 +5,13 @@ import Store
 /// The words of `identity.permissions` (management-and-model.md 4.5).
 enum PermissionWords {
   private static let entities = [
-    "auth-policy", "ca", "config", "config-type", "edge-router-policy", "enrollment", "external-jwt-signer", "identity", "posture-check", "router",
+    "auth-policy", "ca", "config", "config-type", "edge-router-policy", "enrollment", "external-jwt-signer", "identity",
+    "posture-check", "router",
     "service",
     "service-edge-router-policy", "service-policy", "terminator", "controllers", "ops",
   ]
-  static let all = Set(["admin_readonly"] + entities.flatMap { [$0, "\($0).create", "\($0).read", "\($0).update", "\($0).delete"] })
+  static let all = Set(
+    ["admin_readonly"] + entities.flatMap { [$0, "\($0).create", "\($0).read", "\($0).update", "\($0).delete"] })
 }
 
 extension Identity: ManagedEntity {
@@ -19,14 +21,18 @@ extension Identity: ManagedEntity {
     let nameBefore = name
     try body.set("name", &name)
     var type = typeId
-    try body.setWord("type", &type, words: ["User", "Device", "Service", "Router", "Default"]) { IdentityType(text: $0) }
+    try body.setWord("type", &type, words: ["User", "Device", "Service", "Router", "Default"]) {
+      IdentityType(text: $0)
+    }
     guard type == typeId else {
       throw ModelError(
-        field: "type", reason: "the type Router belongs to the identities of edge routers; it cannot be set or changed", value: .string(type.rawValue)
+        field: "type", reason: "the type Router belongs to the identities of edge routers; it cannot be set or changed",
+        value: .string(type.rawValue)
       )
     }
     guard typeId != .router || name == nameBefore else {
-      throw ModelError(field: "name", reason: "rename the edge router instead: its identity follows", value: .string(name))
+      throw ModelError(
+        field: "name", reason: "rename the edge router instead: its identity follows", value: .string(name))
     }
     try body.set("isAdmin", &isAdmin)
     try body.set("roleAttributes", &roleAttributes)
@@ -38,11 +44,15 @@ extension Identity: ManagedEntity {
     if authPolicyId.allSatisfy(\.isWhitespace) { authPolicyId = AuthPolicy.defaultID }
     try body.setOptional("externalId", &externalId)
     try body.set("appData", &appData)
-    try body.setWord("defaultHostingPrecedence", &defaultHostingPrecedence, or: .default, words: Precedence.allCases.map(\.rawValue)) {
+    try body.setWord(
+      "defaultHostingPrecedence", &defaultHostingPrecedence, or: .default, words: Precedence.allCases.map(\.rawValue)
+    ) {
       Precedence(rawValue: $0)
     }
     try body.set("defaultHostingCost", &defaultHostingCost, or: 0)
-    try body.setMap("serviceHostingPrecedences", "strings", &serviceHostingPrecedences) { $0.stringValue.map { Precedence(text: $0) } }
+    try body.setMap("serviceHostingPrecedences", "strings", &serviceHostingPrecedences) {
+      $0.stringValue.map { Precedence(text: $0) }
+    }
     try body.setMap("serviceHostingCosts", "integers", &serviceHostingCosts, \.intValue)
     try body.set("tags", &tags)
   }
@@ -50,21 +60,30 @@ extension Identity: ManagedEntity {
   func checkReferences(_ old: Identity?, _ transaction: StoreTransaction) throws {
     try transaction.check(.authPolicies, authPolicyId, field: "authPolicyId")
     for id in serviceHostingCosts.keys { try transaction.check(.services, id, field: "serviceHostingCosts") }
-    for id in serviceHostingPrecedences.keys { try transaction.check(.services, id, field: "serviceHostingPrecedences") }
-    if isDefaultAdmin, !isAdmin { throw ModelError(field: "isAdmin", reason: "the default administrator stays an administrator", value: false) }
+    for id in serviceHostingPrecedences.keys {
+      try transaction.check(.services, id, field: "serviceHostingPrecedences")
+    }
+    if isDefaultAdmin, !isAdmin {
+      throw ModelError(field: "isAdmin", reason: "the default administrator stays an administrator", value: false)
+    }
   }
 
   func willDelete(_ transaction: StoreTransaction) throws {
-    if isDefaultAdmin { throw OperationError.cannotBeDeleted(kind: .identities, id: id, reason: "it is the default administrator") }
+    if isDefaultAdmin {
+      throw OperationError.cannotBeDeleted(kind: .identities, id: id, reason: "it is the default administrator")
+    }
     if typeId == .router, try transaction.exists(.edgeRouters, id) {
-      throw OperationError.cannotBeDeleted(kind: .identities, id: id, reason: "it belongs to the edge router \(name); delete that, or its tunneler")
+      throw OperationError.cannotBeDeleted(
+        kind: .identities, id: id, reason: "it belongs to the edge router \(name); delete that, or its tunneler")
     }
     try removeAttachments(transaction)
   }
 
   /// Deletes what hangs on the identity, and every reference to it.
   func removeAttachments(_ transaction: StoreTransaction) throws {
-    for enrollment in try transaction.all(Enrollment.self, field: "identityId", equals: id) { try transaction.delete(Enrollment.self, enrollment.id) }
+    for enrollment in try transaction.all(Enrollment.self, field: "identityId", equals: id) {
+      try transaction.delete(Enrollment.self, enrollment.id)
+    }
     for authenticator in try transaction.all(Authenticator.self, field: "identityId", equals: id) {
       try transaction.delete(Authenticator.self, authenticator.id)
     }
@@ -89,7 +108,8 @@ extension EdgeRouterEntity: ManagedEntity {
       var names: [String] = []
       try body.set("allowedNames", &names)
       for name in names where HostName(name) == nil {
-        throw ModelError(field: "allowedNames", reason: "allowedNames in body must be host names or addresses", value: .string(name))
+        throw ModelError(
+          field: "allowedNames", reason: "allowedNames in body must be host names or addresses", value: .string(name))
       }
       allowedNames = names.isEmpty ? nil : names
     }
@@ -97,7 +117,9 @@ extension EdgeRouterEntity: ManagedEntity {
     try body.set("tags", &tags)
   }
 
-  func checkReferences(_ old: EdgeRouterEntity?, _ transaction: StoreTransaction) throws { try transaction.check(configs: configs, target: .router) }
+  func checkReferences(_ old: EdgeRouterEntity?, _ transaction: StoreTransaction) throws {
+    try transaction.check(configs: configs, target: .router)
+  }
 
   /// A tunneling router owns an identity and a system policy, both named after it (management-and-model.md 1.10).
   func didStore(_ old: EdgeRouterEntity?, _ transaction: StoreTransaction) throws {
@@ -106,7 +128,8 @@ extension EdgeRouterEntity: ManagedEntity {
       try transaction.put(Identity(id: id, name: name, typeId: .router))
       try transaction.put(
         EdgeRouterPolicy(
-          id: id, name: "edge-router-\(id)-system", semantic: .anyOf, edgeRouterRoles: ["@\(id)"], identityRoles: ["@\(id)"], isSystem: true))
+          id: id, name: "edge-router-\(id)-system", semantic: .anyOf, edgeRouterRoles: ["@\(id)"],
+          identityRoles: ["@\(id)"], isSystem: true))
     case (true, false): try removeTunneler(transaction)
     case (true, true):
       guard old?.name != name, var identity = try transaction.get(Identity.self, id) else { return }
@@ -129,6 +152,8 @@ extension EdgeRouterEntity: ManagedEntity {
     for enrollment in try transaction.all(Enrollment.self, field: "edgeRouterId", equals: id) {
       try transaction.delete(Enrollment.self, enrollment.id)
     }
-    for terminator in try transaction.all(Terminator.self, field: "routerId", equals: id) { try transaction.delete(Terminator.self, terminator.id) }
+    for terminator in try transaction.all(Terminator.self, field: "routerId", equals: id) {
+      try transaction.delete(Terminator.self, terminator.id)
+    }
   }
 }

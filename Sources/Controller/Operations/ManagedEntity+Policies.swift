@@ -101,7 +101,8 @@ extension AuthPolicy: ManagedEntity {
     try body.set("lockoutDurationMinutes", &rules.lockoutDurationMinutes, or: 0)
     primary.updb = PrimaryAuthPolicy.Password(
       allowed: rules.allowed, minPasswordLength: rules.minPasswordLength, requireSpecialChar: rules.requireSpecialChar,
-      requireNumberChar: rules.requireNumberChar, requireMixedCase: rules.requireMixedCase, maxAttempts: rules.maxAttempts,
+      requireNumberChar: rules.requireNumberChar, requireMixedCase: rules.requireMixedCase,
+      maxAttempts: rules.maxAttempts,
       lockoutDurationMinutes: rules.lockoutDurationMinutes)
   }
 
@@ -109,7 +110,8 @@ extension AuthPolicy: ManagedEntity {
     // There are no external JWT signers here that a policy could name.
     if let signer = secondary.requireExtJwtSigner ?? primary.extJwt.allowedSigners.first {
       throw ModelError(
-        code: .notFound, field: "requireExtJwtSigner", reason: "external-jwt-signers with id \(signer) not found", value: .string(signer))
+        code: .notFound, field: "requireExtJwtSigner", reason: "external-jwt-signers with id \(signer) not found",
+        value: .string(signer))
     }
   }
 

@@ -16,12 +16,17 @@ extension EdgeService: ManagedEntity {
     try body.set("tags", &tags)
   }
 
-  func checkReferences(_ old: EdgeService?, _ transaction: StoreTransaction) throws { try transaction.check(configs: configs, target: .service) }
+  func checkReferences(_ old: EdgeService?, _ transaction: StoreTransaction) throws {
+    try transaction.check(configs: configs, target: .service)
+  }
 
   func willDelete(_ transaction: StoreTransaction) throws {
     try transaction.removeRoles(of: .services, id)
     for identity in try transaction.all(Identity.self) {
-      guard identity.serviceConfigs[id] != nil || identity.serviceHostingCosts[id] != nil || identity.serviceHostingPrecedences[id] != nil else {
+      guard
+        identity.serviceConfigs[id] != nil || identity.serviceHostingCosts[id] != nil
+          || identity.serviceHostingPrecedences[id] != nil
+      else {
         continue
       }
       var identity = identity
@@ -30,7 +35,9 @@ extension EdgeService: ManagedEntity {
       identity.serviceHostingPrecedences[id] = nil
       try transaction.put(identity)
     }
-    for terminator in try transaction.all(Terminator.self, field: "serviceId", equals: id) { try transaction.delete(Terminator.self, terminator.id) }
+    for terminator in try transaction.all(Terminator.self, field: "serviceId", equals: id) {
+      try transaction.delete(Terminator.self, terminator.id)
+    }
   }
 }
 
@@ -41,7 +48,9 @@ extension ConfigType: ManagedEntity {
     try body.set("name", &name)
     try body.setOptional("schema", &schema)
     if body.mode == .create {
-      try body.setWord("target", &target, or: .service, words: ["service", "router", "other"]) { ConfigTarget(rawValue: $0) }
+      try body.setWord("target", &target, or: .service, words: ["service", "router", "other"]) {
+        ConfigTarget(rawValue: $0)
+      }
     }
     try body.set("tags", &tags)
   }
@@ -65,13 +74,17 @@ extension Config: ManagedEntity {
 
   func checkReferences(_ old: Config?, _ transaction: StoreTransaction) throws {
     guard let type = try transaction.get(ConfigType.self, configTypeId) else {
-      throw ModelError(code: .notFound, field: "configTypeId", reason: "config-types with id \(configTypeId) not found", value: .string(configTypeId))
+      throw ModelError(
+        code: .notFound, field: "configTypeId", reason: "config-types with id \(configTypeId) not found",
+        value: .string(configTypeId))
     }
     try validate(against: type)
   }
 
   func willDelete(_ transaction: StoreTransaction) throws {
-    if let user = try transaction.all(Identity.self).first(where: { $0.serviceConfigs.values.contains { $0.values.contains(id) } }) {
+    if let user = try transaction.all(Identity.self).first(where: {
+      $0.serviceConfigs.values.contains { $0.values.contains(id) }
+    }) {
       throw OperationError.referenced(kind: .configs, id: id, by: "a service config of identity \(user.name)")
     }
     for service in try transaction.all(EdgeService.self) where service.configs.contains(id) {
@@ -88,7 +101,9 @@ extension Config: ManagedEntity {
 }
 
 extension Terminator: ManagedEntity {
-  static func blank() -> Terminator { Terminator(id: EntityID.uuidBase62(), serviceId: "", routerId: "", binding: "", address: "") }
+  static func blank() -> Terminator {
+    Terminator(id: EntityID.uuidBase62(), serviceId: "", routerId: "", binding: "", address: "")
+  }
 
   mutating func read(_ body: EntityBody) throws {
     try body.set("service", &serviceId)
@@ -100,7 +115,9 @@ extension Terminator: ManagedEntity {
     try body.set("binding", &binding)
     try body.set("address", &address)
     try body.set("cost", &cost, or: 0)
-    try body.setWord("precedence", &precedence, or: .default, words: Precedence.allCases.map(\.rawValue)) { Precedence(rawValue: $0) }
+    try body.setWord("precedence", &precedence, or: .default, words: Precedence.allCases.map(\.rawValue)) {
+      Precedence(rawValue: $0)
+    }
     try body.set("tags", &tags)
   }
 
@@ -108,10 +125,12 @@ extension Terminator: ManagedEntity {
     try transaction.check(.services, serviceId, field: "service")
     try transaction.check(.edgeRouters, routerId, field: "router")
     guard !identity.isEmpty else { return }
-    for other in try transaction.all(Terminator.self, field: "serviceId", equals: serviceId) where other.id != id && other.identity == identity {
+    for other in try transaction.all(Terminator.self, field: "serviceId", equals: serviceId)
+    where other.id != id && other.identity == identity {
       guard other.hostId == hostId else {
         throw ModelError(
-          field: "identity", reason: "the terminator identity \(identity) is hosted by another identity already", value: .string(identity))
+          field: "identity", reason: "the terminator identity \(identity) is hosted by another identity already",
+          value: .string(identity))
       }
     }
   }

@@ -24,7 +24,8 @@ extension StoreReader {
   /// - Throws: a not-found error that names the field.
   func check(_ kind: EntityKind, _ id: String, field: String) throws {
     guard try exists(kind, id) else {
-      throw ModelError(code: .notFound, field: field, reason: "\(kind.rawValue) with id \(id) not found", value: .string(id))
+      throw ModelError(
+        code: .notFound, field: field, reason: "\(kind.rawValue) with id \(id) not found", value: .string(id))
     }
   }
 
@@ -36,7 +37,9 @@ extension StoreReader {
       return try !exists(kind, id)
     }
     guard unknown.isEmpty else {
-      throw ModelError(field: field, reason: "no \(kind.rawValue) found with the given ids", value: .string("[\(unknown.joined(separator: " "))]"))
+      throw ModelError(
+        field: field, reason: "no \(kind.rawValue) found with the given ids",
+        value: .string("[\(unknown.joined(separator: " "))]"))
     }
   }
 
@@ -45,12 +48,15 @@ extension StoreReader {
     var byType: [String: Config] = [:]
     for id in configs {
       guard let config = try get(Config.self, id) else {
-        throw ModelError(code: .notFound, field: "configs", reason: "config with id \(id) not found", value: .string(id))
+        throw ModelError(
+          code: .notFound, field: "configs", reason: "config with id \(id) not found", value: .string(id))
       }
       let type = try require(ConfigType.self, config.configTypeId)
       guard type.target == target else {
         throw ModelError(
-          field: "configs", reason: "config \(config.name) is of type \(type.name), whose target is \(type.target.rawValue), not \(target.rawValue)",
+          field: "configs",
+          reason:
+            "config \(config.name) is of type \(type.name), whose target is \(type.target.rawValue), not \(target.rawValue)",
           value: .string(id))
       }
       if let other = byType[type.id] {
@@ -65,14 +71,17 @@ extension StoreReader {
   }
 }
 
-/// The service policies, edge-router policies and service-edge-router policies share how they lose a member that was deleted.
+/// The service policies, edge-router policies and service-edge-router policies share how they lose a member that was
+/// deleted.
 protocol RolePolicy: Entity {
   /// Their role lists, by the kind of entity they name.
   static var roleLists: [(kind: EntityKind, path: WritableKeyPath<Self, [String]>)] { get }
 }
 
 extension ServicePolicy: RolePolicy {
-  static var roleLists: [(kind: EntityKind, path: WritableKeyPath<Self, [String]>)] { [(.identities, \.identityRoles), (.services, \.serviceRoles)] }
+  static var roleLists: [(kind: EntityKind, path: WritableKeyPath<Self, [String]>)] {
+    [(.identities, \.identityRoles), (.services, \.serviceRoles)]
+  }
 }
 
 extension EdgeRouterPolicy: RolePolicy {

@@ -23,7 +23,9 @@ extension Operations {
     if ott {
       enrollment = try await desk.invite(.identity(draft.id), method: .ott)
     } else if let authority {
-      throw ModelError(code: .notFound, field: "enrollment.ottca", reason: "cas with id \(authority) not found", value: .string(authority))
+      throw ModelError(
+        code: .notFound, field: "enrollment.ottca", reason: "cas with id \(authority) not found",
+        value: .string(authority))
     } else if let username {
       enrollment = try await desk.invite(.identity(draft.id), method: .updb, username: username)
     }
@@ -64,7 +66,9 @@ extension Operations {
         router.unverifiedCertPem = nil
         router.isVerified = false
         try transaction.put(router)
-        for old in try transaction.all(Enrollment.self, field: "edgeRouterId", equals: id) { try transaction.delete(Enrollment.self, old.id) }
+        for old in try transaction.all(Enrollment.self, field: "edgeRouterId", equals: id) {
+          try transaction.delete(Enrollment.self, old.id)
+        }
         return try transaction.put(invitation)
       }
     }
@@ -88,23 +92,34 @@ extension Operations {
     try body.set("tags", &tags)
     try checkFuture(expiresAt)
     guard method != .ottca else {
-      throw ModelError(code: .notFound, field: "caId", reason: "cas with id \(authority ?? "") not found", value: JSONValue(authority))
+      throw ModelError(
+        code: .notFound, field: "caId", reason: "cas with id \(authority ?? "") not found", value: JSONValue(authority))
     }
-    return try await invite(identity: identity, method: method, username: method == .updb ? username : nil, expiresAt: expiresAt, tags: tags)
+    return try await invite(
+      identity: identity, method: method, username: method == .updb ? username : nil, expiresAt: expiresAt, tags: tags)
   }
 
-  private func invite(identity: String, method: EnrollmentMethod, username: String?, expiresAt: Timestamp?, tags: JSONObject) async throws
+  private func invite(
+    identity: String, method: EnrollmentMethod, username: String?, expiresAt: Timestamp?, tags: JSONObject
+  ) async throws
     -> Enrollment
   {
-    var enrollment = try await desk.invite(.identity(identity), method: method, username: username, expiresAt: expiresAt)
+    var enrollment = try await desk.invite(
+      .identity(identity), method: method, username: username, expiresAt: expiresAt)
     enrollment.tags = tags
     let invitation = enrollment
     return try await core.write(context) { transaction in
       try transaction.check(.identities, identity, field: "identityId")
       guard try transaction.require(Identity.self, identity).typeId != .router else {
-        throw ModelError(field: "identityId", reason: "the identity of an edge router enrolls with its router", value: .string(identity))
+        throw ModelError(
+          field: "identityId", reason: "the identity of an edge router enrolls with its router",
+          value: .string(identity))
       }
-      guard try !transaction.all(Enrollment.self, field: "identityId", equals: identity).contains(where: { $0.method == method }) else {
+      guard
+        try !transaction.all(Enrollment.self, field: "identityId", equals: identity).contains(where: {
+          $0.method == method
+        })
+      else {
         throw OperationError.enrollmentExists(method: method.rawValue)
       }
       try Self.checkUsername(username, transaction)
@@ -157,7 +172,8 @@ extension Operations {
     try body.set("tags", &tags)
     guard method == .updb else {
       throw ModelError(
-        field: "method", reason: "certificates come with enrollment; create an ott enrollment instead", value: .string(method.rawValue))
+        field: "method", reason: "certificates come with enrollment; create an ott enrollment instead",
+        value: .string(method.rawValue))
     }
     try body.set("username", &username)
     try body.set("password", &password)
@@ -165,19 +181,29 @@ extension Operations {
   }
 
   /// A new password authenticator.
-  func setPassword(identity: String, username: String, password: String, tags: JSONObject = [:]) async throws -> Authenticator {
+  func setPassword(identity: String, username: String, password: String, tags: JSONObject = [:]) async throws
+    -> Authenticator
+  {
     try Self.check(username: username)
     try PasswordPolicy.check(password, rules(of: identity))
     let made = Authenticator(
-      id: EntityID.short(), method: .updb, identityId: identity, username: username, password: try await core.passwords.hash(password), tags: tags)
+      id: EntityID.short(), method: .updb, identityId: identity, username: username,
+      password: try await core.passwords.hash(password), tags: tags)
     return try await core.write(context) { transaction in
       guard let owner = try transaction.get(Identity.self, identity) else {
-        throw ModelError(code: .notFound, field: "identityId", reason: "identities with id \(identity) not found", value: .string(identity))
+        throw ModelError(
+          code: .notFound, field: "identityId", reason: "identities with id \(identity) not found",
+          value: .string(identity))
       }
       guard owner.typeId != .router else {
-        throw ModelError(field: "identityId", reason: "the identity of an edge router has no authenticators", value: .string(identity))
+        throw ModelError(
+          field: "identityId", reason: "the identity of an edge router has no authenticators", value: .string(identity))
       }
-      guard try !transaction.all(Authenticator.self, field: "identityId", equals: identity).contains(where: { $0.method == .updb }) else {
+      guard
+        try !transaction.all(Authenticator.self, field: "identityId", equals: identity).contains(where: {
+          $0.method == .updb
+        })
+      else {
         throw OperationError.authenticatorExists(method: "updb")
       }
       return try transaction.put(made)
@@ -193,7 +219,8 @@ extension Operations {
     try body.set("tags", &tags)
     if old.method == .updb || members["username"] != nil || members["password"] != nil {
       guard old.method == .updb else {
-        throw OperationError.authenticatorCannotChange(reason: "only user name and password can be changed, not a certificate")
+        throw OperationError.authenticatorCannotChange(
+          reason: "only user name and password can be changed, not a certificate")
       }
       try body.set("username", &username)
       try body.set("password", &password)
@@ -224,7 +251,9 @@ extension Operations {
     let context = context
     try await core.revoking(.authenticators, id) {
       try await core.write(context) { transaction in
-        guard try transaction.delete(Authenticator.self, id) else { throw StoreError.notFound(kind: .authenticators, id: id) }
+        guard try transaction.delete(Authenticator.self, id) else {
+          throw StoreError.notFound(kind: .authenticators, id: id)
+        }
       }
     }
   }
@@ -236,12 +265,16 @@ extension Operations {
     try checkFuture(expiresAt)
     let old = try await core.store.read { try $0.require(Authenticator.self, id) }
     let method: EnrollmentMethod = old.method == .updb ? .updb : .ott
-    let invitation = try await desk.invite(.identity(old.identityId), method: method, username: old.username, expiresAt: expiresAt)
+    let invitation = try await desk.invite(
+      .identity(old.identityId), method: method, username: old.username, expiresAt: expiresAt)
     let context = context
     return try await core.revoking(.authenticators, id) {
       try await core.write(context) { transaction in
-        guard try transaction.delete(Authenticator.self, id) else { throw StoreError.notFound(kind: .authenticators, id: id) }
-        for other in try transaction.all(Enrollment.self, field: "identityId", equals: old.identityId) where other.method == method {
+        guard try transaction.delete(Authenticator.self, id) else {
+          throw StoreError.notFound(kind: .authenticators, id: id)
+        }
+        for other in try transaction.all(Enrollment.self, field: "identityId", equals: old.identityId)
+        where other.method == method {
           try transaction.delete(Enrollment.self, other.id)
         }
         return try transaction.put(invitation)
@@ -250,7 +283,8 @@ extension Operations {
   }
 
   private func rules(of identity: String) -> PrimaryAuthPolicy.Password {
-    core.model { state in state.identities[identity].flatMap { state.authPolicies[$0.authPolicyId] }?.primary.updb } ?? PrimaryAuthPolicy.Password()
+    core.model { state in state.identities[identity].flatMap { state.authPolicies[$0.authPolicyId] }?.primary.updb }
+      ?? PrimaryAuthPolicy.Password()
   }
 
   static func check(username: String) throws(ModelError) {

@@ -11,7 +11,8 @@ extension Operations {
   /// - Parameter minutes: 0 = until enabled again. The sessions of the identity end.
   func disableIdentity(_ id: String, minutes: Int) async throws {
     guard (0...52_560_000).contains(minutes) else {
-      throw ModelError(field: "durationMinutes", reason: "durationMinutes must be between 0 and 52560000", value: JSONValue(minutes))
+      throw ModelError(
+        field: "durationMinutes", reason: "durationMinutes must be between 0 and 52560000", value: JSONValue(minutes))
     }
     let now = core.now
     let context = context
@@ -19,7 +20,8 @@ extension Operations {
       try await core.write(context) { transaction in
         var identity = try transaction.require(Identity.self, id)
         guard !identity.isDefaultAdmin else {
-          throw OperationError.cannotBeUpdated(kind: .identities, id: id, reason: "the default administrator cannot be disabled")
+          throw OperationError.cannotBeUpdated(
+            kind: .identities, id: id, reason: "the default administrator cannot be disabled")
         }
         identity.disabledAt = now
         identity.disabledUntil = minutes == 0 ? nil : now.adding(seconds: Int64(minutes) * 60)
@@ -38,7 +40,9 @@ extension Operations {
       identity.lockedAt = nil
       identity.lockedUntil = nil
       try transaction.put(identity)
-      for authenticator in try transaction.all(Authenticator.self, field: "identityId", equals: id) { attempts.forget(authenticator.id) }
+      for authenticator in try transaction.all(Authenticator.self, field: "identityId", equals: id) {
+        attempts.forget(authenticator.id)
+      }
     }
     core.unstored.remove(.identities, id)
   }
@@ -72,8 +76,9 @@ extension Operations {
 }
 
 extension StoreReader {
-  /// Whether wrong passwords may take an identity off the network. Strangers must not shut out the last one who could let others in again: the default
-  /// administrator, whom nobody may disable either, and any administrator beside whom no enabled one with an authenticator would be left.
+  /// Whether wrong passwords may take an identity off the network. Strangers must not shut out the last one who could
+  /// let others in again: the default administrator, whom nobody may disable either, and any administrator beside whom
+  /// no enabled one with an authenticator would be left.
   func mayBeLockedOut(_ identity: Identity) throws -> Bool {
     guard !identity.isDefaultAdmin else { return false }
     guard identity.isAdmin else { return true }

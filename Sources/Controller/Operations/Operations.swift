@@ -1,7 +1,8 @@
 import Model
 import Store
 
-/// What one may do with entities, free of HTTP: every change is one transaction, with its checks and its consequences in it.
+/// What one may do with entities, free of HTTP: every change is one transaction, with its checks and its consequences
+/// in it.
 struct Operations: Sendable {
   let core: ControllerCore
   let context: ChangeContext
@@ -24,12 +25,16 @@ struct Operations: Sendable {
   /// Changes an entity: all its members, or those that the document has.
   func update<E: ManagedEntity>(_ type: E.Type, _ id: String, _ members: JSONObject, partial: Bool) async throws {
     let body = EntityBody(members: members, mode: partial ? .patch : .replace)
-    guard E.kind == .edgeRouters, members["disabled"] == true else { return try await change(type, id) { try $0.read(body) } }
+    guard E.kind == .edgeRouters, members["disabled"] == true else {
+      return try await change(type, id) { try $0.read(body) }
+    }
     try await core.revoking(E.kind, id) { try await change(type, id) { try $0.read(body) } }
   }
 
   /// Changes an entity in place.
-  func change<E: ManagedEntity>(_ type: E.Type, _ id: String, _ body: @escaping @Sendable (inout E) throws -> Void) async throws {
+  func change<E: ManagedEntity>(_ type: E.Type, _ id: String, _ body: @escaping @Sendable (inout E) throws -> Void)
+    async throws
+  {
     try await core.write(context) { transaction in
       let old = try transaction.require(E.self, id)
       guard !old.isSystem || E.kind == .authPolicies else {
@@ -44,7 +49,8 @@ struct Operations: Sendable {
     }
   }
 
-  /// Deletes an entity with what must not outlive it. Sessions of the deleted end before this returns: `ControllerCore` sees to it.
+  /// Deletes an entity with what must not outlive it. Sessions of the deleted end before this returns: `ControllerCore`
+  /// sees to it.
   func delete<E: ManagedEntity>(_ type: E.Type, _ id: String) async throws {
     let context = context
     try await core.revoking(E.kind, id) { try await core.write(context) { try $0.remove(try $0.require(E.self, id)) } }

@@ -2,7 +2,8 @@ import Authentication
 import Model
 import Store
 
-/// What a program that runs a controller in its own process may do with its model: the quickstart, and the share service.
+/// What a program that runs a controller in its own process may do with its model: the quickstart, and the share
+/// service.
 public struct Provisioning: Sendable {
   /// An identity or a router, and whether it has enrolled.
   public struct Member: Sendable, Equatable {
@@ -30,7 +31,8 @@ public struct Provisioning: Sendable {
 
   init(core: ControllerCore) { self.core = core }
 
-  /// Makes the default administrator on the first call, and changes its user name and password on later ones. Sessions made with another password end.
+  /// Makes the default administrator on the first call, and changes its user name and password on later ones. Sessions
+  /// made with another password end.
   /// - Throws: when user name or password are too short or too long (4 to 100 and 5 to 100 characters).
   public func setAdminPassword(username: String, password: String) async throws {
     try Operations.check(username: username)
@@ -40,12 +42,18 @@ public struct Provisioning: Sendable {
         try reader.all(Authenticator.self, field: "identityId", equals: admin.id).first { $0.method == .updb }
       }
     }
-    if let known, known.username == username, try await core.passwords.verify(password, against: known.password, from: "::1") { return }
+    if let known, known.username == username,
+      try await core.passwords.verify(password, against: known.password, from: "::1")
+    {
+      return
+    }
     let hash = try await core.passwords.hash(password)
     let now = core.now
     try await core.write(.system("provisioning")) { transaction in
       let known = try transaction.all(Identity.self).first(where: \.isDefaultAdmin)
-      let admin = try known ?? transaction.put(Identity(id: EntityID.short(), name: "Default Admin", isAdmin: true, isDefaultAdmin: true))
+      let admin =
+        try known
+        ?? transaction.put(Identity(id: EntityID.short(), name: "Default Admin", isAdmin: true, isDefaultAdmin: true))
       var authenticator =
         try transaction.all(Authenticator.self, field: "identityId", equals: admin.id).first { $0.method == .updb }
         ?? Authenticator(id: EntityID.short(), method: .updb, identityId: admin.id)
@@ -57,14 +65,21 @@ public struct Provisioning: Sendable {
   }
 
   /// Whether the default administrator exists: a network without one is new.
-  public func hasAdministrator() async throws -> Bool { try await core.store.read { try $0.all(Identity.self).contains(where: \.isDefaultAdmin) } }
+  public func hasAdministrator() async throws -> Bool {
+    try await core.store.read { try $0.all(Identity.self).contains(where: \.isDefaultAdmin) }
+  }
 
   /// - Returns: the id and the one-time token the identity enrolls with.
-  public func createIdentity(name: String, roleAttributes: [String] = [], isAdmin: Bool = false) async throws -> Invitation {
+  public func createIdentity(name: String, roleAttributes: [String] = [], isAdmin: Bool = false) async throws
+    -> Invitation
+  {
     let identity = try await operations.createIdentity([
-      "name": .string(name), "type": "Default", "isAdmin": .bool(isAdmin), "roleAttributes": JSONValue(roleAttributes), "enrollment": ["ott": true],
+      "name": .string(name), "type": "Default", "isAdmin": .bool(isAdmin), "roleAttributes": JSONValue(roleAttributes),
+      "enrollment": ["ott": true],
     ])
-    let enrollments = try await core.store.read { try $0.all(Enrollment.self, field: "identityId", equals: identity.id) }
+    let enrollments = try await core.store.read {
+      try $0.all(Enrollment.self, field: "identityId", equals: identity.id)
+    }
     return Invitation(id: identity.id, jwt: enrollments.first?.jwt ?? "")
   }
 
@@ -83,9 +98,12 @@ public struct Provisioning: Sendable {
     }
   }
 
-  /// - Parameter allowedNames: host names and addresses that its certificates may carry; empty lets it enroll with any that nobody else bears.
+  /// - Parameter allowedNames: host names and addresses that its certificates may carry; empty lets it enroll with any
+  ///   that nobody else bears.
   /// - Returns: the id and the one-time token the router enrolls with.
-  public func createEdgeRouter(name: String, roleAttributes: [String] = [], allowedNames: [String] = []) async throws -> Invitation {
+  public func createEdgeRouter(name: String, roleAttributes: [String] = [], allowedNames: [String] = []) async throws
+    -> Invitation
+  {
     let (router, enrollment) = try await operations.createEdgeRouter([
       "name": .string(name), "roleAttributes": JSONValue(roleAttributes), "allowedNames": JSONValue(allowedNames),
     ])
@@ -111,9 +129,15 @@ public struct Provisioning: Sendable {
 
   /// - Returns: the id.
   @discardableResult
-  public func createService(name: String, roleAttributes: [String] = [], encryptionRequired: Bool = true) async throws -> String {
+  public func createService(name: String, roleAttributes: [String] = [], encryptionRequired: Bool = true) async throws
+    -> String
+  {
     try await operations.create(
-      EdgeService.self, ["name": .string(name), "roleAttributes": JSONValue(roleAttributes), "encryptionRequired": .bool(encryptionRequired)]
+      EdgeService.self,
+      [
+        "name": .string(name), "roleAttributes": JSONValue(roleAttributes),
+        "encryptionRequired": .bool(encryptionRequired),
+      ]
     ).id
   }
 
@@ -127,7 +151,8 @@ public struct Provisioning: Sendable {
     try await operations.create(
       ServicePolicy.self,
       [
-        "name": .string(name), "type": .string(type.rawValue), "semantic": .string(semantic.rawValue), "identityRoles": JSONValue(identityRoles),
+        "name": .string(name), "type": .string(type.rawValue), "semantic": .string(semantic.rawValue),
+        "identityRoles": JSONValue(identityRoles),
         "serviceRoles": JSONValue(serviceRoles),
       ]
     ).id
@@ -164,16 +189,24 @@ public struct Provisioning: Sendable {
   public func identity(named name: String) async throws -> Member? {
     try await core.store.read { reader in
       guard let identity = try reader.named(Identity.self, name) else { return nil }
-      return Member(id: identity.id, isEnrolled: try reader.first(Authenticator.self, field: "identityId", equals: identity.id) != nil)
+      return Member(
+        id: identity.id,
+        isEnrolled: try reader.first(Authenticator.self, field: "identityId", equals: identity.id) != nil)
     }
   }
 
   public func edgeRouter(named name: String) async throws -> Member? {
-    try await core.store.read { try $0.named(EdgeRouterEntity.self, name) }.map { Member(id: $0.id, isEnrolled: $0.isVerified) }
+    try await core.store.read { try $0.named(EdgeRouterEntity.self, name) }.map {
+      Member(id: $0.id, isEnrolled: $0.isVerified)
+    }
   }
 
-  public func service(named name: String) async throws -> String? { try await core.store.read { try $0.named(EdgeService.self, name)?.id } }
-  public func servicePolicy(named name: String) async throws -> String? { try await core.store.read { try $0.named(ServicePolicy.self, name)?.id } }
+  public func service(named name: String) async throws -> String? {
+    try await core.store.read { try $0.named(EdgeService.self, name)?.id }
+  }
+  public func servicePolicy(named name: String) async throws -> String? {
+    try await core.store.read { try $0.named(ServicePolicy.self, name)?.id }
+  }
   public func edgeRouterPolicy(named name: String) async throws -> String? {
     try await core.store.read { try $0.named(EdgeRouterPolicy.self, name)?.id }
   }

@@ -3,8 +3,8 @@ public import Model
 import PKI
 public import Store
 
-/// One transaction in which an application that runs with the controller stores rows of its own together with the network's entities they stand for:
-/// all of it happens, or nothing. Valid only inside the closure that received it.
+/// One transaction in which an application that runs with the controller stores rows of its own together with the
+/// network's entities they stand for: all of it happens, or nothing. Valid only inside the closure that received it.
 public struct ProvisioningTransaction {
   /// What an identity proves itself with, made by the controller: enrolled from its first moment.
   public struct Credentials: Sendable {
@@ -18,7 +18,10 @@ public struct ProvisioningTransaction {
     /// Whose SPIFFE ids the controllers bear, nil where they bear none or it is not known.
     public let trustDomain: String?
 
-    public init(identityID: String, key: String, certificate: String, authorities: String, controllers: [String], trustDomain: String? = nil) {
+    public init(
+      identityID: String, key: String, certificate: String, authorities: String, controllers: [String],
+      trustDomain: String? = nil
+    ) {
       self.identityID = identityID
       self.key = key
       self.certificate = certificate
@@ -42,15 +45,18 @@ public struct ProvisioningTransaction {
     let identity = try store.require(Identity.self, id)
     let key = try PrivateKey.generate(.p256)
     let chain = try core.pki.signingAuthority.issueIdentity(
-      publicKey: key.publicKey, subject: nil, identityID: identity.id, trustDomain: core.pki.trustDomain, now: core.now.date,
+      publicKey: key.publicKey, subject: nil, identityID: identity.id, trustDomain: core.pki.trustDomain,
+      now: core.now.date,
       lifetime: core.configuration.certificateLifetime)
     try store.put(
       Authenticator(
-        id: EntityID.short(), method: .cert, identityId: identity.id, fingerprint: chain.leaf.sha1Fingerprint, certPem: chain.pem,
+        id: EntityID.short(), method: .cert, identityId: identity.id, fingerprint: chain.leaf.sha1Fingerprint,
+        certPem: chain.pem,
         isIssuedByNetwork: true))
     return Credentials(
       identityID: identity.id, key: key.pem, certificate: chain.pem, authorities: core.pki.bundlePEM,
-      controllers: [core.url + InformationEndpoints.clientPath], trustDomain: core.pki.isNamed ? core.pki.trustDomain : nil)
+      controllers: [core.url + InformationEndpoints.clientPath],
+      trustDomain: core.pki.isNamed ? core.pki.trustDomain : nil)
   }
 
   /// The id of the config type of that name, made without a schema when there is none.
@@ -89,7 +95,8 @@ public struct ProvisioningTransaction {
   ) throws -> String {
     try store.insert(
       ServicePolicy(
-        id: EntityID.uuidBase62(), name: name, type: type == .dial ? .dial : .bind, semantic: .anyOf, identityRoles: identities.map { "@" + $0 },
+        id: EntityID.uuidBase62(), name: name, type: type == .dial ? .dial : .bind, semantic: .anyOf,
+        identityRoles: identities.map { "@" + $0 },
         serviceRoles: ["@" + service], tags: tags)
     ).id
   }
@@ -99,7 +106,8 @@ public struct ProvisioningTransaction {
   public func createEdgeRouterPolicy(name: String, identity: String, tags: JSONObject = [:]) throws -> String {
     try store.insert(
       EdgeRouterPolicy(
-        id: EntityID.uuidBase62(), name: name, semantic: .allOf, edgeRouterRoles: ["#all"], identityRoles: ["@" + identity], tags: tags)
+        id: EntityID.uuidBase62(), name: name, semantic: .allOf, edgeRouterRoles: ["#all"],
+        identityRoles: ["@" + identity], tags: tags)
     ).id
   }
 
@@ -108,11 +116,13 @@ public struct ProvisioningTransaction {
   public func createServiceEdgeRouterPolicy(name: String, service: String, tags: JSONObject = [:]) throws -> String {
     try store.insert(
       ServiceEdgeRouterPolicy(
-        id: EntityID.uuidBase62(), name: name, semantic: .allOf, edgeRouterRoles: ["#all"], serviceRoles: ["@" + service], tags: tags)
+        id: EntityID.uuidBase62(), name: name, semantic: .allOf, edgeRouterRoles: ["#all"],
+        serviceRoles: ["@" + service], tags: tags)
     ).id
   }
 
-  /// Deletes what carries the tags, of the kinds an application makes: policies first, then services, configs and identities.
+  /// Deletes what carries the tags, of the kinds an application makes: policies first, then services, configs and
+  /// identities.
   public func deleteAll(tagged tags: JSONObject) throws {
     func matches(_ entity: some Entity) -> Bool { tags.allSatisfy { entity.tags[$0.key] == $0.value } }
     for entity in try store.all(ServiceEdgeRouterPolicy.self) where matches(entity) { try store.remove(entity) }
@@ -123,11 +133,21 @@ public struct ProvisioningTransaction {
   }
 
   /// Nothing happens when there is none of that id.
-  public func deleteIdentity(_ id: String) throws { if let identity = try store.get(Identity.self, id) { try store.remove(identity) } }
-  public func deleteService(_ id: String) throws { if let service = try store.get(EdgeService.self, id) { try store.remove(service) } }
-  public func deleteConfig(_ id: String) throws { if let config = try store.get(Config.self, id) { try store.remove(config) } }
-  public func deleteServicePolicy(_ id: String) throws { if let policy = try store.get(ServicePolicy.self, id) { try store.remove(policy) } }
-  public func deleteEdgeRouterPolicy(_ id: String) throws { if let policy = try store.get(EdgeRouterPolicy.self, id) { try store.remove(policy) } }
+  public func deleteIdentity(_ id: String) throws {
+    if let identity = try store.get(Identity.self, id) { try store.remove(identity) }
+  }
+  public func deleteService(_ id: String) throws {
+    if let service = try store.get(EdgeService.self, id) { try store.remove(service) }
+  }
+  public func deleteConfig(_ id: String) throws {
+    if let config = try store.get(Config.self, id) { try store.remove(config) }
+  }
+  public func deleteServicePolicy(_ id: String) throws {
+    if let policy = try store.get(ServicePolicy.self, id) { try store.remove(policy) }
+  }
+  public func deleteEdgeRouterPolicy(_ id: String) throws {
+    if let policy = try store.get(EdgeRouterPolicy.self, id) { try store.remove(policy) }
+  }
   public func deleteServiceEdgeRouterPolicy(_ id: String) throws {
     if let policy = try store.get(ServiceEdgeRouterPolicy.self, id) { try store.remove(policy) }
   }
@@ -136,18 +156,25 @@ public struct ProvisioningTransaction {
 extension Provisioning {
   /// Runs one transaction; on return it is durable and every router is told.
   /// - Parameter author: who the change-set names.
-  public func write<R: Sendable>(author: String, _ body: @escaping @Sendable (ProvisioningTransaction) throws -> R) async throws -> R {
+  public func write<R: Sendable>(author: String, _ body: @escaping @Sendable (ProvisioningTransaction) throws -> R)
+    async throws -> R
+  {
     let core = core
     return try await core.write(.system(author)) { try body(ProvisioningTransaction(store: $0, core: core)) }
   }
 
   /// Runs questions on one consistent state.
-  public func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R { try await core.store.read(body) }
+  public func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R {
+    try await core.store.read(body)
+  }
 
-  /// Calls back, for as long as the controller runs, with what circuits moved, as often as routers tell. The call must not wait.
+  /// Calls back, for as long as the controller runs, with what circuits moved, as often as routers tell. The call must
+  /// not wait.
   /// - Parameter listener: gets the id of a service, and the bytes to and from its host.
   public func onUsage(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void) {
-    core.usage.listen { traffic in for circuit in traffic { listener(circuit.serviceID, circuit.toHost, circuit.fromHost) } }
+    core.usage.listen { traffic in
+      for circuit in traffic { listener(circuit.serviceID, circuit.toHost, circuit.fromHost) }
+    }
   }
 
   /// The routers at which each of the services is offered at this moment; what nobody offers is not named.
@@ -186,7 +213,9 @@ extension StoreTransaction {
 
   /// Deletes an entity with what must not outlive it.
   func remove<E: ManagedEntity>(_ entity: E) throws {
-    guard !entity.isSystem else { throw OperationError.cannotBeDeleted(kind: E.kind, id: entity.id, reason: "it belongs to the system") }
+    guard !entity.isSystem else {
+      throw OperationError.cannotBeDeleted(kind: E.kind, id: entity.id, reason: "it belongs to the system")
+    }
     try entity.willDelete(self)
     try delete(E.self, entity.id)
   }

@@ -4,13 +4,14 @@ import Foundation
 import Logging
 import Model
 
-/// A local file of the open circuits, outside the change-sets: after a restart routers ask about circuits by id only, and a controller that did not know
-/// them would end them.
+/// A local file of the open circuits, outside the change-sets: after a restart routers ask about circuits by id only,
+/// and a controller that did not know them would end them.
 ///
-/// One JSON object a line, `{"open": …}` or `{"closed": id}`. It is written anew at the start and whenever it holds more closed circuits than open ones, so it
-/// grows with what is open, not with what was. Lines are handed to the kernel, not to the disk: the end of the process loses the last few at most, a power
-/// failure what the kernel had not written; either costs the circuits of that moment, never data. What cannot be written (a full disk) is said once, and the
-/// whole file is tried again every few seconds.
+/// One JSON object a line, `{"open": …}` or `{"closed": id}`. It is written anew at the start and whenever it holds
+/// more closed circuits than open ones, so it grows with what is open, not with what was. Lines are handed to the
+/// kernel, not to the disk: the end of the process loses the last few at most, a power failure what the kernel had not
+/// written; either costs the circuits of that moment, never data. What cannot be written (a full disk) is said once,
+/// and the whole file is tried again every few seconds.
 final class CircuitLeases: Sendable {
   private struct Open: Codable {
     var id: String
@@ -31,7 +32,8 @@ final class CircuitLeases: Sendable {
 
     var circuit: Circuit {
       Circuit(
-        id: id, serviceID: service, clientID: client, hostID: host, terminatorID: terminator, path: path, ingressAddress: ingress,
+        id: id, serviceID: service, clientID: client, hostID: host, terminatorID: terminator, path: path,
+        ingressAddress: ingress,
         egressAddress: egress, createdAt: Timestamp(millisecondsSinceEpoch: at))
     }
   }
@@ -140,7 +142,9 @@ final class CircuitLeases: Sendable {
         try? handle?.close()
         handle = fresh
         closed = 0
-        if failedAt != nil { logger.notice("the file of open circuits is written again", metadata: ["path": "\(path)"]) }
+        if failedAt != nil {
+          logger.notice("the file of open circuits is written again", metadata: ["path": "\(path)"])
+        }
         failedAt = nil
       } catch {
         failed(error)

@@ -10,16 +10,25 @@ enum DataModel {
   /// Everything, in the order receivers need: what is named comes before what names it.
   static func full(_ state: ModelState, timeline: String, now: Timestamp) -> EdgeCtrlDataState {
     var events: [EdgeCtrlEvent] = []
-    for type in sorted(state.configTypes) where type.target != .router { events.append(event(.create, .configType(configType(type)))) }
-    for config in sorted(state.configs) where isForServices(config, state) { events.append(event(.create, .config(Self.config(config)))) }
-    for identity in sorted(state.identities) { events.append(event(.create, .identity(Self.identity(identity, now: now)))) }
-    for service in sorted(state.services) where !service.isFabricOnly { events.append(event(.create, .service(Self.service(service)))) }
+    for type in sorted(state.configTypes) where type.target != .router {
+      events.append(event(.create, .configType(configType(type))))
+    }
+    for config in sorted(state.configs) where isForServices(config, state) {
+      events.append(event(.create, .config(Self.config(config))))
+    }
+    for identity in sorted(state.identities) {
+      events.append(event(.create, .identity(Self.identity(identity, now: now))))
+    }
+    for service in sorted(state.services) where !service.isFabricOnly {
+      events.append(event(.create, .service(Self.service(service))))
+    }
     for router in sorted(state.edgeRouters) { events.append(event(.create, .router(Self.router(router)))) }
     for policy in sorted(state.servicePolicies) {
       events.append(event(.create, .servicePolicy(servicePolicy(policy))))
       let members = state.access.members(policy.id)
       for (type, ids) in [
-        (EdgeCtrlServicePolicyRelatedEntityType.relatedService, members.services), (.relatedPostureCheck, members.postureChecks),
+        (EdgeCtrlServicePolicyRelatedEntityType.relatedService, members.services),
+        (.relatedPostureCheck, members.postureChecks),
         (.relatedIdentity, members.identities),
       ] where !ids.isEmpty {
         events.append(change(policy.id, type, ids.sorted(), add: true))
@@ -45,15 +54,20 @@ enum DataModel {
       case .delete: late.append((rank, event(.delete, entity)))
       }
     }
-    var events = early.enumerated().sorted { ($0.element.rank, $0.offset) < ($1.element.rank, $1.offset) }.map(\.element.1)
+    var events = early.enumerated().sorted { ($0.element.rank, $0.offset) < ($1.element.rank, $1.offset) }.map(
+      \.element.1)
     for membership in update.delta.memberships {
       switch membership.member {
-      case .identity(let id): events.append(self.change(membership.policyID, .relatedIdentity, [id], add: membership.added))
-      case .service(let id): events.append(self.change(membership.policyID, .relatedService, [id], add: membership.added))
-      case .postureCheck(let id): events.append(self.change(membership.policyID, .relatedPostureCheck, [id], add: membership.added))
+      case .identity(let id):
+        events.append(self.change(membership.policyID, .relatedIdentity, [id], add: membership.added))
+      case .service(let id):
+        events.append(self.change(membership.policyID, .relatedService, [id], add: membership.added))
+      case .postureCheck(let id):
+        events.append(self.change(membership.policyID, .relatedPostureCheck, [id], add: membership.added))
       }
     }
-    events += late.enumerated().sorted { (-$0.element.rank, $0.offset) < (-$1.element.rank, $1.offset) }.map(\.element.1)
+    events += late.enumerated().sorted { (-$0.element.rank, $0.offset) < (-$1.element.rank, $1.offset) }.map(
+      \.element.1)
     return .with {
       $0.index = update.changeSet.index
       $0.previousIndex = update.changeSet.previousIndex
@@ -73,7 +87,9 @@ enum DataModel {
     }
   }
 
-  private static func entity(_ change: Change, _ state: ModelState, now: Timestamp) throws -> (rank: Int, EdgeCtrlEvent.OneOf_Entity)? {
+  private static func entity(_ change: Change, _ state: ModelState, now: Timestamp) throws -> (
+    rank: Int, EdgeCtrlEvent.OneOf_Entity
+  )? {
     guard let document = change.after ?? change.before else { return nil }
     switch change.kind {
     case .configTypes:
@@ -95,7 +111,9 @@ enum DataModel {
   }
 
   private static func sorted<E: Entity>(_ entities: [String: E]) -> [E] { entities.values.sorted { $0.id < $1.id } }
-  private static func isForServices(_ config: Config, _ state: ModelState) -> Bool { state.configTypes[config.configTypeId]?.target != .router }
+  private static func isForServices(_ config: Config, _ state: ModelState) -> Bool {
+    state.configTypes[config.configTypeId]?.target != .router
+  }
 
   private static func event(_ action: EdgeCtrlAction, _ entity: EdgeCtrlEvent.OneOf_Entity) -> EdgeCtrlEvent {
     .with {
@@ -104,7 +122,9 @@ enum DataModel {
     }
   }
 
-  private static func change(_ policy: String, _ type: EdgeCtrlServicePolicyRelatedEntityType, _ ids: [String], add: Bool) -> EdgeCtrlEvent {
+  private static func change(
+    _ policy: String, _ type: EdgeCtrlServicePolicyRelatedEntityType, _ ids: [String], add: Bool
+  ) -> EdgeCtrlEvent {
     event(
       .create,
       .servicePolicyChange(

@@ -11,7 +11,8 @@ import WireSchemas
 
 /// The connected routers, the circuits over them, and the way of every message to a router.
 ///
-/// Messages are posted while the lock is held, so that each router sees them in the order in which the decisions were taken; posting never waits.
+/// Messages are posted while the lock is held, so that each router sees them in the order in which the decisions were
+/// taken; posting never waits.
 final class Fleet: Sendable {
   /// Answers the router that asked for a circuit.
   typealias CircuitReply = @Sendable (Result<(circuit: Circuit, peerData: [UInt32: [UInt8]]), CircuitFailure>) -> Void
@@ -52,7 +53,10 @@ final class Fleet: Sendable {
   private let logger: Logger
   private let clock: @Sendable () -> Timestamp
 
-  init(settings: CircuitEngine.Settings, leases: CircuitLeases, usage: UsageHub, clock: @escaping @Sendable () -> Timestamp, logger: Logger) {
+  init(
+    settings: CircuitEngine.Settings, leases: CircuitLeases, usage: UsageHub,
+    clock: @escaping @Sendable () -> Timestamp, logger: Logger
+  ) {
     var engine = CircuitEngine(settings: settings)
     engine.restore(leases.restored, now: clock())
     state = NIOLockedValueBox(State(engine: engine))
@@ -66,7 +70,8 @@ final class Fleet: Sendable {
 
   // MARK: Membership
 
-  /// Admits a router's channel. - Returns: the number of the connection, nil while an older one is still open (fabric-planes.md 2.5).
+  /// Admits a router's channel. - Returns: the number of the connection, nil while an older one is still open
+  /// (fabric-planes.md 2.5).
   func join(_ router: String, _ channel: MessageChannel) -> UInt64? {
     let connection = nextNumber()
     let now = clock()
@@ -91,9 +96,12 @@ final class Fleet: Sendable {
     return answers != nil
   }
 
-  /// Whether what comes over a connection counts: it is the router's current one, and the router was not expelled since it began.
+  /// Whether what comes over a connection counts: it is the router's current one, and the router was not expelled since
+  /// it began.
   func listens(to router: String, connection: UInt64) -> Bool {
-    state.withLockedValue { state in state.members[router].map { $0.connection == connection && !$0.isExpelled } ?? false }
+    state.withLockedValue { state in
+      state.members[router].map { $0.connection == connection && !$0.isExpelled } ?? false
+    }
   }
 
   func isConnected(_ router: String) -> Bool { state.withLockedValue { $0.members[router]?.channel.isOpen ?? false } }
@@ -128,14 +136,19 @@ final class Fleet: Sendable {
   /// - Parameter index: of the model now; asked while nothing can be published.
   /// - Returns: false when the router needs the whole state.
   func resume(
-    _ router: String, connection: UInt64, request: EdgeCtrlSubscribeToDataModelRequest, timeline: String, index: () -> UInt64
+    _ router: String, connection: UInt64, request: EdgeCtrlSubscribeToDataModelRequest, timeline: String,
+    index: () -> UInt64
   ) -> Bool {
     state.withLockedValue { state in
       guard let member = state.members[router], member.connection == connection else { return true }
       var position = request.currentIndex
       let index = index()
-      if request.renew, let known = member.subscription, known.id == request.subscriptionID { position = known.position }
-      guard position > 0, request.timelineID == timeline, position <= index, let missed = state.feed.changes(after: position, upTo: index) else {
+      if request.renew, let known = member.subscription, known.id == request.subscriptionID {
+        position = known.position
+      }
+      guard position > 0, request.timelineID == timeline, position <= index,
+        let missed = state.feed.changes(after: position, upTo: index)
+      else {
         return false
       }
       for change in missed { member.channel.post(Self.addressed(Message(.changeSet, change), request.subscriptionID)) }
@@ -174,24 +187,32 @@ final class Fleet: Sendable {
   }
   var terminatorCount: Int { state.withLockedValue { $0.engine.terminators.count } }
   func terminator(_ id: String) -> LiveTerminator? { state.withLockedValue { $0.engine.terminators[id] } }
-  func terminators(ofService service: String) -> [LiveTerminator] { copies { $0.idsByService[service].map { [$0] } ?? [] } }
+  func terminators(ofService service: String) -> [LiveTerminator] {
+    copies { $0.idsByService[service].map { [$0] } ?? [] }
+  }
   func terminators(of router: String) -> [LiveTerminator] { copies { $0.idsByRouter[router].map { [$0] } ?? [] } }
-  func routers(hosting service: String) -> Set<String> { state.withLockedValue { $0.engine.terminators.routers(hosting: service) } }
+  func routers(hosting service: String) -> Set<String> {
+    state.withLockedValue { $0.engine.terminators.routers(hosting: service) }
+  }
   func isHosted(_ service: String) -> Bool { state.withLockedValue { $0.engine.terminators.isHosted(service) } }
-  func dynamicCost(_ terminator: String) -> Int { state.withLockedValue { $0.engine.terminators.dynamicCost(terminator) } }
+  func dynamicCost(_ terminator: String) -> Int {
+    state.withLockedValue { $0.engine.terminators.dynamicCost(terminator) }
+  }
 
   var circuitCount: Int { state.withLockedValue { $0.engine.count } }
   /// Ids of the circuits over a router.
   func circuits(of router: String) -> Set<String> { state.withLockedValue { $0.engine.circuits(of: router) } }
   var allCircuits: [Circuit] { state.withLockedValue { $0.engine.all } }
   /// Those of the ids that there are.
-  func circuits(_ ids: some Sequence<String>) -> [Circuit] { state.withLockedValue { state in ids.compactMap { state.engine[$0] } } }
+  func circuits(_ ids: some Sequence<String>) -> [Circuit] {
+    state.withLockedValue { state in ids.compactMap { state.engine[$0] } }
+  }
 
   /// What is taken out of the lock at a time.
   private static let part = 512
 
-  /// Terminators in the order of their ids. There may be a hundred thousand: they are copied some at a time and sorted outside the lock, so that no
-  /// dial waits for them. One that goes meanwhile may be missing.
+  /// Terminators in the order of their ids. There may be a hundred thousand: they are copied some at a time and sorted
+  /// outside the lock, so that no dial waits for them. One that goes meanwhile may be missing.
   private func copies(_ wanted: (TerminatorTable) -> [Set<String>]) -> [LiveTerminator] {
     let ids = state.withLockedValue { wanted($0.engine.terminators) }.joined().sorted()
     var found: [LiveTerminator] = []
@@ -215,7 +236,10 @@ final class Fleet: Sendable {
   }
 
   /// - Returns: whether the terminator is there and that host's to change.
-  func adjust(_ terminator: String, at router: String, by host: Grant, cost: Int?, precedence: Model.Precedence?, identity: Standing) -> Bool {
+  func adjust(
+    _ terminator: String, at router: String, by host: Grant, cost: Int?, precedence: Model.Precedence?,
+    identity: Standing
+  ) -> Bool {
     let wish = CircuitEngine.Event.adjust(
       terminator: terminator, router: router, by: host, cost: cost, precedence: precedence, identity: identity)
     for case .adjusted(_, let isDone) in handle(wish) { return isDone }
@@ -247,16 +271,20 @@ final class Fleet: Sendable {
       case .send(let router, let message): state.members[router]?.channel.post(message)
       case .created(let ticket, let circuit, let peerData):
         leases.opened(circuit)
-        if let reply = state.replies.removeValue(forKey: ticket) { answers.append { reply(.success((circuit, peerData))) } }
+        if let reply = state.replies.removeValue(forKey: ticket) {
+          answers.append { reply(.success((circuit, peerData))) }
+        }
       case .failed(let ticket, let circuit, let error):
         if let reply = state.replies.removeValue(forKey: ticket) {
           answers.append { reply(.failure(CircuitFailure(circuit: circuit, error: error))) }
         }
       case .wake(let circuit, let attempt, let after):
-        _ = MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: .milliseconds(after)) { [weak self] () -> Void in
+        _ = MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: .milliseconds(after)) {
+          [weak self] () -> Void in
           self?.handle(.deadline(circuit: circuit, attempt: attempt))
         }
-      case .removeTerminator(let id): logger.info("terminator removed: its router does not know it", metadata: ["terminator": "\(id)"])
+      case .removeTerminator(let id):
+        logger.info("terminator removed: its router does not know it", metadata: ["terminator": "\(id)"])
       case .offered, .adjusted, .stranded: break  // For those who asked, see `offer`, `adjust` and `keep`.
       case .ended(let circuit): leases.closed(circuit.id)
       case .moved(let traffic): answers.append { [usage] in usage.report(traffic) }
@@ -274,6 +302,7 @@ final class Fleet: Sendable {
     let isNew = state.withLockedValue { $0.clamped.insert(router).inserted }
     guard isNew else { return }
     logger.warning(
-      "a router tells of more traffic than it can have carried; what is beyond is not counted (said once)", metadata: ["router": "\(router)"])
+      "a router tells of more traffic than it can have carried; what is beyond is not counted (said once)",
+      metadata: ["router": "\(router)"])
   }
 }

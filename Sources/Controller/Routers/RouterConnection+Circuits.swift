@@ -11,7 +11,8 @@ import WireSchemas
 
 /// What a router asks and tells of circuits.
 extension RouterConnection {
-  /// Circuits that one message may name: as many as a router that comes back after a long outage tells of. Each unknown one costs an answer.
+  /// Circuits that one message may name: as many as a router that comes back after a long outage tells of. Each unknown
+  /// one costs an answer.
   private static let idLimit = 100_000
   /// Bytes of a circuit id; OpenZiti's have 22.
   private static let idLength = 64
@@ -48,7 +49,9 @@ extension RouterConnection {
     init(_ message: Wire.Message) throws {
       if message.contentType == .createCircuitV2 {
         let request = try ControlMessages.CreateCircuitV2(parsing: message)
-        (apiSession, fingerprints, target) = (request.apiSessionToken, request.fingerprints, .session(request.sessionToken))
+        (apiSession, fingerprints, target) = (
+          request.apiSessionToken, request.fingerprints, .session(request.sessionToken)
+        )
         (instance, peerData) = (request.terminatorInstanceID, request.peerData)
       } else {
         let request = try ControlMessages.CreateCircuitV3(parsing: message)
@@ -67,10 +70,14 @@ extension RouterConnection {
     case .session(let token): serviceID = try authorization.serviceSession(token: token, of: api, type: .dial).serviceId
     case .service(let id, let claimed):
       // The header is a claim; the session is the proof.
-      guard claimed == api.identityId else { throw EdgeAuthorization.Refusal("invalid api session", .invalidAPISession) }
+      guard claimed == api.identityId else {
+        throw EdgeAuthorization.Refusal("invalid api session", .invalidAPISession)
+      }
       serviceID = id
     }
-    return (api.identityId, try authorization.service(serviceID, identity: api.identityId, action: .dial, router: router))
+    return (
+      api.identityId, try authorization.service(serviceID, identity: api.identityId, action: .dial, router: router)
+    )
   }
 
   func createCircuit(_ message: Wire.Message) {
@@ -78,8 +85,11 @@ extension RouterConnection {
     @Sendable func refuse(_ error: StructuredError, circuit: String? = nil) {
       core.facts.circuitFailed()
       channel.reply(
-        ControlMessages.Failure(replyFor: message.sequence, text: error.message, code: error.code, retryHint: error.retryHint, circuitID: circuit)
-          .message(),
+        ControlMessages.Failure(
+          replyFor: message.sequence, text: error.message, code: error.code, retryHint: error.retryHint,
+          circuitID: circuit
+        )
+        .message(),
         to: message)
     }
     do {
@@ -87,14 +97,18 @@ extension RouterConnection {
       let (identity, service) = try judge(wish)
       let name = core.model { $0.identities[identity]?.name } ?? ""
       let request = CircuitRequest(
-        ticket: fleet.nextNumber(), serviceID: service.id, strategy: TerminatorStrategy(rawValue: service.terminatorStrategy) ?? .smartRouting,
-        encryptionRequired: service.encryptionRequired, instance: wish.instance, ingressRouter: router, clientID: identity,
-        peerData: PeerData.toHost(wish.peerData, identity: identity, name: name), sticky: PeerData.stickiness(wish.peerData),
+        ticket: fleet.nextNumber(), serviceID: service.id,
+        strategy: TerminatorStrategy(rawValue: service.terminatorStrategy) ?? .smartRouting,
+        encryptionRequired: service.encryptionRequired, instance: wish.instance, ingressRouter: router,
+        clientID: identity,
+        peerData: PeerData.toHost(wish.peerData, identity: identity, name: name),
+        sticky: PeerData.stickiness(wish.peerData),
         weight: message.headers.all.reduce(message.body.count) { $0 + $1.value.count })
       fleet.create(request) { [core, fleet, log] result in
         switch result {
         case .success(let (circuit, peerData)):
-          // Rights may have gone while the host was asked. What goes from here on finds the circuit among those that there are.
+          // Rights may have gone while the host was asked. What goes from here on finds the circuit among those that
+          // there are.
           do throws(EdgeAuthorization.Refusal) { _ = try judge(wish) } catch {
             fleet.handle(.remove(circuit: circuit.id))
             log.write(.info, "circuit refused", ["reason": "\(error.error.message)"])
@@ -107,7 +121,8 @@ extension RouterConnection {
           channel.reply(answer.message(answering: message.contentType), to: message)
         case .failure(let failure):
           log.write(
-            .info, "circuit failed", ["service": "\(service.name)", "identity": "\(identity)", "reason": "\(failure.error.message)"])
+            .info, "circuit failed",
+            ["service": "\(service.name)", "identity": "\(identity)", "reason": "\(failure.error.message)"])
           refuse(failure.error, circuit: failure.circuit.isEmpty ? nil : failure.circuit)
         }
       }
@@ -139,7 +154,9 @@ extension RouterConnection {
   private func confirm(_ ids: [String], _ confirmation: CtrlCircuitConfirmation) {
     let circuits = fleet.circuits(ids)
     let limits = core.model { state in
-      Dictionary(circuits.map { ($0.serviceID, state.services[$0.serviceID]?.maxIdleTimeMillis) }, uniquingKeysWith: { first, _ in first })
+      Dictionary(
+        circuits.map { ($0.serviceID, state.services[$0.serviceID]?.maxIdleTimeMillis) },
+        uniquingKeysWith: { first, _ in first })
     }
     let expired = circuits.filter { circuit in
       guard let limit = limits[circuit.serviceID] ?? nil else { return true }
@@ -154,26 +171,38 @@ extension RouterConnection {
   /// Bytes of the answer; OpenZiti's routers write about 300 for a circuit.
   private static let inspectionLimit = 16 << 20
 
-  /// Asks the router for its circuits: those that it lost end here, those that ended here end there. A router that was killed has none.
+  /// Asks the router for its circuits: those that it lost end here, those that ended here end there. A router that was
+  /// killed has none.
   func reconcileCircuits() async {
     let asked = fleet.circuits(of: router)
     let request = CtrlInspectRequest.with { $0.requestedValues = [Self.circuitsKey] }
     guard let reply = try? await channel.request(Wire.Message(.inspect, request), timeout: .seconds(30)),
-      let answer = try? reply.decode(CtrlInspectResponse.self), let text = answer.values.first(where: { $0.name == Self.circuitsKey })?.value
+      let answer = try? reply.decode(CtrlInspectResponse.self),
+      let text = answer.values.first(where: { $0.name == Self.circuitsKey })?.value
     else { return log.write(.info, "router does not tell its circuits", ["known": "\(asked.count)"]) }
     guard let held = Self.circuits(in: text, of: core.pki.controllerID) else {
-      return log.write(.warning, "router tells its circuits in a form that is not known", ["bytes": "\(text.utf8.count)"])
+      return log.write(
+        .warning, "router tells its circuits in a form that is not known", ["bytes": "\(text.utf8.count)"])
     }
     // Of a part it does not follow that the others are lost.
-    guard held.count <= Self.idLimit else { return log.write(.warning, "router tells of too many circuits", ["circuits": "\(held.count)"]) }
+    guard held.count <= Self.idLimit else {
+      return log.write(.warning, "router tells of too many circuits", ["circuits": "\(held.count)"])
+    }
     let circuits = Set(Self.ids(held))
-    for part in Self.parts(asked.sorted()) { fleet.handle(.held(router: router, asked: Set(part), circuits: circuits.intersection(part))) }
-    for part in Self.parts(circuits.subtracting(asked).sorted()) { fleet.handle(.held(router: router, asked: [], circuits: Set(part))) }
+    for part in Self.parts(asked.sorted()) {
+      fleet.handle(.held(router: router, asked: Set(part), circuits: circuits.intersection(part)))
+    }
+    for part in Self.parts(circuits.subtracting(asked).sorted()) {
+      fleet.handle(.held(router: router, asked: [], circuits: Set(part)))
+    }
   }
 
-  /// Ids in the answer of one of our routers (a list) or of OpenZiti's (an object by id, with those of other controllers).
+  /// Ids in the answer of one of our routers (a list) or of OpenZiti's (an object by id, with those of other
+  /// controllers).
   static func circuits(in text: String, of controller: String) -> [String]? {
-    guard let value = try? JSONValue(parsing: text, limits: JSONLimits(bytes: inspectionLimit, depth: 16)) else { return nil }
+    guard let value = try? JSONValue(parsing: text, limits: JSONLimits(bytes: inspectionLimit, depth: 16)) else {
+      return nil
+    }
     if let list = value.arrayValue { return list.compactMap(\.stringValue) }
     guard let members = value.objectValue else { return nil }
     guard let circuits = members["circuits"]?.objectValue else { return members["circuits"] == .null ? [] : nil }

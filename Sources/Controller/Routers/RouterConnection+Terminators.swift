@@ -17,7 +17,8 @@ extension RouterConnection {
 
   func createTerminator(_ message: Wire.Message) {
     guard let request = try? message.decode(EdgeCtrlCreateTerminatorV2Request.self) else { return }
-    func answer(_ result: EdgeCtrlCreateTerminatorResult, _ error: StructuredError? = nil, confirmsAgain: Bool = false) {
+    func answer(_ result: EdgeCtrlCreateTerminatorResult, _ error: StructuredError? = nil, confirmsAgain: Bool = false)
+    {
       let body = EdgeCtrlCreateTerminatorV2Response.with {
         $0.terminatorID = request.address
         $0.result = result
@@ -30,37 +31,51 @@ extension RouterConnection {
       if confirmsAgain { response.headers.set(ControlHeader.confirmsAgain, true) }
       channel.reply(response, to: message)
     }
-    func refuse(_ text: String, _ code: EdgeErrorCode) { answer(.failedOther, StructuredError(message: text, code: code, retryHint: .notRetriable)) }
+    func refuse(_ text: String, _ code: EdgeErrorCode) {
+      answer(.failedOther, StructuredError(message: text, code: code, retryHint: .notRetriable))
+    }
     do throws(EdgeAuthorization.Refusal) {
-      let (grant, service) = try host(session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
-      guard !request.address.isEmpty, request.address.utf8.count <= Self.idLimit else { return refuse("invalid terminator id", .invalidTerminator) }
+      let (grant, service) = try host(
+        session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
+      guard !request.address.isEmpty, request.address.utf8.count <= Self.idLimit else {
+        return refuse("invalid terminator id", .invalidTerminator)
+      }
       guard request.instanceID.utf8.count <= Self.instanceLimit else {
         return refuse("the instance has more than \(Self.instanceLimit) bytes", .invalidInstanceID)
       }
       guard request.cost <= 65535 else { return refuse("cost \(request.cost) exceeds 65535", .invalidCost) }
       let terminator = LiveTerminator(
-        id: request.address, serviceID: service.id, routerID: router, hostID: grant.identity, instance: request.instanceID, address: request.address,
-        cost: Int(request.cost), precedence: Model.Precedence(wire: request.precedence), peerData: request.peerData.mapValues { Array($0) },
+        id: request.address, serviceID: service.id, routerID: router, hostID: grant.identity,
+        instance: request.instanceID, address: request.address,
+        cost: Int(request.cost), precedence: Model.Precedence(wire: request.precedence),
+        peerData: request.peerData.mapValues { Array($0) },
         createdAt: core.now)
       let standing = core.standing(of: grant)
       switch fleet.offer(terminator, identity: standing) {
       case .idTaken: return refuse("terminator id \(terminator.id) is taken", .invalidTerminator)
-      case .instanceTaken: return refuse("instance \(terminator.instance) of the service is hosted by another identity", .invalidInstanceID)
+      case .instanceTaken:
+        return refuse(
+          "instance \(terminator.instance) of the service is hosted by another identity", .invalidInstanceID)
       case .tooMany(let limit): return refuse("the router has \(limit) terminators, and no more are taken", .internal)
-      case .tooManyBytes(let limit): return refuse("the router's terminators have \(limit) bytes, and no more are taken", .internal)
+      case .tooManyBytes(let limit):
+        return refuse("the router's terminators have \(limit) bytes, and no more are taken", .internal)
       case nil: break
       }
-      // Between judgement and entry the right may have gone, or what the identity says of hosting; whoever changes it from here on finds the terminator.
+      // Between judgement and entry the right may have gone, or what the identity says of hosting; whoever changes it
+      // from here on finds the terminator.
       settle(grant, since: standing)
       do throws(EdgeAuthorization.Refusal) {
-        _ = try host(session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
+        _ = try host(
+          session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
       } catch {
         fleet.handle(.withdraw(router: router, terminators: [terminator.id]))
         throw error
       }
       core.facts.terminatorMade()
       answer(
-        .success, confirmsAgain: core.sessions.apiSession(token: request.apiSessionToken, now: core.now)?.sdkInfo?.missesFirstConfirmation ?? false)
+        .success,
+        confirmsAgain: core.sessions.apiSession(token: request.apiSessionToken, now: core.now)?.sdkInfo?
+          .missesFirstConfirmation ?? false)
     } catch {
       let kind: EdgeCtrlCreateTerminatorResult =
         [.invalidAPISession, .invalidSession].contains(error.error.code) ? .failedInvalidSession : .failedOther
@@ -69,7 +84,9 @@ extension RouterConnection {
   }
 
   /// Who hosts, and what, as the sessions prove it.
-  private func host(session token: String, apiSession: String, fingerprints: [String]) throws(EdgeAuthorization.Refusal) -> (Grant, EdgeService) {
+  private func host(session token: String, apiSession: String, fingerprints: [String]) throws(EdgeAuthorization.Refusal)
+    -> (Grant, EdgeService)
+  {
     let api = try authorization.apiSession(token: apiSession, fingerprints: fingerprints)
     let session = try authorization.serviceSession(token: token, of: api, type: .bind)
     let service = try authorization.service(session.serviceId, identity: api.identityId, action: .bind, router: router)
@@ -89,11 +106,14 @@ extension RouterConnection {
   func updateTerminator(_ message: Wire.Message) {
     guard let request = try? message.decode(EdgeCtrlUpdateTerminatorRequest.self) else { return }
     func refuse(_ text: String, _ code: EdgeErrorCode) {
-      log.write(.info, "terminator not changed", ["terminator": "\(request.terminatorID.prefix(Self.idLimit))", "reason": "\(text)"])
+      log.write(
+        .info, "terminator not changed",
+        ["terminator": "\(request.terminatorID.prefix(Self.idLimit))", "reason": "\(text)"])
       channel.reply(ControlMessages.Failure(replyFor: message.sequence, text: text, code: code).message(), to: message)
     }
     do throws(EdgeAuthorization.Refusal) {
-      let (grant, _) = try host(session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
+      let (grant, _) = try host(
+        session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
       let standing = core.standing(of: grant)
       let isDone = fleet.adjust(
         request.terminatorID, at: router, by: grant, cost: request.updateCost ? Int(min(request.cost, 65535)) : nil,
@@ -135,7 +155,8 @@ extension RouterConnection {
         }
       }
     }
-    guard let answer = try? await channel.request(Wire.Message(.validateTerminatorsV2, request), timeout: .seconds(30)) else { return }
+    guard let answer = try? await channel.request(Wire.Message(.validateTerminatorsV2, request), timeout: .seconds(30))
+    else { return }
     terminatorStates(answer)
   }
 
@@ -151,20 +172,23 @@ extension RouterConnection {
 
 extension ControllerCore {
   /// What an identity says of hosting a service.
-  nonisolated func standing(of grant: Grant) -> Standing { model { $0.identities[grant.identity] }?.standing(of: grant.service) ?? Standing() }
+  nonisolated func standing(of grant: Grant) -> Standing {
+    model { $0.identities[grant.identity] }?.standing(of: grant.service) ?? Standing()
+  }
 }
 
 extension Identity {
   /// What it says of hosting a service.
   func standing(of service: String) -> Standing {
     Standing(
-      cost: serviceHostingCosts[service] ?? defaultHostingCost, precedence: serviceHostingPrecedences[service] ?? defaultHostingPrecedence)
+      cost: serviceHostingCosts[service] ?? defaultHostingCost,
+      precedence: serviceHostingPrecedences[service] ?? defaultHostingPrecedence)
   }
 }
 
 extension SDKInfo {
-  /// Go SDK 1.2.8, which zrok 2.0.4 is built with, loses a BindSuccess that comes before it has entered its listener, and then waits for it for a minute. It bears
-  /// the message twice.
+  /// Go SDK 1.2.8, which zrok 2.0.4 is built with, loses a BindSuccess that comes before it has entered its listener,
+  /// and then waits for it for a minute. It bears the message twice.
   var missesFirstConfirmation: Bool { type == "ziti-sdk-golang" && version == "v1.2.8" }
 }
 

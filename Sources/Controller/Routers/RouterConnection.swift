@@ -16,7 +16,8 @@ struct RouterConnection: Sendable {
   /// Addresses that a router may have for SDKs, and the characters of each (a host name has 253 at most).
   private static let addressLimit = 16
   private static let addressLength = 300
-  /// Whole states that a router asked for in advance of its pace cost it its channel, once they are due later than this.
+  /// Whole states that a router asked for in advance of its pace cost it its channel, once they are due later than
+  /// this.
   private static let patience = Duration.seconds(30)
 
   let core: ControllerCore
@@ -29,7 +30,8 @@ struct RouterConnection: Sendable {
   let log: RouterLog
 
   init(
-    core: ControllerCore, fleet: Fleet, channel: MessageChannel, router: String, hello: ControlMessages.RouterHello, certificate: String
+    core: ControllerCore, fleet: Fleet, channel: MessageChannel, router: String, hello: ControlMessages.RouterHello,
+    certificate: String
   ) {
     self.core = core
     self.fleet = fleet
@@ -58,7 +60,8 @@ struct RouterConnection: Sendable {
       $0.connectedAt = now
       $0.syncStatus = "SYNC_HELLO_WAIT"
       $0.version = RouterVersionInfo(
-        version: hello.version.version, revision: hello.version.revision, buildDate: hello.version.buildDate, os: hello.version.os,
+        version: hello.version.version, revision: hello.version.revision, buildDate: hello.version.buildDate,
+        os: hello.version.os,
         arch: hello.version.arch)
     }
     core.logger.info("router connected", metadata: ["router": "\(router)", "version": "\(hello.version.version)"])
@@ -68,7 +71,9 @@ struct RouterConnection: Sendable {
       group.addTask { await validateTerminators() }
       group.addTask { await reconcileCircuits() }
       // What a router that was expelled had sent before is in the queue still.
-      for await message in channel.messages where fleet.listens(to: router, connection: connection) { await handle(message, connection) }
+      for await message in channel.messages where fleet.listens(to: router, connection: connection) {
+        await handle(message, connection)
+      }
       group.cancelAll()
     }
     channel.close()
@@ -125,7 +130,8 @@ struct RouterConnection: Sendable {
     var protocols: [String: String] = [:]
     for listener in hello.listeners.prefix(Self.addressLimit) where listener.hasAdvertise {
       let advertise = listener.advertise
-      protocols[advertise.protocol] = "\(advertise.protocol)://\(HostPort(host: advertise.hostname, port: Int(advertise.port)))"
+      protocols[advertise.protocol] =
+        "\(advertise.protocol)://\(HostPort(host: advertise.hostname, port: Int(advertise.port)))"
     }
     if protocols.isEmpty {
       for (name, port) in zip(hello.protocols, hello.protocolPorts).prefix(Self.addressLimit) {
@@ -146,15 +152,18 @@ struct RouterConnection: Sendable {
   /// The full state of API sessions, then the keys that verify tokens (fabric-planes.md 4.8).
   private func sendSessions(_ connection: UInt64) async {
     guard await isWholeStateDue(), fleet.listens(to: router, connection: connection) else { return }
-    core.publication.join(router, connection: connection, channel: channel, form: .init(hello.capabilities), now: core.now)
+    core.publication.join(
+      router, connection: connection, channel: channel, form: .init(hello.capabilities), now: core.now)
     channel.post(Wire.Message(.changeSet, core.model { DataModel.keys($0) }))
   }
 
-  /// Waits until the router may have a whole state; meanwhile nothing else that it says is read. - Returns: false when it never comes to that.
+  /// Waits until the router may have a whole state; meanwhile nothing else that it says is read. - Returns: false when
+  /// it never comes to that.
   private func isWholeStateDue() async -> Bool {
     let wait = core.wholeStatePace.take(router)
     guard wait <= Self.patience else {
-      core.logger.warning("a router asks for everything again and again; its channel is closed", metadata: ["router": "\(router)"])
+      core.logger.warning(
+        "a router asks for everything again and again; its channel is closed", metadata: ["router": "\(router)"])
       channel.close()
       return false
     }
@@ -166,7 +175,8 @@ struct RouterConnection: Sendable {
     // What a router missed may be a thousand changes.
     guard await isWholeStateDue() else { return }
     let isResumed = fleet.resume(
-      router, connection: connection, request: request, timeline: core.store.timelineID, index: { core.model { $0.index } })
+      router, connection: connection, request: request, timeline: core.store.timelineID,
+      index: { core.model { $0.index } })
     guard !isResumed else { return }
     var whole = await core.wholeDataModel.state()
     while !fleet.subscribe(router, connection: connection, subscription: request.subscriptionID, whole: whole) {
@@ -194,7 +204,8 @@ struct RouterConnection: Sendable {
       case .updateTerminator: updateTerminator(message)
       case .removeTerminators: removeTerminators(try message.decode(CtrlRemoveTerminatorsRequest.self), message)
       case .validateTerminatorsV2Response: terminatorStates(message)
-      case .subscribeToDataModel: await subscribe(try message.decode(EdgeCtrlSubscribeToDataModelRequest.self), connection)
+      case .subscribeToDataModel:
+        await subscribe(try message.decode(EdgeCtrlSubscribeToDataModelRequest.self), connection)
       case .clientHello: try await welcome(message, connection)
       case .apiSessionHeartbeat: try heartbeats(try message.decode(EdgeCtrlApiSessionHeartbeat.self))
       case .requestClientReSync: await sendSessions(connection)
@@ -206,27 +217,34 @@ struct RouterConnection: Sendable {
       case .verifyRouterExtension: await verifyExtension(message, connection)
       case .requestClusterMembers: channel.post(controllerAddresses())
       case .routerInterfaces: channel.reply(Wire.Message.result(success: true, text: "", replyTo: message), to: message)
-      case .inspect: channel.reply(Wire.Message(.inspectAnswer, CtrlInspectResponse.with { $0.success = true }), to: message)
-      case .createTunnelCircuitV2, .createTunnelTerminatorV2, .createTunnelAPISession, .createCircuitForService, .updateTunnelTerminator:
-        let refusal = ControlMessages.Failure(replyFor: message.sequence, text: "tunneling not enabled", code: .tunnelingNotEnabled)
+      case .inspect:
+        channel.reply(Wire.Message(.inspectAnswer, CtrlInspectResponse.with { $0.success = true }), to: message)
+      case .createTunnelCircuitV2, .createTunnelTerminatorV2, .createTunnelAPISession, .createCircuitForService,
+        .updateTunnelTerminator:
+        let refusal = ControlMessages.Failure(
+          replyFor: message.sequence, text: "tunneling not enabled", code: .tunnelingNotEnabled)
         channel.reply(refusal.message(), to: message)
       case .quiesce, .dequiesce: quiesce(message)
-      case .metrics: fleet.handle(.usage(router: router, CircuitTraffic.claims(try message.decode(MetricsMetricsMessage.self))))
+      case .metrics:
+        fleet.handle(.usage(router: router, CircuitTraffic.claims(try message.decode(MetricsMetricsMessage.self))))
       default: break  // Links, alerts and traces: of no consequence in a network whose circuits stay on one router.
       }
     } catch {
-      log.write(.warning, "unreadable message of a router", ["type": "\(message.contentType.rawValue)", "error": "\(error)"])
+      log.write(
+        .warning, "unreadable message of a router", ["type": "\(message.contentType.rawValue)", "error": "\(error)"])
     }
   }
 
   // MARK: Sessions
 
-  /// A router prolongs sessions by naming them, as tokens or as digests. One that it has nothing to do with answers like one that ended.
+  /// A router prolongs sessions by naming them, as tokens or as digests. One that it has nothing to do with answers
+  /// like one that ended.
   private func heartbeats(_ beats: EdgeCtrlApiSessionHeartbeat) throws {
     let now = core.now
     let unknown = beats.tokens.filter { name in
       let digest = SessionDigest.isDigest(name) ? name : SessionDigest.of(name)
-      guard let session = core.sessions.apiSession(digest: digest, now: now), core.publication.concerns(router, session) else { return true }
+      guard let session = core.sessions.apiSession(digest: digest, now: now), core.publication.concerns(router, session)
+      else { return true }
       return core.sessions.use(digest: digest, now: now) == nil
     }
     guard !unknown.isEmpty else { return }
@@ -235,7 +253,8 @@ struct RouterConnection: Sendable {
 
   private func validateSessions(_ request: EdgeCtrlValidateSessionsRequest) throws {
     let unknown = request.sessionTokens.filter { id in
-      guard let session = core.sessions.serviceSession(id), let api = core.sessions.apiSession(session.apiSessionId) else { return true }
+      guard let session = core.sessions.serviceSession(id), let api = core.sessions.apiSession(session.apiSessionId)
+      else { return true }
       return !core.publication.concerns(router, api)
     }
     guard !unknown.isEmpty else { return }
@@ -253,7 +272,9 @@ struct RouterConnection: Sendable {
     // Of a copy: a message may name any number of them.
     let access = core.model { $0.access }
     let possible = Set(
-      events.events.lazy.filter { $0.isConnected && !access.edgeRouterPolicies(identity: $0.identityID, router: router).isEmpty }.map(\.identityID))
+      events.events.lazy.filter {
+        $0.isConnected && !access.edgeRouterPolicies(identity: $0.identityID, router: router).isEmpty
+      }.map(\.identityID))
     core.routers.update(router) { status in
       if events.fullState { status.identities = [] }
       for event in events.events {
@@ -271,7 +292,8 @@ struct RouterConnection: Sendable {
     let isGenuine = fingerprint.map { request.fingerprints.contains($0) } ?? false
     channel.reply(
       Wire.Message.result(
-        success: isGenuine, text: isGenuine ? "" : "router \(request.routerID) did not enroll with that certificate", replyTo: message),
+        success: isGenuine, text: isGenuine ? "" : "router \(request.routerID) did not enroll with that certificate",
+        replyTo: message),
       to: message)
   }
 
@@ -286,9 +308,11 @@ struct RouterConnection: Sendable {
     let (clientChain, serverChain) = (issued.client, issued.server)
     let id = router
     let mustVerify = request.requireVerification
-    let isStored = try await core.write(ChangeContext(authorID: router, source: "router")) { [fleet] transaction -> Bool in
+    let isStored = try await core.write(ChangeContext(authorID: router, source: "router")) {
+      [fleet] transaction -> Bool in
       // Asked in the one writer: whoever enrolls the router anew has expelled it before the next change begins.
-      guard fleet.listens(to: id, connection: connection), var entity = try transaction.get(EdgeRouterEntity.self, id) else { return false }
+      guard fleet.listens(to: id, connection: connection), var entity = try transaction.get(EdgeRouterEntity.self, id)
+      else { return false }
       if mustVerify {
         entity.unverifiedFingerprint = clientChain.leaf.sha1Fingerprint
         entity.unverifiedCertPem = clientChain.pem
@@ -315,8 +339,10 @@ struct RouterConnection: Sendable {
       let request = try message.decode(EdgeCtrlEnrollmentExtendRouterVerifyRequest.self)
       let fingerprint = try CertificateChain(pem: request.clientCertPem).leaf.sha1Fingerprint
       let id = router
-      let isPromoted = try await core.write(ChangeContext(authorID: router, source: "router")) { [fleet] transaction -> Bool in
-        guard fleet.listens(to: id, connection: connection), var entity = try transaction.get(EdgeRouterEntity.self, id),
+      let isPromoted = try await core.write(ChangeContext(authorID: router, source: "router")) {
+        [fleet] transaction -> Bool in
+        guard fleet.listens(to: id, connection: connection),
+          var entity = try transaction.get(EdgeRouterEntity.self, id),
           entity.unverifiedFingerprint == fingerprint
         else { return false }
         entity.fingerprint = fingerprint

@@ -1,8 +1,8 @@
 import Logging
 import Synchronization
 
-/// What one router makes the controller write: so many lines a minute, then how many were left out. A log that a peer can fill hides what matters and ends on a
-/// full disk.
+/// What one router makes the controller write: so many lines a minute, then how many were left out. A log that a peer
+/// can fill hides what matters and ends on a full disk.
 final class RouterLog: Sendable {
   /// Lines a minute; a busy honest router has a few refused dials in one.
   static let limit = 100
@@ -31,7 +31,9 @@ final class RouterLog: Sendable {
       state.lines += 1
       return (state.lines <= Self.limit, leftOut)
     }
-    if leftOut > 0 { logger.warning("lines about a router were left out", metadata: ["router": "\(router)", "count": "\(leftOut)"]) }
+    if leftOut > 0 {
+      logger.warning("lines about a router were left out", metadata: ["router": "\(router)", "count": "\(leftOut)"])
+    }
     if isWritten { logger.log(level: level, message, metadata: metadata.merging(["router": "\(router)"]) { $1 }) }
   }
 }

@@ -1,7 +1,7 @@
 import NIOConcurrencyHelpers
 
-/// How often routers get what costs the controller much and them nothing: everything there is, or certificates. Kept by router and not by channel, so that a new
-/// channel is no new start.
+/// How often routers get what costs the controller much and them nothing: everything there is, or certificates. Kept by
+/// router and not by channel, so that a new channel is no new start.
 final class RouterPace: Sendable {
   struct Rate: Sendable {
     let burst: Double
@@ -12,7 +12,8 @@ final class RouterPace: Sendable {
     static let wholeStates = Rate(burst: 20, seconds: 1)
     /// Certificates: signed, stored, and told to every router. One lasts an hour at the least.
     static let certificates = Rate(burst: 10, seconds: 60)
-    /// Quiescing: each of a router's terminators gets another place among those of its service. An operator does it, by hand.
+    /// Quiescing: each of a router's terminators gets another place among those of its service. An operator does it, by
+    /// hand.
     static let quiesces = Rate(burst: 10, seconds: 30)
   }
 

@@ -8,14 +8,17 @@ import Transport
 import Wire
 import WireSchemas
 
-/// Decides which router hears of which API session, and in which form; nothing else tells routers of sessions (fabric-planes.md 4.8).
+/// Decides which router hears of which API session, and in which form; nothing else tells routers of sessions
+/// (fabric-planes.md 4.8).
 ///
-/// A router hears of the client sessions of identities that may use it, never of sessions for administration. Our routers get a digest of the token, which is
-/// enough to recognise who shows it; OpenZiti's get the token. Each router is told what changed for it: a session that began, whose certificates changed or
-/// that ended, and the sessions of an identity that gained or lost the router. A session is withdrawn from exactly the routers that were told of it.
+/// A router hears of the client sessions of identities that may use it, never of sessions for administration. Our
+/// routers get a digest of the token, which is enough to recognise who shows it; OpenZiti's get the token. Each router
+/// is told what changed for it: a session that began, whose certificates changed or that ended, and the sessions of an
+/// identity that gained or lost the router. A session is withdrawn from exactly the routers that were told of it.
 ///
-/// Messages are posted while the lock is held, and rights and sessions are read under it, so that the last message about a session always tells the latest state.
-/// The lock is taken before those of the model and of the registry, never the other way round.
+/// Messages are posted while the lock is held, and rights and sessions are read under it, so that the last message
+/// about a session always tells the latest state. The lock is taken before those of the model and of the registry,
+/// never the other way round.
 final class SessionPublication: Sendable {
   /// How a router knows sessions.
   enum Form: Sendable {
@@ -70,7 +73,8 @@ final class SessionPublication: Sendable {
   private let rights: Rights
   private let keepsLost: Bool
 
-  /// - Parameter keepsLost: leaves sessions at routers that their identities lost, as upstream does; new circuits are refused all the same.
+  /// - Parameter keepsLost: leaves sessions at routers that their identities lost, as upstream does; new circuits are
+  ///   refused all the same.
   init(sessions: SessionRegistry, rights: Rights, keepsLost: Bool) {
     self.sessions = sessions
     self.rights = rights
@@ -86,7 +90,9 @@ final class SessionPublication: Sendable {
       if let known = state.audiences[router], known.connection > connection { return }
       state.drop(router)
       var audience = Audience(channel: channel, connection: connection, form: form)
-      let all = rights.identities(router).flatMap { sessions.sessions(identity: $0) }.filter { !$0.isAdminAPI }.sorted { $0.id < $1.id }
+      let all = rights.identities(router).flatMap { sessions.sessions(identity: $0) }.filter { !$0.isAdminAPI }.sorted {
+        $0.id < $1.id
+      }
       audience.heard = Set(all.map(\.id))
       state.audiences[router] = audience
       for session in all { state.told[session.id, default: []].insert(router) }
@@ -122,7 +128,9 @@ final class SessionPublication: Sendable {
           $0.apiSessions = part.map { wire($0, form) }
         })
       message.headers.set(ControlHeader.syncStrategyType, "instant")
-      let state: JSONValue = ["id": .string(id), "isLast": .bool(number == chunks.count - 1), "sequence": JSONValue(number)]
+      let state: JSONValue = [
+        "id": .string(id), "isLast": .bool(number == chunks.count - 1), "sequence": JSONValue(number),
+      ]
       message.headers.set(ControlHeader.syncState, state.text)
       return message
     }
@@ -130,7 +138,8 @@ final class SessionPublication: Sendable {
 
   // MARK: Sessions
 
-  /// A session was made. On return it is on its way to every router that its identity may use: SDKs connect within milliseconds (edge-client-api.md 8.7).
+  /// A session was made. On return it is on its way to every router that its identity may use: SDKs connect within
+  /// milliseconds (edge-client-api.md 8.7).
   func began(_ session: APISession) {
     state.withLockedValue { state in
       guard let session = sessions.apiSession(session.id), !session.isAdminAPI else { return }
@@ -145,7 +154,9 @@ final class SessionPublication: Sendable {
       for router in state.told[id] ?? [] {
         guard let audience = state.audiences[router] else { continue }
         audience.channel.post(
-          Wire.Message(.apiSessionUpdated, EdgeCtrlApiSessionUpdated.with { $0.apiSessions = [Self.wire(session, audience.form)] }))
+          Wire.Message(
+            .apiSessionUpdated, EdgeCtrlApiSessionUpdated.with { $0.apiSessions = [Self.wire(session, audience.form)] })
+        )
       }
     }
   }
@@ -154,10 +165,16 @@ final class SessionPublication: Sendable {
   func ended(_ ended: SessionRegistry.Ended) {
     state.withLockedValue { state in
       var services: [String: [String]] = [:]
-      for session in ended.services { for router in state.told[session.apiSessionId] ?? [] { services[router, default: []].append(session.id) } }
-      for (router, ids) in services { if let audience = state.audiences[router] { Self.post(endedServices: ids, to: audience) } }
+      for session in ended.services {
+        for router in state.told[session.apiSessionId] ?? [] { services[router, default: []].append(session.id) }
+      }
+      for (router, ids) in services {
+        if let audience = state.audiences[router] { Self.post(endedServices: ids, to: audience) }
+      }
       var api: [String: [APISession]] = [:]
-      for session in ended.api { for router in state.told[session.id] ?? [] { api[router, default: []].append(session) } }
+      for session in ended.api {
+        for router in state.told[session.id] ?? [] { api[router, default: []].append(session) }
+      }
       for (router, sessions) in api {
         if let audience = state.audiences[router] { Self.post(removed: sessions, to: audience) }
         for session in sessions { state.forget(session.id, router) }
@@ -184,7 +201,9 @@ final class SessionPublication: Sendable {
         publish(all, to: usable, &state)
         guard !keepsLost else { return }
         var lost: [String: [APISession]] = [:]
-        for session in all { for router in (state.told[session.id] ?? []).subtracting(usable) { lost[router, default: []].append(session) } }
+        for session in all {
+          for router in (state.told[session.id] ?? []).subtracting(usable) { lost[router, default: []].append(session) }
+        }
         for (router, sessions) in lost {
           if let audience = state.audiences[router] { Self.post(removed: sessions, to: audience) }
           for session in sessions { state.forget(session.id, router) }
@@ -211,7 +230,8 @@ final class SessionPublication: Sendable {
   /// Whether a router's word about a session counts: it was told of it, or would be if it asked.
   func concerns(_ router: String, _ session: APISession) -> Bool {
     guard !session.isAdminAPI else { return false }
-    return state.withLockedValue { $0.told[session.id]?.contains(router) ?? false } || rights.routers(session.identityId).contains(router)
+    return state.withLockedValue { $0.told[session.id]?.contains(router) ?? false }
+      || rights.routers(session.identityId).contains(router)
   }
 
   // MARK: Messages

@@ -4,8 +4,9 @@ import WireSchemas
 
 /// The whole data model as one message, made once for all routers that ask at about the same time.
 ///
-/// It grows with the network, and a router may ask as often as it likes while something changes. So it is made of a copy of the model, under no lock that dials,
-/// logins or changes wait for, and no more often than its life allows: what changed since is in the feed of changes.
+/// It grows with the network, and a router may ask as often as it likes while something changes. So it is made of a
+/// copy of the model, under no lock that dials, logins or changes wait for, and no more often than its life allows:
+/// what changed since is in the feed of changes.
 actor WholeDataModel {
   struct State: Sendable {
     let index: UInt64
@@ -25,7 +26,9 @@ actor WholeDataModel {
 
   /// - Parameter oldest: makes it anew where it was made before that.
   func state(since oldest: ContinuousClock.Instant? = nil) -> State {
-    if let last, ContinuousClock.now - last.madeAt < Self.life, oldest.map({ last.madeAt >= $0 }) ?? true { return last }
+    if let last, ContinuousClock.now - last.madeAt < Self.life, oldest.map({ last.madeAt >= $0 }) ?? true {
+      return last
+    }
     let madeAt = ContinuousClock.now
     let built = build()
     let state = State(index: built.endIndex, message: Message(.dataState, built), madeAt: madeAt)

@@ -15,7 +15,8 @@ public struct Circuit: Sendable, Equatable {
   public let createdAt: Timestamp
 
   public init(
-    id: String, serviceID: String, clientID: String, hostID: String, terminatorID: String, path: [String], ingressAddress: String,
+    id: String, serviceID: String, clientID: String, hostID: String, terminatorID: String, path: [String],
+    ingressAddress: String,
     egressAddress: String,
     createdAt: Timestamp
   ) {
@@ -54,7 +55,8 @@ public struct CircuitRequest: Sendable {
   public var weight: Int
 
   public init(
-    ticket: UInt64, serviceID: String, strategy: TerminatorStrategy, encryptionRequired: Bool, instance: String, ingressRouter: String,
+    ticket: UInt64, serviceID: String, strategy: TerminatorStrategy, encryptionRequired: Bool, instance: String,
+    ingressRouter: String,
     clientID: String,
     peerData: [UInt32: [UInt8]], sticky: String? = nil, weight: Int = 0
   ) {

@@ -12,7 +12,8 @@ extension CircuitEngine {
       if refusal == nil { terminators.put(taken) }
       return [.offered(terminator: terminator.id, refusal)]
     case .adjust(let id, let router, let host, let cost, let precedence, let identity):
-      guard let known = terminators[id], known.isLease, known.routerID == router, known.hostID == host.identity, known.serviceID == host.service
+      guard let known = terminators[id], known.isLease, known.routerID == router, known.hostID == host.identity,
+        known.serviceID == host.service
       else {
         return [.adjusted(terminator: id, false)]
       }
@@ -26,8 +27,11 @@ extension CircuitEngine {
       }
       return []
     case .withdraw(let router, let ids):
-      // Ids that are gone already are no error, those of other routers and those that operators made are not a router's to remove.
-      for id in ids where terminators[id].map({ $0.routerID == router && $0.isLease }) ?? false { terminators.remove(id) }
+      // Ids that are gone already are no error, those of other routers and those that operators made are not a router's
+      // to remove.
+      for id in ids where terminators[id].map({ $0.routerID == router && $0.isLease }) ?? false {
+        terminators.remove(id)
+      }
       return []
     case .quiesce(let router, let isQuiesced):
       terminators.quiesce(router, isQuiesced)
@@ -44,14 +48,17 @@ extension CircuitEngine {
 
   private func refusal(_ terminator: LiveTerminator) -> OfferRefusal? {
     if let old = terminators[terminator.id] {
-      guard old.isLease, old.serviceID == terminator.serviceID, old.routerID == terminator.routerID, old.hostID == terminator.hostID,
+      guard old.isLease, old.serviceID == terminator.serviceID, old.routerID == terminator.routerID,
+        old.hostID == terminator.hostID,
         old.binding == terminator.binding
       else { return .idTaken }
     } else if terminators.count(router: terminator.routerID) >= settings.terminatorsPerRouter {
       return .tooMany(limit: settings.terminatorsPerRouter)
     }
     let others = terminators.weight(router: terminator.routerID) - (terminators[terminator.id]?.weight ?? 0)
-    guard others + terminator.weight <= settings.terminatorBytesPerRouter else { return .tooManyBytes(limit: settings.terminatorBytesPerRouter) }
+    guard others + terminator.weight <= settings.terminatorBytesPerRouter else {
+      return .tooManyBytes(limit: settings.terminatorBytesPerRouter)
+    }
     if !terminator.instance.isEmpty,
       terminators.hasRival(of: terminator.hostID, service: terminator.serviceID, instance: terminator.instance)
     {

@@ -5,22 +5,23 @@ import SwiftProtobuf
 public import Wire
 import WireSchemas
 
-/// Creates, watches and removes circuits and what they end at: the decisions of fabric-planes.md 5, without sockets or clocks.
+/// Creates, watches and removes circuits and what they end at: the decisions of fabric-planes.md 5, without sockets or
+/// clocks.
 ///
-/// Everything that changes here is an event. A router is believed only where its own circuits and terminators are concerned (docs/security.md, what the
-/// controller believes of a router).
+/// Everything that changes here is an event. A router is believed only where its own circuits and terminators are
+/// concerned (docs/security.md, what the controller believes of a router).
 public struct CircuitEngine: Sendable {
   public struct Settings: Sendable {
     /// For all route results of an attempt, milliseconds.
     public var routeTimeout: Int64 = 10_000
     public var attempts = 2
-    /// Dials of one identity that wait for their circuits. A public frontend is one identity and dials for all of its visitors; an answer takes milliseconds, or
-    /// up to ten seconds where a host is stuck.
+    /// Dials of one identity that wait for their circuits. A public frontend is one identity and dials for all of its
+    /// visitors; an answer takes milliseconds, or up to ten seconds where a host is stuck.
     public var dialsPerIdentity = 1024
     /// Of those, for one service: a stuck host must not use up what its dialler has.
     public var dialsPerService = 256
-    /// Milliseconds after which the circuits of a router without a control channel count as ended. More than five minutes, after which an OpenZiti router that
-    /// failed to connect tries again (fabric-planes.md 2.8).
+    /// Milliseconds after which the circuits of a router without a control channel count as ended. More than five
+    /// minutes, after which an OpenZiti router that failed to connect tries again (fabric-planes.md 2.8).
     public var routerAbsence: Int64 = 600_000
     /// Bytes that one router may have sent for dials that wait for their circuits; a dial takes a few hundred.
     public var dialBytesPerRouter = 64 << 20
@@ -40,7 +41,8 @@ public struct CircuitEngine: Sendable {
     /// A router reports that its end of the circuit is done, or that it cannot forward.
     case fault(router: String, circuit: String, immediate: Bool)
     /// A router asks whether these circuits still exist.
-    /// - Parameter expired: those of them that have been idle for longer than their service allows, or whose service is gone.
+    /// - Parameter expired: those of them that have been idle for longer than their service allows, or whose service is
+    ///   gone.
     case confirmation(router: String, circuits: [String], expired: Set<String>)
     /// A router tells of all its circuits. - Parameter asked: circuits over it when it was asked.
     case held(router: String, asked: Set<String>, circuits: Set<String>)
@@ -50,10 +52,13 @@ public struct CircuitEngine: Sendable {
     case routerLost(String)
 
     // Terminators.
-    /// A router offers a host, which was authorised. - Parameter identity: what the host's identity says for the service.
+    /// A router offers a host, which was authorised. - Parameter identity: what the host's identity says for the
+    /// service.
     case offer(LiveTerminator, identity: Standing = Standing())
     /// A host changes its terminator at its router.
-    case adjust(terminator: String, router: String, by: Grant, cost: Int?, precedence: Model.Precedence?, identity: Standing = Standing())
+    case adjust(
+      terminator: String, router: String, by: Grant, cost: Int?, precedence: Model.Precedence?,
+      identity: Standing = Standing())
     /// A router takes back what it offered.
     case withdraw(router: String, terminators: [String])
     /// A router takes no new circuits while others can, or does again.
@@ -149,9 +154,13 @@ public struct CircuitEngine: Sendable {
       return routeResult(router, id, number, outcome, now: now, random: &random)
     case .deadline(let id, let number):
       guard let attempt = pending[id], attempt.number == number else { return [] }
-      return fail(attempt, text: "timed out waiting for router \(attempt.circuit.path.last ?? "")", code: .dialTimedOut, now: now, random: &random)
+      return fail(
+        attempt, text: "timed out waiting for router \(attempt.circuit.path.last ?? "")", code: .dialTimedOut, now: now,
+        random: &random)
     case .fault(let router, let id, let immediate):
-      guard let circuit = circuits[id] else { return immediate && pending[id] == nil ? [.send(router: router, unroute(id, now: true))] : [] }
+      guard let circuit = circuits[id] else {
+        return immediate && pending[id] == nil ? [.send(router: router, unroute(id, now: true))] : []
+      }
       guard circuit.path.contains(router) else { return [] }
       return end(circuit, immediate: immediate, now: now)
     case .confirmation(let router, let ids, let expired): return confirm(router, ids, expired, now: now)
@@ -179,7 +188,9 @@ public struct CircuitEngine: Sendable {
       let stranded = terminators.of(service: service).filter { $0.isLease && !routers.contains($0.routerID) }
       for terminator in stranded { terminators.remove(terminator.id) }
       return [.stranded(stranded)]
-        + circuits.of(service: service).filter { !routers.isSuperset(of: $0.path) }.flatMap { end($0, immediate: true, now: now) }
+        + circuits.of(service: service).filter { !routers.isSuperset(of: $0.path) }.flatMap {
+          end($0, immediate: true, now: now)
+        }
     case .routerDisabled(let router): return abandon(router, now: now).actions
     case .routerRemoved(let router):
       usage.forget(router: router)
@@ -192,62 +203,84 @@ public struct CircuitEngine: Sendable {
 
   // MARK: Creation
 
-  private mutating func create(_ request: CircuitRequest, now: Timestamp, random: inout some RandomNumberGenerator) -> [Action] {
+  private mutating func create(_ request: CircuitRequest, now: Timestamp, random: inout some RandomNumberGenerator)
+    -> [Action]
+  {
     func refuse(_ error: StructuredError) -> [Action] { [.failed(ticket: request.ticket, circuit: "", error)] }
     let dial = Grant(identity: request.clientID, service: request.serviceID)
-    guard pending.count(client: request.clientID) < settings.dialsPerIdentity, pending.count(dial: dial) < settings.dialsPerService else {
+    guard pending.count(client: request.clientID) < settings.dialsPerIdentity,
+      pending.count(dial: dial) < settings.dialsPerService
+    else {
       let message =
         "identity \(request.clientID) has \(pending.count(dial: dial)) dials of service \(request.serviceID) and \(pending.count(client: request.clientID)) in all under way; dial again when some of them are answered"
       return refuse(StructuredError(message: message, code: .internal, retryHint: .tooBusy))
     }
     guard pending.weight(router: request.ingressRouter) + request.weight <= settings.dialBytesPerRouter else {
-      let message = "router \(request.ingressRouter) has dials of \(settings.dialBytesPerRouter) bytes under way, as many as it may have"
+      let message =
+        "router \(request.ingressRouter) has dials of \(settings.dialBytesPerRouter) bytes under way, as many as it may have"
       return refuse(StructuredError(message: message, code: .internal, retryHint: .tooBusy))
     }
     if request.encryptionRequired, request.peerData[UInt32(HeaderID.publicKey.rawValue)] == nil {
       return refuse(
         StructuredError(
-          message: "encryption required on service, initiator did not send public header", code: .encryptionDataMissing, retryHint: .startOver))
+          message: "encryption required on service, initiator did not send public header", code: .encryptionDataMissing,
+          retryHint: .startOver))
     }
     // At most 15 bytes, so that links can carry it in a compact form (fabric-planes.md 7.4).
     let id = String(EntityID.uuidBase62(using: &random).prefix(14))
-    return attempt(request, circuitID: id, number: 0, tried: [], deadline: now.adding(milliseconds: settings.routeTimeout), now: now, random: &random)
+    return attempt(
+      request, circuitID: id, number: 0, tried: [], deadline: now.adding(milliseconds: settings.routeTimeout), now: now,
+      random: &random)
   }
 
   private mutating func attempt(
-    _ request: CircuitRequest, circuitID: String, number: UInt32, tried: Set<String>, deadline: Timestamp, now: Timestamp,
+    _ request: CircuitRequest, circuitID: String, number: UInt32, tried: Set<String>, deadline: Timestamp,
+    now: Timestamp,
     random: inout some RandomNumberGenerator
   ) -> [Action] {
     let choice = terminators.select(
-      service: request.serviceID, instance: request.instance, strategy: request.strategy, online: { online.contains($0) },
+      service: request.serviceID, instance: request.instance, strategy: request.strategy,
+      online: { online.contains($0) },
       pathCost: { $0 == request.ingressRouter ? 0 : nil }, sticky: request.sticky, excluding: tried, random: &random)
     switch choice {
     case .failure(let failure):
       pending.remove(circuitID)
-      return [.failed(ticket: request.ticket, circuit: circuitID, StructuredError(message: failure.text, code: .internal))]
+      return [
+        .failed(ticket: request.ticket, circuit: circuitID, StructuredError(message: failure.text, code: .internal))
+      ]
     case .success(let terminator):
-      if request.encryptionRequired, terminator.binding == "edge", terminator.peerData[UInt32(HeaderID.publicKey.rawValue)] == nil {
+      if request.encryptionRequired, terminator.binding == "edge",
+        terminator.peerData[UInt32(HeaderID.publicKey.rawValue)] == nil
+      {
         pending.remove(circuitID)
-        let error = StructuredError(message: "encryption required on service, terminator did not send public header", code: .encryptionDataMissing)
+        let error = StructuredError(
+          message: "encryption required on service, terminator did not send public header", code: .encryptionDataMissing
+        )
         return [.failed(ticket: request.ticket, circuit: circuitID, error)]
       }
       let circuit = Circuit(
-        id: circuitID, serviceID: request.serviceID, clientID: request.clientID, hostID: terminator.hostID, terminatorID: terminator.id,
-        path: [request.ingressRouter], ingressAddress: EntityID.uuidBase62(using: &random), egressAddress: EntityID.uuidBase62(using: &random),
+        id: circuitID, serviceID: request.serviceID, clientID: request.clientID, hostID: terminator.hostID,
+        terminatorID: terminator.id,
+        path: [request.ingressRouter], ingressAddress: EntityID.uuidBase62(using: &random),
+        egressAddress: EntityID.uuidBase62(using: &random),
         createdAt: now)
       pending.put(
-        DialsInFlight.Attempt(request: request, circuit: circuit, number: number, deadline: deadline, tried: tried.union([terminator.id])))
+        DialsInFlight.Attempt(
+          request: request, circuit: circuit, number: number, deadline: deadline, tried: tried.union([terminator.id])))
       return [
         .send(
           router: request.ingressRouter,
-          route(circuit, terminator: terminator, attempt: number, remaining: deadline.milliseconds(since: now), peerData: request.peerData)),
+          route(
+            circuit, terminator: terminator, attempt: number, remaining: deadline.milliseconds(since: now),
+            peerData: request.peerData)),
         .wake(circuit: circuitID, attempt: number, after: max(1, deadline.milliseconds(since: now))),
       ]
     }
   }
 
   private mutating func routeResult(
-    _ router: String, _ id: String, _ number: UInt32, _ outcome: RouteOutcome, now: Timestamp, random: inout some RandomNumberGenerator
+    _ router: String, _ id: String, _ number: UInt32, _ outcome: RouteOutcome, now: Timestamp,
+    random: inout some RandomNumberGenerator
   ) -> [Action] {
     guard let attempt = pending[id], attempt.circuit.path.contains(router) else {
       // Also for another router's dial: whoever was not asked has nothing to keep.
@@ -262,7 +295,8 @@ public struct CircuitEngine: Sendable {
   }
 
   private mutating func complete(
-    _ attempt: DialsInFlight.Attempt, peerData: [UInt32: [UInt8]], from router: String, now: Timestamp, random: inout some RandomNumberGenerator
+    _ attempt: DialsInFlight.Attempt, peerData: [UInt32: [UInt8]], from router: String, now: Timestamp,
+    random: inout some RandomNumberGenerator
   ) -> [Action] {
     let circuit = attempt.circuit
     // The host may have lost its right, or left, since it was asked.
@@ -273,9 +307,12 @@ public struct CircuitEngine: Sendable {
     var merged = PeerData.ofHost(terminator.peerData)
     // Only the router that dialled the host speaks for it.
     if router == circuit.path.last { merged.merge(PeerData.ofHost(peerData)) { _, later in later } }
-    if attempt.request.strategy == .sticky { merged[UInt32(ControlHeader.stickinessToken.rawValue)] = Array(circuit.terminatorID.utf8) }
+    if attempt.request.strategy == .sticky {
+      merged[UInt32(ControlHeader.stickinessToken.rawValue)] = Array(circuit.terminatorID.utf8)
+    }
     if attempt.request.encryptionRequired, merged[UInt32(HeaderID.publicKey.rawValue)] == nil {
-      let error = StructuredError(message: "encryption required on service, terminator did not send public header", code: .encryptionDataMissing)
+      let error = StructuredError(
+        message: "encryption required on service, terminator did not send public header", code: .encryptionDataMissing)
       return unroutes(circuit, now: true) + [.failed(ticket: attempt.request.ticket, circuit: circuit.id, error)]
     }
     circuits.insert(circuit)
@@ -285,12 +322,15 @@ public struct CircuitEngine: Sendable {
   }
 
   private mutating func fail(
-    _ attempt: DialsInFlight.Attempt, text: String, code: RouteErrorCode, now: Timestamp, random: inout some RandomNumberGenerator
+    _ attempt: DialsInFlight.Attempt, text: String, code: RouteErrorCode, now: Timestamp,
+    random: inout some RandomNumberGenerator
   ) -> [Action] {
     let circuit = attempt.circuit
     var actions = unroutes(circuit, now: true)
     // The host is gone for good: its router does not know the terminator any more.
-    if code == .invalidTerminator, let terminator = terminators[circuit.terminatorID], terminator.isLease, terminator.routerID == circuit.path.last {
+    if code == .invalidTerminator, let terminator = terminators[circuit.terminatorID], terminator.isLease,
+      terminator.routerID == circuit.path.last
+    {
       terminators.remove(circuit.terminatorID)
       actions.append(.removeTerminator(circuit.terminatorID))
     } else {
@@ -299,13 +339,16 @@ public struct CircuitEngine: Sendable {
     if Int(attempt.number) + 1 < settings.attempts, now < attempt.deadline {
       return actions
         + self.attempt(
-          attempt.request, circuitID: circuit.id, number: attempt.number + 1, tried: attempt.tried, deadline: attempt.deadline, now: now,
+          attempt.request, circuitID: circuit.id, number: attempt.number + 1, tried: attempt.tried,
+          deadline: attempt.deadline, now: now,
           random: &random)
     }
     pending.remove(circuit.id)
     let message =
       "exceeded maximum [\(settings.attempts)] retries creating circuit [c/\(circuit.id)] (error creating route for [s/\(circuit.clientID)] on [r/\(circuit.path.last ?? "")] (\(text)))"
-    return actions + [.failed(ticket: attempt.request.ticket, circuit: circuit.id, StructuredError(message: message, code: .internal))]
+    return actions + [
+      .failed(ticket: attempt.request.ticket, circuit: circuit.id, StructuredError(message: message, code: .internal))
+    ]
   }
 
   // MARK: Ends
@@ -323,14 +366,19 @@ public struct CircuitEngine: Sendable {
     case .dial:
       let refused = pending.of(dial: grant).flatMap { attempt -> [Action] in
         pending.remove(attempt.circuit.id)
-        let error = StructuredError(message: "access denied: dial access to service \(grant.service) was taken away", code: .accessDenied)
-        return unroutes(attempt.circuit, now: true) + [.failed(ticket: attempt.request.ticket, circuit: attempt.circuit.id, error)]
+        let error = StructuredError(
+          message: "access denied: dial access to service \(grant.service) was taken away", code: .accessDenied)
+        return unroutes(attempt.circuit, now: true) + [
+          .failed(ticket: attempt.request.ticket, circuit: attempt.circuit.id, error)
+        ]
       }
       return refused + circuits.of(dial: grant).flatMap { end($0, immediate: true, now: now) }
     case .bind:
       // Those that operators made are theirs to take away.
       for terminator in terminators.of(host: grant) where terminator.isLease { terminators.remove(terminator.id) }
-      return circuits.of(bind: grant).filter { terminators[$0.terminatorID] == nil }.flatMap { end($0, immediate: true, now: now) }
+      return circuits.of(bind: grant).filter { terminators[$0.terminatorID] == nil }.flatMap {
+        end($0, immediate: true, now: now)
+      }
     }
   }
 
@@ -341,7 +389,9 @@ public struct CircuitEngine: Sendable {
       if lastDecay != nil { terminators.decay(now: now) }
       lastDecay = now
     }
-    return away.filter { now.milliseconds(since: $0.value) >= settings.routerAbsence }.keys.sorted().flatMap { giveUp($0, now: now) }
+    return away.filter { now.milliseconds(since: $0.value) >= settings.routerAbsence }.keys.sorted().flatMap {
+      giveUp($0, now: now)
+    }
   }
 
   private mutating func giveUp(_ router: String, now: Timestamp) -> [Action] {
@@ -372,17 +422,23 @@ public struct CircuitEngine: Sendable {
   }
 
   /// Circuits that the router has lost end, and it is told of those that ended without it.
-  private mutating func reconcile(_ router: String, _ asked: Set<String>, _ held: Set<String>, now: Timestamp) -> [Action] {
+  private mutating func reconcile(_ router: String, _ asked: Set<String>, _ held: Set<String>, now: Timestamp)
+    -> [Action]
+  {
     let lost = asked.subtracting(held).sorted().compactMap { circuits[$0] }.filter { $0.path.contains(router) }
     return lost.flatMap { end($0, immediate: true, now: now) } + confirm(router, held.sorted(), [], now: now)
   }
 
   // MARK: Messages
 
-  private func unroutes(_ circuit: Circuit, now: Bool) -> [Action] { circuit.path.map { .send(router: $0, unroute(circuit.id, now: now)) } }
+  private func unroutes(_ circuit: Circuit, now: Bool) -> [Action] {
+    circuit.path.map { .send(router: $0, unroute(circuit.id, now: now)) }
+  }
 
   /// The route of the only node of a path: both ends on one router (fabric-planes.md 5.2).
-  private func route(_ circuit: Circuit, terminator: LiveTerminator, attempt: UInt32, remaining: Int64, peerData: [UInt32: [UInt8]]) -> Wire.Message {
+  private func route(
+    _ circuit: Circuit, terminator: LiveTerminator, attempt: UInt32, remaining: Int64, peerData: [UInt32: [UInt8]]
+  ) -> Wire.Message {
     let body = CtrlRoute.with { route in
       route.circuitID = circuit.id
       route.attempt = attempt

@@ -1,4 +1,5 @@
-/// The circuits that there are, found by whatever ends them: router, service, or a right of dialler or host. No list is searched where one thing changes.
+/// The circuits that there are, found by whatever ends them: router, service, or a right of dialler or host. No list is
+/// searched where one thing changes.
 struct CircuitTable: Sendable {
   private var circuits: [String: Circuit] = [:]
   private var byRouter = IDIndex<String>()

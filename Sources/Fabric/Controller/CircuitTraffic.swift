@@ -2,8 +2,8 @@ public import WireSchemas
 
 /// What a circuit moved, as the controller believes it.
 public struct CircuitTraffic: Sendable, Equatable {
-  /// Names of the values: what the first router had from the dialler and sent to it, the last router from the host and to it (fabric-planes.md 3.6,
-  /// management-and-model.md, usage events).
+  /// Names of the values: what the first router had from the dialler and sent to it, the last router from the host and
+  /// to it (fabric-planes.md 3.6, management-and-model.md, usage events).
   public static let ingressReceived = "ingress.rx"
   public static let ingressSent = "ingress.tx"
   public static let egressReceived = "egress.rx"
@@ -28,7 +28,8 @@ public struct CircuitTraffic: Sendable, Equatable {
     }
   }
 
-  /// Circuits that one message may tell of. Ours sends a thousand, OpenZiti's as many as moved something in the interval.
+  /// Circuits that one message may tell of. Ours sends a thousand, OpenZiti's as many as moved something in the
+  /// interval.
   private static let claimLimit = 100_000
 
   /// What the last routers of circuits count.

@@ -1,13 +1,16 @@
 /// Terminators by cost, then by id.
 ///
-/// Sorted runs of bounded length: a change moves the entries of one run, the entry of a rank is found by counting runs. It is written here because neither the
-/// standard library nor a package in use has a sorted collection with access by rank, which the strategies `random` and `weighted` need.
+/// Sorted runs of bounded length: a change moves the entries of one run, the entry of a rank is found by counting runs.
+/// It is written here because neither the standard library nor a package in use has a sorted collection with access by
+/// rank, which the strategies `random` and `weighted` need.
 struct CostOrder: Sendable {
   struct Entry: Sendable, Comparable {
     let cost: Int
     let id: String
 
-    static func < (left: Entry, right: Entry) -> Bool { left.cost != right.cost ? left.cost < right.cost : left.id < right.id }
+    static func < (left: Entry, right: Entry) -> Bool {
+      left.cost != right.cost ? left.cost < right.cost : left.id < right.id
+    }
   }
 
   /// Entries in a run; a few KB that a change moves at most.

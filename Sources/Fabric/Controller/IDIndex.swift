@@ -1,4 +1,5 @@
-/// Ids by what they have in common. A group that became empty is forgotten: names that come and go leave nothing behind.
+/// Ids by what they have in common. A group that became empty is forgotten: names that come and go leave nothing
+/// behind.
 struct IDIndex<Key: Hashable & Sendable>: Sendable {
   private var groups: [Key: Set<String>] = [:]
 

@@ -10,8 +10,8 @@ public struct Standing: Sendable, Equatable {
     self.precedence = precedence
   }
 
-  /// Tells whom it concerns what stands, until nothing has changed since it was told. A change is made known by whoever makes it as well; told by two at a time, the older
-  /// word could be the last.
+  /// Tells whom it concerns what stands, until nothing has changed since it was told. A change is made known by whoever
+  /// makes it as well; told by two at a time, the older word could be the last.
   ///
   /// - Parameters:
   ///   - judged: what was told last.
@@ -53,7 +53,8 @@ public struct LiveTerminator: Sendable, Equatable {
   var weight: Int { peerData.values.reduce(512 + 4 * (id.utf8.count + instance.utf8.count)) { $0 + $1.count } }
 
   public init(
-    id: String, serviceID: String, routerID: String, hostID: String, instance: String = "", binding: String = "edge", address: String, cost: Int = 0,
+    id: String, serviceID: String, routerID: String, hostID: String, instance: String = "", binding: String = "edge",
+    address: String, cost: Int = 0,
     precedence: Precedence = .default, peerData: [UInt32: [UInt8]] = [:], createdAt: Timestamp, isLease: Bool = true
   ) {
     self.id = id
@@ -70,12 +71,14 @@ public struct LiveTerminator: Sendable, Equatable {
     self.isLease = isLease
   }
 
-  /// Takes what its identity says of hosting for what the host does not say (management-and-model.md 1.2). SDKs that read their identity repeat its values when they
-  /// bind: those follow it too, also when they are told once more after the identity changed.
+  /// Takes what its identity says of hosting for what the host does not say (management-and-model.md 1.2). SDKs that
+  /// read their identity repeat its values when they bind: those follow it too, also when they are told once more after
+  /// the identity changed.
   ///
   /// - Parameter old: the same lease as it was known before.
   mutating func settle(by identity: Standing, after old: LiveTerminator? = nil) {
-    followsCost = asked.cost == 0 || asked.cost == identity.cost || (old?.followsCost ?? false) && old?.asked.cost == asked.cost
+    followsCost =
+      asked.cost == 0 || asked.cost == identity.cost || (old?.followsCost ?? false) && old?.asked.cost == asked.cost
     followsPrecedence =
       asked.precedence == .default || asked.precedence == identity.precedence
       || (old?.followsPrecedence ?? false) && old?.asked.precedence == asked.precedence
@@ -85,7 +88,8 @@ public struct LiveTerminator: Sendable, Equatable {
   /// The identity's values changed.
   mutating func follow(_ identity: Standing) {
     standing = Standing(
-      cost: followsCost ? identity.cost : asked.cost, precedence: followsPrecedence ? identity.precedence : asked.precedence)
+      cost: followsCost ? identity.cost : asked.cost,
+      precedence: followsPrecedence ? identity.precedence : asked.precedence)
   }
 
   /// The host asks for something else; nil leaves a part as it is.

@@ -1,11 +1,12 @@
 import Wire
 
-/// What the two ends of a circuit may tell each other through the controller while it is made (edge-data-plane.md 4.2, fabric-planes.md 5.3). Routers hand it
-/// over; whatever is not listed was put there by a router and ends here.
+/// What the two ends of a circuit may tell each other through the controller while it is made (edge-data-plane.md 4.2,
+/// fabric-planes.md 5.3). Routers hand it over; whatever is not listed was put there by a router and ends here.
 public enum PeerData {
   /// What a dialler says to a host.
   private static let ofDialler = keys([
-    HeaderID.publicKey, .callerID, .appData, .connectionMarker, ControlHeader.initiatorLocalAddress, ControlHeader.initiatorRemoteAddress,
+    HeaderID.publicKey, .callerID, .appData, .connectionMarker, ControlHeader.initiatorLocalAddress,
+    ControlHeader.initiatorRemoteAddress,
   ])
   /// What a host says to a dialler.
   private static let ofHost = keys([HeaderID.publicKey, .appData, .connectionMarker])

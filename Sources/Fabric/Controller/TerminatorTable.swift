@@ -1,13 +1,14 @@
-// Fabric: the I/O-free cores of the network side of controller and router: circuits, terminators, the router's replica of the data model, sessions.
-// No socket, no clock, no random source of its own: events, time and random numbers come in, actions go out. Start reading at `CircuitEngine`
-// (controller) and `RouterModel` (router).
+// Fabric: the I/O-free cores of the network side of controller and router: circuits, terminators, the router's replica
+// of the data model, sessions. No socket, no clock, no random source of its own: events, time and random numbers come
+// in, actions go out. Start reading at `CircuitEngine` (controller) and `RouterModel` (router).
 
 public import Model
 
 /// All terminators of a controller and their dynamic costs (fabric-planes.md 5.4, management-and-model.md 3.1-3.3).
 ///
-/// A bind, a dial and a change of cost take time that grows with the routers that offer the same instance and with the logarithm of its terminators, never
-/// with their number: for each instance and router they are kept in order of precedence and cost.
+/// A bind, a dial and a change of cost take time that grows with the routers that offer the same instance and with the
+/// logarithm of its terminators, never with their number: for each instance and router they are kept in order of
+/// precedence and cost.
 public struct TerminatorTable: Sendable {
   /// Why no terminator can be chosen; the texts are those the reference sends (edge-data-plane.md 4.6).
   public enum Failure: Error, Sendable, Equatable {
@@ -19,7 +20,8 @@ public struct TerminatorTable: Sendable {
       switch self {
       case .none(let service, ""): "service \(service) has no terminators"
       case .none(let service, let instance): "service \(service) has no terminators for instanceId \(instance)"
-      case .noneOnline(let service, let instance): "service \(service) has no online terminators for instanceId \(instance)"
+      case .noneOnline(let service, let instance):
+        "service \(service) has no online terminators for instanceId \(instance)"
       case .noPath(let service): "service \(service) has no terminator that can be reached from this router"
       }
     }
@@ -89,7 +91,9 @@ public struct TerminatorTable: Sendable {
   public func of(router: String) -> [LiveTerminator] { terminators(byRouter[router]) }
   func of(host: Grant) -> [LiveTerminator] { terminators(byHost[host]) }
   /// The routers at which a service is offered.
-  public func routers(hosting service: String) -> Set<String> { Set(byService[service].lazy.compactMap { records[$0]?.terminator.routerID }) }
+  public func routers(hosting service: String) -> Set<String> {
+    Set(byService[service].lazy.compactMap { records[$0]?.terminator.routerID })
+  }
   public func isHosted(_ service: String) -> Bool { byService.count(service) > 0 }
   func count(router: String) -> Int { byRouter.count(router) }
   func weight(router: String) -> Int { weights[router] ?? 0 }
@@ -101,16 +105,21 @@ public struct TerminatorTable: Sendable {
     return hosts.count > (hosts[host] == nil ? 0 : 1)
   }
 
-  private func terminators(_ ids: Set<String>) -> [LiveTerminator] { ids.compactMap { records[$0]?.terminator }.sorted { $0.id < $1.id } }
+  private func terminators(_ ids: Set<String>) -> [LiveTerminator] {
+    ids.compactMap { records[$0]?.terminator }.sorted { $0.id < $1.id }
+  }
 
   // MARK: Changes
 
-  /// Adds a terminator, or changes the one of that id: what has been learned about it stays while it is the same host behind the same router.
+  /// Adds a terminator, or changes the one of that id: what has been learned about it stays while it is the same host
+  /// behind the same router.
   public mutating func put(_ terminator: LiveTerminator) {
     let old = records[terminator.id]
     remove(terminator.id)
     var record = Record(terminator: terminator, entry: CostOrder.Entry(cost: 0, id: terminator.id))
-    if let old, old.terminator.routerID == terminator.routerID, old.terminator.hostID == terminator.hostID { record.load = old.load }
+    if let old, old.terminator.routerID == terminator.routerID, old.terminator.hostID == terminator.hostID {
+      record.load = old.load
+    }
     if record.load.failures > 0 { failing.insert(terminator.id) }
     enter(&record)
     records[terminator.id] = record
@@ -181,7 +190,9 @@ public struct TerminatorTable: Sendable {
 
   // MARK: Order
 
-  private func place(_ terminator: LiveTerminator) -> Place { Place(service: terminator.serviceID, instance: terminator.instance) }
+  private func place(_ terminator: LiveTerminator) -> Place {
+    Place(service: terminator.serviceID, instance: terminator.instance)
+  }
 
   private mutating func change(_ id: String, _ body: (inout Record) -> Void) {
     guard var record = records[id] else { return }
@@ -205,7 +216,9 @@ public struct TerminatorTable: Sendable {
     let (band, cost) = standing(record)
     record.band = band
     record.entry = CostOrder.Entry(cost: cost, id: record.terminator.id)
-    offers[place(record.terminator), default: Offers()].routers[record.terminator.routerID, default: Bands()].orders[band].insert(record.entry)
+    offers[place(record.terminator), default: Offers()].routers[record.terminator.routerID, default: Bands()].orders[
+      band
+    ].insert(record.entry)
   }
 
   private mutating func leave(_ record: Record) {
@@ -231,27 +244,35 @@ public struct TerminatorTable: Sendable {
   ///   - sticky: the terminator a dialler had before, for strategy `sticky`.
   ///   - excluding: terminators that just failed; one of them is tried again only when there is no other.
   public func select(
-    service: String, instance: String, strategy: TerminatorStrategy, online: (String) -> Bool, pathCost: (String) -> Int?, sticky: String?,
+    service: String, instance: String, strategy: TerminatorStrategy, online: (String) -> Bool,
+    pathCost: (String) -> Int?, sticky: String?,
     excluding: Set<String>,
     random: inout some RandomNumberGenerator
   ) -> Result<LiveTerminator, Failure> {
     let place = Place(service: service, instance: instance)
-    guard let offers = offers[place], !offers.routers.isEmpty else { return .failure(.none(service: service, instance: instance)) }
+    guard let offers = offers[place], !offers.routers.isEmpty else {
+      return .failure(.none(service: service, instance: instance))
+    }
     let alive = offers.routers.keys.filter(online)
     guard !alive.isEmpty else { return .failure(.noneOnline(service: service, instance: instance)) }
     // Sorted, so that the same random numbers make the same choice.
     let routes = alive.sorted().compactMap { router in
-      pathCost(router).map { Route(router: router, orders: offers.routers[router]?.orders ?? [], path: min($0, Self.pathLimit)) }
+      pathCost(router).map {
+        Route(router: router, orders: offers.routers[router]?.orders ?? [], path: min($0, Self.pathLimit))
+      }
     }
     guard !routes.isEmpty else { return .failure(.noPath(service: service)) }
     var choice = Choice(routes: routes)
     let reachable = Set(routes.map(\.router))
-    let skipped = excluding.compactMap { records[$0] }.filter { self.place($0.terminator) == place && reachable.contains($0.terminator.routerID) }
+    let skipped = excluding.compactMap { records[$0] }.filter {
+      self.place($0.terminator) == place && reachable.contains($0.terminator.routerID)
+    }
     if skipped.count < routes.reduce(0, { $0 + $1.orders.reduce(0) { $0 + $1.count } }) {
       choice.skipped = Set(skipped.map(\.terminator.id))
     }
     func left(_ band: Int) -> Int {
-      routes.reduce(0) { $0 + $1.orders[band].count } - skipped.count(where: { choice.skipped.contains($0.terminator.id) && $0.band == band })
+      routes.reduce(0) { $0 + $1.orders[band].count }
+        - skipped.count(where: { choice.skipped.contains($0.terminator.id) && $0.band == band })
     }
     guard let band = (0..<3).first(where: { left($0) > 0 }) else { return .failure(.noPath(service: service)) }
     choice.band = band
@@ -259,7 +280,8 @@ public struct TerminatorTable: Sendable {
     switch strategy {
     case .smartRouting: break
     case .sticky:
-      if let sticky, let record = records[sticky], self.place(record.terminator) == place, reachable.contains(record.terminator.routerID),
+      if let sticky, let record = records[sticky], self.place(record.terminator) == place,
+        reachable.contains(record.terminator.routerID),
         record.band == band, !choice.skipped.contains(sticky)
       {
         id = sticky
@@ -275,7 +297,9 @@ public struct TerminatorTable: Sendable {
         }
       if left(band) > 1 { id = choice.random(&random) { 1 - Double($0) / Double(max(1, total)) } }
     }
-    guard let chosen = (id ?? choice.cheapest).flatMap({ records[$0]?.terminator }) else { return .failure(.noPath(service: service)) }
+    guard let chosen = (id ?? choice.cheapest).flatMap({ records[$0]?.terminator }) else {
+      return .failure(.noPath(service: service))
+    }
     return .success(chosen)
   }
 
@@ -306,7 +330,8 @@ public struct TerminatorTable: Sendable {
       }.min()?.id
     }
 
-    /// Draws until one is taken, each with its own probability. A draw is taken at least every other time on average; after many misses the cheapest one serves.
+    /// Draws until one is taken, each with its own probability. A draw is taken at least every other time on average;
+    /// after many misses the cheapest one serves.
     func random(_ random: inout some RandomNumberGenerator, taken probability: (Int) -> Double) -> String? {
       let count = routes.reduce(0) { $0 + $1.orders[band].count }
       for _ in 0..<64 {
@@ -316,7 +341,11 @@ public struct TerminatorTable: Sendable {
             rank -= route.orders[band].count
             continue
           }
-          if !skipped.contains(entry.id), Double.random(in: 0..<1, using: &random) < probability(max(1, entry.cost + route.path)) { return entry.id }
+          if !skipped.contains(entry.id),
+            Double.random(in: 0..<1, using: &random) < probability(max(1, entry.cost + route.path))
+          {
+            return entry.id
+          }
           break
         }
       }

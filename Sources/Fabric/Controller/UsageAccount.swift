@@ -1,10 +1,12 @@
 import Model
 
-/// What routers may charge: bytes of circuits that end at that very router, and no more than the time since its last report can carry.
+/// What routers may charge: bytes of circuits that end at that very router, and no more than the time since its last
+/// report can carry.
 struct UsageAccount: Sendable {
   /// 100 Gbit/s for a router, both ways together; beyond what a machine forwards today.
   static let bytesPerMillisecond = 12_500_000
-  /// How long after its end a circuit is still charged, milliseconds: routers tell once in an interval, and of what happened while nobody listened.
+  /// How long after its end a circuit is still charged, milliseconds: routers tell once in an interval, and of what
+  /// happened while nobody listened.
   private static let grace: Int64 = 15 * 60_000
   /// Ended circuits that are kept for it, about 150 bytes each; the oldest go first.
   private static let endedLimit = 100_000
@@ -61,7 +63,8 @@ struct UsageAccount: Sendable {
     traffic: [CircuitTraffic], isClamped: Bool
   ) {
     let own = claims.compactMap { claim -> (CircuitTraffic.Claim, Known)? in
-      guard let known = circuits[claim.circuit].map(Self.known) ?? ended[claim.circuit], known.egressRouter == router else { return nil }
+      guard let known = circuits[claim.circuit].map(Self.known) ?? ended[claim.circuit], known.egressRouter == router
+      else { return nil }
       return (claim, known)
     }
     guard let first = own.map(\.1.createdAt).min() else { return ([], false) }
@@ -91,5 +94,7 @@ struct UsageAccount: Sendable {
   }
 
   /// Bytes that a time carries at most.
-  private static func carried(in milliseconds: Int64) -> Int { Int(min(max(0, milliseconds), silenceLimit)) * bytesPerMillisecond }
+  private static func carried(in milliseconds: Int64) -> Int {
+    Int(min(max(0, milliseconds), silenceLimit)) * bytesPerMillisecond
+  }
 }

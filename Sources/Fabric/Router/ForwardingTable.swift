@@ -1,7 +1,7 @@
 public import WireSchemas
 
-/// Where the payload of circuits goes: per circuit, from a source address to a destination address, and what stands behind each address
-/// (fabric-planes.md 5.2, 5.3). Generic over the ends, which belong to the shell.
+/// Where the payload of circuits goes: per circuit, from a source address to a destination address, and what stands
+/// behind each address (fabric-planes.md 5.2, 5.3). Generic over the ends, which belong to the shell.
 public struct ForwardingTable<End: Sendable>: Sendable {
   /// One circuit at this router.
   public struct Entry: Sendable {
@@ -44,7 +44,8 @@ public struct ForwardingTable<End: Sendable>: Sendable {
   /// Whether an end is attached under that address.
   public func isAttached(_ address: String, circuit: String) -> Bool { entries[circuit]?.ends[address] != nil }
 
-  /// Enters the forwards of a Route. The destination of type End must be attached, or be the egress that this very Route asks to dial.
+  /// Enters the forwards of a Route. The destination of type End must be attached, or be the egress that this very
+  /// Route asks to dial.
   public mutating func apply(_ route: CtrlRoute) throws(RouteError) {
     var entry = entries[route.circuitID] ?? Entry(id: route.circuitID, serviceID: "", clientID: "", hostID: "")
     if let service = route.tags["serviceId"] { entry.serviceID = service }
@@ -52,7 +53,8 @@ public struct ForwardingTable<End: Sendable>: Sendable {
     if let host = route.tags["hostId"] { entry.hostID = host }
     for forward in route.forwards {
       switch forward.dstType {
-      case .end where entry.ends[forward.dstAddress] == nil && !(route.hasEgress && route.egress.address == forward.dstAddress):
+      case .end
+      where entry.ends[forward.dstAddress] == nil && !(route.hasEgress && route.egress.address == forward.dstAddress):
         throw .unknownDestination(forward.dstAddress)
       case .link: throw .unknownDestination(forward.dstAddress)
       default: entry.forwards[forward.srcAddress] = forward.dstAddress
@@ -101,7 +103,8 @@ public struct ForwardingTable<End: Sendable>: Sendable {
       let bytes = entry.usage.take()
       guard bytes.fromClient > 0 || bytes.fromHost > 0 else { return nil }
       return UsageSample(
-        circuit: entry.id, serviceID: entry.serviceID, clientID: entry.clientID, hostID: entry.hostID, fromClient: bytes.fromClient,
+        circuit: entry.id, serviceID: entry.serviceID, clientID: entry.clientID, hostID: entry.hostID,
+        fromClient: bytes.fromClient,
         fromHost: bytes.fromHost)
     }
   }

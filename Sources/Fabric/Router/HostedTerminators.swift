@@ -1,4 +1,5 @@
-/// Services that SDKs on this router host. Terminator ids are chosen here and stay the same when a listener binds again (edge-data-plane.md 4.3, 4.8).
+/// Services that SDKs on this router host. Terminator ids are chosen here and stay the same when a listener binds again
+/// (edge-data-plane.md 4.3, 4.8).
 public struct HostedTerminators<Connection: Hashable & Sendable>: Sendable {
   public struct Hosted: Sendable, Equatable {
     public let id: String
@@ -15,7 +16,8 @@ public struct HostedTerminators<Connection: Hashable & Sendable>: Sendable {
     public let listenerID: [UInt8]?
 
     public init(
-      id: String, connection: Connection, connID: UInt32, identityID: String, serviceID: String, sessionID: String, token: [UInt8], instance: String,
+      id: String, connection: Connection, connID: UInt32, identityID: String, serviceID: String, sessionID: String,
+      token: [UInt8], instance: String,
       listenerID: [UInt8]?
     ) {
       self.id = id
@@ -79,7 +81,8 @@ public struct HostedTerminators<Connection: Hashable & Sendable>: Sendable {
     // The id survives only on the same service; another service is another terminator.
     let kept = old.serviceID == bind.serviceID ? id : bind.id
     let new = Hosted(
-      id: kept, connection: bind.connection, connID: bind.connID, identityID: bind.identityID, serviceID: bind.serviceID, sessionID: bind.sessionID,
+      id: kept, connection: bind.connection, connID: bind.connID, identityID: bind.identityID,
+      serviceID: bind.serviceID, sessionID: bind.sessionID,
       token: bind.token, instance: bind.instance, listenerID: bind.listenerID)
     leave(old)
     enter(new)

@@ -2,7 +2,8 @@ public import Access
 import Foundation
 public import WireSchemas
 
-/// A router's replica of the controller's model: who exists, what they may do, which keys sign tokens (fabric-planes.md 4).
+/// A router's replica of the controller's model: who exists, what they may do, which keys sign tokens (fabric-planes.md
+/// 4).
 ///
 /// It judges on its own, also while no controller is reachable. It keeps only what judging needs.
 public struct RouterModel: Sendable {
@@ -77,7 +78,8 @@ public struct RouterModel: Sendable {
     effects.goneIdentities = Set(identities.keys.filter { fresh.identities[$0].map(\.isDisabled) ?? true })
     effects.goneServices = Set(services.keys.filter { fresh.services[$0] == nil })
     effects.encryptionChanged = Set(
-      services.filter { id, old in fresh.services[id].map { $0.encryptionRequired != old.encryptionRequired } ?? false }.keys)
+      services.filter { id, old in fresh.services[id].map { $0.encryptionRequired != old.encryptionRequired } ?? false }
+        .keys)
     self = fresh
     return .applied(effects)
   }
@@ -94,7 +96,8 @@ public struct RouterModel: Sendable {
     return .applied(ending.effects)
   }
 
-  /// Effects while they come together: the work of each right that is gained or lost is its own, however many there are.
+  /// Effects while they come together: the work of each right that is gained or lost is its own, however many there
+  /// are.
   private struct Ending {
     private var order: [AccessChange] = []
     private var lost: Set<AccessChange> = []
@@ -106,7 +109,8 @@ public struct RouterModel: Sendable {
         if change.gained {
           // Most of what is gained was not lost before.
           guard !lost.isEmpty else { continue }
-          lost.remove(AccessChange(identity: change.identity, service: change.service, action: change.action, gained: false))
+          lost.remove(
+            AccessChange(identity: change.identity, service: change.service, action: change.action, gained: false))
         } else if lost.insert(change).inserted {
           order.append(change)
         }
@@ -131,14 +135,21 @@ public struct RouterModel: Sendable {
       } else {
         identities[identity.id] = Identity(name: identity.name, isDisabled: identity.disabled)
       }
-      if isGone || identity.disabled { ending.others.goneIdentities.insert(identity.id) } else { ending.others.goneIdentities.remove(identity.id) }
+      if isGone || identity.disabled {
+        ending.others.goneIdentities.insert(identity.id)
+      } else {
+        ending.others.goneIdentities.remove(identity.id)
+      }
     case .service(let service):
       if isGone {
         services[service.id] = nil
         ending.others.goneServices.insert(service.id)
       } else {
-        let old = services.updateValue(Service(name: service.name, encryptionRequired: service.encryptionRequired), forKey: service.id)
-        if let old, old.encryptionRequired != service.encryptionRequired { ending.others.encryptionChanged.insert(service.id) }
+        let old = services.updateValue(
+          Service(name: service.name, encryptionRequired: service.encryptionRequired), forKey: service.id)
+        if let old, old.encryptionRequired != service.encryptionRequired {
+          ending.others.encryptionChanged.insert(service.id)
+        }
         ending.others.goneServices.remove(service.id)
       }
     case .servicePolicy(let policy):
@@ -159,8 +170,9 @@ public struct RouterModel: Sendable {
         let fresh = PublicKey(kid: key.kid, der: [UInt8](key.data))
         if keys.updateValue(fresh, forKey: key.kid) != fresh { ending.others.keysChanged = true }
       }
-    // Configurations, routers and the definitions of posture checks decide nothing here: a policy with posture checks does not grant on a router that gets no
-    // posture data. Revocations concern sessions that routers verify by themselves, which this router does not accept.
+    // Configurations, routers and the definitions of posture checks decide nothing here: a policy with posture checks
+    // does not grant on a router that gets no posture data. Revocations concern sessions that routers verify by
+    // themselves, which this router does not accept.
     case .config, .configType, .router, .postureCheck, .revocation, nil: break
     }
   }
@@ -182,7 +194,8 @@ public struct RouterModel: Sendable {
     }
   }
 
-  /// Members that a change-set brings or takes which are applied at once; a policy's end, or another action, takes all its members.
+  /// Members that a change-set brings or takes which are applied at once; a policy's end, or another action, takes all
+  /// its members.
   private static let membersInPlace = 64
 
   /// Whether applying it takes longer than copying the tables.
@@ -202,9 +215,12 @@ public struct RouterModel: Sendable {
 
   /// Whether the identity may do this with the service now, and why.
   public func decide(identity: String, service: String, action: AccessAction) -> Decision {
-    guard let who = identities[identity], !who.isDisabled else { return Decision(outcome: .deny, reasons: [.unknownIdentity(identity)]) }
+    guard let who = identities[identity], !who.isDisabled else {
+      return Decision(outcome: .deny, reasons: [.unknownIdentity(identity)])
+    }
     guard let what = services[service] else { return Decision(outcome: .deny, reasons: [.unknownService(service)]) }
     return grants.decide(
-      identity: EntityName(id: identity, name: who.name), service: EntityName(id: service, name: what.name), action: action)
+      identity: EntityName(id: identity, name: who.name), service: EntityName(id: service, name: what.name),
+      action: action)
   }
 }

@@ -15,7 +15,10 @@ public struct ServiceSessionFacts: Sendable, Equatable {
   /// `z_st`
   public var sessionType: String
 
-  public init(sessionID: String, serviceID: String, apiSessionID: String, identityID: String, tokenType: String, sessionType: String) {
+  public init(
+    sessionID: String, serviceID: String, apiSessionID: String, identityID: String, tokenType: String,
+    sessionType: String
+  ) {
     self.sessionID = sessionID
     self.serviceID = serviceID
     self.apiSessionID = apiSessionID
@@ -38,7 +41,8 @@ public enum EdgeRefusal: Error, Sendable, Equatable {
 }
 
 extension RouterModel {
-  /// Judges a request made with a service session: the session must be the caller's own and of the right kind, and policies must allow it now.
+  /// Judges a request made with a service session: the session must be the caller's own and of the right kind, and
+  /// policies must allow it now.
   ///
   /// - Parameters:
   ///   - session: of the channel that sent the token.
@@ -46,7 +50,9 @@ extension RouterModel {
   public func judge(
     _ facts: ServiceSessionFacts, for action: AccessAction, session: SessionTable.APISession, hasPublicKey: Bool = true
   ) throws(EdgeRefusal) {
-    guard facts.tokenType == "s", facts.apiSessionID == session.id, facts.identityID == session.identityID else { throw .invalidSession }
+    guard facts.tokenType == "s", facts.apiSessionID == session.id, facts.identityID == session.identityID else {
+      throw .invalidSession
+    }
     guard facts.sessionType == action.rawValue else { throw .wrongType(expected: action, got: facts.sessionType) }
     guard let service = services[facts.serviceID] else { throw .serviceGone }
     let decision = decide(identity: session.identityID, service: facts.serviceID, action: action)

@@ -2,8 +2,8 @@ public import WireSchemas
 
 /// The API sessions of SDKs that this router may let in, as the controller tells of them (fabric-planes.md 4.8).
 ///
-/// Sessions are known by digests of their tokens. Messages in which a controller names them by token are translated before they come here; what is called a
-/// token in a message here is a digest.
+/// Sessions are known by digests of their tokens. Messages in which a controller names them by token are translated
+/// before they come here; what is called a token in a message here is a digest.
 public struct SessionTable: Sendable {
   public struct APISession: Sendable, Equatable {
     public var id: String
@@ -60,7 +60,9 @@ public struct SessionTable: Sendable {
   }
 
   /// Certificates of sessions changed (20201).
-  public mutating func update(_ message: EdgeCtrlApiSessionUpdated) { for session in message.apiSessions { put(session) } }
+  public mutating func update(_ message: EdgeCtrlApiSessionUpdated) {
+    for session in message.apiSessions { put(session) }
+  }
 
   /// Sessions ended (20202). - Returns: the digests that were known.
   public mutating func remove(_ message: EdgeCtrlApiSessionRemoved) -> [String] {
@@ -71,7 +73,8 @@ public struct SessionTable: Sendable {
   private mutating func put(_ session: EdgeCtrlApiSession) {
     guard !session.token.isEmpty, !session.identityID.isEmpty else { return }
     sessions[session.token] = APISession(
-      id: session.id, digest: session.token, identityID: session.identityID, fingerprints: Set(session.certFingerprints))
+      id: session.id, digest: session.token, identityID: session.identityID, fingerprints: Set(session.certFingerprints)
+    )
     digestsByID[session.id] = session.token
   }
 

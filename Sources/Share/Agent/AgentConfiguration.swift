@@ -60,21 +60,30 @@ public struct AgentConfiguration: Sendable {
         throw section.error("bind", "'\(bind)' is no address; write host:port, an IPv6 address in brackets")
       }
       let headers = try (section.list("responseHeaders") ?? []).map { text in
-        guard let header = ResponseHeader(text) else { throw section.error("responseHeaders", "'\(text)' is no header of an answer, 'Name: value'") }
+        guard let header = ResponseHeader(text) else {
+          throw section.error("responseHeaders", "'\(text)' is no header of an answer, 'Name: value'")
+        }
         return header
       }
-      accesses.append(AccessEntry(token: token, host: address.host, ports: address.port...address.port, responseHeaders: headers))
+      accesses.append(
+        AccessEntry(token: token, host: address.host, ports: address.port...address.port, responseHeaders: headers))
     }
     var labels: Set<String> = []
-    for label in shares.map(\.label) where !labels.insert(label).inserted { throw root.error("shares", "two shares are called \(label)") }
+    for label in shares.map(\.label) where !labels.insert(label).inserted {
+      throw root.error("shares", "two shares are called \(label)")
+    }
   }
 
   private static func share(_ section: StrictSection) throws -> ShareEntry {
     let word = try section.string("mode") ?? "public"
-    guard let mode = ShareOptions.Mode(rawValue: word) else { throw section.error("mode", "'\(word)' is no mode; there are public and private") }
+    guard let mode = ShareOptions.Mode(rawValue: word) else {
+      throw section.error("mode", "'\(word)' is no mode; there are public and private")
+    }
     var said: ShareOptions.Backend?
     if let word = try section.string("backend") {
-      guard let known = ShareOptions.Backend(rawValue: word) else { throw section.error("backend", "'\(word)' is no backend mode") }
+      guard let known = ShareOptions.Backend(rawValue: word) else {
+        throw section.error("backend", "'\(word)' is no backend mode")
+      }
       said = known
     }
     let target: BackendTarget?
@@ -85,10 +94,14 @@ public struct AgentConfiguration: Sendable {
     var options = ShareOptions(mode, backend: backend, target: target?.description ?? "")
     options.isOpen = try section.bool("open") ?? (mode == .public)
     options.grants = try section.list("accessGrants") ?? []
-    if let name = try section.string("name") { options.names = [.init(namespace: try section.string("namespace") ?? "", name: name)] }
+    if let name = try section.string("name") {
+      options.names = [.init(namespace: try section.string("namespace") ?? "", name: name)]
+    }
     options.token = try section.string("token") ?? ""
     for pair in try section.list("basicAuth") ?? [] {
-      guard let user = ShareOptions.basicUser(pair) else { throw section.error("basicAuth", "an entry is no user:password") }
+      guard let user = ShareOptions.basicUser(pair) else {
+        throw section.error("basicAuth", "an entry is no user:password")
+      }
       options.basicUsers.append(user)
     }
     if let login = try section.section("oauth") {
@@ -101,7 +114,9 @@ public struct AgentConfiguration: Sendable {
     settings.insecure = try section.bool("insecure") ?? false
     settings.showsHidden = try section.bool("showHidden") ?? false
     if let limit = try section.duration("responseTimeout") {
-      guard limit >= .seconds(1) else { throw section.error("responseTimeout", "at least 1s; leave it out for no limit") }
+      guard limit >= .seconds(1) else {
+        throw section.error("responseTimeout", "at least 1s; leave it out for no limit")
+      }
       settings.answerLimit = limit
     }
     if let host = try section.string("hostHeader") { settings.hostHeader = host == "rewrite" ? .target : .value(host) }

@@ -10,8 +10,8 @@ import SwiftletShare
 import Transport
 import WebRelay
 
-/// Where a running agent takes orders: zrok's gRPC at `agent.socket` in the environment's directory, for programs of this user, and for the share service over the
-/// overlay while the machine is enrolled for it (zrok.md 5.6).
+/// Where a running agent takes orders: zrok's gRPC at `agent.socket` in the environment's directory, for programs of
+/// this user, and for the share service over the overlay while the machine is enrolled for it (zrok.md 5.6).
 struct AgentDoor {
   /// How often the enrollment is looked for.
   private static let interval = TimeAmount.seconds(2)
@@ -34,7 +34,9 @@ struct AgentDoor {
     self.agent = agent
     self.session = session
     self.logger = logger
-    do { lock = try ProcessLock(session.environment.directory + "/agent.lock", what: "another agent of this environment") } catch {
+    do {
+      lock = try ProcessLock(session.environment.directory + "/agent.lock", what: "another agent of this environment")
+    } catch {
       throw AgentRefusal("\(error)")
     }
     let usual = session.environment.directory + "/agent.socket"
@@ -43,7 +45,9 @@ struct AgentDoor {
       ownDirectory = nil
       guard FileManager.default.fileExists(atPath: path) else { return }
       // zrok's agent knows nothing of the lock.
-      if let channel = try? await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(unixDomainSocketPath: path).get() {
+      if let channel = try? await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(
+        unixDomainSocketPath: path
+      ).get() {
         channel.close(promise: nil)
         throw AgentRefusal("another agent runs for this environment: it answers at \(path)")
       }
@@ -51,10 +55,13 @@ struct AgentDoor {
       unlink(path)
     } else {
       let directory = NSTemporaryDirectory() + "agent-" + String(UInt32.random(in: .min ... .max), radix: 36)
-      try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+      try FileManager.default.createDirectory(
+        atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
       path = directory + "/agent.socket"
       ownDirectory = directory
-      logger.warning("the path of the agent's socket would be too long; programs of this machine find it elsewhere", metadata: ["path": "\(path)"])
+      logger.warning(
+        "the path of the agent's socket would be too long; programs of this machine find it elsewhere",
+        metadata: ["path": "\(path)"])
     }
   }
 
@@ -84,7 +91,9 @@ struct AgentDoor {
       do {
         try await GRPCServer(transport: transport, services: [AgentCommands(agent: agent)]).serve()
       } catch {
-        if !Task.isCancelled { logger.error("the agent takes no orders", metadata: ["socket": "\(path)", "reason": "\(error)"]) }
+        if !Task.isCancelled {
+          logger.error("the agent takes no orders", metadata: ["socket": "\(path)", "reason": "\(error)"])
+        }
       }
     }
   }
@@ -119,7 +128,9 @@ struct AgentDoor {
               channel.eventLoop.makeCompletedFuture {
                 let key = ObjectIdentifier(channel)
                 try open.withLockedValue { open in
-                  guard open.turn == turn, open.channels.count < Self.connectionLimit else { throw AgentRefusal("too many connections, or too late") }
+                  guard open.turn == turn, open.channels.count < Self.connectionLimit else {
+                    throw AgentRefusal("too many connections, or too late")
+                  }
                   open.channels[key] = channel
                 }
                 channel.closeFuture.whenComplete { _ in open.withLockedValue { $0.channels[key] = nil } }
@@ -128,7 +139,9 @@ struct AgentDoor {
               }
             }
             serving = (wanted, server)
-            logger.notice("the share service may give orders to this agent", metadata: ["endpoint": "\(session.environment.enabled?.endpoint ?? "")"])
+            logger.notice(
+              "the share service may give orders to this agent",
+              metadata: ["endpoint": "\(session.environment.enabled?.endpoint ?? "")"])
           }
         }
         complaint = ""

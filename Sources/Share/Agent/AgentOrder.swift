@@ -32,23 +32,30 @@ enum AgentOrder: Sendable, Equatable {
     func entry() throws -> AgentConfiguration.ShareEntry {
       var said: ShareOptions.Backend?
       if !backendMode.isEmpty {
-        guard let known = ShareOptions.Backend(rawValue: backendMode) else { throw AgentRefusal("'\(backendMode.prefix(64))' is no backend mode") }
+        guard let known = ShareOptions.Backend(rawValue: backendMode) else {
+          throw AgentRefusal("'\(backendMode.prefix(64))' is no backend mode")
+        }
         said = known
       }
       let target = try target.isEmpty ? nil : BackendTarget.recognise(target, for: said)
-      guard let backend = said ?? target?.defaultMode else { throw AgentRefusal("neither a target nor a backend mode was given") }
+      guard let backend = said ?? target?.defaultMode else {
+        throw AgentRefusal("neither a target nor a backend mode was given")
+      }
       var options = ShareOptions(mode, backend: backend, target: target?.description ?? "")
       options.isOpen = !closed
       options.grants = accessGrants
       options.token = token
       options.names = names
       for pair in basicAuth {
-        guard let user = ShareOptions.basicUser(pair) else { throw AgentRefusal("an entry of basicAuth is no user:password") }
+        guard let user = ShareOptions.basicUser(pair) else {
+          throw AgentRefusal("an entry of basicAuth is no user:password")
+        }
         options.basicUsers.append(user)
       }
       if !oauthProvider.isEmpty {
         guard basicAuth.isEmpty else { throw AgentRefusal("a share has either passwords or a sign-in") }
-        options.login = .init(provider: oauthProvider, emailPatterns: oauthEmailDomains, refreshInterval: oauthRefreshInterval)
+        options.login = .init(
+          provider: oauthProvider, emailPatterns: oauthEmailDomains, refreshInterval: oauthRefreshInterval)
       }
       var settings = BackendOptions()
       settings.insecure = insecure
@@ -74,7 +81,9 @@ enum AgentOrder: Sendable, Equatable {
     func entry() throws -> AgentConfiguration.AccessEntry {
       guard !token.isEmpty else { throw AgentRefusal("no token of a share was given") }
       let headers = try responseHeaders.map { text in
-        guard let header = ResponseHeader(text) else { throw AgentRefusal("'\(text.prefix(64))' is no header of an answer, 'Name: value'") }
+        guard let header = ResponseHeader(text) else {
+          throw AgentRefusal("'\(text.prefix(64))' is no header of an answer, 'Name: value'")
+        }
         return header
       }
       if autoMode {
@@ -85,7 +94,8 @@ enum AgentOrder: Sendable, Equatable {
           throw AgentRefusal("at most 1000 ports are tried; \(autoStartPort) to \(autoEndPort) are more")
         }
         return .init(
-          token: token, host: autoAddress.isEmpty ? "127.0.0.1" : HostPort.host(autoAddress) ?? autoAddress, ports: autoStartPort...autoEndPort,
+          token: token, host: autoAddress.isEmpty ? "127.0.0.1" : HostPort.host(autoAddress) ?? autoAddress,
+          ports: autoStartPort...autoEndPort,
           responseHeaders: headers)
       }
       guard let address = HostPort(bindAddress.isEmpty ? "127.0.0.1:0" : bindAddress, defaultPort: 0) else {
@@ -98,7 +108,8 @@ enum AgentOrder: Sendable, Equatable {
   /// How status and log call it.
   var label: String {
     switch self {
-    case .share(let share): share.names.first { !$0.name.isEmpty }?.name ?? (share.token.isEmpty ? share.target : share.token)
+    case .share(let share):
+      share.names.first { !$0.name.isEmpty }?.name ?? (share.token.isEmpty ? share.target : share.token)
     case .access(let access): access.token
     }
   }
@@ -116,7 +127,8 @@ enum AgentOrder: Sendable, Equatable {
     }
   }
 
-  /// Whether it is written down, and kept again by the next agent: what has a name, a token, or is an access. The others end with the agent that was asked.
+  /// Whether it is written down, and kept again by the next agent: what has a name, a token, or is an access. The
+  /// others end with the agent that was asked.
   var isLasting: Bool {
     switch self {
     case .share(let share): share.mode == .public ? share.names.contains { !$0.name.isEmpty } : !share.token.isEmpty

@@ -2,12 +2,14 @@ import GRPCCore
 import SwiftProtobuf
 import WireSchemas
 
-/// A method of the gRPC service that zrok's agents answer, at a socket of their machine and, once enrolled, to their share service over the overlay
-/// (zrok.md 2.5, 5.6).
+/// A method of the gRPC service that zrok's agents answer, at a socket of their machine and, once enrolled, to their
+/// share service over the overlay (zrok.md 2.5, 5.6).
 struct AgentMethod<Request: SwiftProtobuf.Message, Response: SwiftProtobuf.Message>: Sendable {
   let descriptor: MethodDescriptor
 
-  fileprivate init(_ name: String) { descriptor = MethodDescriptor(service: ServiceDescriptor(fullyQualifiedService: "Agent"), method: name) }
+  fileprivate init(_ name: String) {
+    descriptor = MethodDescriptor(service: ServiceDescriptor(fullyQualifiedService: "Agent"), method: name)
+  }
 
   func handle<Transport: ServerTransport>(
     in router: inout RPCRouter<Transport>, _ answer: @escaping @Sendable (Request) async throws -> Response
@@ -31,14 +33,16 @@ struct AgentMethod<Request: SwiftProtobuf.Message, Response: SwiftProtobuf.Messa
       })
   }
 
-  func call(_ client: GRPCClient<some ClientTransport>, _ request: Request, timeout: Duration) async throws -> Response {
+  func call(_ client: GRPCClient<some ClientTransport>, _ request: Request, timeout: Duration) async throws -> Response
+  {
     var options = CallOptions.defaults
     options.timeout = timeout
     // The transport takes the limit of requests for both directions.
     options.maxRequestMessageBytes = AgentMethods.messageLimit
     options.maxResponseMessageBytes = AgentMethods.messageLimit
     return try await client.unary(
-      request: ClientRequest(message: request), descriptor: descriptor, serializer: MessageCoder<Request>(), deserializer: MessageCoder<Response>(),
+      request: ClientRequest(message: request), descriptor: descriptor, serializer: MessageCoder<Request>(),
+      deserializer: MessageCoder<Response>(),
       options: options
     ) { try $0.message }
   }
@@ -55,7 +59,8 @@ enum AgentMethods {
   static let releaseShare = AgentMethod<AgentReleaseShareRequest, AgentReleaseShareResponse>("ReleaseShare")
   static let accessPrivate = AgentMethod<AgentAccessPrivateRequest, AgentAccessPrivateResponse>("AccessPrivate")
   static let releaseAccess = AgentMethod<AgentReleaseAccessRequest, AgentReleaseAccessResponse>("ReleaseAccess")
-  static let checkShare = AgentMethod<AgentShareHttpHealthcheckRequest, AgentShareHttpHealthcheckResponse>("ShareHttpHealthcheck")
+  static let checkShare = AgentMethod<AgentShareHttpHealthcheckRequest, AgentShareHttpHealthcheckResponse>(
+    "ShareHttpHealthcheck")
 
   // Agents of the first generation.
   static let statusV1 = AgentMethod<AgentStatusRequest, AgentStatusResponseV1>("Status")

@@ -3,11 +3,12 @@ import Model
 import SwiftletShare
 import Transport
 
-/// The orders of an agent that outlive it, in the file that zrok's agents keep theirs in, so that either goes on with what the other was asked (zrok.md 5.6).
-/// Passwords of shares stand in it: mode 0600.
+/// The orders of an agent that outlive it, in the file that zrok's agents keep theirs in, so that either goes on with
+/// what the other was asked (zrok.md 5.6). Passwords of shares stand in it: mode 0600.
 struct AgentRegistry {
   private static let version = "2"
-  /// Of zrok's first generation: reserved shares, which this agent does not know. Such a file is put aside by the first order.
+  /// Of zrok's first generation: reserved shares, which this agent does not know. Such a file is put aside by the first
+  /// order.
   private static let firstVersion = "1"
   private static let sizeLimit = 4 << 20
 
@@ -21,7 +22,8 @@ struct AgentRegistry {
     switch file["v"]?.stringValue {
     case Self.version?: break
     case Self.firstVersion?: return []
-    case let other: throw ShareError.badFile(path, reason: "its version is \(other ?? "missing"), not \(Self.version); move it away")
+    case let other:
+      throw ShareError.badFile(path, reason: "its version is \(other ?? "missing"), not \(Self.version); move it away")
     }
     func requests<Order>(_ member: String, _ read: (JSONObject) throws -> Order) throws -> [Order] {
       guard let value = file[member], value != .null else { return [] }
@@ -31,7 +33,8 @@ struct AgentRegistry {
         return try read(request)
       }
     }
-    return try requests("public_shares") { .share(try share($0, .public)) } + requests("private_shares") { .share(try share($0, .private)) }
+    return try requests("public_shares") { .share(try share($0, .public)) }
+      + requests("private_shares") { .share(try share($0, .private)) }
       + requests("private_accesses") { .access(try access($0)) }
   }
 
@@ -53,11 +56,15 @@ struct AgentRegistry {
     var lists: [String: [JSONValue]] = [:]
     for order in orders where order.isLasting {
       switch order {
-      case .share(let share): lists[share.mode == .public ? "public_shares" : "private_shares", default: []].append(["request": Self.json(share)])
+      case .share(let share):
+        lists[share.mode == .public ? "public_shares" : "private_shares", default: []].append([
+          "request": Self.json(share)
+        ])
       case .access(let access): lists["private_accesses", default: []].append(["request": Self.json(access)])
       }
     }
-    let object = JSONObject(uniqueKeysWithValues: lists.map { ($0, .array($1)) }).merging(["v": .string(Self.version)]) { $1 }
+    let object = JSONObject(uniqueKeysWithValues: lists.map { ($0, .array($1)) }).merging(["v": .string(Self.version)])
+    { $1 }
     let temporary = path + ".tmp"
     guard FileManager.default.createFile(atPath: temporary, contents: nil, attributes: [.posixPermissions: 0o600]),
       let file = FileHandle(forWritingAtPath: temporary)
@@ -120,7 +127,8 @@ struct AgentRegistry {
 
   private static func json(_ share: AgentOrder.Share) -> JSONValue {
     var object: JSONObject = [
-      "target": .string(share.target), "backend_mode": .string(share.backendMode), "insecure": .bool(share.insecure), "closed": .bool(share.closed),
+      "target": .string(share.target), "backend_mode": .string(share.backendMode), "insecure": .bool(share.insecure),
+      "closed": .bool(share.closed),
       "access_grants": JSONValue(share.accessGrants),
     ]
     switch share.mode {
@@ -130,7 +138,8 @@ struct AgentRegistry {
       object["oauth_provider"] = .string(share.oauthProvider)
       object["oauth_email_domains"] = JSONValue(share.oauthEmailDomains)
       object["oauth_refresh_interval"] = .string(share.oauthRefreshInterval)
-      object["name_selections"] = .array(share.names.map { ["namespace_token": .string($0.namespace), "name": .string($0.name)] })
+      object["name_selections"] = .array(
+        share.names.map { ["namespace_token": .string($0.namespace), "name": .string($0.name)] })
     }
     return .object(object)
   }
@@ -148,8 +157,10 @@ struct AgentRegistry {
 
   private static func json(_ access: AgentOrder.Access) -> JSONValue {
     [
-      "share_token": .string(access.token), "bind_address": .string(access.bindAddress), "auto_mode": .bool(access.autoMode),
-      "auto_address": .string(access.autoAddress), "auto_start_port": JSONValue(access.autoStartPort), "auto_end_port": JSONValue(access.autoEndPort),
+      "share_token": .string(access.token), "bind_address": .string(access.bindAddress),
+      "auto_mode": .bool(access.autoMode),
+      "auto_address": .string(access.autoAddress), "auto_start_port": JSONValue(access.autoStartPort),
+      "auto_end_port": JSONValue(access.autoEndPort),
       "response_headers": JSONValue(access.responseHeaders),
     ]
   }

@@ -13,12 +13,15 @@ struct HealthCheck {
   /// - Returns: nil when it does, otherwise what is wrong.
   func run() async -> String? {
     let method = method.isEmpty ? "GET" : method.uppercased()
-    guard method.utf8.count <= 16, method.utf8.allSatisfy({ (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }) else {
+    guard method.utf8.count <= 16, method.utf8.allSatisfy({ (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) })
+    else {
       return "'\(method.prefix(16))' is no HTTP method"
     }
     let path = path.isEmpty ? "/" : path
     // What does not begin with a slash would be part of the server's name.
-    guard path.utf8.first == UInt8(ascii: "/"), path.utf8.count <= 2048, path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+    guard path.utf8.first == UInt8(ascii: "/"), path.utf8.count <= 2048,
+      path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
+    else {
       return "the endpoint must be a path that begins with '/'"
     }
     do {

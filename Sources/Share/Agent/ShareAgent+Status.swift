@@ -77,7 +77,8 @@ extension ShareAgent {
 
   /// What the agent of an environment last said; nil when none runs.
   public static func report(_ environment: ShareEnvironment) -> Report? {
-    guard let data = FileManager.default.contents(atPath: statusPath(environment)), let report = try? JSONDecoder().decode(Report.self, from: data),
+    guard let data = FileManager.default.contents(atPath: statusPath(environment)),
+      let report = try? JSONDecoder().decode(Report.self, from: data),
       kill(report.pid, 0) == 0
     else { return nil }
     return report

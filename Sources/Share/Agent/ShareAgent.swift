@@ -8,10 +8,12 @@ public import SwiftletShare
 import Transport
 import Tunnel
 
-/// Keeps shares and accesses up: makes them again after restarts of anything, and says "active" only of what has just been reached through the real data path.
+/// Keeps shares and accesses up: makes them again after restarts of anything, and says "active" only of what has just
+/// been reached through the real data path.
 ///
-/// It leaves no share behind when it stops, and takes no name away: names in its file are reserved for the account and stay so. Beside its file it keeps what it is
-/// asked for while it runs: at a socket of this machine, and by the share service once the machine was enrolled for that (zrok.md 2.5, 5.6).
+/// It leaves no share behind when it stops, and takes no name away: names in its file are reserved for the account and
+/// stay so. Beside its file it keeps what it is asked for while it runs: at a socket of this machine, and by the share
+/// service once the machine was enrolled for that (zrok.md 2.5, 5.6).
 public actor ShareAgent: Service {
   /// Between two proofs, and before the second chance of one that failed.
   private static let interval = Duration.seconds(20)
@@ -69,13 +71,15 @@ public actor ShareAgent: Service {
   private var live: [Item] { sequence.compactMap { items[$0] }.filter { !$0.isEnding } }
 
   /// Runs until cancelled or until the service group shuts down.
-  /// - Throws: `ShareError.badFile` when what it was asked before cannot be read, `ShareError.environmentGone` when the share service knows this machine no more,
-  ///   `AgentRefusal` when another agent runs for this environment.
+  /// - Throws: `ShareError.badFile` when what it was asked before cannot be read, `ShareError.environmentGone` when the
+  ///   share service knows this machine no more, `AgentRefusal` when another agent runs for this environment.
   public func run() async throws {
     let door = try await AgentDoor(agent: self, session: session, logger: logger)
     let orders = try registry.load()
     for entry in configuration.shares {
-      begin(.share { entry }, Status(entry), claims: AgentOrder.claims(entry.options.mode, entry.options.names, entry.options.token))
+      begin(
+        .share { entry }, Status(entry),
+        claims: AgentOrder.claims(entry.options.mode, entry.options.names, entry.options.token))
     }
     for entry in configuration.accesses { begin(.access { entry }, Status(entry)) }
     for order in orders {
@@ -85,7 +89,9 @@ public actor ShareAgent: Service {
         items[status.id]?.isAcknowledged = true
       } catch {
         leftOut.append(order)
-        logger.warning("an order of before is in the way of the file, which wins", metadata: ["order": "\(order.label)", "reason": "\(error)"])
+        logger.warning(
+          "an order of before is in the way of the file, which wins",
+          metadata: ["order": "\(order.label)", "reason": "\(error)"])
       }
     }
     report()
@@ -113,7 +119,8 @@ public actor ShareAgent: Service {
 
   // MARK: Orders
 
-  /// Keeps one more thing. Returns when it was reached through the real data path; it is written down then, if it is to last.
+  /// Keeps one more thing. Returns when it was reached through the real data path; it is written down then, if it is to
+  /// last.
   /// - Throws: why it is not kept; nothing of it is left. Cancelling takes it back.
   func keep(_ order: AgentOrder) async throws -> Status {
     guard !isEnding else { throw AgentRefusal("the agent is stopping") }
@@ -151,20 +158,27 @@ public actor ShareAgent: Service {
       item.status.kind == kind && !token.isEmpty
         && (item.status.id == token || (kind == "share" ? item.status.token : item.status.accessToken) == token)
     }
-    guard let found else { throw AgentRefusal("the agent has no \(kind) with the token or failure id '\(token.prefix(64))'") }
-    guard found.order != nil else { throw AgentRefusal("the \(kind) \(found.status.label) stands in the agent's file; take it out there") }
+    guard let found else {
+      throw AgentRefusal("the agent has no \(kind) with the token or failure id '\(token.prefix(64))'")
+    }
+    guard found.order != nil else {
+      throw AgentRefusal("the \(kind) \(found.status.label) stands in the agent's file; take it out there")
+    }
     // First: what is still written down would come back.
     if found.isAcknowledged { try save(without: found.status.id) }
     logger.notice("released", metadata: ["kind": "\(kind)", "entry": "\(found.status.label)"])
     if let leftover = await drop(found.status.id) {
-      throw AgentRefusal("the \(kind) is kept no more, but the share service could not be told to delete it: \(leftover)")
+      throw AgentRefusal(
+        "the \(kind) is kept no more, but the share service could not be told to delete it: \(leftover)")
     }
   }
 
   /// Asks the server behind a proxy share.
   /// - Returns: nil when it answers as expected, otherwise what is wrong.
-  func check(_ token: String, method: String, path: String, expecting status: Int, timeout: TimeAmount) async -> String? {
-    guard let item = live.first(where: { $0.status.kind == "share" && !token.isEmpty && $0.status.token == token }) else {
+  func check(_ token: String, method: String, path: String, expecting status: Int, timeout: TimeAmount) async -> String?
+  {
+    guard let item = live.first(where: { $0.status.kind == "share" && !token.isEmpty && $0.status.token == token })
+    else {
       return "share '\(token.prefix(64))' not found in agent"
     }
     guard item.status.backend == ShareOptions.Backend.proxy.rawValue, let target = item.status.target else {
@@ -183,7 +197,8 @@ public actor ShareAgent: Service {
     if let other = items.values.first(where: { !$0.claims.isDisjoint(with: claims) }) {
       throw AgentRefusal(
         other.isEnding
-          ? "the share \(other.status.label) is just ending; try again in a moment" : "the agent keeps a share \(other.status.label) already")
+          ? "the share \(other.status.label) is just ending; try again in a moment"
+          : "the agent keeps a share \(other.status.label) already")
     }
     return Status(order)
   }
@@ -232,7 +247,9 @@ public actor ShareAgent: Service {
     body(&status)
     items[id]?.status = status
     if status.phase != before.phase {
-      logger.notice("\(status.kind) is \(status.phase.rawValue)", metadata: ["entry": "\(status.label)", "reason": "\(status.error ?? "")"])
+      logger.notice(
+        "\(status.kind) is \(status.phase.rawValue)",
+        metadata: ["entry": "\(status.label)", "reason": "\(status.error ?? "")"])
     }
     report()
   }
@@ -241,7 +258,8 @@ public actor ShareAgent: Service {
     guard !isEnding, let data = try? JSONEncoder().encode(Report(pid: getpid(), entries: status)) else { return }
     // Others of this machine have no business with it.
     let temporary = statusPath + ".tmp"
-    guard FileManager.default.createFile(atPath: temporary, contents: data, attributes: [.posixPermissions: 0o600]) else { return }
+    guard FileManager.default.createFile(atPath: temporary, contents: data, attributes: [.posixPermissions: 0o600])
+    else { return }
     rename(temporary, statusPath)
   }
 
@@ -260,7 +278,9 @@ public actor ShareAgent: Service {
         }
       } catch {
         if Task.isCancelled { break }
-        if case ShareError.environmentGone(let endpoint) = error { forgotten.continuation.yield(.environmentGone(endpoint: endpoint)) }
+        if case ShareError.environmentGone(let endpoint) = error {
+          forgotten.continuation.yield(.environmentGone(endpoint: endpoint))
+        }
         if items[id]?.waiting != nil { return settle(id, .failure(error)) }
         let pause = backoff.next(using: &random)
         change(id) {
@@ -288,7 +308,8 @@ public actor ShareAgent: Service {
     do {
       let overlay = try await session.overlay()
       let backend = try await ShareBackend.start(
-        share, mode: entry.options.backend, target: entry.target, overlay: overlay, options: entry.backend, logger: logger)
+        share, mode: entry.options.backend, target: entry.target, overlay: overlay, options: entry.backend,
+        logger: logger)
       change(id) {
         $0.token = share.token
         $0.backend = entry.options.backend.rawValue
@@ -296,7 +317,8 @@ public actor ShareAgent: Service {
         $0.places = entry.options.mode == .public ? share.urls : ["swiftlet access private \(share.token)"]
       }
       if let target = entry.target, await target.isSilent() {
-        logger.warning("nothing listens at the target of a share", metadata: ["entry": "\(entry.label)", "target": "\(target)"])
+        logger.warning(
+          "nothing listens at the target of a share", metadata: ["entry": "\(entry.label)", "target": "\(target)"])
       }
       // To dial one's own share one needs an access like anybody else; it goes with the share.
       _ = try await session.access(share.token, description: "agent")
@@ -314,12 +336,15 @@ public actor ShareAgent: Service {
     await takeBack(id) { try await $0.delete(share) }
   }
 
-  /// Has the share service forget something, in a task of its own, as this one may be cancelled. Tried twice; what is left then is known to whoever waits for the end.
+  /// Has the share service forget something, in a task of its own, as this one may be cancelled. Tried twice; what is
+  /// left then is known to whoever waits for the end.
   private func takeBack(_ id: String, _ delete: @escaping @Sendable (ShareSession) async throws -> Void) async {
     let session = session
     let result = await Task {
       // With its environment everything has gone.
-      do { try await delete(session) } catch ShareError.refused(_, status: 404, _) { return } catch ShareError.environmentGone { return } catch {
+      do { try await delete(session) } catch ShareError.refused(_, status: 404, _) { return } catch ShareError
+        .environmentGone
+      { return } catch {
         try? await Task.sleep(for: .milliseconds(500))
         // The answer to the first may have been lost.
         do { try await delete(session) } catch ShareError.refused(_, status: 404, _) {}
@@ -328,7 +353,8 @@ public actor ShareAgent: Service {
     if case .failure(let error) = result {
       items[id]?.leftover = error
       logger.warning(
-        "the share service still has what is kept no more", metadata: ["entry": "\(items[id]?.status.label ?? "")", "reason": "\(error)"])
+        "the share service still has what is kept no more",
+        metadata: ["entry": "\(items[id]?.status.label ?? "")", "reason": "\(error)"])
     } else {
       items[id]?.leftover = nil
     }
@@ -367,15 +393,19 @@ public actor ShareAgent: Service {
   ) async throws -> (PrivateAccess, SocketAddress) {
     for port in entry.ports {
       let local = PrivateAccess(
-        overlay: overlay, access: access, host: entry.host, port: port, responseHeaders: entry.responseHeaders, logger: logger)
-      do { return (local, try await local.start()) } catch let error as IOError where [EADDRINUSE, EACCES].contains(error.errnoCode) {
+        overlay: overlay, access: access, host: entry.host, port: port, responseHeaders: entry.responseHeaders,
+        logger: logger)
+      do { return (local, try await local.start()) } catch let error as IOError
+        where [EADDRINUSE, EACCES].contains(error.errnoCode)
+      {
         if entry.ports.count == 1 { throw error }
       }
     }
     throw AgentRefusal("no port from \(entry.ports.lowerBound) to \(entry.ports.upperBound) is free at \(entry.host)")
   }
 
-  /// Sends nonces until two in a row are refused, or none has come back for as long as `patience`. Returns when cancelled.
+  /// Sends nonces until two in a row are refused, or none has come back for as long as `patience`. Returns when
+  /// cancelled.
   private func prove(_ token: String, _ id: String, _ overlay: Overlay, _ proven: () -> Void) async throws {
     var failingSince: ContinuousClock.Instant?
     while !Task.isCancelled {
@@ -395,7 +425,8 @@ public actor ShareAgent: Service {
       } catch {
         if Task.isCancelled { return }
         if let since = failingSince {
-          // A path that is only slow, behind somebody who does not read, would not be faster after a new start, which cuts everybody off.
+          // A path that is only slow, behind somebody who does not read, would not be faster after a new start, which
+          // cuts everybody off.
           let isSlow = if case OverlayError.timedOut = error { true } else { error is ProofFailure }
           guard isSlow, items[id]?.waiting == nil, ContinuousClock.now - since < Self.patience else { throw error }
         }

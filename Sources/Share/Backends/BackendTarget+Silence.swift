@@ -6,7 +6,8 @@ extension BackendTarget {
   /// How long a server may take to accept a connection before it counts as silent.
   private static let patience = TimeAmount.seconds(3)
 
-  /// How a server is reached as a program that speaks TCP alone; nil for what is none, and for datagrams, whose receiver says nothing.
+  /// How a server is reached as a program that speaks TCP alone; nil for what is none, and for datagrams, whose
+  /// receiver says nothing.
   private var connector: Connector? {
     switch self {
     case .server(.udp, _, _, _), .directory, .file, .caddyfile: nil

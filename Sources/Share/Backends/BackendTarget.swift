@@ -27,7 +27,9 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
   /// - Throws: `Unclear`, with what would be understood.
   public static func recognise(_ text: String, for mode: ShareOptions.Backend? = nil) throws -> BackendTarget {
     if let port = Int(text) {
-      guard (1...65535).contains(port) else { throw Unclear(description: "\(port) is no port; give a number from 1 to 65535") }
+      guard (1...65535).contains(port) else {
+        throw Unclear(description: "\(port) is no port; give a number from 1 to 65535")
+      }
       let spoken = Scheme.implied(nil, port, mode)
       // Of datagrams nobody tells at which of the two addresses they arrived.
       return .server(spoken, host: spoken == .udp ? "127.0.0.1" : "localhost", port: port)
@@ -44,14 +46,20 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
     if scheme == nil, FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) {
       let whole = absolute(path)
       if isDirectory.boolValue { return .directory(whole) }
-      if mode == .caddy || (mode == nil && (whole as NSString).lastPathComponent == "Caddyfile") { return .caddyfile(whole) }
+      if mode == .caddy || (mode == nil && (whole as NSString).lastPathComponent == "Caddyfile") {
+        return .caddyfile(whole)
+      }
       return .file(whole)
     }
-    if text.hasPrefix("/") || text.hasPrefix(".") || text.hasPrefix("~") { throw Unclear(description: "there is no file or directory \(text)") }
+    if text.hasPrefix("/") || text.hasPrefix(".") || text.hasPrefix("~") {
+      throw Unclear(description: "there is no file or directory \(text)")
+    }
     let end = rest.firstIndex { $0 == "/" || $0 == "?" || $0 == "#" } ?? rest.endIndex
     guard let parts = PeerAddress.split(rest[..<end], defaultPort: scheme?.defaultPort ?? 0), parts.port > 0 else {
       throw Unclear(
-        description: "'\(text)' is neither a directory nor a server; give a directory, a port, host:port, a URL, or unix:/path of a socket")
+        description:
+          "'\(text)' is neither a directory nor a server; give a directory, a port, host:port, a URL, or unix:/path of a socket"
+      )
     }
     let spoken = Scheme.implied(scheme, parts.port, mode)
     // What is behind `#` never leaves a browser.
@@ -67,14 +75,17 @@ public enum BackendTarget: Sendable, Equatable, CustomStringConvertible {
     let slashes = text.prefix { $0 == "/" }.count
     let path = slashes > 1 ? "/" + text.dropFirst(slashes) : NSString(string: String(text)).expandingTildeInPath
     let whole = absolute(path)
-    guard !text.isEmpty, whole != "/" else { throw Unclear(description: "unix: needs the path of a socket, such as unix:/run/app.sock") }
+    guard !text.isEmpty, whole != "/" else {
+      throw Unclear(description: "unix: needs the path of a socket, such as unix:/run/app.sock")
+    }
     guard whole.utf8.count <= socketLimit else {
       throw Unclear(description: "\(whole) is too long for a socket: its path has at most \(socketLimit) bytes")
     }
     return .socket(whole)
   }
 
-  /// The path from the root on, as it was given: its symlinks may lead elsewhere tomorrow, and what is behind them then is what is shared.
+  /// The path from the root on, as it was given: its symlinks may lead elsewhere tomorrow, and what is behind them then
+  /// is what is shared.
   private static func absolute(_ path: String) -> String {
     var base = path.hasPrefix("/") ? [] : FileManager.default.currentDirectoryPath.split(separator: "/")
     var names = path.split(separator: "/").filter { $0 != "." }[...]

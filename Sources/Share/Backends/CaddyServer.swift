@@ -4,8 +4,8 @@ import NIOConcurrencyHelpers
 import NIOCore
 import WebRelay
 
-/// An installed Caddy that runs a person's Caddyfile behind a share. It listens on a socket in a directory of its own, which stands where the file says
-/// `{{ .ZrokBindAddress }}` (zrok.md 1.3), and ends with us, whatever ends us.
+/// An installed Caddy that runs a person's Caddyfile behind a share. It listens on a socket in a directory of its own,
+/// which stands where the file says `{{ .ZrokBindAddress }}` (zrok.md 1.3), and ends with us, whatever ends us.
 final class CaddyServer: Sendable {
   private static let startLimit = Duration.seconds(15)
   private static let fileLimit = 1 << 20
@@ -26,21 +26,27 @@ final class CaddyServer: Sendable {
   /// Starts Caddy, and waits until it listens.
   /// - Throws: `ShareBackend.Mismatch` with Caddy's own words when it does not.
   init(caddyfile path: String, logger: Logger) async throws {
-    guard let data = FileManager.default.contents(atPath: path), data.count <= Self.fileLimit, let text = String(validating: data, as: UTF8.self)
+    guard let data = FileManager.default.contents(atPath: path), data.count <= Self.fileLimit,
+      let text = String(validating: data, as: UTF8.self)
     else {
       throw ShareBackend.Mismatch(description: "\(path) is no Caddyfile: it cannot be read as text of at most 1 MiB")
     }
     let marker = /\{\{\s*\.ZrokBindAddress\s*\}\}/
     guard text.contains(marker) else {
-      throw ShareBackend.Mismatch(description: "\(path) does not say where Caddy is reached; write 'bind {{ .ZrokBindAddress }}' in its http:// site")
+      throw ShareBackend.Mismatch(
+        description:
+          "\(path) does not say where Caddy is reached; write 'bind {{ .ZrokBindAddress }}' in its http:// site")
     }
     // Short: the path of a socket has at most 107 bytes.
     directory = NSTemporaryDirectory() + "caddy-" + String(UInt32.random(in: .min ... .max), radix: 36)
     let files = FileManager.default
-    try files.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    try files.createDirectory(
+      atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     let (socket, config, log) = (directory + "/site", directory + "/Caddyfile", directory + "/log")
     guard
-      files.createFile(atPath: config, contents: Data(text.replacing(marker, with: "unix/" + socket).utf8), attributes: [.posixPermissions: 0o600])
+      files.createFile(
+        atPath: config, contents: Data(text.replacing(marker, with: "unix/" + socket).utf8),
+        attributes: [.posixPermissions: 0o600])
     else { throw ShareBackend.Mismatch(description: "\(config) cannot be written") }
 
     let (process, pipe, output) = (Process(), Pipe(), Pipe())
@@ -49,7 +55,9 @@ final class CaddyServer: Sendable {
     process.arguments = ["-c", Self.script, "caddy", config, log]
     process.currentDirectoryURL = URL(fileURLWithPath: path).deletingLastPathComponent()
     // Its own administration listens where nobody else reaches it, and two Caddys do not meet there.
-    process.environment = ProcessInfo.processInfo.environment.merging(["CADDY_ADMIN": "unix/" + directory + "/admin"]) { $1 }
+    process.environment = ProcessInfo.processInfo.environment.merging(["CADDY_ADMIN": "unix/" + directory + "/admin"]) {
+      $1
+    }
     process.standardInput = pipe
     process.standardOutput = output
     process.standardError = FileHandle.nullDevice

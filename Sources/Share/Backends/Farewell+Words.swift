@@ -7,7 +7,8 @@ extension Farewell {
   func end(within limit: Duration, share: String, _ logger: Logger) async {
     let words = Task {
       try await Task.sleep(for: .seconds(1))
-      logger.warning("waits for visitors", metadata: ["share": "\(share)", "open": "\(openConnections)", "limit": "\(limit)"])
+      logger.warning(
+        "waits for visitors", metadata: ["share": "\(share)", "open": "\(openConnections)", "limit": "\(limit)"])
     }
     await end(within: limit)
     words.cancel()

@@ -1,7 +1,7 @@
 import NIOConcurrencyHelpers
 
-/// What a service still does when it is shut down: it runs in a task of its own, for the service's own is cancelled by then, and is cut short once somebody cancels the service
-/// itself.
+/// What a service still does when it is shut down: it runs in a task of its own, for the service's own is cancelled by
+/// then, and is cut short once somebody cancels the service itself.
 final class LastWork: Sendable {
   private let state = NIOLockedValueBox<(isHasty: Bool, task: Task<Void, Never>?)>((isHasty: false, task: nil))
 

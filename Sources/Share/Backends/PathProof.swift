@@ -1,8 +1,9 @@
 import NIOCore
 import Swiftlet
 
-/// A nonce sent through the real data path: dialled like any connection to a share, over router and encryption, and answered by whoever hosts it, without a word to
-/// the server behind. "Active" is said of a share only after its answer.
+/// A nonce sent through the real data path: dialled like any connection to a share, over router and encryption, and
+/// answered by whoever hosts it, without a word to the server behind. "Active" is said of a share only after its
+/// answer.
 enum PathProof {
   private static let mark = Array("swiftlet-proof:1:".utf8)
   static let nonceSize = 16

@@ -6,9 +6,10 @@ public import SwiftletShare
 import Transport
 public import Tunnel
 
-/// A share while it is served: made, served, and deleted at the end. Where the service took it back because this machine was away (asleep, cut off), it is made again
-/// under its names and its token. It ends with an error when somebody deleted it, or this machine's environment. Where it is stopped, what visitors have under way goes on to
-/// its end before the share is deleted, as far as a limit allows.
+/// A share while it is served: made, served, and deleted at the end. Where the service took it back because this
+/// machine was away (asleep, cut off), it is made again under its names and its token. It ends with an error when
+/// somebody deleted it, or this machine's environment. Where it is stopped, what visitors have under way goes on to its
+/// end before the share is deleted, as far as a limit allows.
 public struct RunningShare: Service {
   public enum Event: Sendable {
     /// It can be visited.
@@ -23,7 +24,8 @@ public struct RunningShare: Service {
 
   private enum Ending { case stopped, takenBack }
 
-  /// How often it is looked at what the overlay knows already, and how often the service is asked what became of a share that the overlay knows no more.
+  /// How often it is looked at what the overlay knows already, and how often the service is asked what became of a
+  /// share that the overlay knows no more.
   private static let (interval, askingInterval) = (Duration.seconds(1), Duration.seconds(15))
 
   private let session: ShareSession
@@ -52,10 +54,11 @@ public struct RunningShare: Service {
     self.told = told
   }
 
-  /// Shares until the service group shuts down, which lets what is under way come to its end, or until cancelled, which does not.
+  /// Shares until the service group shuts down, which lets what is under way come to its end, or until cancelled, which
+  /// does not.
   ///
-  /// - Throws: `ShareError`: `refused` and `unreachable` as the service answers, `shareDeleted`, `shareElsewhere`, `environmentGone`; what
-  ///   ``ShareBackend/start`` throws.
+  /// - Throws: `ShareError`: `refused` and `unreachable` as the service answers, `shareDeleted`, `shareElsewhere`,
+  ///   `environmentGone`; what ``ShareBackend/start`` throws.
   public func run() async throws {
     try await withTaskCancellationHandler {
       try await cancelWhenGracefulShutdown { try await keep() }
@@ -100,9 +103,13 @@ public struct RunningShare: Service {
 
   // In tasks of their own: a cancelled task asks nobody, and would not hear what was made.
 
-  private func make(_ wanted: ShareOptions) async throws -> Share { try await Task { [session] in try await session.create(wanted) }.value }
+  private func make(_ wanted: ShareOptions) async throws -> Share {
+    try await Task { [session] in try await session.create(wanted) }.value
+  }
 
-  private func delete(_ share: Share) async throws { try await Task { [session] in try await session.delete(share) }.value }
+  private func delete(_ share: Share) async throws {
+    try await Task { [session] in try await session.delete(share) }.value
+  }
 
   /// - Returns: nil when it was stopped meanwhile.
   private func makeAgain(_ wanted: ShareOptions, _ backoff: inout Backoff) async throws -> Share? {

@@ -22,5 +22,6 @@ extension ShareBackend {
   }
 
   private static let outsidePage = WebPage.html(
-    status: .badRequest, title: "This is not shared", message: "The address leads out of what is shared here.", hint: "Check the address.")
+    status: .badRequest, title: "This is not shared", message: "The address leads out of what is shared here.",
+    hint: "Check the address.")
 }

@@ -19,11 +19,13 @@ public struct BackendOptions: Sendable {
   /// Any certificate of the server will do.
   public var insecure = false
   public var hostHeader = HostHeader.keep
-  /// How long the server may say nothing, before its answer and within it, until the visitor reads 504; nil: as long as both live.
+  /// How long the server may say nothing, before its answer and within it, until the visitor reads 504; nil: as long as
+  /// both live.
   public var answerLimit: TimeAmount?
   /// Set on every request.
   public var requestHeaders: [(name: String, value: String)] = []
-  /// Whether a directory as a web site serves names that begin with a dot. `.well-known` always is served, and a drive has them all.
+  /// Whether a directory as a web site serves names that begin with a dot. `.well-known` always is served, and a drive
+  /// has them all.
   public var showsHidden = false
   /// Told about each finished request of an HTTP share, on its event loop.
   public var observer: RequestObserver?
@@ -43,8 +45,9 @@ public final class ShareBackend: Sendable {
   /// - Parameter stopping: gets how long what is open may go on.
   private init(_ stopping: @escaping @Sendable (Duration) async -> Void) { self.stopping = stopping }
 
-  /// Offers no more, lets connections in progress go on to their end, and ends what is left at the limit. Of HTTP that is the request under way: a frontend would go on using
-  /// the connection for the next visitor. Those of a tunnel go on beyond that.
+  /// Offers no more, lets connections in progress go on to their end, and ends what is left at the limit. Of HTTP that
+  /// is the request under way: a frontend would go on using the connection for the next visitor. Those of a tunnel go
+  /// on beyond that.
   /// - Parameter grace: how long that may take; a cancelled task waits for nothing.
   public func stop(within grace: Duration = .zero) async { await stopping(grace) }
 
@@ -61,13 +64,16 @@ public final class ShareBackend: Sendable {
   /// - Parameter target: nil only for modes that need none.
   /// - Throws: `Mismatch`, `OverlayError`, or an error of the target.
   public static func start(
-    _ share: Share, mode: ShareOptions.Backend, target: BackendTarget?, overlay: Overlay, options: BackendOptions = BackendOptions(), logger: Logger
+    _ share: Share, mode: ShareOptions.Backend, target: BackendTarget?, overlay: Overlay,
+    options: BackendOptions = BackendOptions(), logger: Logger
   ) async throws -> ShareBackend {
     switch (mode, target) {
     case (.proxy, .server(let scheme, let host, let port, let path)?):
-      return try await proxy(share, try SharedServer(scheme, host: host, port: port, path: path, options), overlay, options, logger)
+      return try await proxy(
+        share, try SharedServer(scheme, host: host, port: port, path: path, options), overlay, options, logger)
     case (.proxy, .socket(let path)?):
-      return try await proxy(share, SharedServer(connect: TCPConnector.make(socket: path), options), overlay, options, logger)
+      return try await proxy(
+        share, SharedServer(connect: TCPConnector.make(socket: path), options), overlay, options, logger)
     case (.web, .directory(let path)?):
       let site = try FileSite(root: path, showsHidden: options.showsHidden)
       return try await channels(share, overlay, logger) { channel, remote in
@@ -85,7 +91,8 @@ public final class ShareBackend: Sendable {
       }
     case (.tcpTunnel, .server(_, let host, let port, _)?), (.udpTunnel, .server(_, let host, let port, _)?):
       let tunnel = HostTunnel(
-        overlay: overlay, service: share.token, host: host, port: port, transport: mode == .udpTunnel ? .udp : .tcp, logger: logger
+        overlay: overlay, service: share.token, host: host, port: port, transport: mode == .udpTunnel ? .udp : .tcp,
+        logger: logger
       ) { dial in
         guard let nonce = PathProof.nonce(dial.caller.appData) else { return false }
         if let connection = dial.accept() {
@@ -98,11 +105,15 @@ public final class ShareBackend: Sendable {
       try await tunnel.start()
       return ShareBackend { grace in await tunnel.end(within: grace) }
     case (.socks, _):
-      return try await channels(share, overlay, logger) { channel, _ in try channel.pipeline.syncOperations.addHandler(SocksServerHandler()) }
-    case (.proxy, _): throw Mismatch(description: "the mode proxy needs a server: a port, host:port, a URL, or unix:/path of a socket")
+      return try await channels(share, overlay, logger) { channel, _ in
+        try channel.pipeline.syncOperations.addHandler(SocksServerHandler())
+      }
+    case (.proxy, _):
+      throw Mismatch(description: "the mode proxy needs a server: a port, host:port, a URL, or unix:/path of a socket")
     case (.web, _): throw Mismatch(description: "the mode web needs a directory or a file")
     case (.drive, _): throw Mismatch(description: "the mode drive needs a directory")
-    case (.tcpTunnel, _), (.udpTunnel, _): throw Mismatch(description: "the mode \(mode.rawValue) needs a server: host:port")
+    case (.tcpTunnel, _), (.udpTunnel, _):
+      throw Mismatch(description: "the mode \(mode.rawValue) needs a server: host:port")
     case (.caddy, .caddyfile(let path)?):
       let caddy = try await CaddyServer(caddyfile: path, logger: logger)
       let serving = try await proxy(share, SharedServer(connect: caddy.connect, options), overlay, options, logger)
@@ -120,12 +131,14 @@ public final class ShareBackend: Sendable {
     let judge = judge(server, options, logger)
     let pool = UpstreamPool()
     return try await channels(share, overlay, logger) { channel, remote in
-      try HTTPRelay.configureHTTP1(channel, remoteAddress: remote, isTLS: false, pool: pool, judge: judge, observer: options.observer)
+      try HTTPRelay.configureHTTP1(
+        channel, remoteAddress: remote, isTLS: false, pool: pool, judge: judge, observer: options.observer)
     }
   }
 
   private static func channels(
-    _ share: Share, _ overlay: Overlay, _ logger: Logger, _ configure: @escaping @Sendable (any Channel, String) throws -> Void
+    _ share: Share, _ overlay: Overlay, _ logger: Logger,
+    _ configure: @escaping @Sendable (any Channel, String) throws -> Void
   ) async throws -> ShareBackend {
     let farewell = Farewell()
     let server = try await overlay.serve(share.token) { channel, caller in

@@ -2,12 +2,13 @@ import NIOHTTP1
 import Transport
 import WebRelay
 
-/// A web server behind a share: how it is reached, and what is changed in requests and answers so that it, which knows itself by its own address, and a visitor, who knows it
-/// by the share's, understand each other.
+/// A web server behind a share: how it is reached, and what is changed in requests and answers so that it, which knows
+/// itself by its own address, and a visitor, who knows it by the share's, understand each other.
 ///
-/// Requests go below the target's path, as Go's `ReverseProxy` and with it zrok's proxy join the two (`/app` and `/x` is `/app/x`), its query comes before theirs. What the
-/// server says of places of its own is turned round: a path below the target's path always; its own host where we made it believe that this is what visitors ask for
-/// (`HostHeader`). A visitor who asks for something above that path gets an error: less than the server is shared.
+/// Requests go below the target's path, as Go's `ReverseProxy` and with it zrok's proxy join the two (`/app` and `/x`
+/// is `/app/x`), its query comes before theirs. What the server says of places of its own is turned round: a path below
+/// the target's path always; its own host where we made it believe that this is what visitors ask for (`HostHeader`). A
+/// visitor who asks for something above that path gets an error: less than the server is shared.
 struct SharedServer: Sendable {
   let connect: Connector
   /// Host and port as `Host` has them.
@@ -29,11 +30,13 @@ struct SharedServer: Sendable {
   /// - Throws: `NIOSSLError` when TLS cannot be set up.
   init(_ scheme: BackendTarget.Scheme, host: String, port: Int, path: String, _ options: BackendOptions) throws {
     let isTLS = scheme == .https
-    let security: TCPConnector.Security = isTLS ? options.insecure ? .insecure(name: host) : .verified(name: host) : .plain
+    let security: TCPConnector.Security =
+      isTLS ? options.insecure ? .insecure(name: host) : .verified(name: host) : .plain
     self.init(
       connect: try TCPConnector.make(host: host, port: port, security: security),
       authority: (host.contains(":") ? "[\(host)]" : host) + (port == (isTLS ? 443 : 80) ? "" : ":\(port)"),
-      hosts: Self.loopback.contains(host.lowercased()) ? Self.loopback : [host.lowercased()], ports: [port], target: path, options)
+      hosts: Self.loopback.contains(host.lowercased()) ? Self.loopback : [host.lowercased()], ports: [port],
+      target: path, options)
   }
 
   /// - Parameter connect: to a server that has no address, only a socket.
@@ -41,7 +44,10 @@ struct SharedServer: Sendable {
     self.init(connect: connect, authority: "localhost", hosts: ["localhost"], ports: [80, 443], target: "", options)
   }
 
-  private init(connect: @escaping Connector, authority: String, hosts: [String], ports: [Int], target: String, _ options: BackendOptions) {
+  private init(
+    connect: @escaping Connector, authority: String, hosts: [String], ports: [Int], target: String,
+    _ options: BackendOptions
+  ) {
     self.connect = connect
     self.authority = authority
     hostHeader = options.hostHeader
@@ -57,7 +63,9 @@ struct SharedServer: Sendable {
     case .value(let value):
       // It may add its own port to the name that it reads.
       for port in Set(ports + [80, 443]) {
-        if let named = PeerAddress.split(value[...], defaultPort: port) { own.insert(Place(host: named.host.lowercased(), port: named.port)) }
+        if let named = PeerAddress.split(value[...], defaultPort: port) {
+          own.insert(Place(host: named.host.lowercased(), port: named.port))
+        }
       }
     }
     self.own = own
@@ -82,7 +90,8 @@ struct SharedServer: Sendable {
     return true
   }
 
-  /// Whether a path has no more steps up than down before them, read as the most generous server reads it: encoded dots and slashes, backslashes, and parameters behind `;`.
+  /// Whether a path has no more steps up than down before them, read as the most generous server reads it: encoded dots
+  /// and slashes, backslashes, and parameters behind `;`.
   private static func staysBelow(_ path: Substring) -> Bool {
     var bytes: [UInt8] = []
     var rest = path.utf8[...]
@@ -114,10 +123,14 @@ struct SharedServer: Sendable {
     guard !own.isEmpty || !path.isEmpty else { return nil }
     let visitor = Visitor(
       authority: head.headers.first(name: "host") ?? "",
-      scheme: head.headers[canonicalForm: "x-forwarded-proto"].first.map { $0.lowercased() }.flatMap { ["http", "https"].contains($0) ? $0 : nil })
+      scheme: head.headers[canonicalForm: "x-forwarded-proto"].first.map { $0.lowercased() }.flatMap {
+        ["http", "https"].contains($0) ? $0 : nil
+      })
     return { [self] answer in
       for name in ["location", "content-location"] {
-        if let place = answer.headers.first(name: name).flatMap({ seen($0, by: visitor) }) { answer.headers.replaceOrAdd(name: name, value: place) }
+        if let place = answer.headers.first(name: name).flatMap({ seen($0, by: visitor) }) {
+          answer.headers.replaceOrAdd(name: name, value: place)
+        }
       }
       guard answer.headers.contains(name: "set-cookie") else { return }
       let cookies = answer.headers["set-cookie"].map(cookie)

@@ -2,7 +2,8 @@ import NIOCore
 import NIOPosix
 import WebRelay
 
-/// SOCKS 5 on a connection of the overlay: `CONNECT` without authentication, as zrok's backend has it (RFC 1928); whoever may dial the share may use it.
+/// SOCKS 5 on a connection of the overlay: `CONNECT` without authentication, as zrok's backend has it (RFC 1928);
+/// whoever may dial the share may use it.
 final class SocksServerHandler: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
@@ -53,7 +54,8 @@ final class SocksServerHandler: ChannelInboundHandler, RemovableChannelHandler {
   private struct Refusal: Error { let code: UInt8 }
 
   /// nil while bytes are missing.
-  private static func target(_ buffer: ByteBuffer) throws(Refusal) -> (target: (host: String, port: Int), length: Int)? {
+  private static func target(_ buffer: ByteBuffer) throws(Refusal) -> (target: (host: String, port: Int), length: Int)?
+  {
     guard let head = buffer.getBytes(at: buffer.readerIndex, length: 5) else { return nil }
     guard head[0] == 5, head[2] == 0 else { throw Refusal(code: 1) }
     guard head[1] == 1 else { throw Refusal(code: 7) }
@@ -74,9 +76,14 @@ final class SocksServerHandler: ChannelInboundHandler, RemovableChannelHandler {
     let host: String
     switch head[3] {
     case 1: host = address.map { "\($0)" }.joined(separator: ".")
-    case 4: host = stride(from: 0, to: 16, by: 2).map { String(UInt16(address[$0]) << 8 | UInt16(address[$0 + 1]), radix: 16) }.joined(separator: ":")
+    case 4:
+      host = stride(from: 0, to: 16, by: 2).map {
+        String(UInt16(address[$0]) << 8 | UInt16(address[$0 + 1]), radix: 16)
+      }.joined(separator: ":")
     default:
-      guard let name = String(validating: address, as: UTF8.self), !name.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }) else {
+      guard let name = String(validating: address, as: UTF8.self),
+        !name.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F })
+      else {
         throw Refusal(code: 1)
       }
       host = name

@@ -3,7 +3,8 @@ import Logging
 import Model
 import NIOCore
 
-/// What a public frontend stands on: the desk of the share service in its process, or, in a process of its own, what the overlay tells it.
+/// What a public frontend stands on: the desk of the share service in its process, or, in a process of its own, what
+/// the overlay tells it.
 protocol FrontendContext: AnyObject, Sendable {
   var settings: FrontendSettings { get }
   var directory: ShareDirectory { get }
@@ -32,7 +33,8 @@ struct FrontendSettings: Sendable {
 extension ShareDesk: FrontendContext {
   var settings: FrontendSettings {
     FrontendSettings(
-      zone: configuration.zone, isTLS: configuration.frontend.identity != nil, limits: configuration.limits.frontend, login: configuration.login)
+      zone: configuration.zone, isTLS: configuration.frontend.identity != nil, limits: configuration.limits.frontend,
+      login: configuration.login)
   }
 
   var now: Timestamp { network.now }

@@ -7,7 +7,9 @@ extension PublicFrontend {
   static func unknownPage(_ host: String) -> WebPage {
     .html(
       status: .notFound, title: "There is no share here", message: "Nobody shares anything at \(host.prefix(255)).",
-      hint: "Check the address for a typo. If somebody gave it to you, the share may have ended: ask them to share it again.")
+      hint:
+        "Check the address for a typo. If somebody gave it to you, the share may have ended: ask them to share it again."
+    )
   }
 
   static let zonePage = WebPage.html(
@@ -15,11 +17,14 @@ extension PublicFrontend {
     hint: "A share has an address of its own, with a name in front of this one.")
 
   static let pausedPage = WebPage.html(
-    status: .serviceUnavailable, title: "This share is paused", message: "The account that shares this has used up its bandwidth for now.",
-    hint: "Come back later. The person who shares it sees the limit in the share service's overview.", headers: [("retry-after", "600")])
+    status: .serviceUnavailable, title: "This share is paused",
+    message: "The account that shares this has used up its bandwidth for now.",
+    hint: "Come back later. The person who shares it sees the limit in the share service's overview.",
+    headers: [("retry-after", "600")])
 
   static let schemePage = WebPage.html(
-    status: .unauthorized, title: "Not allowed", message: "This share asks for a way to sign in that its server does not have.",
+    status: .unauthorized, title: "Not allowed",
+    message: "This share asks for a way to sign in that its server does not have.",
     hint: "Ask the person who shares it to use another one.")
 
   static let tooManyPage = WebPage.html(
@@ -28,13 +33,16 @@ extension PublicFrontend {
 
   static func busySharePage(_ seconds: Int) -> WebPage {
     .html(
-      status: .tooManyRequests, title: "This share is busy", message: "Its visitors ask for more than this service lets one share have.",
-      hint: "Try again in \(seconds == 1 ? "a moment" : "\(seconds) seconds").", headers: [("retry-after", "\(seconds)")])
+      status: .tooManyRequests, title: "This share is busy",
+      message: "Its visitors ask for more than this service lets one share have.",
+      hint: "Try again in \(seconds == 1 ? "a moment" : "\(seconds) seconds").",
+      headers: [("retry-after", "\(seconds)")])
   }
 
   static func busyVisitorPage(_ seconds: Int) -> WebPage {
     .html(
-      status: .tooManyRequests, title: "Too many requests", message: "More requests came from your address than this service answers.",
+      status: .tooManyRequests, title: "Too many requests",
+      message: "More requests came from your address than this service answers.",
       hint: "Try again in \(seconds) seconds.", headers: [("retry-after", "\(seconds)")])
   }
 
@@ -51,7 +59,8 @@ extension PublicFrontend {
       status: .ok, title: "Before you go on",
       message: "\(host.prefix(255)) is shown by somebody who shares something from their own machine, not by the "
         + "operator of this service. Enter no password here that you use elsewhere.",
-      hint: "If you expected this page, go on.", continueCookie: interstitialCookie + "=1; Path=/; Max-Age=604800; SameSite=Lax")
+      hint: "If you expected this page, go on.",
+      continueCookie: interstitialCookie + "=1; Path=/; Max-Age=604800; SameSite=Lax")
   }
 
   /// Tells apart what a visitor can do something about.
@@ -63,15 +72,20 @@ extension PublicFrontend {
         hint: "Ask the person who shares it to share it again.")
     case OverlayError.dialRefused(_, let reason, _) where reason.contains("does not answer"):
       .html(
-        status: .badGateway, title: "The server behind this share is down", message: "The share is up, but the program it leads to does not answer.",
+        status: .badGateway, title: "The server behind this share is down",
+        message: "The share is up, but the program it leads to does not answer.",
         hint: "Ask the person who shares it to start that program. This page can be reloaded at any time.")
     case OverlayError.dialRefused, OverlayError.noRouters, OverlayError.routersUnreachable:
       .html(
-        status: .badGateway, title: "This share is asleep", message: "The share exists, but nobody serves it at the moment.",
-        hint: "Ask the person who shares it to start it again: swiftlet share public ... This page can be reloaded at any time.")
+        status: .badGateway, title: "This share is asleep",
+        message: "The share exists, but nobody serves it at the moment.",
+        hint:
+          "Ask the person who shares it to start it again: swiftlet share public ... This page can be reloaded at any time."
+      )
     case is OverlayError:
       .html(
-        status: .badGateway, title: "The connection broke", message: "The share did not answer this request.", hint: "Reload the page in a moment.")
+        status: .badGateway, title: "The connection broke", message: "The share did not answer this request.",
+        hint: "Reload the page in a moment.")
     default: failure.page(behind: "share")
     }
   }

@@ -2,8 +2,8 @@ public import NIOCore
 import Synchronization
 import Transport
 
-/// What one share and one address may ask of the public frontend, so that a popular share or a greedy visitor leaves the others their part (zrok.md 4.3: the hosted
-/// service has such limits in front of its frontends).
+/// What one share and one address may ask of the public frontend, so that a popular share or a greedy visitor leaves
+/// the others their part (zrok.md 4.3: the hosted service has such limits in front of its frontends).
 public struct FrontendLimits: Sendable, Equatable {
   /// Requests in a window; nil is unlimited.
   public var requestsPerShare: Int?
@@ -11,13 +11,15 @@ public struct FrontendLimits: Sendable, Equatable {
   public var window = TimeAmount.minutes(5)
   /// Requests of one share that are under way, WebSockets among them.
   public var concurrentPerShare: Int? = 4096
-  /// How long a share may say nothing, before an answer and within it, until its visitor reads 504; nil: as long as both live.
+  /// How long a share may say nothing, before an answer and within it, until its visitor reads 504; nil: as long as
+  /// both live.
   public var answerLimit: TimeAmount?
 
   public init() {}
 }
 
-/// Counts requests against `FrontendLimits`. One short lock a request; memory is bounded by the number of shares and `addressesKept`.
+/// Counts requests against `FrontendLimits`. One short lock a request; memory is bounded by the number of shares and
+/// `addressesKept`.
 final class FrontendQuota: Sendable {
   enum Admission: Sendable {
     /// To be kept while the request is under way.
@@ -84,10 +86,14 @@ final class FrontendQuota: Sendable {
           // Nobody can be told apart any more; the share's own limit holds.
           state.addresses = [:]
         }
-        if let wait = state.addresses[key, default: Window(start: now)].take(limit, limits.window, now) { return .addressBusy(retryAfter: wait) }
+        if let wait = state.addresses[key, default: Window(start: now)].take(limit, limits.window, now) {
+          return .addressBusy(retryAfter: wait)
+        }
       }
       if let limit = limits.requestsPerShare {
-        if let wait = state.shares[share, default: Window(start: now)].take(limit, limits.window, now) { return .shareBusy(retryAfter: wait) }
+        if let wait = state.shares[share, default: Window(start: now)].take(limit, limits.window, now) {
+          return .shareBusy(retryAfter: wait)
+        }
       }
       state.underWay[share, default: 0] += 1
       return .admitted(Lease(self, share))

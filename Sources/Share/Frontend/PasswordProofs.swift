@@ -10,8 +10,9 @@ struct BasicCredentials: Sendable {
   let password: String
 }
 
-/// Checks passwords of shares. The hash is slow on purpose, so a proof that held once is remembered for a while, as a keyed digest: it is of no use to anyone
-/// who reads this process's memory dump without the key beside it, and it ends with the share's list of users.
+/// Checks passwords of shares. The hash is slow on purpose, so a proof that held once is remembered for a while, as a
+/// keyed digest: it is of no use to anyone who reads this process's memory dump without the key beside it, and it ends
+/// with the share's list of users.
 final class PasswordProofs: Sendable {
   enum Outcome: Sendable { case proven, wrong, tooMany }
 
@@ -22,7 +23,8 @@ final class PasswordProofs: Sendable {
   private let proven = Mutex<[Data: ContinuousClock.Instant]>([:])
 
   func check(
-    _ credentials: BasicCredentials, _ route: ShareRoute, context: any FrontendContext, remote: String, on loop: any EventLoop
+    _ credentials: BasicCredentials, _ route: ShareRoute, context: any FrontendContext, remote: String,
+    on loop: any EventLoop
   ) -> EventLoopFuture<Outcome> {
     let clear = route.clearUsers[credentials.username]
     let user = route.gate.users.first { $0.username == credentials.username }

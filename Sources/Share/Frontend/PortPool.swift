@@ -3,8 +3,8 @@ import NIOConcurrencyHelpers
 import Swiftlet
 import Tunnel
 
-/// Public TCP and UDP shares: each has a port of the operator's pool for as long as it exists, and whoever connects or sends there is carried to its host. Upstream declines these;
-/// they are off until the operator gives a pool.
+/// Public TCP and UDP shares: each has a port of the operator's pool for as long as it exists, and whoever connects or
+/// sends there is carried to its host. Upstream declines these; they are off until the operator gives a pool.
 actor PortPool {
   /// Where a share is reached.
   struct Place: Sendable, Equatable {
@@ -53,12 +53,15 @@ actor PortPool {
       task: Task {
         do {
           let tunnel = ProxyTunnel(
-            overlay: try await network(), service: token, host: host, port: place.port, transport: place.transport, logger: logger,
+            overlay: try await network(), service: token, host: host, port: place.port, transport: place.transport,
+            logger: logger,
             connectionLimit: Self.connectionLimit)
           try await tunnel.run()
         } catch is CancellationError {
         } catch {
-          logger.error("the port of a public share cannot be used", metadata: ["share": "\(token)", "port": "\(place.port)", "reason": "\(error)"])
+          logger.error(
+            "the port of a public share cannot be used",
+            metadata: ["share": "\(token)", "port": "\(place.port)", "reason": "\(error)"])
         }
       })
   }

@@ -10,8 +10,8 @@ import Transport
 import Tunnel
 public import WebRelay
 
-/// A private share at a local port. One that speaks HTTP is carried request by request, so that requests can be shown and a share that sleeps answers with a page that
-/// says so; the others byte by byte.
+/// A private share at a local port. One that speaks HTTP is carried request by request, so that requests can be shown
+/// and a share that sleeps answers with a page that says so; the others byte by byte.
 public final class PrivateAccess: Service {
   private enum Carrier {
     case tunnel(ProxyTunnel)
@@ -49,7 +49,8 @@ public final class PrivateAccess: Service {
       let options = Overlay.DialOptions.windowed(access.isWindowed)
       let upstream = Upstream(
         key: token,
-        connect: { loop, initializer in overlay.channel(to: token, options: options, on: loop, initializer: initializer) },
+        connect: { loop, initializer in overlay.channel(to: token, options: options, on: loop, initializer: initializer)
+        },
         responseHeaders: responseHeaders,
         failurePage: { failure in
           logger.info("a share does not answer", metadata: ["share": "\(token)", "reason": "\(failure)"])
@@ -62,7 +63,9 @@ public final class PrivateAccess: Service {
       }
     case .tcpTunnel, .udpTunnel, .socks, nil:
       carrier = .tunnel(
-        ProxyTunnel(overlay: overlay, service: token, host: host, port: port, transport: backend == .udpTunnel ? .udp : .tcp, logger: logger))
+        ProxyTunnel(
+          overlay: overlay, service: token, host: host, port: port, transport: backend == .udpTunnel ? .udp : .tcp,
+          logger: logger))
     }
   }
 
@@ -88,7 +91,8 @@ public final class PrivateAccess: Service {
           }
           return channel.eventLoop.makeCompletedFuture {
             try HTTPRelay.configureHTTP1(
-              channel, remoteAddress: channel.remoteAddress?.plainAddress ?? "", isTLS: false, pool: pool, judge: judge, heard: { stranger.proven() },
+              channel, remoteAddress: channel.remoteAddress?.plainAddress ?? "", isTLS: false, pool: pool, judge: judge,
+              heard: { stranger.proven() },
               observer: observer)
           }
         }
@@ -99,7 +103,8 @@ public final class PrivateAccess: Service {
     }
   }
 
-  /// Carries connections until cancelled or until the service group shuts down. The port closes then; connections in progress go on.
+  /// Carries connections until cancelled or until the service group shuts down. The port closes then; connections in
+  /// progress go on.
   public func run() async throws {
     guard case .relay = carrier else {
       if case .tunnel(let tunnel) = carrier { try await tunnel.run() }

@@ -13,8 +13,9 @@ import Synchronization
 import Transport
 import WebRelay
 
-/// The public entry: takes a request for `<name>.<zone>`, asks who may pass, and relays it over the overlay to whoever hosts the share. It knows the shares from
-/// the directory in memory and decides on the connection's event loop, but for a password it has not seen before.
+/// The public entry: takes a request for `<name>.<zone>`, asks who may pass, and relays it over the overlay to whoever
+/// hosts the share. It knows the shares from the directory in memory and decides on the connection's event loop, but
+/// for a password it has not seen before.
 final class PublicFrontend: ConnectionAcceptor {
   /// Name of the cookie that says a visitor has seen the warning page (zrok.md 4.3).
   static let interstitialCookie = "zrok_interstitial"
@@ -22,7 +23,9 @@ final class PublicFrontend: ConnectionAcceptor {
   private let context: any FrontendContext
   private let logger: Logger
   private let pool = UpstreamPool()
-  private let overlay = NIOLockedValueBox<(make: @Sendable () async throws -> Overlay, task: Task<Overlay, any Error>?)?>(nil)
+  private let overlay = NIOLockedValueBox<
+    (make: @Sendable () async throws -> Overlay, task: Task<Overlay, any Error>?)?
+  >(nil)
   private let proofs = PasswordProofs()
   private let quota: FrontendQuota
   private let answerLimit: TimeAmount?
@@ -40,7 +43,8 @@ final class PublicFrontend: ConnectionAcceptor {
     ownCookies = [Self.interstitialCookie] + (login?.cookieNames ?? [])
   }
 
-  /// Takes the network to dial on. It is asked at the first request, and again after a failure: the controller may not serve yet.
+  /// Takes the network to dial on. It is asked at the first request, and again after a failure: the controller may not
+  /// serve yet.
   func use(_ make: @escaping @Sendable () async throws -> Overlay) { overlay.withLockedValue { $0 = (make, nil) } }
 
   /// The network, as soon as its controller answers.
@@ -66,7 +70,9 @@ final class PublicFrontend: ConnectionAcceptor {
     if let overlay = try? await task?.value { await overlay.close() }
   }
 
-  func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<ConnectionTask> {
+  func accept(_ channel: any Channel, peer: PresentedPeer, alpn: String?, stranger: Stranger) -> EventLoopFuture<
+    ConnectionTask
+  > {
     let remote = peer.remoteHost
     let isTLS = context.settings.isTLS
     let judge: RequestJudge = { self.judge($0, $1) }
@@ -76,11 +82,13 @@ final class PublicFrontend: ConnectionAcceptor {
     let configured: EventLoopFuture<Void>
     if alpn == ALPN.http2 {
       configured = HTTPRelay.configureHTTP2(
-        channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, heard: stranger.heard, observer: observer)
+        channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, heard: stranger.heard,
+        observer: observer)
     } else {
       configured = channel.eventLoop.makeCompletedFuture {
         try HTTPRelay.configureHTTP1(
-          channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, heard: stranger.heard, observer: observer)
+          channel, remoteAddress: remote, isTLS: isTLS, pool: pool, judge: judge, heard: stranger.heard,
+          observer: observer)
       }
     }
     return configured.map { { try? await channel.closeFuture.get() } }
@@ -94,7 +102,8 @@ final class PublicFrontend: ConnectionAcceptor {
     // No share stands in front of it.
     if let login, host == login.configuration.origin.host {
       switch admission(host, info) {
-      case .success(let lease): return login.answer(head, info, context: context).map { page in withExtendedLifetime(lease) { .answer(page) } }
+      case .success(let lease):
+        return login.answer(head, info, context: context).map { page in withExtendedLifetime(lease) { .answer(page) } }
       case .failure(let refusal): return loop.makeSucceededFuture(.answer(refusal.page))
       }
     }
@@ -104,7 +113,9 @@ final class PublicFrontend: ConnectionAcceptor {
     return looked.flatMap { $0.map { self.judge(head, info, host, $0) } ?? loop.makeSucceededFuture(.answer(page)) }
   }
 
-  private func judge(_ head: HTTPRequestHead, _ info: RequestInfo, _ host: String, _ route: ShareRoute) -> EventLoopFuture<RequestVerdict> {
+  private func judge(_ head: HTTPRequestHead, _ info: RequestInfo, _ host: String, _ route: ShareRoute)
+    -> EventLoopFuture<RequestVerdict>
+  {
     let loop = info.loop
     let lease: FrontendQuota.Lease
     switch admission(route.serviceID, info) {
@@ -116,17 +127,25 @@ final class PublicFrontend: ConnectionAcceptor {
       return loop.makeSucceededFuture(.answer(login.atSharePath(head, route, host: host, now: context.now)))
     }
     if route.isPaused { return loop.makeSucceededFuture(.answer(Self.pausedPage)) }
-    if route.interstitial, Self.wantsInterstitial(head) { return loop.makeSucceededFuture(.answer(Self.interstitialPage(host))) }
+    if route.interstitial, Self.wantsInterstitial(head) {
+      return loop.makeSucceededFuture(.answer(Self.interstitialPage(host)))
+    }
     switch route.gate.scheme {
     case "none": return loop.makeSucceededFuture(relay(head, info, route, lease, visitor: []))
-    // Browsers never send credentials with the question whether they may (Fetch, 4.8), so whoever asked for them would have the answer be no.
+    // Browsers never send credentials with the question whether they may (Fetch, 4.8), so whoever asked for them would
+    // have the answer be no.
     case "basic" where Self.isPreflight(head), "oauth" where Self.isPreflight(head):
       return loop.makeSucceededFuture(relay(head, info, route, lease, visitor: []))
     case "basic":
-      guard let credentials = Self.credentials(head) else { return loop.makeSucceededFuture(.answer(Self.passwordPage(route))) }
+      guard let credentials = Self.credentials(head) else {
+        return loop.makeSucceededFuture(.answer(Self.passwordPage(route)))
+      }
       return proofs.check(credentials, route, context: context, remote: info.remoteAddress, on: loop).map { outcome in
         switch outcome {
-        case .proven: self.relay(head, info, route, lease, visitor: [("zrok-auth-provider", "basic"), ("zrok-auth-user", credentials.username)])
+        case .proven:
+          self.relay(
+            head, info, route, lease,
+            visitor: [("zrok-auth-provider", "basic"), ("zrok-auth-user", credentials.username)])
         case .wrong: .answer(Self.passwordPage(route))
         case .tooMany: .answer(Self.tooManyPage)
         }
@@ -134,7 +153,8 @@ final class PublicFrontend: ConnectionAcceptor {
     case "oauth":
       guard let login else { return loop.makeSucceededFuture(.answer(Self.schemePage)) }
       switch login.judge(head, route, host: host, now: context.now) {
-      case .passed(let visitor): return loop.makeSucceededFuture(relay(head, info, route, lease, visitor: visitor.headers))
+      case .passed(let visitor):
+        return loop.makeSucceededFuture(relay(head, info, route, lease, visitor: visitor.headers))
       case .answer(let page): return loop.makeSucceededFuture(.answer(page))
       }
     default: return loop.makeSucceededFuture(.answer(Self.schemePage))
@@ -153,7 +173,8 @@ final class PublicFrontend: ConnectionAcceptor {
 
   /// - Parameter visitor: fields that say who it is.
   private func relay(
-    _ head: HTTPRequestHead, _ info: RequestInfo, _ route: ShareRoute, _ lease: FrontendQuota.Lease, visitor: [(String, String)]
+    _ head: HTTPRequestHead, _ info: RequestInfo, _ route: ShareRoute, _ lease: FrontendQuota.Lease,
+    visitor: [(String, String)]
   ) -> RequestVerdict {
     var head = head
     ForwardedHeaders.add(to: &head.headers, info: info)
@@ -167,7 +188,9 @@ final class PublicFrontend: ConnectionAcceptor {
     let upstream = Upstream(
       key: route.serviceID,
       connect: { loop, initializer in
-        loop.makeFutureWithTask { try await self.network() }.flatMap { $0.channel(to: token, options: options, on: loop, initializer: initializer) }
+        loop.makeFutureWithTask { try await self.network() }.flatMap {
+          $0.channel(to: token, options: options, on: loop, initializer: initializer)
+        }
       },
       lease: lease, answerLimit: answerLimit,
       failurePage: { [context] failure in
@@ -182,7 +205,8 @@ final class PublicFrontend: ConnectionAcceptor {
   static func identityFields(_ headers: HTTPHeaders) -> [String] {
     headers.compactMap { field in
       field.name.utf8.count > 10
-        && field.name.utf8.prefix(10).elementsEqual("zrok-auth-".utf8, by: { ($0 == UInt8(ascii: "_") ? UInt8(ascii: "-") : $0 | 0x20) == $1 })
+        && field.name.utf8.prefix(10).elementsEqual(
+          "zrok-auth-".utf8, by: { ($0 == UInt8(ascii: "_") ? UInt8(ascii: "-") : $0 | 0x20) == $1 })
         ? field.name : nil
     }
   }
@@ -193,26 +217,33 @@ final class PublicFrontend: ConnectionAcceptor {
   }
 
   static func credentials(_ head: HTTPRequestHead) -> BasicCredentials? {
-    guard let header = head.headers.first(name: "authorization"), header.lowercased().hasPrefix("basic "), header.utf8.count <= 1024,
-      let bytes = Data(base64Encoded: header.dropFirst(6).filter { $0 != " " }), let text = String(validating: bytes, as: UTF8.self),
+    guard let header = head.headers.first(name: "authorization"), header.lowercased().hasPrefix("basic "),
+      header.utf8.count <= 1024,
+      let bytes = Data(base64Encoded: header.dropFirst(6).filter { $0 != " " }),
+      let text = String(validating: bytes, as: UTF8.self),
       let colon = text.firstIndex(of: ":")
     else { return nil }
     return BasicCredentials(username: String(text[..<colon]), password: String(text[text.index(after: colon)...]))
   }
 
-  /// The question of a browser, ahead of a request from another origin's page, whether the server takes such requests (Fetch, 4.8).
+  /// The question of a browser, ahead of a request from another origin's page, whether the server takes such requests
+  /// (Fetch, 4.8).
   static func isPreflight(_ head: HTTPRequestHead) -> Bool {
-    head.method == .OPTIONS && head.headers.contains(name: "origin") && head.headers.contains(name: "access-control-request-method")
+    head.method == .OPTIONS && head.headers.contains(name: "origin")
+      && head.headers.contains(name: "access-control-request-method")
       && !["content-length", "transfer-encoding", "upgrade"].contains { head.headers.contains(name: $0) }
   }
 
-  /// A person who goes somewhere with a browser, and nothing else that a browser or a program asks for: a page shown in the place of data breaks what asked for it.
+  /// A person who goes somewhere with a browser, and nothing else that a browser or a program asks for: a page shown in
+  /// the place of data breaks what asked for it.
   static func wantsInterstitial(_ head: HTTPRequestHead) -> Bool {
     let headers = head.headers
-    guard head.method == .GET || head.method == .HEAD, !headers.contains(name: "skip_zrok_interstitial"), !headers.contains(name: "upgrade"),
+    guard head.method == .GET || head.method == .HEAD, !headers.contains(name: "skip_zrok_interstitial"),
+      !headers.contains(name: "upgrade"),
       headers.first(name: "user-agent")?.hasPrefix("Mozilla/5.0") ?? false
     else { return false }
-    // Browsers say what they go for, to hosts that they take for safe (Fetch Metadata); to the others they only say what they would like to have.
+    // Browsers say what they go for, to hosts that they take for safe (Fetch Metadata); to the others they only say
+    // what they would like to have.
     for (name, wanted) in [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")] {
       guard headers.first(name: name).map({ $0.lowercased() == wanted }) ?? true else { return false }
     }
@@ -223,6 +254,7 @@ final class PublicFrontend: ConnectionAcceptor {
   /// Whether a range of `Accept` names pages of HTML. One of anything is what scripts and images send too.
   private static func isPage(_ range: Substring) -> Bool {
     let type = range.prefix { $0 != ";" }.filter { $0 != " " }.lowercased()
-    return (type == "text/html" || type == "application/xhtml+xml") && !range.filter { $0 != " " }.lowercased().hasSuffix(";q=0")
+    return (type == "text/html" || type == "application/xhtml+xml")
+      && !range.filter { $0 != " " }.lowercased().hasSuffix(";q=0")
   }
 }

@@ -8,9 +8,10 @@ import Transport
 public import Tunnel
 public import WebRelay
 
-/// A private share at a local port for as long as this runs. Where the share ends, the port stays, and leads to it again as soon as a share of that token comes back. It
-/// ends with an error when this machine's environment was deleted at the share service. Where it is stopped, the port closes at once, and what is under way goes on to its end
-/// before the access is deleted, as far as a limit allows.
+/// A private share at a local port for as long as this runs. Where the share ends, the port stays, and leads to it
+/// again as soon as a share of that token comes back. It ends with an error when this machine's environment was deleted
+/// at the share service. Where it is stopped, the port closes at once, and what is under way goes on to its end before
+/// the access is deleted, as far as a limit allows.
 public struct RunningAccess: Service {
   public enum Event: Sendable {
     /// The port leads to the share.
@@ -44,7 +45,8 @@ public struct RunningAccess: Service {
   ///   - grace: how long requests and connections under way may go on when it is stopped.
   ///   - told: called when something has happened; must not wait.
   public init(
-    session: ShareSession, token: String, host: String, port: Int, responseHeaders: [ResponseHeader] = [], observer: RequestObserver? = nil,
+    session: ShareSession, token: String, host: String, port: Int, responseHeaders: [ResponseHeader] = [],
+    observer: RequestObserver? = nil,
     grace: Duration = Farewell.defaultLimit, logger: Logger, told: @escaping @Sendable (Event) -> Void
   ) {
     self.session = session
@@ -58,9 +60,11 @@ public struct RunningAccess: Service {
     self.told = told
   }
 
-  /// Carries connections until the service group shuts down, which lets what is under way come to its end, or until cancelled, which does not.
+  /// Carries connections until the service group shuts down, which lets what is under way come to its end, or until
+  /// cancelled, which does not.
   ///
-  /// - Throws: `ShareError`: `refused` and `unreachable` as the service answers, `environmentGone`; an error of the port.
+  /// - Throws: `ShareError`: `refused` and `unreachable` as the service answers, `environmentGone`; an error of the
+  ///   port.
   public func run() async throws {
     try await withTaskCancellationHandler {
       try await cancelWhenGracefulShutdown { try await keep() }
@@ -78,7 +82,8 @@ public struct RunningAccess: Service {
       let next: Result<ShareAccess?, any Error>
       do {
         let local = PrivateAccess(
-          overlay: try await session.overlay(), access: access, host: host, port: port, responseHeaders: responseHeaders, observer: observer,
+          overlay: try await session.overlay(), access: access, host: host, port: port,
+          responseHeaders: responseHeaders, observer: observer,
           logger: logger)
         let address = try await local.start()
         // What comes in its place listens there too.
@@ -108,11 +113,15 @@ public struct RunningAccess: Service {
   }
 
   /// In a task of its own: a cancelled one would not hear what was made.
-  private func gain() async throws -> ShareAccess { try await Task { [session, token] in try await session.access(token) }.value }
+  private func gain() async throws -> ShareAccess {
+    try await Task { [session, token] in try await session.access(token) }.value
+  }
 
   /// Carries connections until stopped.
   /// - Returns: an access that has to be carried in another way; nil when it was stopped.
-  private func carry(_ local: PrivateAccess, _ held: NIOLockedValueBox<ShareAccess>, _ address: String) async throws -> ShareAccess? {
+  private func carry(_ local: PrivateAccess, _ held: NIOLockedValueBox<ShareAccess>, _ address: String) async throws
+    -> ShareAccess?
+  {
     try await withThrowingTaskGroup(of: ShareAccess?.self) { group in
       group.addTask {
         try await local.run()

@@ -8,8 +8,9 @@ public import Swiftlet
 import Synchronization
 import Transport
 
-/// A public frontend in a process of its own, in front of any share service, ours or upstream's: all it has is an identity that may dial public shares. What it may dial, and what
-/// the configs of those services say, is the whole of its knowledge (zrok.md 4.1). Any number of them may run side by side.
+/// A public frontend in a process of its own, in front of any share service, ours or upstream's: all it has is an
+/// identity that may dial public shares. What it may dial, and what the configs of those services say, is the whole of
+/// its knowledge (zrok.md 4.1). Any number of them may run side by side.
 public final class StandaloneFrontend: Service, FrontendContext {
   /// How one is started.
   public struct Configuration: Sendable {
@@ -50,7 +51,8 @@ public final class StandaloneFrontend: Service, FrontendContext {
     passwords = try PasswordHasher()
   }
 
-  /// Binds the port and learns what there is. A network that does not answer yet is asked again while the frontend runs.
+  /// Binds the port and learns what there is. A network that does not answer yet is asked again while the frontend
+  /// runs.
   /// - Throws: when the port cannot be bound, or a file that the configured login names cannot be read.
   @discardableResult
   public func start() async throws -> SocketAddress {
@@ -58,7 +60,8 @@ public final class StandaloneFrontend: Service, FrontendContext {
     let frontend = try PublicFrontend(context: self, logger: logger)
     let listener = TLSListener(
       host: configuration.listener.host, port: configuration.listener.port, identity: configuration.listener.identity,
-      acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: frontend)], fallback: frontend, limits: configuration.listener.strangerLimits,
+      acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: frontend)], fallback: frontend,
+      limits: configuration.listener.strangerLimits,
       logger: logger)
     let address = try await listener.start()
     bound.withLockedValue { $0 = (listener, address) }
@@ -105,8 +108,12 @@ public final class StandaloneFrontend: Service, FrontendContext {
         do {
           guard let config = try service.config(ShareDesk.proxyConfigType, as: ProxyConfig.self) else { continue }
           routes[service.name] = config.route(
-            service: (service.id, service.name), zone: self.configuration.zone, interstitial: self.configuration.interstitial)
-        } catch { self.logger.warning("the config of a share is not readable", metadata: ["share": "\(service.name)", "error": "\(error)"]) }
+            service: (service.id, service.name), zone: self.configuration.zone,
+            interstitial: self.configuration.interstitial)
+        } catch {
+          self.logger.warning(
+            "the config of a share is not readable", metadata: ["share": "\(service.name)", "error": "\(error)"])
+        }
       }
       self.directory.replaceAll(routes)
       return true
@@ -151,7 +158,8 @@ public final class StandaloneFrontend: Service, FrontendContext {
 
   var settings: FrontendSettings {
     FrontendSettings(
-      zone: configuration.zone, isTLS: configuration.listener.identity != nil, limits: configuration.limits, login: configuration.login)
+      zone: configuration.zone, isTLS: configuration.listener.identity != nil, limits: configuration.limits,
+      login: configuration.login)
   }
 
   var now: Timestamp { .now() }

@@ -56,25 +56,32 @@ final class ManagementGateway: NetworkGateway {
 
   private func logIn() async throws -> String {
     let answer = try await request(
-      "POST", "/authenticate?method=password", ["username": .string(controller.username), "password": .string(controller.password)], nil)
+      "POST", "/authenticate?method=password",
+      ["username": .string(controller.username), "password": .string(controller.password)], nil)
     guard let token = answer.envelope["data"]?["token"]?.stringValue else {
-      throw ShareRefusal(503, "the controller does not accept the share service's user \(controller.username) (status \(answer.status))")
+      throw ShareRefusal(
+        503, "the controller does not accept the share service's user \(controller.username) (status \(answer.status))")
     }
     session.withLockedValue { $0 = token }
     return token
   }
 
-  private func request(_ method: String, _ path: String, _ body: JSONValue?, _ token: String?) async throws -> (status: Int, envelope: JSONValue) {
+  private func request(_ method: String, _ path: String, _ body: JSONValue?, _ token: String?) async throws -> (
+    status: Int, envelope: JSONValue
+  ) {
     var headers = [("accept", "application/json")]
     if let token { headers.append(("zt-session", token)) }
     if body != nil { headers.append(("content-type", "application/json")) }
     let answer: HTTPAnswer
     do {
-      answer = try await https.request(method: method, controller.url + path, headers: headers, body: body?.serialized(), timeout: .seconds(15))
+      answer = try await https.request(
+        method: method, controller.url + path, headers: headers, body: body?.serialized(), timeout: .seconds(15))
     } catch {
       throw ShareRefusal(503, "the controller at \(controller.url) does not answer: \(error)")
     }
-    return (answer.status, answer.body.isEmpty ? .null : (try? JSONValue(parsing: answer.body, limits: .stored)) ?? .null)
+    return (
+      answer.status, answer.body.isEmpty ? .null : (try? JSONValue(parsing: answer.body, limits: .stored)) ?? .null
+    )
   }
 }
 
@@ -90,9 +97,12 @@ extension NetworkGateway {
   static func refusal(_ status: Int, _ envelope: JSONValue, _ doing: String) -> ShareRefusal {
     let error = envelope["error"]
     let cause =
-      error?["cause"]?["reason"]?.stringValue ?? error?["cause"]?["message"]?.stringValue ?? error?["message"]?.stringValue ?? "no reason given"
+      error?["cause"]?["reason"]?.stringValue ?? error?["cause"]?["message"]?.stringValue ?? error?["message"]?
+      .stringValue ?? "no reason given"
     let isTaken = (status == 400 || status == 409) && (cause.contains("duplicate") || cause.contains("already"))
-    return ShareRefusal(isTaken ? 409 : status == 401 || status == 403 ? 503 : 500, "the controller refused to \(doing): \(cause) (status \(status))")
+    return ShareRefusal(
+      isTaken ? 409 : status == 401 || status == 403 ? 503 : 500,
+      "the controller refused to \(doing): \(cause) (status \(status))")
   }
 
   /// All entities of a collection that a filter selects.
@@ -114,6 +124,8 @@ extension NetworkGateway {
   /// Deletes an entity; one that is not there was deleted before.
   func delete(_ collection: String, _ id: String) async throws {
     let (status, envelope) = try await call("DELETE", "/\(collection)/\(id)", nil)
-    guard (200..<300).contains(status) || status == 404 else { throw Self.refusal(status, envelope, "delete \(collection)/\(id)") }
+    guard (200..<300).contains(status) || status == 404 else {
+      throw Self.refusal(status, envelope, "delete \(collection)/\(id)")
+    }
   }
 }

@@ -9,10 +9,11 @@ import Transport
 
 /// Rows in a database of the share service's own, the network behind the management API.
 ///
-/// A change is rehearsed first: its closure runs in a transaction that is rolled back, and tells which calls it needs. They are written down in the journal,
-/// made, and then the closure runs again, with what the controller answered, and its rows are committed together with the end of the journal's entry. A change
-/// that only takes something away is committed first and told the network afterwards. The entry outlives the process, and ``settle()`` brings the change to its
-/// end, or takes it back.
+/// A change is rehearsed first: its closure runs in a transaction that is rolled back, and tells which calls it needs.
+/// They are written down in the journal, made, and then the closure runs again, with what the controller answered, and
+/// its rows are committed together with the end of the journal's entry. A change that only takes something away is
+/// committed first and told the network afterwards. The entry outlives the process, and ``settle()`` brings the change
+/// to its end, or takes it back.
 final class RemoteNetwork: ShareNetwork {
   /// How often a closure may ask something of the network before it is called broken.
   private static let questionLimit = 64
@@ -38,13 +39,18 @@ final class RemoteNetwork: ShareNetwork {
   var issuesCredentialsAgain: Bool { false }
   func onTraffic(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void) {}
 
-  func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R { try await store.read(body) }
+  func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R {
+    try await store.read(body)
+  }
 
-  private func commit<R: Sendable>(_ author: String, _ body: @escaping @Sendable (StoreTransaction) throws -> R) async throws -> R {
+  private func commit<R: Sendable>(_ author: String, _ body: @escaping @Sendable (StoreTransaction) throws -> R)
+    async throws -> R
+  {
     try await store.write(.system(author), now: now, body).value
   }
 
-  func write<R: Sendable>(author: String, _ body: @escaping @Sendable (any NetworkChange) throws -> R) async throws -> R {
+  func write<R: Sendable>(author: String, _ body: @escaping @Sendable (any NetworkChange) throws -> R) async throws -> R
+  {
     var facts = NetworkFacts(configTypes: configTypes.withLockedValue { $0 })
     for _ in 0..<Self.questionLimit {
       let known = facts
@@ -77,13 +83,17 @@ final class RemoteNetwork: ShareNetwork {
       let known = try await gateway.list("config-types", filter: "name=\(name.filterLiteral)").first?["id"]?.stringValue
       let id =
         if let known { known } else {
-          try Self.id(of: try await gateway.data("POST", "/config-types", ["name": .string(name)], doing: "create the config type \(name)"))
+          try Self.id(
+            of: try await gateway.data(
+              "POST", "/config-types", ["name": .string(name)], doing: "create the config type \(name)"))
         }
       facts.configTypes[name] = id
       configTypes.withLockedValue { $0[name] = id }
     case .identity(let id):
       let (status, envelope) = try await gateway.call("GET", "/identities/\(id.pathSegment)", nil)
-      guard status == 404 || (200..<300).contains(status) else { throw ManagementGateway.refusal(status, envelope, "read the identity \(id)") }
+      guard status == 404 || (200..<300).contains(status) else {
+        throw ManagementGateway.refusal(status, envelope, "read the identity \(id)")
+      }
       facts.identities[id] = .some(status == 404 ? nil : envelope["data"]?["tags"]?.objectValue ?? [:])
     case .hosted(let id): facts.hosted[id] = try await isHosted(id)
     }
@@ -92,7 +102,9 @@ final class RemoteNetwork: ShareNetwork {
   private func isHosted(_ service: String) async throws -> Bool {
     let (status, envelope) = try await gateway.call("GET", "/services/\(service.pathSegment)/terminators?limit=1", nil)
     if status == 404 { return false }
-    guard (200..<300).contains(status) else { throw ManagementGateway.refusal(status, envelope, "list terminators of \(service)") }
+    guard (200..<300).contains(status) else {
+      throw ManagementGateway.refusal(status, envelope, "list terminators of \(service)")
+    }
     return !(envelope["data"]?.arrayValue ?? []).isEmpty
   }
 
@@ -107,31 +119,38 @@ final class RemoteNetwork: ShareNetwork {
         let filter = "service in [\(left.map(\.filterLiteral).joined(separator: ", "))]"
         let page = try await gateway.page("terminators", filter: filter, limit: PageRequest.maximumLimit)
         for terminator in page {
-          guard let service = terminator["serviceId"]?.stringValue, let router = terminator["routerId"]?.stringValue else { continue }
+          guard let service = terminator["serviceId"]?.stringValue, let router = terminator["routerId"]?.stringValue
+          else { continue }
           hosting.routers[service, default: []].insert(router)
         }
-        // Hosts of one service may fill the page: the others are asked for again. More is not to be known of one that is offered.
+        // Hosts of one service may fill the page: the others are asked for again. More is not to be known of one that
+        // is offered.
         let unseen = left.filter { hosting.routers[$0] == nil }
         guard page.count >= PageRequest.maximumLimit, unseen.count < left.count else { break }
         left = unseen
       }
     }
     for router in try await gateway.list("edge-routers", filter: "true") {
-      guard let id = router["id"]?.stringValue, router["isVerified"]?.boolValue ?? false, router["disabled"]?.boolValue != true else { continue }
+      guard let id = router["id"]?.stringValue, router["isVerified"]?.boolValue ?? false,
+        router["disabled"]?.boolValue != true
+      else { continue }
       if router["isOnline"]?.boolValue ?? false { hosting.isPossible = true } else { hosting.away.insert(id) }
     }
     return hosting
   }
 
   private static func id(of data: JSONValue) throws -> String {
-    guard let id = data["id"]?.stringValue, !id.isEmpty else { throw ShareRefusal(500, "the controller's answer names no id") }
+    guard let id = data["id"]?.stringValue, !id.isEmpty else {
+      throw ShareRefusal(500, "the controller's answer names no id")
+    }
     return id
   }
 
   // MARK: Carrying out
 
   private func carryOut<R: Sendable>(
-    _ plan: Planned, _ author: String, _ facts: NetworkFacts, _ body: @escaping @Sendable (any NetworkChange) throws -> R
+    _ plan: Planned, _ author: String, _ facts: NetworkFacts,
+    _ body: @escaping @Sendable (any NetworkChange) throws -> R
   ) async throws -> R {
     let entry = EntityID.short()
     running.withLockedValue { _ = $0.insert(entry) }
@@ -151,7 +170,9 @@ final class RemoteNetwork: ShareNetwork {
       return try await commit(author) { transaction in
         let change = RemoteChange(transaction, facts, .final(results))
         let value = try body(change)
-        guard change.steps == steps else { throw ShareRefusal(409, "the share service changed in the meantime; try again") }
+        guard change.steps == steps else {
+          throw ShareRefusal(409, "the share service changed in the meantime; try again")
+        }
         _ = try transaction.delete(ShareJournalEntry.self, entry)
         return value
       }
@@ -167,26 +188,33 @@ final class RemoteNetwork: ShareNetwork {
 
   /// A change that creates nothing: rows first, so that whatever happens nobody is told again of what is gone.
   private func finish<R: Sendable>(
-    _ entry: String, _ plan: Planned, _ author: String, _ facts: NetworkFacts, _ body: @escaping @Sendable (any NetworkChange) throws -> R
+    _ entry: String, _ plan: Planned, _ author: String, _ facts: NetworkFacts,
+    _ body: @escaping @Sendable (any NetworkChange) throws -> R
   ) async throws -> R {
     let (value, steps) = try await commit(author) { transaction -> (R, [NetworkStep]) in
       let change = RemoteChange(transaction, facts, .final([]))
       let value = try body(change)
-      guard !change.steps.contains(where: \.creates) else { throw ShareRefusal(409, "the share service changed in the meantime; try again") }
+      guard !change.steps.contains(where: \.creates) else {
+        throw ShareRefusal(409, "the share service changed in the meantime; try again")
+      }
       _ = try transaction.put(ShareJournalEntry(id: entry, phase: .finishing, steps: change.steps))
       return (value, change.steps)
     }
     do {
       for step in steps { try await perform(step) }
     } catch {
-      logger.warning("a change is to be brought to its end later", metadata: ["journal": "\(entry)", "reason": "\(error)"])
-      throw ShareRefusal(503, "the change is stored, but the controller could not be told; it will be told as soon as it answers")
+      logger.warning(
+        "a change is to be brought to its end later", metadata: ["journal": "\(entry)", "reason": "\(error)"])
+      throw ShareRefusal(
+        503, "the change is stored, but the controller could not be told; it will be told as soon as it answers")
     }
     try await forget(entry)
     return value
   }
 
-  private func forget(_ entry: String) async throws { try await commit("share journal") { _ = try $0.delete(ShareJournalEntry.self, entry) } }
+  private func forget(_ entry: String) async throws {
+    try await commit("share journal") { _ = try $0.delete(ShareJournalEntry.self, entry) }
+  }
 
   /// - Returns: the id, with credentials where an identity was enrolled.
   private func create(_ step: NetworkStep, _ entry: String) async throws -> NetworkChange.Credentials {
@@ -198,7 +226,9 @@ final class RemoteNetwork: ShareNetwork {
     let id = try Self.id(of: try await gateway.data("POST", "/" + step.collection, .object(body), doing: doing))
     guard step.verb == .createEnrolled else { return .init(identityID: id) }
     let identity = try await gateway.data("GET", "/identities/\(id)", doing: "read the identity \(id)")
-    guard let jwt = identity["enrollment"]?["ott"]?["jwt"]?.stringValue else { throw ShareRefusal(500, "the identity \(id) has no enrollment token") }
+    guard let jwt = identity["enrollment"]?["ott"]?["jwt"]?.stringValue else {
+      throw ShareRefusal(500, "the identity \(id) has no enrollment token")
+    }
     return .init(identityID: id, try await gateway.enroll(jwt))
   }
 
@@ -234,14 +264,17 @@ final class RemoteNetwork: ShareNetwork {
   }
 
   func settle() async throws {
-    for entry in try await read({ try $0.all(ShareJournalEntry.self) }) where !running.withLockedValue({ $0.contains(entry.id) }) {
+    for entry in try await read({ try $0.all(ShareJournalEntry.self) })
+    where !running.withLockedValue({ $0.contains(entry.id) }) {
       switch entry.phase {
       case .creating: try await takeBack(entry.id)
       case .finishing:
         for step in entry.steps { try await perform(step) }
         try await forget(entry.id)
       }
-      logger.notice("settled a change that an earlier run had begun", metadata: ["journal": "\(entry.id)", "phase": "\(entry.phase.rawValue)"])
+      logger.notice(
+        "settled a change that an earlier run had begun",
+        metadata: ["journal": "\(entry.id)", "phase": "\(entry.phase.rawValue)"])
     }
   }
 }
@@ -255,7 +288,9 @@ enum NetworkCollection {
   static let edgeRouterPolicies = "edge-router-policies"
   static let serviceEdgeRouterPolicies = "service-edge-router-policies"
 
-  static let deletionOrder = [serviceEdgeRouterPolicies, servicePolicies, services, configs, edgeRouterPolicies, identities]
+  static let deletionOrder = [
+    serviceEdgeRouterPolicies, servicePolicies, services, configs, edgeRouterPolicies, identities,
+  ]
 }
 
 /// What a change wants to know of the network before it can be planned.
@@ -318,28 +353,35 @@ final class RemoteChange: NetworkChange {
 
   // MARK: Steps
 
-  private func create(_ collection: String, _ body: JSONObject, verb: NetworkStep.Verb = .create) throws -> Credentials {
+  private func create(_ collection: String, _ body: JSONObject, verb: NetworkStep.Verb = .create) throws -> Credentials
+  {
     steps.append(NetworkStep(verb: verb, collection: collection, body: body))
     count += 1
     if isRehearsal { return Credentials(identityID: NetworkStep.placeholder(mark, count - 1)) }
-    guard let result = made.popFirst() else { throw ShareRefusal(409, "the share service changed in the meantime; try again") }
+    guard let result = made.popFirst() else {
+      throw ShareRefusal(409, "the share service changed in the meantime; try again")
+    }
     return result
   }
 
   func createEnrolledIdentity(name: String, tags: JSONObject) throws -> Credentials {
     try create(
       NetworkCollection.identities,
-      ["name": .string(name), "type": "User", "isAdmin": false, "enrollment": ["ott": true], "tags": .object(tags)], verb: .createEnrolled)
+      ["name": .string(name), "type": "User", "isAdmin": false, "enrollment": ["ott": true], "tags": .object(tags)],
+      verb: .createEnrolled)
   }
 
   func issueCredentials(identity id: String) throws -> Credentials {
     throw ShareRefusal(
-      500, "the file of the identity \(id) in the share service's directory is lost, and nobody can make it again; restore it from a backup")
+      500,
+      "the file of the identity \(id) in the share service's directory is lost, and nobody can make it again; restore it from a backup"
+    )
   }
 
   func createConfig(name: String, typeID: String, data: JSONObject, tags: JSONObject) throws -> String {
     try create(
-      NetworkCollection.configs, ["name": .string(name), "configTypeId": .string(typeID), "data": .object(data), "tags": .object(tags)]
+      NetworkCollection.configs,
+      ["name": .string(name), "configTypeId": .string(typeID), "data": .object(data), "tags": .object(tags)]
     ).identityID
   }
 
@@ -350,11 +392,14 @@ final class RemoteChange: NetworkChange {
     ).identityID
   }
 
-  func createServicePolicy(name: String, type: Provisioning.PolicyKind, identities: [String], service: String, tags: JSONObject) throws -> String {
+  func createServicePolicy(
+    name: String, type: Provisioning.PolicyKind, identities: [String], service: String, tags: JSONObject
+  ) throws -> String {
     try create(
       NetworkCollection.servicePolicies,
       [
-        "name": .string(name), "type": .string(type.rawValue), "semantic": "AnyOf", "identityRoles": JSONValue(identities.map { "@" + $0 }),
+        "name": .string(name), "type": .string(type.rawValue), "semantic": "AnyOf",
+        "identityRoles": JSONValue(identities.map { "@" + $0 }),
         "serviceRoles": .array([.string("@" + service)]), "tags": .object(tags),
       ]
     ).identityID
@@ -364,7 +409,8 @@ final class RemoteChange: NetworkChange {
     try create(
       NetworkCollection.edgeRouterPolicies,
       [
-        "name": .string(name), "semantic": "AllOf", "edgeRouterRoles": ["#all"], "identityRoles": .array([.string("@" + identity)]),
+        "name": .string(name), "semantic": "AllOf", "edgeRouterRoles": ["#all"],
+        "identityRoles": .array([.string("@" + identity)]),
         "tags": .object(tags),
       ]
     ).identityID
@@ -374,7 +420,8 @@ final class RemoteChange: NetworkChange {
     try create(
       NetworkCollection.serviceEdgeRouterPolicies,
       [
-        "name": .string(name), "semantic": "AllOf", "edgeRouterRoles": ["#all"], "serviceRoles": .array([.string("@" + service)]),
+        "name": .string(name), "semantic": "AllOf", "edgeRouterRoles": ["#all"],
+        "serviceRoles": .array([.string("@" + service)]),
         "tags": .object(tags),
       ]
     ).identityID
@@ -384,7 +431,9 @@ final class RemoteChange: NetworkChange {
     steps.append(NetworkStep(verb: .merge, collection: NetworkCollection.configs, id: id, body: members))
   }
 
-  private func delete(_ collection: String, _ id: String) { steps.append(NetworkStep(verb: .delete, collection: collection, id: id)) }
+  private func delete(_ collection: String, _ id: String) {
+    steps.append(NetworkStep(verb: .delete, collection: collection, id: id))
+  }
 
   func deleteIdentity(_ id: String) throws { delete(NetworkCollection.identities, id) }
   func deleteService(_ id: String) throws { delete(NetworkCollection.services, id) }
@@ -424,11 +473,14 @@ extension NetworkStep {
 
 extension ProvisioningTransaction.Credentials {
   /// Of an entity that has none, or of one that is not there yet.
-  init(identityID: String) { self.init(identityID: identityID, key: "", certificate: "", authorities: "", controllers: []) }
+  init(identityID: String) {
+    self.init(identityID: identityID, key: "", certificate: "", authorities: "", controllers: [])
+  }
 
   init(identityID: String, _ file: IdentityFile) {
     self.init(
-      identityID: identityID, key: file.key, certificate: file.certificate, authorities: file.authorities, controllers: file.controllers,
+      identityID: identityID, key: file.key, certificate: file.certificate, authorities: file.authorities,
+      controllers: file.controllers,
       trustDomain: file.trustDomain)
   }
 }

@@ -24,14 +24,15 @@ struct NetworkStep: Sendable, Codable, Equatable {
   var creates: Bool { verb == .create || verb == .createEnrolled }
 }
 
-/// A change that concerns the network, written down before its first call. Whatever ends the process, the next start knows what is to be taken back, or to be
-/// brought to its end.
+/// A change that concerns the network, written down before its first call. Whatever ends the process, the next start
+/// knows what is to be taken back, or to be brought to its end.
 struct ShareJournalEntry: Entity {
   static let kind = EntityKind(rawValue: "share-journal")
   static let isIntent = false
 
   enum Phase: String, Sendable, Codable {
-    /// Rows are not changed yet. What was created in the network carries the entry's id as a tag, and is deleted at replay.
+    /// Rows are not changed yet. What was created in the network carries the entry's id as a tag, and is deleted at
+    /// replay.
     case creating
     /// Rows are changed. The steps are repeated at replay; each can be.
     case finishing

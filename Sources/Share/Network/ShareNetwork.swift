@@ -3,8 +3,8 @@ import Model
 import Store
 import Swiftlet
 
-/// What the share service stores its rows in, and the network in which its shares are services. Two answers: the controller of this process, and one that is
-/// spoken to over the management API.
+/// What the share service stores its rows in, and the network in which its shares are services. Two answers: the
+/// controller of this process, and one that is spoken to over the management API.
 protocol ShareNetwork: Sendable {
   var now: Timestamp { get }
 
@@ -60,7 +60,9 @@ protocol NetworkChange {
   func issueCredentials(identity id: String) throws -> Credentials
   func createConfig(name: String, typeID: String, data: JSONObject, tags: JSONObject) throws -> String
   func createService(name: String, configs: [String], tags: JSONObject) throws -> String
-  func createServicePolicy(name: String, type: Provisioning.PolicyKind, identities: [String], service: String, tags: JSONObject) throws -> String
+  func createServicePolicy(
+    name: String, type: Provisioning.PolicyKind, identities: [String], service: String, tags: JSONObject
+  ) throws -> String
   func createEdgeRouterPolicy(name: String, identity: String, tags: JSONObject) throws -> String
   func createServiceEdgeRouterPolicy(name: String, service: String, tags: JSONObject) throws -> String
 
@@ -84,17 +86,21 @@ struct LocalNetwork: ShareNetwork {
 
   var now: Timestamp { provisioning.now }
 
-  func write<R: Sendable>(author: String, _ body: @escaping @Sendable (any NetworkChange) throws -> R) async throws -> R {
+  func write<R: Sendable>(author: String, _ body: @escaping @Sendable (any NetworkChange) throws -> R) async throws -> R
+  {
     try await provisioning.write(author: author) { try body($0) }
   }
 
-  func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R { try await provisioning.read(body) }
+  func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R {
+    try await provisioning.read(body)
+  }
 
   func settle() async throws {}
 
   func hosting(_ services: [String]) async throws -> NetworkHosting {
     NetworkHosting(
-      routers: provisioning.routers(hosting: services), isPossible: provisioning.hasRouters, away: provisioning.routersAway)
+      routers: provisioning.routers(hosting: services), isPossible: provisioning.hasRouters,
+      away: provisioning.routersAway)
   }
 
   var issuesCredentialsAgain: Bool { true }

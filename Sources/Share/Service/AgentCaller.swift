@@ -8,8 +8,9 @@ import SwiftProtobuf
 import Swiftlet
 import Synchronization
 
-/// Calls agents over the overlay: gRPC on a connection to the service that the agent hosts, one connection for the calls of one request (zrok.md 2.5).
-/// What an agent answers is somebody's machine's word: it is bounded in bytes and time, and believed by nobody but its owner.
+/// Calls agents over the overlay: gRPC on a connection to the service that the agent hosts, one connection for the
+/// calls of one request (zrok.md 2.5). What an agent answers is somebody's machine's word: it is bounded in bytes and
+/// time, and believed by nobody but its owner.
 final class AgentCaller: Sendable {
   /// For one call; an agent that is to share something talks to this service and to the network meanwhile.
   static let patience = Duration.seconds(20)
@@ -37,7 +38,9 @@ final class AgentCaller: Sendable {
   }
 
   private func overlay() async throws -> Overlay {
-    guard let identity = identity.withLockedValue({ $0 }) else { throw ShareRefusal(500, "this service has no identity to reach agents with") }
+    guard let identity = identity.withLockedValue({ $0 }) else {
+      throw ShareRefusal(500, "this service has no identity to reach agents with")
+    }
     let logger = logger
     let task = overlayTask.withLockedValue { task in
       if let task { return task }
@@ -61,8 +64,10 @@ final class AgentCaller: Sendable {
     ) async throws -> Response {
       do { return try await method.call(client, request, timeout: patience) } catch let error as RPCError {
         switch error.code {
-        case .deadlineExceeded: throw ShareRefusal(502, "the agent did not answer within \(patience.components.seconds) s")
-        case .unavailable, .unimplemented: throw ShareRefusal(502, "the agent does not answer: \(error.message.prefix(500))")
+        case .deadlineExceeded:
+          throw ShareRefusal(502, "the agent did not answer within \(patience.components.seconds) s")
+        case .unavailable, .unimplemented:
+          throw ShareRefusal(502, "the agent does not answer: \(error.message.prefix(500))")
         default: throw ShareRefusal(502, "the agent: \(error.message.prefix(1000))")
         }
       }
@@ -72,14 +77,20 @@ final class AgentCaller: Sendable {
   /// Connects to the agent that hosts the service of an enrollment, for as long as `body` runs.
   /// - Parameter account: whose agent it is.
   /// - Throws: `ShareRefusal`: 502 when the agent cannot be reached, 429 when too many ask at once.
-  func reach<Value: Sendable>(_ token: String, account: String, _ body: (Agent) async throws -> Value) async throws -> Value {
-    let counters = [("agent " + token, Self.limit), ("account " + account, Self.accountLimit), ("all", Self.totalLimit)]
+  func reach<Value: Sendable>(_ token: String, account: String, _ body: (Agent) async throws -> Value) async throws
+    -> Value
+  {
+    let counters = [
+      ("agent " + token, Self.limit), ("account " + account, Self.accountLimit), ("all", Self.totalLimit),
+    ]
     let isFree = underWay.withLock { underWay in
       guard counters.allSatisfy({ underWay[$0, default: 0] < $1 }) else { return false }
       for (counter, _) in counters { underWay[counter, default: 0] += 1 }
       return true
     }
-    guard isFree else { throw ShareRefusal(429, "too many calls of agents are under way; try again when they have ended") }
+    guard isFree else {
+      throw ShareRefusal(429, "too many calls of agents are under way; try again when they have ended")
+    }
     defer {
       underWay.withLock { underWay in
         for (counter, _) in counters {

@@ -3,8 +3,9 @@ import Foundation
 import NIOConcurrencyHelpers
 import Swiftlet
 
-/// The file of an identity that the service itself dials with. Its key must be the one that the network knows, whatever ends the process: the file is written beside
-/// its place before the change that makes the identity is committed, and put there afterwards.
+/// The file of an identity that the service itself dials with. Its key must be the one that the network knows, whatever
+/// ends the process: the file is written beside its place before the change that makes the identity is committed, and
+/// put there afterwards.
 final class OwnIdentityFile: Sendable {
   let path: String
   private var staged: String { path + ".new" }
@@ -14,7 +15,8 @@ final class OwnIdentityFile: Sendable {
 
   var isThere: Bool { FileManager.default.fileExists(atPath: path) }
 
-  /// Puts a file in its place that an earlier run had committed and not put there. Only where credentials are never issued again: there what is staged can be no other.
+  /// Puts a file in its place that an earlier run had committed and not put there. Only where credentials are never
+  /// issued again: there what is staged can be no other.
   func recover() throws {
     if !isThere, FileManager.default.fileExists(atPath: staged) { try place() }
   }
@@ -22,7 +24,8 @@ final class OwnIdentityFile: Sendable {
   /// Before the commit.
   func stage(_ credentials: ProvisioningTransaction.Credentials) throws {
     try IdentityFile(
-      controllers: credentials.controllers, key: credentials.key, certificate: credentials.certificate, authorities: credentials.authorities,
+      controllers: credentials.controllers, key: credentials.key, certificate: credentials.certificate,
+      authorities: credentials.authorities,
       trustDomain: credentials.trustDomain
     ).save(to: staged)
     wasStaged.withLockedValue { $0 = true }
@@ -32,7 +35,9 @@ final class OwnIdentityFile: Sendable {
   func settle() throws { if wasStaged.withLockedValue({ $0 }) { try place() } }
 
   private func place() throws {
-    guard rename(staged, path) == 0 else { throw ShareRefusal(500, "\(path) cannot be written: \(String(cString: strerror(errno)))") }
+    guard rename(staged, path) == 0 else {
+      throw ShareRefusal(500, "\(path) cannot be written: \(String(cString: strerror(errno)))")
+    }
   }
 
   func load() throws -> IdentityFile { try IdentityFile.load(from: path) }

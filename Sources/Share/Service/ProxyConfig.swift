@@ -1,8 +1,9 @@
 import Model
 import NIOCore
 
-/// The config `zrok.proxy.v1` of a share's service, which frontends of every generation read (zrok.md 3): who may pass. What only frontends of ours understand stands under a
-/// key of its own, which others leave alone: the hosts a share is found at, and hashed passwords.
+/// The config `zrok.proxy.v1` of a share's service, which frontends of every generation read (zrok.md 3): who may pass.
+/// What only frontends of ours understand stands under a key of its own, which others leave alone: the hosts a share is
+/// found at, and hashed passwords.
 struct ProxyConfig: Codable, Sendable {
   struct Basic: Codable, Sendable {
     struct User: Codable, Sendable {
@@ -55,9 +56,13 @@ struct ProxyConfig: Codable, Sendable {
     scheme = gate.scheme
     basic = clear.isEmpty ? nil : Basic(users: clear.map { .init(username: $0.username, password: $0.password) })
     if gate.scheme == "oauth" {
-      oauth = OAuth(provider: gate.provider, emailPatterns: gate.emailPatterns, interval: "\(gate.interval.nanoseconds / 1_000_000_000)s")
+      oauth = OAuth(
+        provider: gate.provider, emailPatterns: gate.emailPatterns,
+        interval: "\(gate.interval.nanoseconds / 1_000_000_000)s")
     }
-    if share.mode == .public { own = Own(hosts: hosts, users: gate.users, backendMode: share.backendMode, windowed: share.windowed) }
+    if share.mode == .public {
+      own = Own(hosts: hosts, users: gate.users, backendMode: share.backendMode, windowed: share.windowed)
+    }
   }
 
   /// The four keys that upstream reads are always there.
@@ -82,9 +87,12 @@ struct ProxyConfig: Codable, Sendable {
 
   /// Where the share is found, and who may pass.
   /// - Parameters:
-  ///   - service: of the share; its name is the share's token, and the host's first label where the config says nothing of hosts.
+  ///   - service: of the share; its name is the share's token, and the host's first label where the config says nothing
+  ///     of hosts.
   ///   - interstitial: whether this frontend shows a warning page at all.
-  func route(service: (id: String, name: String), zone: String, interstitial: Bool) -> (hosts: [String], route: ShareRoute) {
+  func route(service: (id: String, name: String), zone: String, interstitial: Bool) -> (
+    hosts: [String], route: ShareRoute
+  ) {
     var gate = ShareGate()
     gate.scheme = scheme
     gate.provider = oauth?.provider ?? ""
@@ -99,7 +107,8 @@ struct ProxyConfig: Codable, Sendable {
     return (
       hosts,
       ShareRoute(
-        token: service.name, backendMode: own?.backendMode ?? .proxy, gate: gate, clearUsers: clear, interstitial: interstitial && self.interstitial,
+        token: service.name, backendMode: own?.backendMode ?? .proxy, gate: gate, clearUsers: clear,
+        interstitial: interstitial && self.interstitial,
         serviceID: service.id, isPaused: false, isWindowed: own?.windowed ?? false)
     )
   }

@@ -5,7 +5,9 @@ import Store
 
 /// What operators do (zrok.md 2.6).
 extension ShareAPI {
-  private static func text(_ body: JSONObject, _ name: String) throws -> String { try body.required(name, try body.string(name)) }
+  private static func text(_ body: JSONObject, _ name: String) throws -> String {
+    try body.required(name, try body.string(name))
+  }
 
   var adminCalls: [Endpoint] {
     generation == .v2 ? commonAdminCalls + accountAdminCalls + limitClassCalls + namespaceCalls : commonAdminCalls
@@ -16,7 +18,8 @@ extension ShareAPI {
     return [
       Endpoint("POST", "/account", access: .admin, "Make an account") { request, _ in
         let body = try request.object()
-        let token = try await desk.createAccount(email: try Self.text(body, "email"), password: try Self.text(body, "password"))
+        let token = try await desk.createAccount(
+          email: try Self.text(body, "email"), password: try Self.text(body, "password"))
         return ShareForm.json(["accountToken": .string(token)], status: 201)
       },
       Endpoint("DELETE", "/account", access: .admin, "Delete an account with everything it has") { request, _ in
@@ -27,7 +30,8 @@ extension ShareAPI {
         let body = try request.object()
         let mode = PermissionMode(rawValue: try body.string("permissionMode") ?? "") ?? .open
         let token = try await desk.createFrontend(
-          identity: try Self.text(body, "zId"), publicName: try body.string("public_name") ?? "", template: try body.string("url_template") ?? "",
+          identity: try Self.text(body, "zId"), publicName: try body.string("public_name") ?? "",
+          template: try body.string("url_template") ?? "",
           permissionMode: mode, dynamic: try body.bool("dynamic") ?? false)
         return ShareForm.json(["frontendToken": .string(token)], status: 201)
       },
@@ -52,8 +56,10 @@ extension ShareAPI {
             try views.reader.all(ShareFrontend.self).map { row in
               [
                 "frontendToken": .string(row.id), "zId": .string(row.zId), "urlTemplate": .string(row.urlTemplate),
-                "publicName": .string(row.publicName), "permissionMode": .string(row.permissionMode.rawValue), "dynamic": .bool(row.dynamic),
-                "createdAt": .int(row.createdAt.millisecondsSinceEpoch), "updatedAt": .int(row.updatedAt.millisecondsSinceEpoch),
+                "publicName": .string(row.publicName), "permissionMode": .string(row.permissionMode.rawValue),
+                "dynamic": .bool(row.dynamic),
+                "createdAt": .int(row.createdAt.millisecondsSinceEpoch),
+                "updatedAt": .int(row.updatedAt.millisecondsSinceEpoch),
               ]
             })
         }
@@ -61,7 +67,8 @@ extension ShareAPI {
     ] + grant("/frontend/grant", ShareFrontend.self, "frontendToken", \.frontendGrants) + [
       Endpoint("POST", "/identity", access: .admin, "Make an identity for a frontend") { request, _ in
         let made = try await desk.createIdentity(name: try Self.text(try request.object(), "name"))
-        return ShareForm.json(["identity": .string(made.identityID), "cfg": .string(Self.identityText(made))], status: 201)
+        return ShareForm.json(
+          ["identity": .string(made.identityID), "cfg": .string(Self.identityText(made))], status: 201)
       },
       Endpoint("DELETE", "/identity", access: .admin, "Delete an identity made for a frontend") { request, _ in
         try await desk.deleteIdentity(try Self.text(try request.object(), "zId"))
@@ -72,7 +79,8 @@ extension ShareAPI {
         return ShareForm.empty(201)
       },
       Endpoint("POST", "/organization", access: .admin, "Make an organization") { request, _ in
-        let row = ShareOrganization(id: ShareTokens.secret(), description: try request.object().string("description") ?? "")
+        let row = ShareOrganization(
+          id: ShareTokens.secret(), description: try request.object().string("description") ?? "")
         try await desk.put(row)
         return ShareForm.json(["organizationToken": .string(row.id)], status: 201)
       },
@@ -83,25 +91,32 @@ extension ShareAPI {
       Endpoint("POST", "/organization/add", access: .admin, "Make an account a member") { request, _ in
         let body = try request.object()
         try await desk.setMember(
-          try Self.text(body, "organizationToken"), email: try Self.text(body, "email"), admin: try body.bool("admin") ?? false)
+          try Self.text(body, "organizationToken"), email: try Self.text(body, "email"),
+          admin: try body.bool("admin") ?? false)
         return ShareForm.empty(201)
       },
       Endpoint("POST", "/organization/remove", access: .admin, "End a membership") { request, _ in
         let body = try request.object()
-        try await desk.setMember(try Self.text(body, "organizationToken"), email: try Self.text(body, "email"), admin: nil)
+        try await desk.setMember(
+          try Self.text(body, "organizationToken"), email: try Self.text(body, "email"), admin: nil)
         return ShareForm.empty()
       },
       Endpoint("POST", "/organization/list", access: .admin, "Members of an organization") { request, _ in
         let id = try Self.text(try request.object(), "organizationToken")
         return try await read { views in
-          guard let row = try views.reader.get(ShareOrganization.self, id) else { throw ShareRefusal.notFound("organization \(id)") }
+          guard let row = try views.reader.get(ShareOrganization.self, id) else {
+            throw ShareRefusal.notFound("organization \(id)")
+          }
           return ["members": try Self.members(row, views.reader)]
         }
       },
       Endpoint("GET", "/organizations", access: .admin, "All organizations") { _, _ in
         try await read { views in
           let rows = try views.reader.all(ShareOrganization.self)
-          return ["organizations": .array(rows.map { ["organizationToken": .string($0.id), "description": .string($0.description)] })]
+          return [
+            "organizations": .array(
+              rows.map { ["organizationToken": .string($0.id), "description": .string($0.description)] })
+          ]
         }
       },
     ]
@@ -112,11 +127,15 @@ extension ShareAPI {
     _ path: String, _ type: E.Type, _ member: String, _ list: any WritableKeyPath<ShareAccount, [String]> & Sendable
   ) -> [Endpoint] {
     let desk = desk
-    func endpoint(_ method: String, _ summary: String, _ body: @escaping @Sendable (inout [String], String) -> Void) -> Endpoint {
+    func endpoint(_ method: String, _ summary: String, _ body: @escaping @Sendable (inout [String], String) -> Void)
+      -> Endpoint
+    {
       Endpoint(method, path, access: .admin, summary) { request, _ in
         let object = try request.object()
         let (token, email) = (try Self.text(object, member), try Self.text(object, "email"))
-        guard try await desk.network.read({ try $0.exists(E.kind, token) }) else { throw ShareRefusal.notFound("\(member) \(token)") }
+        guard try await desk.network.read({ try $0.exists(E.kind, token) }) else {
+          throw ShareRefusal.notFound("\(member) \(token)")
+        }
         try await desk.change(email: email) { body(&$0[keyPath: list], token) }
         return ShareForm.empty()
       }
@@ -143,9 +162,13 @@ extension ShareAPI {
         try await desk.setPassword(email: try Self.text(body, "email"), password: try Self.text(body, "password"))
         return ShareForm.empty()
       },
-      Endpoint("GET", "/skip-interstitial-grant", access: .admin, "Whether an account's shares go without the warning page") { request, _ in
+      Endpoint(
+        "GET", "/skip-interstitial-grant", access: .admin, "Whether an account's shares go without the warning page"
+      ) { request, _ in
         let email = request.query("email") ?? ""
-        return try await read { ["email": .string(email), "granted": .bool(try $0.reader.requireAccount(email: email).skipsInterstitial)] }
+        return try await read {
+          ["email": .string(email), "granted": .bool(try $0.reader.requireAccount(email: email).skipsInterstitial)]
+        }
       },
       skip("POST", true, "No warning page in front of an account's shares"),
       skip("DELETE", false, "The warning page again"),
@@ -190,7 +213,8 @@ extension ShareAPI {
     let desk = desk
     @Sendable func mapping(_ namespace: ShareNamespace, _ frontend: ShareNamespace.Frontend) -> JSONValue {
       [
-        "namespaceToken": .string(namespace.id), "frontendToken": .string(frontend.token), "isDefault": .bool(frontend.isDefault),
+        "namespaceToken": .string(namespace.id), "frontendToken": .string(frontend.token),
+        "isDefault": .bool(frontend.isDefault),
         "createdAt": .int(frontend.createdAt.secondsSinceEpoch),
       ]
     }
@@ -198,7 +222,8 @@ extension ShareAPI {
       Endpoint("POST", "/namespace", access: .admin, "Make a namespace") { request, _ in
         let body = try request.object()
         let token = try body.string("token") ?? ""
-        var row = ShareNamespace(id: token.isEmpty ? ShareTokens.share() : token, name: try Self.text(body, "name").lowercased())
+        var row = ShareNamespace(
+          id: token.isEmpty ? ShareTokens.share() : token, name: try Self.text(body, "name").lowercased())
         row.description = try body.string("description") ?? ""
         row.open = try body.bool("open") ?? false
         try await desk.createNamespace(row)
@@ -239,25 +264,36 @@ extension ShareAPI {
           isDefault: try body.bool("isDefault") ?? false)
         return ShareForm.empty()
       },
-      Endpoint("DELETE", "/namespace/frontend/mapping", access: .admin, "Serve a namespace no longer at a frontend") { request, _ in
+      Endpoint("DELETE", "/namespace/frontend/mapping", access: .admin, "Serve a namespace no longer at a frontend") {
+        request, _ in
         let body = try request.object()
         let frontend = try Self.text(body, "frontendToken")
-        try await desk.change(ShareNamespace.self, try Self.text(body, "namespaceToken")) { $0.frontends.removeAll { $0.token == frontend } }
+        try await desk.change(ShareNamespace.self, try Self.text(body, "namespaceToken")) {
+          $0.frontends.removeAll { $0.token == frontend }
+        }
         return ShareForm.empty()
       },
-      Endpoint("GET", "/namespace/frontend/mapping/{namespace}", access: .admin, "Frontends of a namespace") { request, _ in
+      Endpoint("GET", "/namespace/frontend/mapping/{namespace}", access: .admin, "Frontends of a namespace") {
+        request, _ in
         let id = request.parameter("namespace")
         return try await read { views in
-          guard let row = try views.reader.get(ShareNamespace.self, id) else { throw ShareRefusal.notFound("namespace \(id)") }
+          guard let row = try views.reader.get(ShareNamespace.self, id) else {
+            throw ShareRefusal.notFound("namespace \(id)")
+          }
           return .array(row.frontends.map { mapping(row, $0) })
         }
       },
-      Endpoint("GET", "/frontend/namespace/mapping/{frontend}", access: .admin, "Namespaces of a frontend") { request, _ in
+      Endpoint("GET", "/frontend/namespace/mapping/{frontend}", access: .admin, "Namespaces of a frontend") {
+        request, _ in
         let id = request.parameter("frontend")
         return try await read { views in
-          guard try views.reader.get(ShareFrontend.self, id) != nil else { throw ShareRefusal.notFound("frontend \(id)") }
+          guard try views.reader.get(ShareFrontend.self, id) != nil else {
+            throw ShareRefusal.notFound("frontend \(id)")
+          }
           return .array(
-            try views.reader.all(ShareNamespace.self).flatMap { row in row.frontends.filter { $0.token == id }.map { mapping(row, $0) } })
+            try views.reader.all(ShareNamespace.self).flatMap { row in
+              row.frontends.filter { $0.token == id }.map { mapping(row, $0) }
+            })
         }
       },
       Endpoint("GET", "/name/{namespace}/{name}", access: .admin, "Whose name it is") { request, _ in

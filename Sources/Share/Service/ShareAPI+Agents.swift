@@ -5,7 +5,8 @@ import SwiftProtobuf
 import SwiftletShare
 import WireSchemas
 
-/// Orders to agents (zrok.md 2.5). An agent may be of either generation, whatever generation of the API asks: it says which it is, and is spoken to in its own words.
+/// Orders to agents (zrok.md 2.5). An agent may be of either generation, whatever generation of the API asks: it says
+/// which it is, and is spoken to in its own words.
 extension ShareAPI {
   private static let listLimit = 256
   /// Above what `AgentCaller` gives its calls.
@@ -20,47 +21,63 @@ extension ShareAPI {
       return ShareForm.empty()
     }
     guard desk.configuration.remotesAgents else {
-      return ["enroll", "ping", "status", "share", "unshare", "access", "unaccess", "share/http-healthcheck"].map { call in
+      return ["enroll", "ping", "status", "share", "unshare", "access", "unaccess", "share/http-healthcheck"].map {
+        call in
         Endpoint("POST", "/agent/" + call, "Not offered by this service") { _, _ in
-          throw ShareRefusal(501, "this service gives no orders to agents; its operator can allow it: swiftlet share serve --agent-remoting")
+          throw ShareRefusal(
+            501,
+            "this service gives no orders to agents; its operator can allow it: swiftlet share serve --agent-remoting")
         }
       } + [unenroll]
     }
     let isV1 = generation == .v1
     return [
       Endpoint("POST", "/agent/enroll", "Let the service give orders to an environment's agent") { request, caller in
-        let token = try await desk.enrollAgent(caller.identityID, environment: try Self.environment(try request.object()))
+        let token = try await desk.enrollAgent(
+          caller.identityID, environment: try Self.environment(try request.object()))
         return ShareForm.json(["token": .string(token)])
       },
       unenroll,
       Endpoint("POST", "/agent/ping", timeLimit: Self.timeLimit, "The version of an agent") { request, caller in
-        let version = try await desk.reachAgent(caller.identityID, environment: try Self.environment(try request.object())) {
+        let version = try await desk.reachAgent(
+          caller.identityID, environment: try Self.environment(try request.object())
+        ) {
           try await $0.call(AgentMethods.version, .init()).v
         }
         return ShareForm.json(["version": .string(version)])
       },
       Endpoint("POST", "/agent/status", timeLimit: Self.timeLimit, "What an agent keeps") { request, caller in
-        let answer = try await desk.reachAgent(caller.identityID, environment: try Self.environment(try request.object())) { agent in
-          if try await agent.isFirstGeneration() { return Self.status(try await agent.call(AgentMethods.statusV1, .init())) }
+        let answer = try await desk.reachAgent(
+          caller.identityID, environment: try Self.environment(try request.object())
+        ) { agent in
+          if try await agent.isFirstGeneration() {
+            return Self.status(try await agent.call(AgentMethods.statusV1, .init()))
+          }
           return Self.status(try await agent.call(AgentMethods.status, .init()), isV1: isV1)
         }
         return ShareForm.json(answer)
       },
-      Endpoint("POST", "/agent/share", timeLimit: Self.longTimeLimit, "Have an agent share something") { request, caller in
+      Endpoint("POST", "/agent/share", timeLimit: Self.longTimeLimit, "Have an agent share something") {
+        request, caller in
         let body = try request.object()
         let order = try AgentShareOrder(body, isV1: isV1)
-        let made = try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) { try await order.give($0) }
+        let made = try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) {
+          try await order.give($0)
+        }
         return ShareForm.json(["token": .string(made.token), "frontendEndpoints": JSONValue(made.endpoints)])
       },
-      Endpoint("POST", "/agent/unshare", timeLimit: Self.longTimeLimit, "Have an agent end a share") { request, caller in
+      Endpoint("POST", "/agent/unshare", timeLimit: Self.longTimeLimit, "Have an agent end a share") {
+        request, caller in
         let body = try request.object()
         let token = try body.required("token", try body.string("token"))
         try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) { agent in
-          _ = try await agent.call(AgentMethods.releaseShare, .with { $0.token = token }, patience: AgentCaller.longPatience)
+          _ = try await agent.call(
+            AgentMethods.releaseShare, .with { $0.token = token }, patience: AgentCaller.longPatience)
         }
         return ShareForm.empty()
       },
-      Endpoint("POST", "/agent/access", timeLimit: Self.longTimeLimit, "Have an agent bring a private share to a port") { request, caller in
+      Endpoint("POST", "/agent/access", timeLimit: Self.longTimeLimit, "Have an agent bring a private share to a port")
+      { request, caller in
         let body = try request.object()
         let order = try AgentAccessPrivateRequest(body)
         let token = try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) {
@@ -68,15 +85,20 @@ extension ShareAPI {
         }
         return ShareForm.json(["frontendToken": .string(token)])
       },
-      Endpoint("POST", "/agent/unaccess", timeLimit: Self.longTimeLimit, "Have an agent end an access") { request, caller in
+      Endpoint("POST", "/agent/unaccess", timeLimit: Self.longTimeLimit, "Have an agent end an access") {
+        request, caller in
         let body = try request.object()
         let token = try body.required("frontendToken", try body.string("frontendToken"))
         try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) { agent in
-          _ = try await agent.call(AgentMethods.releaseAccess, .with { $0.frontendToken = token }, patience: AgentCaller.longPatience)
+          _ = try await agent.call(
+            AgentMethods.releaseAccess, .with { $0.frontendToken = token }, patience: AgentCaller.longPatience)
         }
         return ShareForm.empty()
       },
-      Endpoint("POST", "/agent/share/http-healthcheck", timeLimit: Self.longTimeLimit, "Have an agent ask the server behind a share") {
+      Endpoint(
+        "POST", "/agent/share/http-healthcheck", timeLimit: Self.longTimeLimit,
+        "Have an agent ask the server behind a share"
+      ) {
         request, caller in
         let body = try request.object()
         let check = try AgentShareHttpHealthcheckRequest(body)
@@ -89,7 +111,9 @@ extension ShareAPI {
     ]
   }
 
-  private static func environment(_ body: JSONObject) throws -> String { try body.required("envZId", try body.string("envZId")) }
+  private static func environment(_ body: JSONObject) throws -> String {
+    try body.required("envZId", try body.string("envZId"))
+  }
 
   static func list(_ body: JSONObject, _ name: String) throws -> [String] {
     let values = try body.strings(name) ?? []
@@ -111,7 +135,9 @@ extension ShareAPI {
   // MARK: Status
 
   private static func failure(_ failure: AgentFailure) -> JSONValue {
-    var object: JSONObject = ["id": .string(failure.id), "count": JSONValue(Int(failure.count)), "lastError": .string(failure.lastError)]
+    var object: JSONObject = [
+      "id": .string(failure.id), "count": JSONValue(Int(failure.count)), "lastError": .string(failure.lastError),
+    ]
     if failure.hasNextRetry {
       object["nextRetry"] = .string(failure.nextRetry.date.formatted(Date.ISO8601FormatStyle()))
     }
@@ -122,7 +148,8 @@ extension ShareAPI {
     let shares = status.shares.map { share -> JSONValue in
       var object: JSONObject = [
         "token": .string(share.token), "shareMode": .string(share.shareMode), "backendMode": .string(share.backendMode),
-        "frontendEndpoints": JSONValue(share.frontendEndpoint), "backendEndpoint": .string(share.backendEndpoint), "open": .bool(!share.closed),
+        "frontendEndpoints": JSONValue(share.frontendEndpoint), "backendEndpoint": .string(share.backendEndpoint),
+        "open": .bool(!share.closed),
         "status": .string(share.status),
       ]
       if isV1 { object["reserved"] = false } else if share.hasFailure { object["failure"] = failure(share.failure) }
@@ -143,7 +170,8 @@ extension ShareAPI {
     let shares = status.shares.map { share -> JSONValue in
       [
         "token": .string(share.token), "shareMode": .string(share.shareMode), "backendMode": .string(share.backendMode),
-        "reserved": .bool(share.reserved), "frontendEndpoints": JSONValue(share.frontendEndpoint), "backendEndpoint": .string(share.backendEndpoint),
+        "reserved": .bool(share.reserved), "frontendEndpoints": JSONValue(share.frontendEndpoint),
+        "backendEndpoint": .string(share.backendEndpoint),
         "open": .bool(!share.closed), "status": .string(share.status),
       ]
     }
@@ -152,7 +180,8 @@ extension ShareAPI {
 
   private static func access(_ access: AgentAccessDetail) -> JSONObject {
     [
-      "frontendToken": .string(access.frontendToken), "token": .string(access.token), "bindAddress": .string(access.bindAddress),
+      "frontendToken": .string(access.frontendToken), "token": .string(access.token),
+      "bindAddress": .string(access.bindAddress),
       "responseHeaders": JSONValue(access.responseHeaders),
     ]
   }
@@ -243,13 +272,17 @@ private struct AgentShareOrder: Sendable {
           $0.accessGrants = request.accessGrants
         }, patience: patience)
       return (made.token, [])
-    default: throw ShareRefusal(502, "this agent is of the second generation, which knows names instead of reserved shares")
+    default:
+      throw ShareRefusal(502, "this agent is of the second generation, which knows names instead of reserved shares")
     }
   }
 
-  private func giveV1(_ agent: AgentCaller.Agent, _ patience: Duration) async throws -> (token: String, endpoints: [String]) {
+  private func giveV1(_ agent: AgentCaller.Agent, _ patience: Duration) async throws -> (
+    token: String, endpoints: [String]
+  ) {
     guard request.nameSelections.isEmpty, isV1 || token.isEmpty else {
-      throw ShareRefusal(502, "this agent is of the first generation, which knows neither names nor private tokens; update it")
+      throw ShareRefusal(
+        502, "this agent is of the first generation, which knows neither names nor private tokens; update it")
     }
     switch mode {
     case "public":

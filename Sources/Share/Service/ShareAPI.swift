@@ -5,7 +5,8 @@ import REST
 import Store
 import Transport
 
-/// The REST API in both of its generations, over one implementation (zrok.md 2). Where the tables of the specification name a call, it is declared here.
+/// The REST API in both of its generations, over one implementation (zrok.md 2). Where the tables of the specification
+/// name a call, it is declared here.
 struct ShareAPI: Sendable {
   static let basePathV1 = "/api/v1"
   static let basePathV2 = "/api/v2"
@@ -15,7 +16,8 @@ struct ShareAPI: Sendable {
   let generation: ShareViews.Generation
 
   static func apis(_ desk: ShareDesk) -> [API] {
-    let dialect = APIDialect(authenticate: { try await caller($0, desk) }, answer: { error, _ in ShareForm.answer(error) })
+    let dialect = APIDialect(
+      authenticate: { try await caller($0, desk) }, answer: { error, _ in ShareForm.answer(error) })
     return [
       API(basePaths: [basePathV1], endpoints: ShareAPI(desk: desk, generation: .v1).endpoints, dialect: dialect),
       API(basePaths: [basePathV2], endpoints: ShareAPI(desk: desk, generation: .v2).endpoints, dialect: dialect),
@@ -28,7 +30,9 @@ struct ShareAPI: Sendable {
     if let account = try await desk.account(token: token) {
       return Caller(identityID: account.id, identityName: account.email, isAdmin: false, apiSessionID: "")
     }
-    if desk.isAdministrator(token) { return Caller(identityID: "", identityName: "administrator", isAdmin: true, apiSessionID: "") }
+    if desk.isAdministrator(token) {
+      return Caller(identityID: "", identityName: "administrator", isAdmin: true, apiSessionID: "")
+    }
     // Only whoever guesses waits: behind a proxy everybody comes from one address.
     try desk.count(from: peerAddress(request, trustsProxy: false))
     return nil
@@ -43,12 +47,14 @@ struct ShareAPI: Sendable {
   }
 
   var endpoints: [Endpoint] {
-    environmentCalls + agentCalls + metadataCalls + accountCalls + adminCalls + (generation == .v2 ? secondGenerationCalls : firstGenerationCalls)
+    environmentCalls + agentCalls + metadataCalls + accountCalls + adminCalls
+      + (generation == .v2 ? secondGenerationCalls : firstGenerationCalls)
   }
 
   func read(_ body: @escaping @Sendable (ShareViews) throws -> JSONValue) async throws -> APIResponse {
     let (generation, now) = (generation, desk.network.now)
-    return ShareForm.json(try await desk.network.read { try body(ShareViews(reader: $0, generation: generation, now: now)) })
+    return ShareForm.json(
+      try await desk.network.read { try body(ShareViews(reader: $0, generation: generation, now: now)) })
   }
 
   /// Traffic, up to this moment.
@@ -68,25 +74,29 @@ struct ShareAPI: Sendable {
         let made = try await desk.enable(
           caller.identityID, description: try body.string("description") ?? "", host: try body.string("host") ?? "",
           address: Self.peerAddress(request, trustsProxy: true))
-        return ShareForm.json(["identity": .string(made.identityID), "cfg": .string(Self.identityText(made))], status: 201)
+        return ShareForm.json(
+          ["identity": .string(made.identityID), "cfg": .string(Self.identityText(made))], status: 201)
       },
       Endpoint("POST", "/disable", "Delete an environment with its shares and accesses") { request, caller in
         let body = try request.object()
-        try await desk.disable(caller.identityID, environment: try body.required("identity", try body.string("identity")))
+        try await desk.disable(
+          caller.identityID, environment: try body.required("identity", try body.string("identity")))
         return ShareForm.empty()
       },
       Endpoint("POST", "/share", "Make a share") { request, caller in
         let made = try await desk.createShare(caller.identityID, try Self.order(try request.object(), isV1: isV1))
         return ShareForm.json(
           [
-            "frontendProxyEndpoints": JSONValue(made.endpoints), "shareToken": .string(made.token), "urls": JSONValue(made.urls),
+            "frontendProxyEndpoints": JSONValue(made.endpoints), "shareToken": .string(made.token),
+            "urls": JSONValue(made.urls),
             "warnings": JSONValue(made.warnings),
           ], status: 201)
       },
       Endpoint("PATCH", "/share", "Change who may access a share") { request, caller in
         let body = try request.object()
         try await desk.updateShare(
-          caller.identityID, token: try body.required("shareToken", try body.string("shareToken")), target: try body.string("backendProxyEndpoint"),
+          caller.identityID, token: try body.required("shareToken", try body.string("shareToken")),
+          target: try body.string("backendProxyEndpoint"),
           add: try body.strings("addAccessGrants") ?? [], remove: try body.strings("removeAccessGrants") ?? [])
         return ShareForm.empty()
       },
@@ -94,16 +104,20 @@ struct ShareAPI: Sendable {
         let body = try request.object()
         try await desk.unshare(
           caller.identityID, environment: try body.required("envZId", try body.string("envZId")),
-          token: try body.required("shareToken", try body.string("shareToken")), reserved: isV1 ? try body.bool("reserved") ?? false : nil)
+          token: try body.required("shareToken", try body.string("shareToken")),
+          reserved: isV1 ? try body.bool("reserved") ?? false : nil)
         return ShareForm.empty()
       },
       Endpoint("POST", "/access", "Make an access to a private share") { request, caller in
         let body = try request.object()
         let made = try await desk.createAccess(
           caller.identityID, environment: try body.required("envZId", try body.string("envZId")),
-          share: try body.required("shareToken", try body.string("shareToken")), bindAddress: try body.string("bindAddress") ?? "",
+          share: try body.required("shareToken", try body.string("shareToken")),
+          bindAddress: try body.string("bindAddress") ?? "",
           description: try body.string("description") ?? "")
-        var answer: JSONObject = ["frontendToken": .string(made.token), "backendMode": .string(made.backendMode.rawValue)]
+        var answer: JSONObject = [
+          "frontendToken": .string(made.token), "backendMode": .string(made.backendMode.rawValue),
+        ]
         if made.isWindowed { answer["windowed"] = true }
         return ShareForm.json(.object(answer), status: 201)
       },
@@ -128,17 +142,25 @@ struct ShareAPI: Sendable {
   /// The identity file that enable hands out, with the members other SDKs expect (zrok.md 2.9).
   static func identityText(_ made: ProvisioningTransaction.Credentials) -> String {
     var value: JSONObject = [
-      "ztAPI": JSONValue(made.controllers.first), "ztAPIs": JSONValue(made.controllers), "configTypes": .null, "enableHa": false,
-      "id": ["key": .string("pem:" + made.key), "cert": .string("pem:" + made.certificate), "ca": .string("pem:" + made.authorities)],
+      "ztAPI": JSONValue(made.controllers.first), "ztAPIs": JSONValue(made.controllers), "configTypes": .null,
+      "enableHa": false,
+      "id": [
+        "key": .string("pem:" + made.key), "cert": .string("pem:" + made.certificate),
+        "ca": .string("pem:" + made.authorities),
+      ],
     ]
     value["trustDomain"] = made.trustDomain.map { .string($0) }
     return JSONValue.object(value).text + "\n"
   }
 
-  private static func word<W: RawRepresentable<String>>(_ body: JSONObject, _ name: String, or absent: W? = nil) throws -> W {
+  private static func word<W: RawRepresentable<String>>(_ body: JSONObject, _ name: String, or absent: W? = nil) throws
+    -> W
+  {
     let text = try body.string(name) ?? ""
     if text.isEmpty, let absent { return absent }
-    guard let word = W(rawValue: text) else { throw APIError.field(name, "\(name) in body: '\(text.prefix(64))' is not one of its words") }
+    guard let word = W(rawValue: text) else {
+      throw APIError.field(name, "\(name) in body: '\(text.prefix(64))' is not one of its words")
+    }
     return word
   }
 
@@ -157,10 +179,14 @@ struct ShareAPI: Sendable {
     order.refreshInterval = try body.string(isV1 ? "oauthAuthorizationCheckInterval" : "oauthRefreshInterval") ?? ""
     let users = isV1 ? "authUsers" : "basicAuthUsers"
     for user in body[users]?.arrayValue ?? [] {
-      guard let user = user.objectValue else { throw APIError.field(users, "\(users) in body must be an array of objects") }
+      guard let user = user.objectValue else {
+        throw APIError.field(users, "\(users) in body must be an array of objects")
+      }
       order.basicUsers.append((try user.string("username") ?? "", try user.string("password") ?? ""))
     }
-    guard order.grants.count <= 256 else { throw APIError.field("accessGrants", "at most 256 accounts can be granted at once") }
+    guard order.grants.count <= 256 else {
+      throw APIError.field("accessGrants", "at most 256 accounts can be granted at once")
+    }
     if isV1 {
       order.frontends = try body.strings("frontendSelection") ?? []
       order.reserved = try body.bool("reserved") ?? false
@@ -183,7 +209,9 @@ struct ShareAPI: Sendable {
     }
     guard selections.count <= 32 else { throw APIError.field("nameSelections", "at most 32 names for one share") }
     return try selections.compactMap { $0 }.map {
-      .init(namespace: try $0.string("namespaceToken") ?? "", name: try $0.string("name") ?? "", isEphemeral: try $0.bool("ephemeral") ?? false)
+      .init(
+        namespace: try $0.string("namespaceToken") ?? "", name: try $0.string("name") ?? "",
+        isEphemeral: try $0.bool("ephemeral") ?? false)
     }
   }
 
@@ -196,28 +224,35 @@ struct ShareAPI: Sendable {
       .open("POST", "/clientVersionCheck", "Whether this server serves a client of that version") { request in
         let version = try request.object().string("clientVersion") ?? ""
         guard version.contains("v1.") || version.contains("v2.") else {
-          return ShareForm.json(.string("this service speaks to zrok clients v1 and v2; yours says '\(version.prefix(64))'"), status: 400)
+          return ShareForm.json(
+            .string("this service speaks to zrok clients v1 and v2; yours says '\(version.prefix(64))'"), status: 400)
         }
         return ShareForm.empty()
       },
       .open("GET", "/configuration", "What strangers may know of this service") { _ in
         ShareForm.json([
-          "version": .string(Self.version), "touLink": "", "newAccountLink": "", "invitesOpen": .bool(configuration.invitesOpen),
+          "version": .string(Self.version), "touLink": "", "newAccountLink": "",
+          "invitesOpen": .bool(configuration.invitesOpen),
           "requiresInviteToken": .bool(configuration.invitesNeedToken), "inviteTokenContact": "",
         ])
       },
       .open("GET", "/version", "For clients too old for this service") { _ in
         ShareForm.json("your zrok client is too old for this service; install version 1.0 or newer")
       },
-      .open("GET", "/versions", "The version of the service") { _ in ShareForm.json(["controllerVersion": .string(Self.version)]) },
+      .open("GET", "/versions", "The version of the service") { _ in
+        ShareForm.json(["controllerVersion": .string(Self.version)])
+      },
       Endpoint("GET", "/overview", "Everything the account has") { _, caller in
         try await read { try $0.overview(try $0.reader.account(caller.identityID)) }
       },
-      Endpoint("GET", "/overview/{organization}/{email}", "What a member of an organization has, for its administrators") { request, caller in
+      Endpoint(
+        "GET", "/overview/{organization}/{email}", "What a member of an organization has, for its administrators"
+      ) { request, caller in
         let (organization, email) = (request.parameter("organization"), request.parameter("email"))
         return try await read { views in
           guard let row = try views.reader.get(ShareOrganization.self, organization),
-            row.members.contains(where: { $0.accountId == caller.identityID && $0.admin }), let account = try views.reader.account(email: email),
+            row.members.contains(where: { $0.accountId == caller.identityID && $0.admin }),
+            let account = try views.reader.account(email: email),
             row.members.contains(where: { $0.accountId == account.id })
           else { throw ShareRefusal(404) }
           return try views.overview(account)
@@ -258,12 +293,16 @@ struct ShareAPI: Sendable {
         try await read { views in
           let memberships = try views.reader.all(ShareOrganization.self).compactMap { row -> JSONValue? in
             guard let member = row.members.first(where: { $0.accountId == caller.identityID }) else { return nil }
-            return ["organizationToken": .string(row.id), "description": .string(row.description), "admin": .bool(member.admin)]
+            return [
+              "organizationToken": .string(row.id), "description": .string(row.description),
+              "admin": .bool(member.admin),
+            ]
           }
           return ["memberships": .array(memberships)]
         }
       },
-      Endpoint("GET", "/members/{organization}", "Members of an organization, for its administrators") { request, caller in
+      Endpoint("GET", "/members/{organization}", "Members of an organization, for its administrators") {
+        request, caller in
         let id = request.parameter("organization")
         return try await read { views in
           guard let row = try views.reader.get(ShareOrganization.self, id),
@@ -319,7 +358,9 @@ struct ShareAPI: Sendable {
   static func members(_ row: ShareOrganization, _ reader: StoreReader) throws -> JSONValue {
     .array(
       try row.members.compactMap { member in
-        try reader.get(ShareAccount.self, member.accountId).map { ["email": .string($0.email), "admin": .bool(member.admin)] }
+        try reader.get(ShareAccount.self, member.accountId).map {
+          ["email": .string($0.email), "admin": .bool(member.admin)]
+        }
       })
   }
 
@@ -334,13 +375,17 @@ struct ShareAPI: Sendable {
       Endpoint("GET", "/overview/public-frontends", "Frontends the account may use") { _, caller in
         try await read { views in
           let account = try views.reader.account(caller.identityID)
-          let usable = try views.reader.all(ShareFrontend.self).filter { $0.permissionMode == .open || account.frontendGrants.contains($0.id) }
+          let usable = try views.reader.all(ShareFrontend.self).filter {
+            $0.permissionMode == .open || account.frontendGrants.contains($0.id)
+          }
           return [
-            "publicFrontends": .array(usable.map { ["publicName": .string($0.publicName), "urlTemplate": .string($0.urlTemplate)] })
+            "publicFrontends": .array(
+              usable.map { ["publicName": .string($0.publicName), "urlTemplate": .string($0.urlTemplate)] })
           ]
         }
       },
-      Endpoint("POST", "/grants", access: .admin, "Brings the shares of an account in line with its grants") { request, _ in
+      Endpoint("POST", "/grants", access: .admin, "Brings the shares of an account in line with its grants") {
+        request, _ in
         let body = try request.object()
         try await desk.refreshInterstitials(email: try body.required("email", try body.string("email")))
         return ShareForm.empty()
@@ -354,20 +399,23 @@ struct ShareAPI: Sendable {
       Endpoint("POST", "/share/name", "Reserve a name") { request, caller in
         let body = try request.object()
         try await desk.createName(
-          caller.identityID, namespace: try body.string("namespaceToken") ?? "", name: try body.required("name", try body.string("name")))
+          caller.identityID, namespace: try body.string("namespaceToken") ?? "",
+          name: try body.required("name", try body.string("name")))
         return ShareForm.empty(201)
       },
       Endpoint("PATCH", "/share/name", "Keep a name, or let it go with its share") { request, caller in
         let body = try request.object()
         try await desk.updateName(
-          caller.identityID, namespace: try body.string("namespaceToken") ?? "", name: try body.required("name", try body.string("name")),
+          caller.identityID, namespace: try body.string("namespaceToken") ?? "",
+          name: try body.required("name", try body.string("name")),
           reserved: try body.bool("reserved") ?? false)
         return ShareForm.empty()
       },
       Endpoint("DELETE", "/share/name", "Release a name") { request, caller in
         let body = try request.object()
         try await desk.deleteName(
-          caller.identityID, namespace: try body.string("namespaceToken") ?? "", name: try body.required("name", try body.string("name")))
+          caller.identityID, namespace: try body.string("namespaceToken") ?? "",
+          name: try body.required("name", try body.string("name")))
         return ShareForm.empty()
       },
       Endpoint("GET", "/share/names", "Names of the account") { _, caller in
@@ -391,16 +439,20 @@ struct ShareAPI: Sendable {
             let shares = try views.shares(row.id).count
             let accesses = try views.accesses(row.id).count
             let isRemote = try views.isEnrolled(row.id)
-            guard filter.contains("description", row.description), filter.contains("host", row.host), filter.equals("address", row.address),
-              filter.flag("remoteAgent", isRemote), filter.flag("hasShares", shares > 0), filter.flag("hasAccesses", accesses > 0),
+            guard filter.contains("description", row.description), filter.contains("host", row.host),
+              filter.equals("address", row.address),
+              filter.flag("remoteAgent", isRemote), filter.flag("hasShares", shares > 0),
+              filter.flag("hasAccesses", accesses > 0),
               filter.count("shareCount", shares), filter.count("accessCount", accesses), filter.times(row),
               try filter.activity("environmentId", row.id, views)
             else { return nil }
             return [
-              "envZId": .string(row.id), "description": .string(row.description), "host": .string(row.host), "address": .string(row.address),
+              "envZId": .string(row.id), "description": .string(row.description), "host": .string(row.host),
+              "address": .string(row.address),
               "remoteAgent": .bool(isRemote), "shareCount": JSONValue(shares), "accessCount": JSONValue(accesses),
               "limited": .bool(views.isLimited(account: row.accountId)),
-              "createdAt": .int(row.createdAt.millisecondsSinceEpoch), "updatedAt": .int(row.updatedAt.millisecondsSinceEpoch),
+              "createdAt": .int(row.createdAt.millisecondsSinceEpoch),
+              "updatedAt": .int(row.updatedAt.millisecondsSinceEpoch),
             ]
           }
           return ["environments": .array(rows)]
@@ -423,7 +475,8 @@ struct ShareAPI: Sendable {
         return try await read { views in
           let rows = try views.environments(caller.identityID).flatMap { try views.accesses($0.id) }.filter { row in
             filter.equals("envZId", row.environmentId) && filter.contains("shareToken", row.shareToken)
-              && filter.contains("bindAddress", row.bindAddress) && filter.contains("description", row.description) && filter.times(row)
+              && filter.contains("bindAddress", row.bindAddress) && filter.contains("description", row.description)
+              && filter.times(row)
           }
           return [
             "accesses": .array(
@@ -456,12 +509,16 @@ struct ShareAPI: Sendable {
       .open("POST", "/invite", "Ask for an account") { request in
         let body = try request.object()
         try await desk.invite(
-          email: try body.string("email") ?? "", token: try body.string("inviteToken"), from: Self.peerAddress(request, trustsProxy: false))
+          email: try body.string("email") ?? "", token: try body.string("inviteToken"),
+          from: Self.peerAddress(request, trustsProxy: false))
         return ShareForm.empty(201)
       },
       .open("POST", "/verify", "The address a registration is for") { request in
         let token = try request.object().string("registerToken") ?? ""
-        return ShareForm.json(["email": .string(try await desk.verify(registration: token, from: Self.peerAddress(request, trustsProxy: false)))])
+        return ShareForm.json([
+          "email": .string(
+            try await desk.verify(registration: token, from: Self.peerAddress(request, trustsProxy: false)))
+        ])
       },
       .open("POST", "/register", "Make the account of a registration") { request in
         let body = try request.object()
@@ -478,12 +535,15 @@ struct ShareAPI: Sendable {
       .open("POST", "/resetPassword", "Set a new password") { request in
         let body = try request.object()
         try await desk.resetPassword(
-          try body.string("resetToken") ?? "", password: try body.string("password") ?? "", from: Self.peerAddress(request, trustsProxy: false))
+          try body.string("resetToken") ?? "", password: try body.string("password") ?? "",
+          from: Self.peerAddress(request, trustsProxy: false))
         return ShareForm.empty()
       },
       Endpoint("POST", "/changePassword", "Change the password") { request, caller in
         let body = try request.object()
-        guard try body.string("email")?.lowercased() == caller.identityName else { throw ShareRefusal(400, "the address is not this account's") }
+        guard try body.string("email")?.lowercased() == caller.identityName else {
+          throw ShareRefusal(400, "the address is not this account's")
+        }
         try await desk.changePassword(
           caller.identityID, old: try body.string("oldPassword") ?? "", new: try body.string("newPassword") ?? "",
           from: Self.peerAddress(request, trustsProxy: false))
@@ -491,7 +551,8 @@ struct ShareAPI: Sendable {
       },
       Endpoint("POST", "/regenerateAccountToken", "Replace the account token") { request, caller in
         let email = try request.object().string("emailAddress") ?? ""
-        return ShareForm.json(["accountToken": .string(try await desk.regenerateToken(caller.identityID, email: email))])
+        return ShareForm.json(["accountToken": .string(try await desk.regenerateToken(caller.identityID, email: email))]
+        )
       },
     ]
   }

@@ -10,7 +10,9 @@ public struct ShareConfiguration: Sendable {
     /// What it gives to peers that have proven nothing; visitors never do.
     public var strangerLimits: StrangerLimits
 
-    public init(host: String, port: Int, identity: ServerIdentity? = nil, strangerLimits: StrangerLimits = StrangerLimits()) {
+    public init(
+      host: String, port: Int, identity: ServerIdentity? = nil, strangerLimits: StrangerLimits = StrangerLimits()
+    ) {
       self.host = host
       self.port = port
       self.identity = identity
@@ -22,7 +24,8 @@ public struct ShareConfiguration: Sendable {
   public var directory: String
   public var api: Listener
   public var frontend: Listener
-  /// Whether this process is a public frontend too; elsewhere `StandaloneFrontend` may be. Of `frontend`, URLs are made of either way.
+  /// Whether this process is a public frontend too; elsewhere `StandaloneFrontend` may be. Of `frontend`, URLs are made
+  /// of either way.
   public var servesFrontend = true
   /// The zone of public shares: a share is reached at `<name>.<zone>`.
   public var zone: String
@@ -32,7 +35,8 @@ public struct ShareConfiguration: Sendable {
   /// Anyone may ask for an account.
   public var invitesOpen = false
   public var invitesNeedToken = false
-  /// Frontends of upstream check basic authentication from the service's config, where passwords stand in clear; ours keep hashes.
+  /// Frontends of upstream check basic authentication from the service's config, where passwords stand in clear; ours
+  /// keep hashes.
   public var upstreamFrontends = false
   /// Ports for public TCP and for public UDP shares; nil allows none.
   public var tcpPorts: ClosedRange<Int>?

@@ -45,7 +45,8 @@ extension ShareConsole {
     <main id="main"><noscript>This page needs JavaScript; the command line does everything without it: swiftlet share overview</noscript></main>
     """#
 
-  /// Every text from the API enters the page through `textContent`, never as markup: names and descriptions are other people's.
+  /// Every text from the API enters the page through `textContent`, never as markup: names and descriptions are other
+  /// people's.
   static let script = #"""
 
     "use strict";

@@ -8,12 +8,14 @@ enum ShareConsole {
       .open("GET", path, "The page for account holders") { _ in
         APIResponse(
           headers: [
-            ("content-type", "text/html; charset=utf-8"), ("content-security-policy", policy), ("referrer-policy", "no-referrer"),
+            ("content-type", "text/html; charset=utf-8"), ("content-security-policy", policy),
+            ("referrer-policy", "no-referrer"),
             ("x-frame-options", "DENY"),
           ], body: Array(page.utf8))
       }
     }
   }
 
-  private static let policy = PagePolicy.text(styles: [style], scripts: [script], also: ["connect-src 'self'", "img-src data:"])
+  private static let policy = PagePolicy.text(
+    styles: [style], scripts: [script], also: ["connect-src 'self'", "img-src data:"])
 }

@@ -18,12 +18,16 @@ extension ShareDesk {
     return email
   }
 
-  /// An account, made by an administrator: the rule for passwords does not apply (zrok.md 1.1). - Returns: the account token.
+  /// An account, made by an administrator: the rule for passwords does not apply (zrok.md 1.1). - Returns: the account
+  /// token.
   func createAccount(email: String, password: String) async throws -> String {
     let account = ShareAccount(
-      id: EntityID.short(), email: try Self.address(email), token: ShareTokens.secret(), password: try await passwords.hash(password))
+      id: EntityID.short(), email: try Self.address(email), token: ShareTokens.secret(),
+      password: try await passwords.hash(password))
     return try await network.write(author: "share administrator") { change in
-      guard try change.store.account(email: account.email) == nil else { throw ShareRefusal(500, "account \(account.email) exists") }
+      guard try change.store.account(email: account.email) == nil else {
+        throw ShareRefusal(500, "account \(account.email) exists")
+      }
       return try change.store.put(account).token
     }
   }
@@ -42,19 +46,26 @@ extension ShareDesk {
   func logIn(email: String, password: String, from address: String) async throws -> String {
     let email = email.lowercased()
     let account = try await network.read { try $0.account(email: email) }
-    let isRight = try await attempt(email, from: address) { try await passwords.verify(password, against: account?.password, from: address) }
+    let isRight = try await attempt(email, from: address) {
+      try await passwords.verify(password, against: account?.password, from: address)
+    }
     guard isRight, let account else { throw ShareRefusal(401) }
     return account.token
   }
 
   func deleteAccount(email: String) async throws {
     let account = try await network.read { try $0.requireAccount(email: email) }
-    for environment in try await network.read({ try $0.all(ShareEnvironmentRow.self, field: "accountId", equals: account.id) }) {
+    for environment in try await network.read({
+      try $0.all(ShareEnvironmentRow.self, field: "accountId", equals: account.id)
+    }) {
       try await disable(account.id, environment: environment.id)
     }
     try await network.write(author: "share administrator") { change in
-      for name in try change.store.all(ShareName.self, field: "accountId", equals: account.id) { try change.store.delete(ShareName.self, name.id) }
-      for organization in try change.store.all(ShareOrganization.self) where organization.members.contains(where: { $0.accountId == account.id }) {
+      for name in try change.store.all(ShareName.self, field: "accountId", equals: account.id) {
+        try change.store.delete(ShareName.self, name.id)
+      }
+      for organization in try change.store.all(ShareOrganization.self)
+      where organization.members.contains(where: { $0.accountId == account.id }) {
         var organization = organization
         organization.members.removeAll { $0.accountId == account.id }
         try change.store.put(organization)
@@ -72,7 +83,9 @@ extension ShareDesk {
   func changePassword(_ id: String, old: String, new: String, from address: String) async throws {
     let account = try await network.read { try $0.account(id) }
     // The token of an account is no right to guess its password.
-    let isRight = try await attempt(account.email, from: address) { try await passwords.verify(old, against: account.password, from: address) }
+    let isRight = try await attempt(account.email, from: address) {
+      try await passwords.verify(old, against: account.password, from: address)
+    }
     guard isRight else { throw ShareRefusal(401, "the old password is wrong") }
     try await setPassword(email: account.email, password: new)
   }
@@ -103,7 +116,9 @@ extension ShareDesk {
 
   /// Asks for an account. The token goes to the log where no mail is configured: an operator passes it on.
   func invite(email: String, token: String?, from address: String) async throws {
-    guard configuration.invitesOpen else { throw ShareRefusal(400, "this service takes no invitations; ask its administrator for an account") }
+    guard configuration.invitesOpen else {
+      throw ShareRefusal(400, "this service takes no invitations; ask its administrator for an account")
+    }
     let email = try Self.address(email)
     // Each request counts as an attempt: it makes somebody work, or mails a stranger.
     try count(from: address)
@@ -113,18 +128,24 @@ extension ShareDesk {
     if needsToken {
       // Operators choose these, so they can be guessed.
       let isKnown = try await attempt("an invitation", from: address) {
-        try await network.read { reader in try token.flatMap { try reader.get(ShareTicket.self, $0) }?.purpose == .invitation }
+        try await network.read { reader in
+          try token.flatMap { try reader.get(ShareTicket.self, $0) }?.purpose == .invitation
+        }
       }
       guard isKnown else { throw ShareRefusal(400, "missing invite token") }
     }
     try await network.write(author: "share invitation") { change in
       guard try change.store.account(email: email) == nil else { throw ShareRefusal(400, "duplicate email found") }
       if needsToken {
-        guard let token, try change.store.delete(ShareTicket.self, token) else { throw ShareRefusal(400, "missing invite token") }
+        guard let token, try change.store.delete(ShareTicket.self, token) else {
+          throw ShareRefusal(400, "missing invite token")
+        }
       }
-      for old in try change.store.all(ShareTicket.self, field: "email", equals: email) where old.purpose == .registration {
+      for old in try change.store.all(ShareTicket.self, field: "email", equals: email)
+      where old.purpose == .registration {
         guard old.createdAt.adding(seconds: interval) <= change.store.now else {
-          throw ShareRefusal(429, "a registration link was sent to \(email) a moment ago; wait a minute before you ask again")
+          throw ShareRefusal(
+            429, "a registration link was sent to \(email) a moment ago; wait a minute before you ask again")
         }
         try change.store.delete(ShareTicket.self, old.id)
       }
@@ -142,7 +163,8 @@ extension ShareDesk {
     }
     // A warning: an operator has to act.
     logger.warning(
-      "registration asked for; no mail is configured, so pass the token on", metadata: ["email": "\(email)", "registration": "\(ticket.id)"])
+      "registration asked for; no mail is configured, so pass the token on",
+      metadata: ["email": "\(email)", "registration": "\(ticket.id)"])
   }
 
   func addInvitations(_ tokens: [String]) async throws {
@@ -154,9 +176,11 @@ extension ShareDesk {
     }
   }
 
-  private func ticket(_ token: String, _ purpose: ShareTicket.Purpose, from address: String) async throws -> ShareTicket {
+  private func ticket(_ token: String, _ purpose: ShareTicket.Purpose, from address: String) async throws -> ShareTicket
+  {
     let now = network.now
-    guard !token.isEmpty, let ticket = try await network.read({ try $0.get(ShareTicket.self, token) }), ticket.purpose == purpose,
+    guard !token.isEmpty, let ticket = try await network.read({ try $0.get(ShareTicket.self, token) }),
+      ticket.purpose == purpose,
       ticket.isGood(at: now)
     else {
       try count(from: address)
@@ -175,10 +199,12 @@ extension ShareDesk {
     let ticket = try await ticket(token, .registration, from: address)
     if let weakness = ShareTokens.weakness(password) { throw ShareRefusal(422, weakness) }
     let account = ShareAccount(
-      id: EntityID.short(), email: ticket.email, token: ShareTokens.secret(), password: try await passwords.hash(password))
+      id: EntityID.short(), email: ticket.email, token: ShareTokens.secret(),
+      password: try await passwords.hash(password))
     return try await network.write(author: account.email) { change in
       // Of two who register with one token at once, one is refused.
-      guard try change.store.delete(ShareTicket.self, ticket.id), try change.store.account(email: account.email) == nil else {
+      guard try change.store.delete(ShareTicket.self, ticket.id), try change.store.account(email: account.email) == nil
+      else {
         throw ShareRefusal(404, "the token is unknown, was used, or has expired")
       }
       return try change.store.put(account).token
@@ -198,8 +224,11 @@ extension ShareDesk {
     let made = try await network.write(author: "password reset") { change -> Bool in
       let store = change.store
       guard try store.account(email: email) != nil else { return false }
-      let waiting = try store.all(ShareTicket.self, field: "email", equals: email).filter { $0.purpose == .passwordReset && $0.isGood(at: store.now) }
-      guard waiting.count < Self.resetLimit, waiting.allSatisfy({ $0.createdAt.adding(seconds: interval) <= store.now }) else { return false }
+      let waiting = try store.all(ShareTicket.self, field: "email", equals: email).filter {
+        $0.purpose == .passwordReset && $0.isGood(at: store.now)
+      }
+      guard waiting.count < Self.resetLimit, waiting.allSatisfy({ $0.createdAt.adding(seconds: interval) <= store.now })
+      else { return false }
       try store.put(ticket)
       return true
     }
@@ -216,7 +245,8 @@ extension ShareDesk {
       }
     } else if made {
       logger.warning(
-        "password reset asked for; no mail is configured, so pass the token on", metadata: ["email": "\(email)", "reset": "\(ticket.id)"])
+        "password reset asked for; no mail is configured, so pass the token on",
+        metadata: ["email": "\(email)", "reset": "\(ticket.id)"])
     }
   }
 
@@ -225,7 +255,9 @@ extension ShareDesk {
     if let weakness = ShareTokens.weakness(password) { throw ShareRefusal(422, weakness) }
     let hash = try await passwords.hash(password)
     try await network.write(author: ticket.email) { change in
-      guard try change.store.delete(ShareTicket.self, ticket.id), var account = try change.store.account(email: ticket.email) else {
+      guard try change.store.delete(ShareTicket.self, ticket.id),
+        var account = try change.store.account(email: ticket.email)
+      else {
         throw ShareRefusal(404, "the token is unknown, was used, or has expired")
       }
       account.password = hash
@@ -238,6 +270,8 @@ extension ShareDesk {
     let now = network.now
     let over = try await network.read { try $0.all(ShareTicket.self).filter { !$0.isGood(at: now) }.map(\.id) }
     guard !over.isEmpty else { return }
-    try await network.write(author: "share service") { change in for id in over { try change.store.delete(ShareTicket.self, id) } }
+    try await network.write(author: "share service") { change in
+      for id in over { try change.store.delete(ShareTicket.self, id) }
+    }
   }
 }

@@ -6,7 +6,9 @@ import Store
 extension ShareDesk {
   private static let author = "share administrator"
 
-  func put<E: Entity>(_ entity: E) async throws { _ = try await network.write(author: Self.author) { try $0.store.put(entity) } }
+  func put<E: Entity>(_ entity: E) async throws {
+    _ = try await network.write(author: Self.author) { try $0.store.put(entity) }
+  }
 
   func change<E: Entity>(_ type: E.Type, _ id: String, _ body: @escaping @Sendable (inout E) -> Void) async throws {
     try await network.write(author: Self.author) { change in
@@ -25,21 +27,27 @@ extension ShareDesk {
     }
   }
 
-  func createFrontend(identity: String, publicName: String, template: String, permissionMode: PermissionMode, dynamic: Bool) async throws -> String {
+  func createFrontend(
+    identity: String, publicName: String, template: String, permissionMode: PermissionMode, dynamic: Bool
+  ) async throws -> String {
     try await network.write(author: Self.author) { change in
       guard try change.identityTags(identity) != nil else { throw ShareRefusal.notFound("identity \(identity)") }
       let name = publicName.isEmpty ? ShareTokens.share() : publicName
-      guard try change.store.named(ShareFrontend.self, name) == nil else { throw ShareRefusal(400, "the frontend name \(name) is taken") }
+      guard try change.store.named(ShareFrontend.self, name) == nil else {
+        throw ShareRefusal(400, "the frontend name \(name) is taken")
+      }
       return try change.store.put(
         ShareFrontend(
-          id: ShareTokens.secret(), zId: identity, publicName: name, urlTemplate: template, permissionMode: permissionMode, dynamic: dynamic)
+          id: ShareTokens.secret(), zId: identity, publicName: name, urlTemplate: template,
+          permissionMode: permissionMode, dynamic: dynamic)
       ).id
     }
   }
 
   func deleteFrontend(_ token: String) async throws {
     try await network.write(author: Self.author) { change in
-      for namespace in try change.store.all(ShareNamespace.self) where namespace.frontends.contains(where: { $0.token == token }) {
+      for namespace in try change.store.all(ShareNamespace.self)
+      where namespace.frontends.contains(where: { $0.token == token }) {
         var namespace = namespace
         namespace.frontends.removeAll { $0.token == token }
         try change.store.put(namespace)
@@ -69,7 +77,9 @@ extension ShareDesk {
 
   func createNamespace(_ row: ShareNamespace) async throws {
     try await network.write(author: Self.author) { change in
-      guard try change.store.get(ShareNamespace.self, row.id) == nil, try change.store.named(ShareNamespace.self, row.name) == nil else {
+      guard try change.store.get(ShareNamespace.self, row.id) == nil,
+        try change.store.named(ShareNamespace.self, row.name) == nil
+      else {
         throw ShareRefusal(409, "a namespace with the token \(row.id) or the name \(row.name) exists")
       }
       try change.store.put(row)
@@ -78,7 +88,9 @@ extension ShareDesk {
 
   /// After a namespace was renamed: its shares are found at other hosts.
   func renameHosts() async throws {
-    for token in try await network.write(author: Self.author, { try Self.publishHosts($0) }) { try await refresh(token) }
+    for token in try await network.write(author: Self.author, { try Self.publishHosts($0) }) {
+      try await refresh(token)
+    }
   }
 
   /// Deletes a namespace with the names in it; shares go on under the names that they have elsewhere.
@@ -86,7 +98,9 @@ extension ShareDesk {
     let moved = try await network.write(author: Self.author) { change -> [String] in
       let store = change.store
       guard try store.delete(ShareNamespace.self, token) else { throw ShareRefusal.notFound("namespace \(token)") }
-      for name in try store.all(ShareName.self, field: "namespace", equals: token) { try store.delete(ShareName.self, name.id) }
+      for name in try store.all(ShareName.self, field: "namespace", equals: token) {
+        try store.delete(ShareName.self, name.id)
+      }
       // Whoever makes the next namespace of that token grants it anew.
       for var account in try store.all(ShareAccount.self) where account.namespaceGrants.contains(token) {
         account.namespaceGrants.removeAll { $0 == token }
@@ -99,8 +113,12 @@ extension ShareDesk {
 
   func map(namespace: String, frontend: String, isDefault: Bool) async throws {
     try await network.write(author: Self.author) { change in
-      guard var row = try change.store.get(ShareNamespace.self, namespace) else { throw ShareRefusal.notFound("namespace \(namespace)") }
-      guard try change.store.get(ShareFrontend.self, frontend) != nil else { throw ShareRefusal.notFound("frontend \(frontend)") }
+      guard var row = try change.store.get(ShareNamespace.self, namespace) else {
+        throw ShareRefusal.notFound("namespace \(namespace)")
+      }
+      guard try change.store.get(ShareFrontend.self, frontend) != nil else {
+        throw ShareRefusal.notFound("frontend \(frontend)")
+      }
       row.frontends.removeAll { $0.token == frontend }
       row.frontends.append(.init(token: frontend, isDefault: isDefault, createdAt: change.store.now))
       try change.store.put(row)
@@ -110,7 +128,9 @@ extension ShareDesk {
   /// - Parameter admin: nil ends the membership.
   func setMember(_ organization: String, email: String, admin: Bool?) async throws {
     try await network.write(author: Self.author) { change in
-      guard var row = try change.store.get(ShareOrganization.self, organization) else { throw ShareRefusal.notFound("organization \(organization)") }
+      guard var row = try change.store.get(ShareOrganization.self, organization) else {
+        throw ShareRefusal.notFound("organization \(organization)")
+      }
       let account = try change.store.requireAccount(email: email)
       row.members.removeAll { $0.accountId == account.id }
       if let admin { row.members.append(.init(accountId: account.id, admin: admin)) }
@@ -118,7 +138,8 @@ extension ShareDesk {
     }
   }
 
-  /// Brings the warning page of an account's public shares in line with its grant, in our rows and in the configs that frontends of upstream read.
+  /// Brings the warning page of an account's public shares in line with its grant, in our rows and in the configs that
+  /// frontends of upstream read.
   func refreshInterstitials(email: String) async throws {
     let wanted = configuration.interstitial
     let tokens = try await network.write(author: Self.author) { change -> [String] in

@@ -14,7 +14,8 @@ extension ShareDesk {
       let row = try change.store.get(ShareAgentController.self, ShareAgentController.onlyID)
       guard row == nil || !known else { return }
       let credentials =
-        try row.map { try change.issueCredentials(identity: $0.zId) } ?? change.createEnrolledIdentity(name: name, tags: tags)
+        try row.map { try change.issueCredentials(identity: $0.zId) }
+        ?? change.createEnrolledIdentity(name: name, tags: tags)
       if row == nil {
         _ = try change.createEdgeRouterPolicy(name: name, identity: credentials.identityID, tags: tags)
         try change.store.put(ShareAgentController(id: ShareAgentController.onlyID, zId: credentials.identityID))
@@ -42,11 +43,14 @@ extension ShareDesk {
       tags["zrokAgentRemote"] = .string(token)
       tags["zrokEnvZId"] = .string(id)
       let service = try change.createService(name: token, configs: [], tags: tags)
-      let bind = try change.createServicePolicy(name: "\(id)-\(token)-bind", type: .bind, identities: [id], service: service, tags: tags)
-      let dial = try change.createServicePolicy(name: "\(id)-\(token)-dial", type: .dial, identities: [controller.zId], service: service, tags: tags)
+      let bind = try change.createServicePolicy(
+        name: "\(id)-\(token)-bind", type: .bind, identities: [id], service: service, tags: tags)
+      let dial = try change.createServicePolicy(
+        name: "\(id)-\(token)-dial", type: .dial, identities: [controller.zId], service: service, tags: tags)
       let routers = try change.createServiceEdgeRouterPolicy(name: token, service: service, tags: tags)
       try store.put(
-        ShareAgentEnrollment(id: id, token: token, serviceId: service, bindPolicyId: bind, dialPolicyId: dial, routerPolicyId: routers))
+        ShareAgentEnrollment(
+          id: id, token: token, serviceId: service, bindPolicyId: bind, dialPolicyId: dial, routerPolicyId: routers))
       return token
     }
   }
@@ -79,7 +83,8 @@ extension ShareDesk {
       return try reader.get(ShareAgentEnrollment.self, id)
     }
     guard let enrollment else {
-      throw ShareRefusal(502, "the agent of environment \(id) is not enrolled; run on that machine: swiftlet share agent enroll")
+      throw ShareRefusal(
+        502, "the agent of environment \(id) is not enrolled; run on that machine: swiftlet share agent enroll")
     }
     return try await agents.reach(enrollment.token, account: accountID, body)
   }

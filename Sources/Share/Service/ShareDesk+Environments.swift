@@ -5,7 +5,9 @@ import Store
 /// Machines of accounts (zrok.md 1.2).
 extension ShareDesk {
   /// Makes an identity with its key and certificate: the client gets the whole identity file and enrolls nothing.
-  func enable(_ accountID: String, description: String, host: String, address: String) async throws -> ProvisioningTransaction.Credentials {
+  func enable(_ accountID: String, description: String, host: String, address: String) async throws
+    -> ProvisioningTransaction.Credentials
+  {
     let limits = configuration.limits
     let description = String(description.prefix(1024))
     let host = String(host.prefix(1024))
@@ -21,10 +23,12 @@ extension ShareDesk {
       var tags = base
       tags["zrokEmail"] = .string(account.email)
       let credentials = try change.createEnrolledIdentity(name: "\(account.email)-\(mark)-\(description)", tags: tags)
-      let policy = try change.createEdgeRouterPolicy(name: credentials.identityID, identity: credentials.identityID, tags: tags)
+      let policy = try change.createEdgeRouterPolicy(
+        name: credentials.identityID, identity: credentials.identityID, tags: tags)
       try change.store.put(
         ShareEnvironmentRow(
-          id: credentials.identityID, accountId: accountID, description: description, host: host, address: String(address.prefix(256)),
+          id: credentials.identityID, accountId: accountID, description: description, host: host,
+          address: String(address.prefix(256)),
           edgeRouterPolicyId: policy))
       return credentials
     }
@@ -42,8 +46,12 @@ extension ShareDesk {
   private func deleteEnvironment(_ accountID: String, _ id: String) async throws {
     try await network.write(author: accountID) { change in
       let environment = try change.store.environment(id, of: accountID)
-      for share in try change.store.all(ShareRow.self, field: "environmentId", equals: id) { try Self.remove(share, change) }
-      for access in try change.store.all(ShareAccessRow.self, field: "environmentId", equals: id) { try Self.remove(access, change) }
+      for share in try change.store.all(ShareRow.self, field: "environmentId", equals: id) {
+        try Self.remove(share, change)
+      }
+      for access in try change.store.all(ShareAccessRow.self, field: "environmentId", equals: id) {
+        try Self.remove(access, change)
+      }
       if let enrollment = try change.store.get(ShareAgentEnrollment.self, id) { try Self.remove(enrollment, change) }
       try change.store.delete(ShareEnvironmentRow.self, id)
       try change.deleteEdgeRouterPolicy(environment.edgeRouterPolicyId)

@@ -4,11 +4,13 @@ import Model
 import Store
 import Synchronization
 
-/// Bandwidth limits (zrok.md 1.10): who moved too much loses the dial policies of its shares until usage falls below the limit again.
+/// Bandwidth limits (zrok.md 1.10): who moved too much loses the dial policies of its shares until usage falls below
+/// the limit again.
 extension ShareDesk {
   private static let author = "share limits"
 
-  /// Judges accounts by what they moved, and pauses or resumes their shares. Those that are held back are judged each time: their usage falls by itself.
+  /// Judges accounts by what they moved, and pauses or resumes their shares. Those that are held back are judged each
+  /// time: their usage falls by itself.
   /// - Parameter accounts: ids; nil judges all, as is done once at the start.
   func enforceLimits(_ accounts: Set<String>? = nil) async throws {
     let limits = configuration.limits
@@ -17,7 +19,8 @@ extension ShareDesk {
     if let ids, ids.isEmpty { return }
     // Reading first: almost always there is nothing to change.
     let (candidates, known) = try await network.read { reader in
-      let judged = try ids.map { try $0.compactMap { try reader.get(ShareAccount.self, $0) } } ?? reader.all(ShareAccount.self)
+      let judged =
+        try ids.map { try $0.compactMap { try reader.get(ShareAccount.self, $0) } } ?? reader.all(ShareAccount.self)
       let candidates = try judged.filter { account in
         try Verdict(account, limits, reader, now: now).differs(from: account, shares: Self.shares(account, reader))
       }
@@ -62,8 +65,11 @@ extension ShareDesk {
 
           Over the limit, shares are paused until what they moved in the period has fallen below it. The page shows what they moved.
           """
-        do { try mailer.post(.init(to: account.email, subject: "Bandwidth at \(configuration.zone)", text: text)) } catch {
-          logger.error("mail about bandwidth was not sent", metadata: ["account": "\(account.email)", "reason": "\(error)"])
+        do {
+          try mailer.post(.init(to: account.email, subject: "Bandwidth at \(configuration.zone)", text: text))
+        } catch {
+          logger.error(
+            "mail about bandwidth was not sent", metadata: ["account": "\(account.email)", "reason": "\(error)"])
         }
       }
       logger.log(
@@ -77,7 +83,9 @@ extension ShareDesk {
   }
 
   /// Without dial policies nobody finds the service; with them everything is as before.
-  private static func setPaused(_ share: ShareRow, _ isPaused: Bool, _ tags: JSONObject, _ change: any NetworkChange) throws {
+  private static func setPaused(_ share: ShareRow, _ isPaused: Bool, _ tags: JSONObject, _ change: any NetworkChange)
+    throws
+  {
     var share = share
     share.paused = isPaused ? true : nil
     if isPaused {
@@ -103,7 +111,9 @@ extension ShareDesk {
   /// What an account may not make at this moment.
   static func refuseIfLimited(_ account: ShareAccount, _ what: String, status: Int = 401) throws {
     guard account.limited ?? false else { return }
-    throw ShareRefusal(status, "the account has used up its bandwidth; \(what) is possible again when its usage has fallen below the limit")
+    throw ShareRefusal(
+      status,
+      "the account has used up its bandwidth; \(what) is possible again when its usage has fallen below the limit")
   }
 
   // MARK: Limit classes
@@ -146,8 +156,10 @@ private struct Verdict {
     guard effective.limitsBytes else { return }
     let rows = try reader.all(ShareTrafficRow.self, field: "accountId", equals: account.id)
     func usage(_ bandwidth: ShareLimits.Bandwidth, of mode: BackendMode?) -> TrafficSample {
-      rows.filter { row in mode.map { row.backendMode == $0 } ?? (row.backendMode.map { effective.backends[$0] == nil } ?? true) }
-        .reduce(into: TrafficSample(time: now)) { $0.add($1, since: now - bandwidth.period) }
+      rows.filter { row in
+        mode.map { row.backendMode == $0 } ?? (row.backendMode.map { effective.backends[$0] == nil } ?? true)
+      }
+      .reduce(into: TrafficSample(time: now)) { $0.add($1, since: now - bandwidth.period) }
     }
     for (action, bandwidth) in effective.bandwidth where bandwidth.isExceeded(by: usage(bandwidth, of: nil)) {
       switch action {

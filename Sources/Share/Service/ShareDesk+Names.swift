@@ -10,15 +10,19 @@ extension ShareDesk {
     }
   }
 
-  /// The statuses of calls about names where there is no such namespace, and where the account has no grant; calls about shares have 409 for both.
+  /// The statuses of calls about names where there is no such namespace, and where the account has no grant; calls
+  /// about shares have 409 for both.
   static let namesRefusals = (unknown: 404, denied: 401)
 
   /// A namespace that the account may use. - Parameter token: empty is the default one.
   static func usableNamespace(
-    _ token: String, _ account: ShareAccount, _ reader: StoreReader, or refusals: (unknown: Int, denied: Int) = (409, 409)
+    _ token: String, _ account: ShareAccount, _ reader: StoreReader,
+    or refusals: (unknown: Int, denied: Int) = (409, 409)
   ) throws -> ShareNamespace {
     let token = token.isEmpty ? defaultName : token
-    guard let namespace = try reader.get(ShareNamespace.self, token) else { throw ShareRefusal(refusals.unknown, "there is no namespace \(token)") }
+    guard let namespace = try reader.get(ShareNamespace.self, token) else {
+      throw ShareRefusal(refusals.unknown, "there is no namespace \(token)")
+    }
     guard account.mayUse(namespace) else {
       throw ShareRefusal(refusals.denied, "this account may not use the namespace \(token); its operator can grant it")
     }
@@ -28,7 +32,9 @@ extension ShareDesk {
   private static func refuseOverLimit(_ account: ShareAccount, _ limits: ShareLimits, _ reader: StoreReader) throws {
     guard let limit = limits.effective(account).counts.reservedNames else { return }
     let count = try reader.all(ShareName.self, field: "accountId", equals: account.id).count(where: \.reserved)
-    guard count < limit else { throw ShareRefusal(409, "the account has \(count) names and may have \(limit); delete one first") }
+    guard count < limit else {
+      throw ShareRefusal(409, "the account has \(count) names and may have \(limit); delete one first")
+    }
   }
 
   func createName(_ accountID: String, namespace: String, name: String) async throws {
@@ -44,13 +50,18 @@ extension ShareDesk {
         try !store.isHeld(place, against: accountID, now: store.now)
       else { throw ShareRefusal(409, "the name \(name) is taken in \(namespace.name)") }
       try store.release(place)
-      try store.put(ShareName(id: EntityID.short(), namespace: namespace.id, name: name, accountId: accountID, reserved: true))
+      try store.put(
+        ShareName(id: EntityID.short(), namespace: namespace.id, name: name, accountId: accountID, reserved: true))
     }
   }
 
-  private static func name(_ account: ShareAccount, _ namespace: String, _ name: String, _ reader: StoreReader) throws -> ShareName {
+  private static func name(_ account: ShareAccount, _ namespace: String, _ name: String, _ reader: StoreReader) throws
+    -> ShareName
+  {
     let namespace = try usableNamespace(namespace, account, reader, or: namesRefusals)
-    guard let row = try reader.named(ShareName.self, ShareName.unique(namespace.id, name)) else { throw ShareRefusal.notFound("name \(name)") }
+    guard let row = try reader.named(ShareName.self, ShareName.unique(namespace.id, name)) else {
+      throw ShareRefusal.notFound("name \(name)")
+    }
     guard row.accountId == account.id else { throw ShareRefusal(401, "the name \(name) belongs to another account") }
     return row
   }

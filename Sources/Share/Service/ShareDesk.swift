@@ -8,8 +8,8 @@ import Store
 import Swiftlet
 import Synchronization
 
-/// What one may do with the share service, free of HTTP. Every change is one of `ShareNetwork`: rows of ours and the entities of the network that
-/// they stand for come and go together.
+/// What one may do with the share service, free of HTTP. Every change is one of `ShareNetwork`: rows of ours and the
+/// entities of the network that they stand for come and go together.
 final class ShareDesk: Sendable {
   /// The config type that frontends of every generation read (zrok.md 3).
   static let proxyConfigType = "zrok.proxy.v1"
@@ -66,13 +66,15 @@ final class ShareDesk: Sendable {
           try frontend.map { try change.issueCredentials(identity: $0.zId) }
           ?? change.createEnrolledIdentity(name: "share-frontend-" + Self.defaultName, tags: tags)
         if frontend == nil {
-          _ = try change.createEdgeRouterPolicy(name: "share-frontend-" + Self.defaultName, identity: credentials.identityID, tags: tags)
+          _ = try change.createEdgeRouterPolicy(
+            name: "share-frontend-" + Self.defaultName, identity: credentials.identityID, tags: tags)
         }
         if !change.isRehearsal { try file.stage(credentials) }
         frontend =
           frontend
           ?? ShareFrontend(
-            id: frontendToken, zId: credentials.identityID, publicName: Self.defaultName, urlTemplate: template, permissionMode: .open,
+            id: frontendToken, zId: credentials.identityID, publicName: Self.defaultName, urlTemplate: template,
+            permissionMode: .open,
             dynamic: true)
       }
       guard var frontend else { return }
@@ -108,7 +110,8 @@ final class ShareDesk: Sendable {
 
   /// Whether the file of an identity of ours is in its place.
   /// - Parameter exists: whether the identity was made.
-  func isKnown(_ file: OwnIdentityFile, _ exists: @escaping @Sendable (StoreReader) throws -> Bool) async throws -> Bool {
+  func isKnown(_ file: OwnIdentityFile, _ exists: @escaping @Sendable (StoreReader) throws -> Bool) async throws -> Bool
+  {
     if !network.issuesCredentialsAgain, try await network.read(exists) { try file.recover() }
     return file.isThere
   }
@@ -123,7 +126,8 @@ final class ShareDesk: Sendable {
   /// Brings the directory up to date with what the store says of a share.
   func refresh(_ token: String) async throws {
     let (traffic, leases, now) = (traffic, leases, network.now)
-    let (version, hosts, route, place) = try await network.read { reader -> (UInt64, [String], ShareRoute?, PortPool.Place?) in
+    let (version, hosts, route, place) = try await network.read {
+      reader -> (UInt64, [String], ShareRoute?, PortPool.Place?) in
       let version = try reader.currentIndex()
       let row = try reader.named(ShareRow.self, token)
       traffic.note(token, row, now: now)
@@ -135,7 +139,8 @@ final class ShareDesk: Sendable {
       return (
         version, try Self.hosts(token, reader),
         ShareRoute(
-          token: token, backendMode: share.backendMode, gate: share.gate, interstitial: share.interstitial, serviceID: share.serviceId,
+          token: token, backendMode: share.backendMode, gate: share.gate, interstitial: share.interstitial,
+          serviceID: share.serviceId,
           isPaused: share.isPaused, isWindowed: share.windowed ?? false), nil
       )
     }
@@ -145,10 +150,13 @@ final class ShareDesk: Sendable {
 
   // MARK: Attempts
 
-  /// Judges a password that somebody at that address offers for an account; the attempt counts as failed until it is right.
+  /// Judges a password that somebody at that address offers for an account; the attempt counts as failed until it is
+  /// right.
   /// - Throws: `ShareRefusal` when it must wait.
   func attempt(_ account: String, from address: String, _ isRight: () async throws -> Bool) async throws -> Bool {
-    if let wait = attempts.begin(account, from: address, now: network.now.millisecondsSinceEpoch) { throw Self.tooMany(wait) }
+    if let wait = attempts.begin(account, from: address, now: network.now.millisecondsSinceEpoch) {
+      throw Self.tooMany(wait)
+    }
     do {
       guard try await isRight() else { return false }
     } catch AuthenticationError.busy {
@@ -180,7 +188,9 @@ extension StoreReader {
   }
 
   func share(_ token: String, of account: String) throws -> ShareRow {
-    guard let row = try named(ShareRow.self, token), row.accountId == account else { throw ShareRefusal.notFound("share \(token)") }
+    guard let row = try named(ShareRow.self, token), row.accountId == account else {
+      throw ShareRefusal.notFound("share \(token)")
+    }
     return row
   }
 

@@ -20,7 +20,8 @@ struct ShareRoute: Sendable {
   let isWindowed: Bool
 
   init(
-    token: String, backendMode: BackendMode, gate: ShareGate, clearUsers: [String: String] = [:], interstitial: Bool, serviceID: String,
+    token: String, backendMode: BackendMode, gate: ShareGate, clearUsers: [String: String] = [:], interstitial: Bool,
+    serviceID: String,
     isPaused: Bool, isWindowed: Bool
   ) {
     self.isWindowed = isWindowed
@@ -39,7 +40,8 @@ struct ShareRoute: Sendable {
   func admits(email: String) -> Bool { gate.emailPatterns.isEmpty || emailPatterns.contains { $0.matches(email) } }
 }
 
-/// Host names of public shares, in memory: the frontend asks for every request. Filled from the store after each change of a share.
+/// Host names of public shares, in memory: the frontend asks for every request. Filled from the store after each change
+/// of a share.
 final class ShareDirectory: Sendable {
   private struct State {
     var routes: [String: ShareRoute] = [:]
@@ -58,7 +60,8 @@ final class ShareDirectory: Sendable {
 
   var count: Int { state.withLock { $0.routes.count } }
 
-  /// Replaces everything by what a frontend of its own was told: shares by token. Where two shares claim a host, it is the one's whose token comes first.
+  /// Replaces everything by what a frontend of its own was told: shares by token. Where two shares claim a host, it is
+  /// the one's whose token comes first.
   func replaceAll(_ shares: [String: (hosts: [String], route: ShareRoute)]) {
     var fresh = State()
     for (token, share) in shares.sorted(by: { $0.key < $1.key }) {

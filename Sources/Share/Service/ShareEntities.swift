@@ -1,10 +1,12 @@
-// Share: the zrok application: the share service with its REST API, the public frontend, and what runs on a sharer's machine (backends, accesses). It stores
-// through the controller's single writer and carries bytes through the SDK. Start reading at `ShareService`.
+// Share: the zrok application: the share service with its REST API, the public frontend, and what runs on a sharer's
+// machine (backends, accesses). It stores through the controller's single writer and carries bytes through the SDK.
+// Start reading at `ShareService`.
 
 import Model
 import Tunnel
 
-// The rows of the share service, stored beside the network's entities and changed in one transaction with them (zrok.md 1, 7.3).
+// The rows of the share service, stored beside the network's entities and changed in one transaction with them (zrok.md
+// 1, 7.3).
 
 /// Someone who shares (zrok.md 1.1).
 struct ShareAccount: Entity {
@@ -47,7 +49,8 @@ struct ShareAccount: Entity {
   }
 }
 
-/// One (account, user, machine), with the identity that shares and accesses run as (zrok.md 1.2). Its id is the identity's.
+/// One (account, user, machine), with the identity that shares and accesses run as (zrok.md 1.2). Its id is the
+/// identity's.
 struct ShareEnvironmentRow: Entity {
   static let kind = EntityKind(rawValue: "share-environments")
   static let indexedMembers = [IndexedMember("accountId")]
@@ -67,7 +70,8 @@ struct ShareEnvironmentRow: Entity {
   func validate() throws(ModelError) { try validateBase() }
 }
 
-/// That the service may give orders to the agent of an environment, over a service of the network that the agent hosts (zrok.md 2.5, 3). Its id is the environment's.
+/// That the service may give orders to the agent of an environment, over a service of the network that the agent hosts
+/// (zrok.md 2.5, 3). Its id is the environment's.
 struct ShareAgentEnrollment: Entity {
   static let kind = EntityKind(rawValue: "share-agent-enrollments")
 

@@ -4,13 +4,17 @@ import Model
 import Store
 import Synchronization
 
-/// Shares that live only as long as they are served, and since when nobody serves them. In memory: after a start of the service every host has its time again.
+/// Shares that live only as long as they are served, and since when nobody serves them. In memory: after a start of the
+/// service every host has its time again.
 ///
-/// That nobody offers a service is evidence of its host only while the routers are there at which it was offered: a router that is connected says nothing of hosts at others.
+/// That nobody offers a service is evidence of its host only while the routers are there at which it was offered: a
+/// router that is connected says nothing of hosts at others.
 final class ShareLeases: Sendable {
-  /// Seconds without a host after which a share is taken back: three of the longest pauses that a host makes between two tries to reach a router (30 s).
+  /// Seconds without a host after which a share is taken back: three of the longest pauses that a host makes between
+  /// two tries to reach a router (30 s).
   static let patience: Int64 = 90
-  /// The same where a router is away that the host may be at. It ends, so that no router that comes and goes keeps what nobody serves.
+  /// The same where a router is away that the host may be at. It ends, so that no router that comes and goes keeps what
+  /// nobody serves.
   static let patienceWithRouters: Int64 = 600
 
   private struct Lease {
@@ -62,7 +66,8 @@ final class ShareLeases: Sendable {
 }
 
 extension ShareDesk {
-  /// Deletes leased shares that nobody serves any more: what served them was killed, or its machine is away. Their names stay with their account (``ShareHold``).
+  /// Deletes leased shares that nobody serves any more: what served them was killed, or its machine is away. Their
+  /// names stay with their account (``ShareHold``).
   func takeBackUnserved() async {
     let services = leases.services
     guard !services.isEmpty else { return }
@@ -73,7 +78,9 @@ extension ShareDesk {
     for token in overdue {
       do {
         let isDone = try await network.write(author: "share service") { change -> Bool in
-          guard let share = try change.store.named(ShareRow.self, token), share.leased ?? false, try !change.isHosted(share.serviceId) else {
+          guard let share = try change.store.named(ShareRow.self, token), share.leased ?? false,
+            try !change.isHosted(share.serviceId)
+          else {
             return false
           }
           try Self.remove(share, change, isTakenBack: true)
@@ -82,9 +89,12 @@ extension ShareDesk {
         guard isDone else { continue }
         logger.notice("a share was taken back that nobody serves any more", metadata: ["share": "\(token)"])
       } catch {
-        logger.warning("a share that nobody serves could not be taken back", metadata: ["share": "\(token)", "reason": "\(error)"])
+        logger.warning(
+          "a share that nobody serves could not be taken back", metadata: ["share": "\(token)", "reason": "\(error)"])
       }
-      do { try await refresh(token) } catch { logger.error("a share cannot be read", metadata: ["share": "\(token)", "reason": "\(error)"]) }
+      do { try await refresh(token) } catch {
+        logger.error("a share cannot be read", metadata: ["share": "\(token)", "reason": "\(error)"])
+      }
     }
   }
 }

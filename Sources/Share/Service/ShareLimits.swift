@@ -3,7 +3,8 @@ import Model
 import NIOCore
 import Transport
 
-/// What accounts may have and move (zrok.md 1.10). Counts are checked when something is made; bytes from what routers count.
+/// What accounts may have and move (zrok.md 1.10). Counts are checked when something is made; bytes from what routers
+/// count.
 public struct ShareLimits: Sendable {
   /// Numbers of things; nil is unlimited.
   public struct Counts: Sendable, Equatable {
@@ -85,7 +86,8 @@ public struct ShareLimits: Sendable {
 
   public init() {}
 
-  /// Reads a file of limits: the `limits` of upstream's controller configuration, and beside them `classes`, `limitless` and `frontend`.
+  /// Reads a file of limits: the `limits` of upstream's controller configuration, and beside them `classes`,
+  /// `limitless` and `frontend`.
   ///
   /// - Throws: `ConfigurationError` with every line to look at.
   public static func load(path: String) throws -> ShareLimits {
@@ -111,7 +113,9 @@ public struct ShareLimits: Sendable {
     }
     for section in try section.sections("classes") ?? [] {
       let limitClass = try Self.limitClass(section)
-      guard !classes.contains(where: { $0.id == limitClass.id }) else { throw section.error("id", "two classes have the id \(limitClass.id)") }
+      guard !classes.contains(where: { $0.id == limitClass.id }) else {
+        throw section.error("id", "two classes have the id \(limitClass.id)")
+      }
       classes.append(limitClass)
     }
     // Upstream's switch. A file that says nothing of it is meant.
@@ -126,31 +130,45 @@ public struct ShareLimits: Sendable {
       guard mode != nil else { throw section.error("backend_mode", "'\(word)' is no backend mode") }
     }
     let word = try section.string("limit_action") ?? "limit"
-    guard let action = LimitClass.Action(rawValue: word) else { throw section.error("limit_action", "'\(word)' is neither warning nor limit") }
+    guard let action = LimitClass.Action(rawValue: word) else {
+      throw section.error("limit_action", "'\(word)' is neither warning nor limit")
+    }
     let period = try section.int("period_minutes", in: 1...ShareTrafficRow.retentionMinutes).map { $0 * 60 }
     let bandwidth = try bandwidth(section, period ?? 0, "rx_bytes", "tx_bytes", "total_bytes")
     guard bandwidth.isUnlimited == (period == nil) else {
-      throw section.error("period_minutes", "a period and at least one of rx_bytes, tx_bytes and total_bytes go together")
+      throw section.error(
+        "period_minutes", "a period and at least one of rx_bytes, tx_bytes and total_bytes go together")
     }
     let counts = try counts(section)
-    guard mode == nil || counts == Counts() else { throw section.error("backend_mode", "a class for a backend mode limits bytes, not counts") }
-    guard bandwidth.isUnlimited || counts == Counts() else { throw section.error("id", "a class limits either counts or bytes; write two classes") }
-    guard mode == nil || !bandwidth.isUnlimited else { throw section.error("backend_mode", "a class for a backend mode limits bytes; give a period") }
+    guard mode == nil || counts == Counts() else {
+      throw section.error("backend_mode", "a class for a backend mode limits bytes, not counts")
+    }
+    guard bandwidth.isUnlimited || counts == Counts() else {
+      throw section.error("id", "a class limits either counts or bytes; write two classes")
+    }
+    guard mode == nil || !bandwidth.isUnlimited else {
+      throw section.error("backend_mode", "a class for a backend mode limits bytes; give a period")
+    }
     return LimitClass(
-      id: id, label: try section.string("label") ?? "", backendMode: mode, counts: counts, bandwidth: bandwidth, action: action)
+      id: id, label: try section.string("label") ?? "", backendMode: mode, counts: counts, bandwidth: bandwidth,
+      action: action)
   }
 
   private static func frontend(_ section: StrictSection) throws -> FrontendLimits {
     var limits = FrontendLimits()
     limits.requestsPerShare = try unlimited(section, "requests_per_share")
     limits.requestsPerAddress = try unlimited(section, "requests_per_address")
-    if section.contains("concurrent_per_share") { limits.concurrentPerShare = try unlimited(section, "concurrent_per_share") }
+    if section.contains("concurrent_per_share") {
+      limits.concurrentPerShare = try unlimited(section, "concurrent_per_share")
+    }
     if let window = try section.duration("window") {
       guard window >= .seconds(1), window <= .hours(24) else { throw section.error("window", "from 1s to 24h") }
       limits.window = window
     }
     if let limit = try section.duration("response_timeout") {
-      guard limit >= .seconds(1) else { throw section.error("response_timeout", "at least 1s; leave it out for no limit") }
+      guard limit >= .seconds(1) else {
+        throw section.error("response_timeout", "at least 1s; leave it out for no limit")
+      }
       limits.answerLimit = limit
     }
     return limits
@@ -160,11 +178,16 @@ public struct ShareLimits: Sendable {
     func count(_ key: String) throws -> Int? { try Self.unlimited(section, key) }
     let names = [try count("reserved_shares"), try count("unique_names")].compactMap { $0 }
     return Counts(
-      environments: try count("environments"), shares: try count("shares"), reservedNames: names.min(), accesses: try count("share_frontends"))
+      environments: try count("environments"), shares: try count("shares"), reservedNames: names.min(),
+      accesses: try count("share_frontends"))
   }
 
-  private static func bandwidth(_ section: StrictSection, _ period: Int, _ rx: String, _ tx: String, _ total: String) throws -> Bandwidth {
-    Bandwidth(period: period, rx: try unlimited(section, rx), tx: try unlimited(section, tx), total: try unlimited(section, total))
+  private static func bandwidth(_ section: StrictSection, _ period: Int, _ rx: String, _ tx: String, _ total: String)
+    throws -> Bandwidth
+  {
+    Bandwidth(
+      period: period, rx: try unlimited(section, rx), tx: try unlimited(section, tx),
+      total: try unlimited(section, total))
   }
 
   /// -1 is upstream's word for no limit.
@@ -209,7 +232,9 @@ public struct ShareLimits: Sendable {
   }
 
   /// Classes that the operator took out of the file hold no longer.
-  func applied(_ account: ShareAccount) -> [LimitClass] { classes.filter { account.limitClasses?.contains($0.id) ?? false } }
+  func applied(_ account: ShareAccount) -> [LimitClass] {
+    classes.filter { account.limitClasses?.contains($0.id) ?? false }
+  }
 
   /// Whether anybody's bytes are limited.
   public var limitsBytes: Bool { warning != nil || limit != nil || classes.contains { !$0.bandwidth.isUnlimited } }

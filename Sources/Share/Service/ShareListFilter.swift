@@ -19,11 +19,15 @@ struct ShareListFilter {
     }
     for name in ["createdAfter", "createdBefore", "updatedAfter", "updatedBefore"] {
       guard let text = request.query(name), !text.isEmpty else { continue }
-      guard Timestamp(text) != nil else { throw ShareRefusal(400, "\(name) must be a time as in RFC 3339, is '\(text.prefix(64))'") }
+      guard Timestamp(text) != nil else {
+        throw ShareRefusal(400, "\(name) must be a time as in RFC 3339, is '\(text.prefix(64))'")
+      }
     }
     for name in ["shareCount", "accessCount"] {
       guard let text = request.query(name), !text.isEmpty else { continue }
-      guard Self.comparison(text) != nil else { throw ShareRefusal(400, "\(name) must be a number, with >, >=, =, < or <= before it") }
+      guard Self.comparison(text) != nil else {
+        throw ShareRefusal(400, "\(name) must be a number, with >, >=, =, < or <= before it")
+      }
     }
   }
 
@@ -56,14 +60,18 @@ struct ShareListFilter {
   /// A duration as Go writes it, or in days, in seconds.
   static func duration(_ request: APIRequest, _ name: String, or absent: TimeAmount) throws -> Int {
     guard let text = request.query(name), !text.isEmpty else { return Int(absent.nanoseconds / 1_000_000_000) }
-    guard let amount = GoDuration.parse(text, withDays: true) else { throw ShareRefusal(400, "'\(text.prefix(32))' is no duration such as 720h") }
+    guard let amount = GoDuration.parse(text, withDays: true) else {
+      throw ShareRefusal(400, "'\(text.prefix(32))' is no duration such as 720h")
+    }
     return Int(amount.nanoseconds / 1_000_000_000)
   }
 
   func times(_ entity: some Entity) -> Bool {
     func bound(_ name: String) -> Timestamp? { request.query(name).flatMap { Timestamp($0) } }
-    return bound("createdAfter").map { entity.createdAt >= $0 } ?? true && bound("createdBefore").map { entity.createdAt <= $0 } ?? true
-      && bound("updatedAfter").map { entity.updatedAt >= $0 } ?? true && bound("updatedBefore").map { entity.updatedAt <= $0 } ?? true
+    return bound("createdAfter").map { entity.createdAt >= $0 } ?? true
+      && bound("createdBefore").map { entity.createdAt <= $0 } ?? true
+      && bound("updatedAfter").map { entity.updatedAt >= $0 } ?? true
+      && bound("updatedBefore").map { entity.updatedAt <= $0 } ?? true
   }
 
   func count(_ name: String, _ value: Int) -> Bool {
@@ -79,7 +87,9 @@ struct ShareListFilter {
 
   private static func comparison(_ text: String) -> (String, Int)? {
     let sign = text.prefix { "<>=".contains($0) }
-    guard ["", ">", ">=", "=", "<", "<="].contains(String(sign)), let number = Int(text.dropFirst(sign.count)) else { return nil }
+    guard ["", ">", ">=", "=", "<", "<="].contains(String(sign)), let number = Int(text.dropFirst(sign.count)) else {
+      return nil
+    }
     return (String(sign), number)
   }
 }

@@ -2,7 +2,8 @@ import Foundation
 import Logging
 import NIOConcurrencyHelpers
 
-/// Sends mail through the machine's own mail program, which queues and delivers: `sendmail`, as Postfix, Exim, OpenSMTPD and msmtp bring it.
+/// Sends mail through the machine's own mail program, which queues and delivers: `sendmail`, as Postfix, Exim,
+/// OpenSMTPD and msmtp bring it.
 public struct ShareMail: Sendable {
   /// Path of the program.
   public var program: String
@@ -16,11 +17,13 @@ public struct ShareMail: Sendable {
   /// Whether an address can stand in a header and among arguments as one address and nothing else.
   public static func isPlain(_ address: String) -> Bool {
     address.utf8.count <= 254
-      && address.wholeMatch(of: /[A-Za-z0-9!#$%&'*+\/=?^_`{|}~][A-Za-z0-9.!#$%&'*+\/=?^_`{|}~-]*@[A-Za-z0-9][A-Za-z0-9.-]*/) != nil
+      && address.wholeMatch(
+        of: /[A-Za-z0-9!#$%&'*+\/=?^_`{|}~][A-Za-z0-9.!#$%&'*+\/=?^_`{|}~-]*@[A-Za-z0-9][A-Za-z0-9.-]*/) != nil
   }
 }
 
-/// Mail on its way to the mail program. Whoever asks does not wait: how long it takes would tell strangers whether there is such an account.
+/// Mail on its way to the mail program. Whoever asks does not wait: how long it takes would tell strangers whether
+/// there is such an account.
 final class ShareMailer: Sendable {
   struct Letter: Sendable {
     let to: String
@@ -46,7 +49,9 @@ final class ShareMailer: Sendable {
   /// - Throws: `ShareRefusal` when the address is none that mail can go to, or too many letters wait.
   func post(_ letter: Letter) throws {
     guard ShareMail.isPlain(letter.to) else { throw ShareRefusal(400, "mail cannot go to '\(letter.to.prefix(254))'") }
-    if case .dropped = queue.yield(letter) { throw ShareRefusal(503, "too much mail waits to be sent; try again in some minutes") }
+    if case .dropped = queue.yield(letter) {
+      throw ShareRefusal(503, "too much mail waits to be sent; try again in some minutes")
+    }
   }
 
   /// Sends one letter after the other until cancelled.
@@ -99,6 +104,8 @@ final class ShareMailer: Sendable {
       process.terminate()
       throw Failure(description: "no end within \(Int(patience)) s")
     }
-    guard process.terminationStatus == 0 else { throw Failure(description: "it ended with status \(process.terminationStatus)") }
+    guard process.terminationStatus == 0 else {
+      throw Failure(description: "it ended with status \(process.terminationStatus)")
+    }
   }
 }

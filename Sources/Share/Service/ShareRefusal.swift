@@ -2,7 +2,8 @@ import Model
 import REST
 import Store
 
-/// An answer that is not a success, as the share API words it (zrok.md 2.1): a status, and a bare JSON string where there is something to say.
+/// An answer that is not a success, as the share API words it (zrok.md 2.1): a status, and a bare JSON string where
+/// there is something to say.
 struct ShareRefusal: Error, CustomStringConvertible {
   let status: Int
   let reason: String?
@@ -40,15 +41,19 @@ enum ShareForm {
       case .couldNotValidate, .couldNotParseBody:
         let text = if case .field(_, let reason, _)? = error.cause { reason } else { error.message }
         return plain(["code": 606, "message": .string(text)], status: 422)
-      default: return plain(["code": JSONValue(error.code.status), "message": .string(error.message)], status: error.code.status)
+      default:
+        return plain(
+          ["code": JSONValue(error.code.status), "message": .string(error.message)], status: error.code.status)
       }
-    case let error as StoreError where error.isOfDisk: return plain(["code": 503, "message": .string("\(error)")], status: 503)
+    case let error as StoreError where error.isOfDisk:
+      return plain(["code": 503, "message": .string("\(error)")], status: 503)
     default: return nil
     }
   }
 
   private static let unauthorized = plain(
-    ["code": 401, "message": "unauthenticated: the x-token header holds no token of an account of this service"], status: 401)
+    ["code": 401, "message": "unauthenticated: the x-token header holds no token of an account of this service"],
+    status: 401)
 
   private static func plain(_ value: JSONValue, status: Int) -> APIResponse {
     APIResponse(status: status, headers: [("content-type", "application/json")], body: value.serialized())

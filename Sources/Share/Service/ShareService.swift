@@ -10,7 +10,8 @@ import Store
 import Swiftlet
 import Transport
 
-/// The share service in the process of a controller: its API and its public frontend. Every change goes through the controller's single writer.
+/// The share service in the process of a controller: its API and its public frontend. Every change goes through the
+/// controller's single writer.
 public final class ShareService: Service {
   let desk: ShareDesk
   private let frontend: PublicFrontend
@@ -26,21 +27,27 @@ public final class ShareService: Service {
     try self.init(LocalNetwork(provisioning: network), configuration, Self.lock(configuration.directory), logger)
   }
 
-  /// A share service in a process of its own: rows in a database in the service's directory, the network over the management API of a controller, ours or
-  /// upstream's.
+  /// A share service in a process of its own: rows in a database in the service's directory, the network over the
+  /// management API of a controller, ours or upstream's.
   /// - Throws: `ProcessLock.Failure`, `StoreError`, or an error of the password hasher.
-  public static func remote(_ controller: RemoteController, configuration: ShareConfiguration, logger: Logger) async throws -> ShareService {
+  public static func remote(_ controller: RemoteController, configuration: ShareConfiguration, logger: Logger)
+    async throws -> ShareService
+  {
     let lock = try Self.lock(configuration.directory)
     let store = try await Store.open(path: configuration.directory + "/share.db", now: .now())
-    return try ShareService(RemoteNetwork(store: store, gateway: ManagementGateway(controller), logger: logger), configuration, lock, logger)
+    return try ShareService(
+      RemoteNetwork(store: store, gateway: ManagementGateway(controller), logger: logger), configuration, lock, logger)
   }
 
   private static func lock(_ directory: String) throws -> ProcessLock {
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    try FileManager.default.createDirectory(
+      atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     return try ProcessLock(directory + "/share.lock", what: "another share service")
   }
 
-  private init(_ network: any ShareNetwork, _ configuration: ShareConfiguration, _ lock: ProcessLock, _ logger: Logger) throws {
+  private init(_ network: any ShareNetwork, _ configuration: ShareConfiguration, _ lock: ProcessLock, _ logger: Logger)
+    throws
+  {
     self.lock = lock
     desk = try ShareDesk(network: network, configuration: configuration, logger: logger)
     frontend = try PublicFrontend(context: desk, logger: logger)
@@ -49,10 +56,12 @@ public final class ShareService: Service {
     listeners = (
       TLSListener(
         host: configuration.api.host, port: configuration.api.port, identity: configuration.api.identity,
-        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: http)], fallback: http, limits: configuration.api.strangerLimits, logger: logger),
+        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: http)], fallback: http,
+        limits: configuration.api.strangerLimits, logger: logger),
       TLSListener(
         host: configuration.frontend.host, port: configuration.frontend.port, identity: configuration.frontend.identity,
-        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: frontend)], fallback: frontend, limits: configuration.frontend.strangerLimits,
+        acceptors: [(alpn: [ALPN.http2, ALPN.http1], acceptor: frontend)], fallback: frontend,
+        limits: configuration.frontend.strangerLimits,
         logger: logger)
     )
   }
@@ -69,7 +78,8 @@ public final class ShareService: Service {
       ])
     return APIServer(
       apis: ShareAPI.apis(desk) + [health], root: page,
-      standing: [("x-content-type-options", "nosniff"), ("cache-control", "no-store")], logger: desk.logger, authenticate: { _ in nil })
+      standing: [("x-content-type-options", "nosniff"), ("cache-control", "no-store")], logger: desk.logger,
+      authenticate: { _ in nil })
   }
 
   /// Binds both ports and makes what the first start makes.
@@ -78,7 +88,9 @@ public final class ShareService: Service {
   public func start() async throws -> (api: SocketAddress, frontend: SocketAddress?) {
     if let bound = bound.withLockedValue({ $0 }) { return bound }
     let serves = desk.configuration.servesFrontend
-    let addresses = (api: try await listeners.api.start(), frontend: serves ? try await listeners.frontend.start() : nil)
+    let addresses = (
+      api: try await listeners.api.start(), frontend: serves ? try await listeners.frontend.start() : nil
+    )
     desk.publicPort.withLockedValue { $0 = addresses.frontend?.port ?? desk.configuration.frontend.port }
     let identity = try await desk.open()
     if serves {
@@ -96,7 +108,10 @@ public final class ShareService: Service {
     let addresses = try await start()
     logger.info(
       "share service",
-      metadata: ["api": "\(addresses.api.text)", "frontend": "\(addresses.frontend?.text ?? "elsewhere")", "zone": "\(desk.configuration.zone)"])
+      metadata: [
+        "api": "\(addresses.api.text)", "frontend": "\(addresses.frontend?.text ?? "elsewhere")",
+        "zone": "\(desk.configuration.zone)",
+      ])
     try await cancelWhenGracefulShutdown {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await self.listeners.api.run() }
@@ -130,7 +145,9 @@ public final class ShareService: Service {
       if desk.network.tellsTraffic || isMinute { await desk.takeBackUnserved() }
       do {
         // Limits are worth a closer look.
-        if desk.configuration.limits.limitsBytes || isMinute { try await desk.enforceLimits(try await desk.storeTraffic()) }
+        if desk.configuration.limits.limitsBytes || isMinute {
+          try await desk.enforceLimits(try await desk.storeTraffic())
+        }
         guard isMinute else { continue }
         try await desk.network.settle()
         try await desk.forgetTickets()

@@ -8,7 +8,9 @@ enum ShareTokens {
   /// 12 characters of `A-Za-z0-9`: accounts, accesses, frontends, tickets.
   static func secret() -> String { random(mixed) }
 
-  private static func random(_ alphabet: [Character]) -> String { String((0..<12).map { _ in alphabet[Int.random(in: 0..<alphabet.count)] }) }
+  private static func random(_ alphabet: [Character]) -> String {
+    String((0..<12).map { _ in alphabet[Int.random(in: 0..<alphabet.count)] })
+  }
 
   /// - Parameters:
   ///   - lengths: in bytes.

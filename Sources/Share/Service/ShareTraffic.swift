@@ -31,7 +31,8 @@ struct ShareTrafficRow: Entity {
 
   static func id(_ token: String, hour: Int) -> String { "\(token)/\(hour)" }
 
-  /// The minutes of the hour that something moved in. Nothing that a row holds is taken for granted: rows outlive mistakes.
+  /// The minutes of the hour that something moved in. Nothing that a row holds is taken for granted: rows outlive
+  /// mistakes.
   var minutes: [(minute: Int, bytes: TrafficMeter.Bytes)] {
     var moved: [(minute: Int, bytes: TrafficMeter.Bytes)] = []
     for minute in 0..<min(60, rx.count, tx.count) where rx[minute] > 0 || tx[minute] > 0 {
@@ -67,21 +68,23 @@ struct TrafficSample: Sendable, Equatable {
 
   /// Adds what a row counted from a time on, by whole minutes.
   mutating func add(_ row: ShareTrafficRow, since start: Int) {
-    for (minute, bytes) in row.minutes where row.hour.adding(clamped: minute * 60 + 60) > start { add(rx: bytes.rx, tx: bytes.tx) }
+    for (minute, bytes) in row.minutes where row.hour.adding(clamped: minute * 60 + 60) > start {
+      add(rx: bytes.rx, tx: bytes.tx)
+    }
   }
 }
 
 extension Int {
-  /// The sum, or the greatest or least number where it does not fit. Counts come from peers and from rows that an older version stored: a sum of them must
-  /// never end the process.
+  /// The sum, or the greatest or least number where it does not fit. Counts come from peers and from rows that an older
+  /// version stored: a sum of them must never end the process.
   func adding(clamped other: Int) -> Int {
     let (sum, overflow) = addingReportingOverflow(other)
     return overflow ? (other < 0 ? .min : .max) : sum
   }
 }
 
-/// Counts what shares move; the counts reach the store once a minute and when the service ends. Routers of a controller in this process tell of everything,
-/// elsewhere the public frontend tells of what it carries.
+/// Counts what shares move; the counts reach the store once a minute and when the service ends. Routers of a controller
+/// in this process tell of everything, elsewhere the public frontend tells of what it carries.
 final class TrafficMeter: Sendable {
   /// Whose bytes they are: kept beyond the share's end, since routers tell of the last bytes later.
   struct Owner: Sendable {
@@ -91,7 +94,9 @@ final class TrafficMeter: Sendable {
     let backendMode: BackendMode
 
     init(_ share: ShareRow) {
-      (token, accountID, environmentID, backendMode) = (share.token, share.accountId, share.environmentId, share.backendMode)
+      (token, accountID, environmentID, backendMode) = (
+        share.token, share.accountId, share.environmentId, share.backendMode
+      )
     }
   }
 
@@ -187,7 +192,8 @@ extension ShareDesk {
           var row =
             try store.get(ShareTrafficRow.self, id)
             ?? ShareTrafficRow(
-              id: id, shareToken: owner.token, accountId: owner.accountID, environmentId: owner.environmentID, hour: hour,
+              id: id, shareToken: owner.token, accountId: owner.accountID, environmentId: owner.environmentID,
+              hour: hour,
               rx: Array(repeating: 0, count: 60), tx: Array(repeating: 0, count: 60))
           row.backendMode = owner.backendMode
           row.add(rx: bytes.rx, tx: bytes.tx, minute: key.minute % 60)
@@ -205,7 +211,9 @@ extension ShareDesk {
     let oldest = Int(network.now.secondsSinceEpoch - ShareTrafficRow.retention)
     let old = try await network.read { try $0.all(ShareTrafficRow.self).filter { $0.hour < oldest }.map(\.id) }
     guard !old.isEmpty else { return }
-    try await network.write(author: "share service") { change in for id in old { try change.store.delete(ShareTrafficRow.self, id) } }
+    try await network.write(author: "share service") { change in
+      for id in old { try change.store.delete(ShareTrafficRow.self, id) }
+    }
   }
 }
 
@@ -218,7 +226,9 @@ extension ShareViews {
       for hour in Set(sparks.map { $0.time / 3600 * 3600 }) {
         guard let row = try reader.get(ShareTrafficRow.self, ShareTrafficRow.id(token, hour: hour)) else { continue }
         for (minute, bytes) in row.minutes {
-          if let index = sparks.firstIndex(where: { $0.time == hour + minute * 60 }) { sparks[index].add(rx: bytes.rx, tx: bytes.tx) }
+          if let index = sparks.firstIndex(where: { $0.time == hour + minute * 60 }) {
+            sparks[index].add(rx: bytes.rx, tx: bytes.tx)
+          }
         }
       }
     }
@@ -230,12 +240,14 @@ extension ShareViews {
   /// - Parameter field: an indexed member of traffic rows.
   func hasMoved(_ field: String, _ value: String, seconds: Int) throws -> Bool {
     var sum = TrafficSample(time: 0)
-    for row in try reader.all(ShareTrafficRow.self, field: field, equals: value) { sum.add(row, since: Int(now.secondsSinceEpoch) - seconds) }
+    for row in try reader.all(ShareTrafficRow.self, field: field, equals: value) {
+      sum.add(row, since: Int(now.secondsSinceEpoch) - seconds)
+    }
     return sum.total > 0
   }
 
-  /// Samples of the last `seconds`: by minute for up to two hours, by hour for up to two days, by day beyond. Times without traffic are there too, so that a
-  /// plot shows them.
+  /// Samples of the last `seconds`: by minute for up to two hours, by hour for up to two days, by day beyond. Times
+  /// without traffic are there too, so that a plot shows them.
   /// - Parameter field: the indexed member of the rows that are summed, and its value.
   func metrics(scope: String, id: String, _ field: (name: String, value: String), seconds: Int) throws -> JSONValue {
     let step = seconds <= 7200 ? 60 : seconds <= 2 * 86_400 ? 3600 : 86_400
@@ -255,7 +267,8 @@ extension ShareViews {
       "scope": .string(scope), "id": .string(id), "period": JSONValue(seconds),
       "samples": .array(
         !hasMoved
-          ? [] : samples.map { ["timestamp": JSONValue($0.time * 1000), "rx": JSONValue($0.rx), "tx": JSONValue($0.tx)] }),
+          ? []
+          : samples.map { ["timestamp": JSONValue($0.time * 1000), "rx": JSONValue($0.rx), "tx": JSONValue($0.tx)] }),
     ]
   }
 }

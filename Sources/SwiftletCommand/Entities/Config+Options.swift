@@ -17,7 +17,9 @@ struct NewConfig: NewEntity {
   @Argument(help: "The data, a JSON object.")
   var json: String?
 
-  @Option(name: [.customShort("f"), .customLong("json-file")], help: ArgumentHelp("Read the data from a file.", valueName: "file"))
+  @Option(
+    name: [.customShort("f"), .customLong("json-file")],
+    help: ArgumentHelp("Read the data from a file.", valueName: "file"))
   var file: String?
 
   @OptionGroup var tagging: TagOptions
@@ -28,7 +30,9 @@ struct NewConfig: NewEntity {
     guard let data = try ConfigData.object(json, file: file) else {
       throw CommandFailure("no data given for the config \(name)", next: "add a JSON object, or -f FILE")
     }
-    return ["name": .string(name), "configTypeId": .string(try await names.id(.configType, type)), "data": .object(data)]
+    return [
+      "name": .string(name), "configTypeId": .string(try await names.id(.configType, type)), "data": .object(data),
+    ]
   }
 }
 
@@ -42,10 +46,14 @@ struct ConfigChange: EntityChange {
   @Option(name: [.customShort("n"), .customLong("name")], help: ArgumentHelp("New name.", valueName: "name"))
   var newName: String?
 
-  @Option(name: [.customShort("d"), .long], help: ArgumentHelp("New data, a JSON object; replaces the old.", valueName: "json"))
+  @Option(
+    name: [.customShort("d"), .long],
+    help: ArgumentHelp("New data, a JSON object; replaces the old.", valueName: "json"))
   var data: String?
 
-  @Option(name: [.customShort("f"), .customLong("json-file")], help: ArgumentHelp("Read the new data from a file.", valueName: "file"))
+  @Option(
+    name: [.customShort("f"), .customLong("json-file")],
+    help: ArgumentHelp("Read the new data from a file.", valueName: "file"))
   var file: String?
 
   @OptionGroup var tagging: TagOptions
@@ -71,7 +79,9 @@ struct NewConfigType: NewEntity {
   @Argument(help: "JSON Schema of its configs.")
   var schema: String?
 
-  @Option(name: [.customShort("f"), .customLong("schema-file")], help: ArgumentHelp("Read the schema from a file.", valueName: "file"))
+  @Option(
+    name: [.customShort("f"), .customLong("schema-file")],
+    help: ArgumentHelp("Read the schema from a file.", valueName: "file"))
   var file: String?
 
   @Option(help: ArgumentHelp("What its configs are for: service or router.", valueName: "target"))
@@ -101,7 +111,9 @@ struct ConfigTypeChange: EntityChange {
   @Option(help: ArgumentHelp("New JSON Schema.", valueName: "json"))
   var schema: String?
 
-  @Option(name: [.customShort("f"), .customLong("schema-file")], help: ArgumentHelp("Read the new schema from a file.", valueName: "file"))
+  @Option(
+    name: [.customShort("f"), .customLong("schema-file")],
+    help: ArgumentHelp("Read the new schema from a file.", valueName: "file"))
   var file: String?
 
   @OptionGroup var tagging: TagOptions

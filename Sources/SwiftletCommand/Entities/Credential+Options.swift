@@ -20,7 +20,9 @@ struct NewEnrollment: NewEntity {
   @Option(name: [.customShort("d"), .long], help: ArgumentHelp("Minutes the token is good for.", valueName: "minutes"))
   var duration = 30
 
-  @Option(name: [.customShort("o"), .customLong("jwt-output-file")], help: ArgumentHelp("Write the enrollment token there.", valueName: "file"))
+  @Option(
+    name: [.customShort("o"), .customLong("jwt-output-file")],
+    help: ArgumentHelp("Write the enrollment token there.", valueName: "file"))
   var tokenFile: String?
 
   @OptionGroup var tagging: TagOptions
@@ -28,7 +30,9 @@ struct NewEnrollment: NewEntity {
   var title: String { "for \(identity)" }
 
   func body(_ names: NameResolver) async throws -> JSONObject {
-    guard (1...525_600).contains(duration) else { throw CommandFailure("\(duration) minutes is no lifetime for a token", next: "give 1 to 525600") }
+    guard (1...525_600).contains(duration) else {
+      throw CommandFailure("\(duration) minutes is no lifetime for a token", next: "give 1 to 525600")
+    }
     var body: JSONObject = [
       "method": .string(method), "identityId": .string(try await names.id(.identity, identity)),
       "expiresAt": .string(Timestamp.now().adding(seconds: Int64(duration) * 60).text),
@@ -65,7 +69,8 @@ struct NewAuthenticator: NewEntity {
       throw CommandFailure("no password given for \(username)")
     }
     return [
-      "method": .string(method), "identityId": .string(try await names.id(.identity, identity)), "username": .string(username),
+      "method": .string(method), "identityId": .string(try await names.id(.identity, identity)),
+      "username": .string(username),
       "password": .string(password),
     ]
   }

@@ -43,7 +43,9 @@ struct NewEdgeRouter: NewEntity {
   @Argument(help: "Its name.")
   var name: String
 
-  @Option(name: [.customShort("o"), .customLong("jwt-output-file")], help: ArgumentHelp("Write the enrollment token there.", valueName: "file"))
+  @Option(
+    name: [.customShort("o"), .customLong("jwt-output-file")],
+    help: ArgumentHelp("Write the enrollment token there.", valueName: "file"))
   var tokenFile: String?
 
   @OptionGroup var fields: EdgeRouterFields

@@ -13,10 +13,12 @@ struct IdentityFields: ParsableArguments {
   var permissions: [CommaList] = []
 
   @Option(
-    name: [.customShort("p"), .long], help: ArgumentHelp("Precedence of what it hosts: default, required or failed.", valueName: "precedence"))
+    name: [.customShort("p"), .long],
+    help: ArgumentHelp("Precedence of what it hosts: default, required or failed.", valueName: "precedence"))
   var defaultHostingPrecedence: String?
 
-  @Option(name: [.customShort("c"), .long], help: ArgumentHelp("Cost of what it hosts, 0 to 65535.", valueName: "cost"))
+  @Option(
+    name: [.customShort("c"), .long], help: ArgumentHelp("Cost of what it hosts, 0 to 65535.", valueName: "cost"))
   var defaultHostingCost: Int?
 
   @Option(help: ArgumentHelp("Cost when it hosts this service.", valueName: "service=cost"))
@@ -48,7 +50,9 @@ struct IdentityFields: ParsableArguments {
     body.set("authPolicyId", authPolicy)
     var costs: JSONObject = [:]
     for entry in serviceCosts {
-      guard let cost = Int(entry.value) else { throw CommandFailure("\(entry.value) is not a cost", next: "give a number from 0 to 65535") }
+      guard let cost = Int(entry.value) else {
+        throw CommandFailure("\(entry.value) is not a cost", next: "give a number from 0 to 65535")
+      }
       costs[try await names.id(.service, entry.key)] = JSONValue(cost)
     }
     if !costs.isEmpty { body["serviceHostingCosts"] = .object(costs) }
@@ -80,7 +84,9 @@ struct NewIdentity: NewEntity {
   @Flag(name: [.customShort("A"), .long], help: "Make it an administrator of the controller.")
   var admin = false
 
-  @Option(name: [.customShort("o"), .customLong("jwt-output-file")], help: ArgumentHelp("Write the enrollment token there.", valueName: "file"))
+  @Option(
+    name: [.customShort("o"), .customLong("jwt-output-file")],
+    help: ArgumentHelp("Write the enrollment token there.", valueName: "file"))
   var tokenFile: String?
 
   @Option(help: ArgumentHelp("Enroll with this user name and a password instead of a certificate.", valueName: "user"))

@@ -2,7 +2,8 @@ import ArgumentParser
 import Foundation
 import Model
 
-/// The three kinds of policy differ in which roles they relate; `create` demands a semantic, `AnyOf` unless said otherwise.
+/// The three kinds of policy differ in which roles they relate; `create` demands a semantic, `AnyOf` unless said
+/// otherwise.
 struct NewServicePolicy: NewEntity {
   static let kind = EntityDescription.servicePolicy
   static let examples = """

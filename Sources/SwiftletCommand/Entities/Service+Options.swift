@@ -15,7 +15,9 @@ struct ServiceFields: ParsableArguments {
   @Option(help: ArgumentHelp("End circuits that were idle that long: 30s, 5m, 1h; 0 for never.", valueName: "duration"))
   var maxIdleTime: DurationArgument?
 
-  @Option(name: [.customShort("e"), .long], help: ArgumentHelp("Demand end-to-end encryption: ON or OFF.", valueName: "ON|OFF"))
+  @Option(
+    name: [.customShort("e"), .long],
+    help: ArgumentHelp("Demand end-to-end encryption: ON or OFF.", valueName: "ON|OFF"))
   var encryption: Switch?
 
   @OptionGroup var tagging: TagOptions

@@ -22,7 +22,9 @@ struct NewTerminator: NewEntity {
   @Option(name: [.customShort("c"), .long], help: ArgumentHelp("Cost, 0 to 65535.", valueName: "cost"))
   var cost: Int?
 
-  @Option(name: [.customShort("p"), .long], help: ArgumentHelp("Precedence: default, required or failed.", valueName: "precedence"))
+  @Option(
+    name: [.customShort("p"), .long],
+    help: ArgumentHelp("Precedence: default, required or failed.", valueName: "precedence"))
   var precedence: String?
 
   @Option(help: ArgumentHelp("Name under which it can be dialled alone.", valueName: "name"))
@@ -34,7 +36,8 @@ struct NewTerminator: NewEntity {
 
   func body(_ names: NameResolver) async throws -> JSONObject {
     var body: JSONObject = [
-      "service": .string(try await names.id(.service, service)), "router": .string(try await names.id(.edgeRouter, router)),
+      "service": .string(try await names.id(.service, service)),
+      "router": .string(try await names.id(.edgeRouter, router)),
       "address": .string(address),
       "binding": .string(binding),
     ]
@@ -54,7 +57,9 @@ struct TerminatorChange: EntityChange {
   @Option(name: [.customShort("c"), .long], help: ArgumentHelp("Cost, 0 to 65535.", valueName: "cost"))
   var cost: Int?
 
-  @Option(name: [.customShort("p"), .long], help: ArgumentHelp("Precedence: default, required or failed.", valueName: "precedence"))
+  @Option(
+    name: [.customShort("p"), .long],
+    help: ArgumentHelp("Precedence: default, required or failed.", valueName: "precedence"))
   var precedence: String?
 
   @Option(help: ArgumentHelp("New address.", valueName: "address"))

@@ -28,8 +28,8 @@ public struct ConfigurationError: Error, Sendable, Equatable, CustomStringConver
   }
 }
 
-/// A YAML configuration file read without forgiveness: every key must be asked for by the program, so that a misspelt key is an error with its line and the
-/// key that was probably meant, never a silent default.
+/// A YAML configuration file read without forgiveness: every key must be asked for by the program, so that a misspelt
+/// key is an error with its line and the key that was probably meant, never a silent default.
 ///
 /// ```swift
 /// let document = try StrictDocument(path: path)
@@ -53,15 +53,19 @@ public struct StrictDocument {
 
   /// - Parameter file: how errors name the text.
   public init(text: String, file: String) throws(ConfigurationError) {
-    guard text.utf8.count <= Self.sizeLimit else { throw ConfigurationError(file: file, "larger than \(Self.sizeLimit) bytes") }
+    guard text.utf8.count <= Self.sizeLimit else {
+      throw ConfigurationError(file: file, "larger than \(Self.sizeLimit) bytes")
+    }
     let text = String(decoding: FileText.withoutMark(text.utf8), as: UTF8.self)
     let node: Node?
     do { node = try Yams.compose(yaml: text) } catch { throw YAMLFault.error(error, text: text, file: file) }
     switch node {
     case nil: root = StrictSection(node: Node.Mapping([]), path: "", line: 1, file: file)
     case .mapping(let mapping)?: root = StrictSection(node: mapping, path: "", line: 1, file: file)
-    case .scalar(let scalar)? where scalar.string.isEmpty: root = StrictSection(node: Node.Mapping([]), path: "", line: 1, file: file)
-    default: throw ConfigurationError(file: file, line: node?.mark?.line ?? 0, "expected keys with values at the top level")
+    case .scalar(let scalar)? where scalar.string.isEmpty:
+      root = StrictSection(node: Node.Mapping([]), path: "", line: 1, file: file)
+    default:
+      throw ConfigurationError(file: file, line: node?.mark?.line ?? 0, "expected keys with values at the top level")
     }
   }
 
@@ -69,7 +73,8 @@ public struct StrictDocument {
   public func finish() throws(ConfigurationError) { try root.finish() }
 }
 
-/// A mapping of a `StrictDocument`. Every getter marks its key as known; values of the wrong type are errors, absent ones nil.
+/// A mapping of a `StrictDocument`. Every getter marks its key as known; values of the wrong type are errors, absent
+/// ones nil.
 public final class StrictSection {
   /// `ctrl.listeners[0]`; empty at the top.
   public let path: String
@@ -124,8 +129,12 @@ public final class StrictSection {
 
   public func int(_ key: String, in range: ClosedRange<Int> = .min ... .max) throws(ConfigurationError) -> Int? {
     guard let text = try string(key) else { return nil }
-    guard let number = Int(text.replacing("_", with: "")) else { throw error(key, "expected a whole number, found \"\(text)\"") }
-    guard range.contains(number) else { throw error(key, "\(number) is not between \(range.lowerBound) and \(range.upperBound)") }
+    guard let number = Int(text.replacing("_", with: "")) else {
+      throw error(key, "expected a whole number, found \"\(text)\"")
+    }
+    guard range.contains(number) else {
+      throw error(key, "\(number) is not between \(range.lowerBound) and \(range.upperBound)")
+    }
     return number
   }
 
@@ -141,7 +150,9 @@ public final class StrictSection {
   /// A duration as Go writes it: `1m30s`, `500ms`, `2h`; a bare `0` is allowed.
   public func duration(_ key: String) throws(ConfigurationError) -> TimeAmount? {
     guard let text = try string(key) else { return nil }
-    guard let amount = GoDuration.parse(text) else { throw error(key, "expected a duration such as 30s or 1m30s, found \"\(text)\"") }
+    guard let amount = GoDuration.parse(text) else {
+      throw error(key, "expected a duration such as 30s or 1m30s, found \"\(text)\"")
+    }
     return amount
   }
 
@@ -166,9 +177,13 @@ public final class StrictSection {
     var result = ""
     var rest = scalar.string[...]
     while let start = rest.firstRange(of: "${") {
-      guard let end = rest[start.upperBound...].firstIndex(of: "}") else { throw fault("${ without its }; a variable is written ${NAME}") }
+      guard let end = rest[start.upperBound...].firstIndex(of: "}") else {
+        throw fault("${ without its }; a variable is written ${NAME}")
+      }
       let variable = String(rest[start.upperBound..<end])
-      guard let value = ProcessInfo.processInfo.environment[variable] else { throw fault("the environment has no variable \(variable)") }
+      guard let value = ProcessInfo.processInfo.environment[variable] else {
+        throw fault("the environment has no variable \(variable)")
+      }
       result += rest[..<start.lowerBound] + value
       rest = rest[rest.index(after: end)...]
     }
@@ -257,7 +272,9 @@ public final class StrictSection {
 
 /// Durations in the notation of Go.
 package enum GoDuration {
-  private static let units: [String: Double] = ["ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9]
+  private static let units: [String: Double] = [
+    "ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9,
+  ]
 
   /// - Parameter withDays: `d` is a unit too, which Go does not know.
   package static func parse(_ text: String, withDays: Bool = false) -> TimeAmount? {
@@ -270,7 +287,8 @@ package enum GoDuration {
       rest = rest.dropFirst(digits.count)
       let unit = rest.prefix { !($0.isASCII && ($0.isNumber || $0 == ".")) }
       rest = rest.dropFirst(unit.count)
-      guard let number = Double(digits), let factor = units[String(unit)] ?? (withDays && unit == "d" ? 86_400e9 : nil) else { return nil }
+      guard let number = Double(digits), let factor = units[String(unit)] ?? (withDays && unit == "d" ? 86_400e9 : nil)
+      else { return nil }
       total += number * factor
     }
     guard total < 9e18 else { return nil }
@@ -282,7 +300,9 @@ package enum GoDuration {
 enum Spelling {
   static func nearest(to word: String, among candidates: Set<String>) -> String? {
     let limit = max(2, word.count / 3)
-    return candidates.map { (distance(word.lowercased(), $0.lowercased()), $0) }.filter { $0.0 <= limit }.min { $0 < $1 }?.1
+    return candidates.map { (distance(word.lowercased(), $0.lowercased()), $0) }.filter { $0.0 <= limit }.min {
+      $0 < $1
+    }?.1
   }
 
   /// Edits (insert, delete, replace) between two words.

@@ -7,16 +7,20 @@ enum YAMLFault {
     switch error as? YamlError {
     case .duplicatedKeysInMapping(let keys, let context)?:
       // Keys of one mapping; the mark is the first one's.
-      guard let key = keys.first else { return ConfigurationError(file: file, line: context.mark.line, unreadable + "a key is written twice") }
+      guard let key = keys.first else {
+        return ConfigurationError(file: file, line: context.mark.line, unreadable + "a key is written twice")
+      }
       let first = context.mark.line
       guard let second = secondLine(of: key, after: context.mark, in: text) else {
         return ConfigurationError(file: file, line: first, "the key '\(key)' is written twice")
       }
-      return ConfigurationError(file: file, line: second, "the key '\(key)' is written twice, in line \(first) and in line \(second)")
+      return ConfigurationError(
+        file: file, line: second, "the key '\(key)' is written twice, in line \(first) and in line \(second)")
     case .scanner(let context, let problem, let mark, _)?, .parser(let context, let problem, let mark, _)?,
       .composer(let context, let problem, let mark, _)?:
       let place = context.map { " \($0.text) (line \($0.mark.line))" } ?? ""
-      let hint = hasBareAddress(text, near: mark.line) ? "; an IPv6 address with a port stands in quotes: \"[::1]:1280\"" : ""
+      let hint =
+        hasBareAddress(text, near: mark.line) ? "; an IPv6 address with a port stands in quotes: \"[::1]:1280\"" : ""
       return ConfigurationError(file: file, line: mark.line, unreadable + problem + place + hint)
     case .reader(let problem, let offset, _, _)?:
       let line = offset.map { text.prefix($0).reduce(1) { $0 + ($1.isNewline ? 1 : 0) } } ?? 0
@@ -30,7 +34,9 @@ enum YAMLFault {
     let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
     guard line >= 1, line <= lines.count else { return false }
     return lines[max(line - 2, 0)..<line].contains { line in
-      guard let open = line.firstRange(of: " ["), let close = line[open.upperBound...].firstRange(of: "]:") else { return false }
+      guard let open = line.firstRange(of: " ["), let close = line[open.upperBound...].firstRange(of: "]:") else {
+        return false
+      }
       return HostPort.address(line[open.upperBound..<close.lowerBound]) != nil
     }
   }

@@ -10,7 +10,8 @@ struct ContractAnswerTests {
   private static let base: Set<String> = ["createdAt", "id", "isSystem", "tags", "updatedAt"]
 
   private static func type(_ name: String) throws -> DeclaredType {
-    let line = try #require(DeclaredOperations.answers.split(separator: "\n").first { $0.hasPrefix(name + " ") }, "\(name)")
+    let line = try #require(
+      DeclaredOperations.answers.split(separator: "\n").first { $0.hasPrefix(name + " ") }, "\(name)")
     return DeclaredType(String(line.dropFirst(name.count + 1)))
   }
 
@@ -23,7 +24,8 @@ struct ContractAnswerTests {
     init() async throws {
       controller = try await LiveController.start()
       let login = await controller.ask(
-        "POST", "/edge/management/v1/authenticate", query: [("method", "password")], ["username": "admin", "password": "admin-password"])
+        "POST", "/edge/management/v1/authenticate", query: [("method", "password")],
+        ["username": "admin", "password": "admin-password"])
       admin = try #require(login.data["token"]?.stringValue, "\(login.text)")
     }
 
@@ -44,22 +46,39 @@ struct ContractAnswerTests {
     mutating func fill() async throws {
       try await make("config-types", ["name": "app.v1", "schema": ["type": "object"]])
       try await make("configs", ["name": "app", "configTypeId": .string(id("config-types")), "data": ["port": 1]])
-      try await make("services", ["name": "web", "encryptionRequired": true, "roleAttributes": ["w"], "configs": [.string(id("configs"))]])
+      try await make(
+        "services",
+        ["name": "web", "encryptionRequired": true, "roleAttributes": ["w"], "configs": [.string(id("configs"))]])
       try await make(
         "identities",
-        ["name": "alice", "type": "Default", "isAdmin": false, "roleAttributes": ["staff"], "enrollment": ["ott": true], "tags": ["a": 1]])
+        [
+          "name": "alice", "type": "Default", "isAdmin": false, "roleAttributes": ["staff"],
+          "enrollment": ["ott": true], "tags": ["a": 1],
+        ])
       try await make("edge-routers", ["name": "paris", "roleAttributes": ["public"]])
       try await make(
         "service-policies",
-        ["name": "dial", "type": "Dial", "semantic": "AnyOf", "identityRoles": ["#all"], "serviceRoles": [.string("@" + id("services"))]])
-      try await make("edge-router-policies", ["name": "e", "semantic": "AnyOf", "identityRoles": ["#all"], "edgeRouterRoles": ["#all"]])
-      try await make("service-edge-router-policies", ["name": "s", "semantic": "AnyOf", "serviceRoles": ["#all"], "edgeRouterRoles": ["#all"]])
+        [
+          "name": "dial", "type": "Dial", "semantic": "AnyOf", "identityRoles": ["#all"],
+          "serviceRoles": [.string("@" + id("services"))],
+        ])
+      try await make(
+        "edge-router-policies",
+        ["name": "e", "semantic": "AnyOf", "identityRoles": ["#all"], "edgeRouterRoles": ["#all"]])
+      try await make(
+        "service-edge-router-policies",
+        ["name": "s", "semantic": "AnyOf", "serviceRoles": ["#all"], "edgeRouterRoles": ["#all"]])
       try await make(
         "terminators",
-        ["service": .string(id("services")), "router": .string(id("edge-routers")), "binding": "transport", "address": "tcp:127.0.0.1:1"])
+        [
+          "service": .string(id("services")), "router": .string(id("edge-routers")), "binding": "transport",
+          "address": "tcp:127.0.0.1:1",
+        ])
       try await make(
-        "authenticators", ["method": "updb", "identityId": .string(id("identities")), "username": "alice.smith", "password": "hunter22"])
-      let policy = try #require(DeclaredOperation.table(DeclaredOperations.management).first { $0.description == "POST /auth-policies" }?.body)
+        "authenticators",
+        ["method": "updb", "identityId": .string(id("identities")), "username": "alice.smith", "password": "hunter22"])
+      let policy = try #require(
+        DeclaredOperation.table(DeclaredOperations.management).first { $0.description == "POST /auth-policies" }?.body)
       var body = try #require(DeclaredType(policy).sample.objectValue)
       body["secondary"] = ["requireTotp": false]
       body["primary"] = [
@@ -68,7 +87,8 @@ struct ContractAnswerTests {
       ]
       try await make("auth-policies", .object(body))
       ids["identity-types"] = "Default"
-      ids["enrollments"] = await ask("GET", "/identities/\(try id("identities"))/enrollments").data.arrayValue?.first?["id"]?.stringValue
+      ids["enrollments"] = await ask("GET", "/identities/\(try id("identities"))/enrollments").data.arrayValue?.first?[
+        "id"]?.stringValue
       ids["api-sessions"] = await ask("GET", "/current-api-session").data["id"]?.stringValue
     }
   }
@@ -85,13 +105,15 @@ struct ContractAnswerTests {
     #expect(enrolled.status == 200, "\(enrolled.text)")
     let credential = try await controller.enrolled("bob", roles: ["staff"])
     let token = try await controller.token(credential)
-    let made = await controller.ask("POST", "/sessions", ["serviceId": .string(try network.id("services")), "type": "Dial"], token: token)
+    let made = await controller.ask(
+      "POST", "/sessions", ["serviceId": .string(try network.id("services")), "type": "Dial"], token: token)
     #expect(made.status == 201, "\(made.text)")
     network.ids["sessions"] = made.data["id"]?.stringValue
     return (token, credential)
   }
 
-  @Test("lists and details of the management API have the members, types, links and filterable fields that are declared")
+  @Test(
+    "lists and details of the management API have the members, types, links and filterable fields that are declared")
   func management() async throws {
     var network = try await Network()
     try await network.fill()
@@ -107,8 +129,12 @@ struct ContractAnswerTests {
       let type = try Self.type(collection)
       let list = await network.ask("GET", "/" + collection)
       #expect(list.status == 200)
-      #expect(Set(list.json["meta"]?["filterableFields"]?.stringArrayValue ?? []) == Self.base.union(line.dropFirst()), "\(collection)")
-      for member in ["limit", "offset", "totalCount"] { #expect(list.json["meta"]?["pagination"]?[member]?.intValue != nil, "\(collection)") }
+      #expect(
+        Set(list.json["meta"]?["filterableFields"]?.stringArrayValue ?? []) == Self.base.union(line.dropFirst()),
+        "\(collection)")
+      for member in ["limit", "offset", "totalCount"] {
+        #expect(list.json["meta"]?["pagination"]?[member]?.intValue != nil, "\(collection)")
+      }
       let items = list.data.arrayValue ?? []
       #expect(!items.isEmpty, "\(collection)")
       let detail = await network.ask("GET", "/\(collection)/\(id)")
@@ -120,9 +146,11 @@ struct ContractAnswerTests {
         #expect(links == nil)
       }
       // Every field that is named can be asked for and ordered by, objects and sets in their own ways.
-      for field in line.dropFirst() where !["roleAttributes", "configs", "schema", "ctrlChanListeners"].contains(field) && !field.hasSuffix("Roles") {
+      for field in line.dropFirst()
+      where !["roleAttributes", "configs", "schema", "ctrlChanListeners"].contains(field) && !field.hasSuffix("Roles") {
         guard !["identities", "services"].contains(field) else { continue }
-        let answer = await network.controller.ask("GET", "/edge/management/v1/" + collection, query: [("sort", field)], token: network.admin)
+        let answer = await network.controller.ask(
+          "GET", "/edge/management/v1/" + collection, query: [("sort", field)], token: network.admin)
         #expect(answer.status == 200, "\(collection) by \(field): \(answer.text)")
       }
     }
@@ -141,15 +169,18 @@ struct ContractAnswerTests {
     #expect(session["edgeRouters"]?.arrayValue?.first?["urls"] == [:])
     let authenticator = await network.ask("GET", "/authenticators/\(try network.id("authenticators"))").data
     #expect(authenticator["_links"]?["identity"]?["href"] == .string("./identities/\(identity)"))
-    let advice = try Self.type("policy-advice").misfit(await network.ask("GET", "/identities/\(identity)/policy-advice/\(service)").data)
+    let advice = try Self.type("policy-advice").misfit(
+      await network.ask("GET", "/identities/\(identity)/policy-advice/\(service)").data)
     #expect(advice == nil)
-    let posture = try Self.type("posture-data").misfit(await network.ask("GET", "/identities/\(identity)/posture-data").data)
+    let posture = try Self.type("posture-data").misfit(
+      await network.ask("GET", "/identities/\(identity)/posture-data").data)
     #expect(posture == nil)
     #expect(await network.ask("GET", "/identities/\(identity)/failed-service-requests").data == [])
     #expect(await network.ask("GET", "/sessions/\(try network.id("sessions"))/route-path").data == ["routePath": []])
     #expect(
       await network.ask(
-        "POST", "/identities/\(identity)/service-configs", [["serviceId": .string(service), "configId": .string(try network.id("configs"))]]
+        "POST", "/identities/\(identity)/service-configs",
+        [["serviceId": .string(service), "configId": .string(try network.id("configs"))]]
       ).status == 200)
     let overrides = await network.ask("GET", "/identities/\(identity)/service-configs").data.arrayValue ?? []
     let override = try Self.type("service-configs").misfit(try #require(overrides.first))
@@ -174,10 +205,14 @@ struct ContractAnswerTests {
     }
     let key = try PrivateKey.generate(.p256)
     #expect(
-      await ask("POST", "/current-api-session/certificates", ["csr": .string(try CSR.create(key: key, commonName: "any"))]).status == 201)
+      await ask(
+        "POST", "/current-api-session/certificates", ["csr": .string(try CSR.create(key: key, commonName: "any"))]
+      ).status == 201)
     let lists = [
-      ("/services", "services"), ("/sessions", "client/sessions"), ("/current-identity/edge-routers", "client/current-identity/edge-routers"),
-      ("/current-identity/authenticators", "authenticators"), ("/current-api-session/certificates", "client/current-api-session/certificates"),
+      ("/services", "services"), ("/sessions", "client/sessions"),
+      ("/current-identity/edge-routers", "client/current-identity/edge-routers"),
+      ("/current-identity/authenticators", "authenticators"),
+      ("/current-api-session/certificates", "client/current-api-session/certificates"),
       ("/services/\(service)/terminators", "client/terminators"), ("/network-jwts", "client/network-jwts"),
     ]
     for (path, name) in lists {
@@ -218,21 +253,25 @@ struct ContractAnswerTests {
     var network = try await Network()
     try await network.fill()
     let terminator = try network.id("terminators")
-    let other = await network.ask("POST", "/services", ["name": "other", "encryptionRequired": true]).data["id"]?.stringValue ?? ""
+    let other =
+      await network.ask("POST", "/services", ["name": "other", "encryptionRequired": true]).data["id"]?.stringValue
+      ?? ""
     #expect(await network.ask("PATCH", "/terminators/\(terminator)", ["service": .string(other)]).status == 200)
     #expect(await network.ask("GET", "/terminators/\(terminator)").data["service"]?["name"] == "other")
     #expect(await network.ask("GET", "/services/\(other)/terminators").data.arrayValue?.count == 1)
     #expect(await network.ask("GET", "/services/\(try network.id("services"))/terminators").data == [])
     #expect(await network.ask("PATCH", "/terminators/\(terminator)", ["service": "nosuch"]).status == 404)
     let order = [
-      "terminators", "service-edge-router-policies", "edge-router-policies", "service-policies", "services", "configs", "config-types",
+      "terminators", "service-edge-router-policies", "edge-router-policies", "service-policies", "services", "configs",
+      "config-types",
       "edge-routers",
       "authenticators", "identities", "auth-policies",
     ]
     for collection in order {
       let path = "/\(collection)/\(try network.id(collection))"
       let operation = try #require(
-        DeclaredOperation.table(DeclaredOperations.management).first { $0.description == "DELETE /\(collection)/{id}" }, "\(collection)")
+        DeclaredOperation.table(DeclaredOperations.management).first { $0.description == "DELETE /\(collection)/{id}" },
+        "\(collection)")
       let patched = await network.ask("PATCH", path, ["tags": ["k": "v"]])
       #expect(patched.status == 200 && patched.json == ["data": [:], "meta": [:]], "\(path): \(patched.text)")
       let deleted = await network.ask("DELETE", path)

@@ -99,32 +99,40 @@ indirect enum DeclaredType {
   var breaches: [(reason: String, value: JSONValue)] {
     switch self {
     case .text(let range):
-      let long = range.map { [("is too long", JSONValue.string(String(repeating: "x", count: $0.upperBound + 1)))] } ?? []
+      let long =
+        range.map { [("is too long", JSONValue.string(String(repeating: "x", count: $0.upperBound + 1)))] } ?? []
       let short = range.flatMap { $0.lowerBound > 1 ? [("is too short", JSONValue.string("x"))] : nil } ?? []
       return [("is a number", 5), ("is an object", [:])] + long + short
     case .words: return [("is no word of the document", "bogus"), ("is a number", 5)]
     case .boolean: return [("is a text", "true"), ("is a number", 1)]
     case .integer(let range):
       return [("is a text", "1"), ("is a fraction", 1.5)]
-        + (range.map { [("is too great", .int(Int64($0.upperBound + 1))), ("is too small", .int(Int64($0.lowerBound - 1)))] } ?? [])
+        + (range.map {
+          [("is too great", .int(Int64($0.upperBound + 1))), ("is too small", .int(Int64($0.lowerBound - 1)))]
+        } ?? [])
     case .time: return [("is no time", "yesterday"), ("is a number", 5)]
     case .object, .links, .reference: return [("is a list", []), ("is a text", "x")]
     case .list(let element):
-      return [("is a text", "x"), ("is an object", [:])] + element.breaches.map { ("has an element that " + $0.reason, [element.sample, $0.value]) }
-    case .map(let value): return [("is a list", [])] + value.breaches.map { ("has a member that " + $0.reason, ["k": $0.value]) }
+      return [("is a text", "x"), ("is an object", [:])]
+        + element.breaches.map { ("has an element that " + $0.reason, [element.sample, $0.value]) }
+    case .map(let value):
+      return [("is a list", [])] + value.breaches.map { ("has a member that " + $0.reason, ["k": $0.value]) }
     case .nullable(let type): return type.breaches
     case .members(let members): return [("is a list", []), ("is a text", "x")] + members.flatMap(breaches)
     }
   }
 
-  private func breaches(_ member: (name: String, isRequired: Bool, type: DeclaredType)) -> [(reason: String, value: JSONValue)] {
+  private func breaches(_ member: (name: String, isRequired: Bool, type: DeclaredType)) -> [(
+    reason: String, value: JSONValue
+  )] {
     guard let whole = sample.objectValue else { return [] }
     func with(_ value: JSONValue?) -> JSONValue {
       var changed = whole
       changed[member.name] = value
       return .object(changed)
     }
-    let missing = member.isRequired ? [("lacks \(member.name)", with(nil)), ("has null for \(member.name)", with(.null))] : []
+    let missing =
+      member.isRequired ? [("lacks \(member.name)", with(nil)), ("has null for \(member.name)", with(.null))] : []
     return missing + member.type.breaches.map { ("has a \(member.name) that \($0.reason)", with($0.value)) }
   }
 
@@ -151,7 +159,8 @@ indirect enum DeclaredType {
       guard let links = value.objectValue, !links.isEmpty else { return wrong("links") }
       return links.allSatisfy { $0.value["href"]?.stringValue?.hasPrefix("./") == true } ? nil : wrong("relative links")
     case .reference:
-      guard let id = value["id"]?.stringValue, let entity = value["entity"]?.stringValue, let links = value["_links"] else {
+      guard let id = value["id"]?.stringValue, let entity = value["entity"]?.stringValue, let links = value["_links"]
+      else {
         return wrong("a reference")
       }
       return DeclaredLinks.misfit(links, entity, id, path)
@@ -171,18 +180,26 @@ indirect enum DeclaredType {
 
 /// The links that entities of a kind and references to them have.
 enum DeclaredLinks {
-  private static let names = lines(DeclaredOperations.links).reduce(into: [String: [String]]()) { $0[$1[0]] = Array($1.dropFirst()) }
+  private static let names = lines(DeclaredOperations.links).reduce(into: [String: [String]]()) {
+    $0[$1[0]] = Array($1.dropFirst())
+  }
 
   /// - Parameter isWhole: whether there may be no others.
   static func misfit(_ links: JSONValue, _ collection: String, _ id: String, _ path: String) -> String? {
-    guard links["self"]?["href"] == .string("./\(collection)/\(id)") else { return "\(path)._links.self is \(links["self"]?.text ?? "missing")" }
+    guard links["self"]?["href"] == .string("./\(collection)/\(id)") else {
+      return "\(path)._links.self is \(links["self"]?.text ?? "missing")"
+    }
     let missing = (names[collection] ?? []).filter { links[$0]?["href"]?.stringValue == nil }
     guard missing.isEmpty else { return "\(path)._links of one of \(collection) lacks \(missing)" }
     let own = missing.isEmpty ? (names[collection] ?? []).filter { $0 != "auth-policies" } : []
-    return own.first { links[$0]?["href"] != .string("./\(collection)/\(id)/\($0)") }.map { "\(path)._links.\($0) leads elsewhere" }
+    return own.first { links[$0]?["href"] != .string("./\(collection)/\(id)/\($0)") }.map {
+      "\(path)._links.\($0) leads elsewhere"
+    }
   }
 
-  static func lines(_ table: String) -> [[String]] { table.split(separator: "\n").map { $0.split(separator: " ").map(String.init) } }
+  static func lines(_ table: String) -> [[String]] {
+    table.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+  }
 }
 
 /// One operation as a document declares it.
@@ -213,7 +230,10 @@ struct DeclaredOperation: CustomStringConvertible, Sendable {
       let sides = part.dropFirst().split(separator: "=")
       return (String(sides[0].filter { $0 != "*" }), sides[1].split(separator: "|").map(String.init))
     }
-    mediaTypes = parts.first { $0.hasPrefix("as=") }.map { $0.dropFirst(3).split(separator: ",").map(String.init) } ?? ["application/json"]
+    mediaTypes =
+      parts.first { $0.hasPrefix("as=") }.map { $0.dropFirst(3).split(separator: ",").map(String.init) } ?? [
+        "application/json"
+      ]
     isBodyRequired = rest.first == "!"
     body = rest.isEmpty ? nil : String(rest.dropFirst())
   }

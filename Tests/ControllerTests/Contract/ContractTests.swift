@@ -21,9 +21,11 @@ struct ContractTests {
       let controller = try await LiveController.start()
       let base = isManagement ? "/edge/management/v1" : "/edge/client/v1"
       let login = await controller.ask(
-        "POST", base + "/authenticate", query: [("method", "password")], ["username": "admin", "password": "admin-password"])
+        "POST", base + "/authenticate", query: [("method", "password")],
+        ["username": "admin", "password": "admin-password"])
       return Bench(
-        controller: controller, server: ControllerNode.server(controller.core), base: base, token: try #require(login.data["token"]?.stringValue),
+        controller: controller, server: ControllerNode.server(controller.core), base: base,
+        token: try #require(login.data["token"]?.stringValue),
         operations: DeclaredOperation.table(isManagement ? DeclaredOperations.management : DeclaredOperations.client),
         absent: isManagement ? DeclaredOperations.absent.management : DeclaredOperations.absent.client)
     }
@@ -31,26 +33,34 @@ struct ContractTests {
     var served: [DeclaredOperation] { operations.filter { !$0.isAmong(absent) } }
 
     func ask(
-      _ method: String, _ path: String, query: [(name: String, value: String)] = [], _ body: [UInt8] = [], type: String? = "application/json",
+      _ method: String, _ path: String, query: [(name: String, value: String)] = [], _ body: [UInt8] = [],
+      type: String? = "application/json",
       isStranger: Bool = false
     ) async -> LiveController.Answer {
       var headers: [(name: String, value: String)] = isStranger ? [] : [("zt-session", token)]
       if let type, !body.isEmpty { headers.append(("content-type", type)) }
       let response = await server.respond(
         to: APIRequest(
-          method: method, path: base + path.replacing("{id}", with: "nosuch").replacing("{serviceId}", with: "nosuch"), query: query,
+          method: method, path: base + path.replacing("{id}", with: "nosuch").replacing("{serviceId}", with: "nosuch"),
+          query: query,
           headers: headers,
           body: body, peer: .anonymous(), requestID: "contract"))
-      return LiveController.Answer(status: response.status, headers: response.headers, text: String(decoding: response.body, as: UTF8.self))
+      return LiveController.Answer(
+        status: response.status, headers: response.headers, text: String(decoding: response.body, as: UTF8.self))
     }
 
-    func ask(_ operation: DeclaredOperation, query: [(name: String, value: String)] = [], _ body: JSONValue) async -> LiveController.Answer {
-      await ask(operation.method, operation.path, query: query + operation.words.map { ($0.name, $0.words[0]) }, body.serialized())
+    func ask(_ operation: DeclaredOperation, query: [(name: String, value: String)] = [], _ body: JSONValue) async
+      -> LiveController.Answer
+    {
+      await ask(
+        operation.method, operation.path, query: query + operation.words.map { ($0.name, $0.words[0]) },
+        body.serialized())
     }
   }
 
   private static func isEnvelope(_ answer: LiveController.Answer) -> Bool {
-    answer.code != nil && answer.json["error"]?["message"]?.stringValue != nil && answer.json["error"]?["requestId"] == "contract"
+    answer.code != nil && answer.json["error"]?["message"]?.stringValue != nil
+      && answer.json["error"]?["requestId"] == "contract"
       && answer.json["meta"]?["apiVersion"] != nil && answer.header("content-type") == "application/json"
   }
 
@@ -66,7 +76,9 @@ struct ContractTests {
       #expect([404, 405].contains(answer.status) == isAbsent, "\(operation): \(answer.text)")
       if answer.status >= 400 { #expect(Self.isEnvelope(answer), "\(operation): \(answer.text)") }
       if operation.isOpen, !isAbsent { #expect(answer.status != 401, "\(operation)") }
-      if !operation.isOpen, !isAbsent, !operation.path.hasPrefix("/enroll"), !["/network-jwts", "/external-jwt-signers"].contains(operation.path) {
+      if !operation.isOpen, !isAbsent, !operation.path.hasPrefix("/enroll"),
+        !["/network-jwts", "/external-jwt-signers"].contains(operation.path)
+      {
         #expect(answer.status == 401, "\(operation)")
       }
     }
@@ -88,7 +100,9 @@ struct ContractTests {
     await bench.controller.stop()
   }
 
-  @Test("a body of another media type is answered 415, one that is required and missing or no JSON 400", arguments: [true, false])
+  @Test(
+    "a body of another media type is answered 415, one that is required and missing or no JSON 400",
+    arguments: [true, false])
   func bodies(_ isManagement: Bool) async throws {
     let bench = try await Bench.open(isManagement: isManagement)
     for operation in bench.served where operation.method != "GET" {
@@ -110,7 +124,8 @@ struct ContractTests {
   }
 
   @Test(
-    "a member that is missing, of the wrong type, no word of the document or out of its range is answered 400 and named", arguments: [true, false])
+    "a member that is missing, of the wrong type, no word of the document or out of its range is answered 400 and named",
+    arguments: [true, false])
   func members(_ isManagement: Bool) async throws {
     let bench = try await Bench.open(isManagement: isManagement)
     var count = 0
@@ -120,8 +135,11 @@ struct ContractTests {
       for breach in DeclaredType(body).breaches {
         count += 1
         let answer = await bench.ask(operation, breach.value)
-        #expect(answer.status == 400, "\(operation): a body that \(breach.reason) is answered \(answer.status) \(answer.text)")
-        #expect(answer.json["error"]?["cause"]?["field"] != nil, "\(operation): a body that \(breach.reason): \(answer.text)")
+        #expect(
+          answer.status == 400, "\(operation): a body that \(breach.reason) is answered \(answer.status) \(answer.text)"
+        )
+        #expect(
+          answer.json["error"]?["cause"]?["field"] != nil, "\(operation): a body that \(breach.reason): \(answer.text)")
       }
       #expect(try await bench.controller.core.store.currentIndex() == index, "\(operation) changed something")
     }
@@ -129,13 +147,17 @@ struct ContractTests {
     await bench.controller.stop()
   }
 
-  @Test("a word of the query that the document does not know is answered 400; a page or an order that makes no sense too", arguments: [true, false])
+  @Test(
+    "a word of the query that the document does not know is answered 400; a page or an order that makes no sense too",
+    arguments: [true, false])
   func queries(_ isManagement: Bool) async throws {
     let bench = try await Bench.open(isManagement: isManagement)
     for operation in bench.served {
       for parameter in operation.words {
         let answer = await bench.ask(operation.method, operation.path, query: [(parameter.name, "bogus")])
-        #expect(answer.status == 400 && answer.json["error"]?["cause"]?["field"] == .string(parameter.name), "\(operation): \(answer.text)")
+        #expect(
+          answer.status == 400 && answer.json["error"]?["cause"]?["field"] == .string(parameter.name),
+          "\(operation): \(answer.text)")
       }
       guard operation.isPaged else { continue }
       if !operation.path.contains("{") {
@@ -149,13 +171,16 @@ struct ContractTests {
       + (isManagement ? ["/identities", "/terminators", "/identity-types"] : ["/sessions"])
     {
       #expect(await bench.ask("GET", path, query: [("sort", "nosuch")]).code == "INVALID_SORT_IDENTIFIER", "\(path)")
-      #expect(await bench.ask("GET", path, query: [("sort", "id sideways")]).code == "INVALID_SORT_IDENTIFIER", "\(path)")
-      #expect(await bench.ask("GET", path, query: [("filter", "true sort by nosuch")]).code == "INVALID_FILTER", "\(path)")
+      #expect(
+        await bench.ask("GET", path, query: [("sort", "id sideways")]).code == "INVALID_SORT_IDENTIFIER", "\(path)")
+      #expect(
+        await bench.ask("GET", path, query: [("filter", "true sort by nosuch")]).code == "INVALID_FILTER", "\(path)")
       let tail = await bench.ask("GET", path, query: [("sort", "id skip 1")])
       #expect(tail.status == 200 && tail.json["meta"]?["pagination"]?["offset"] == 1, "\(path): \(tail.text)")
     }
     if isManagement {
-      #expect(await bench.ask("GET", "/services", query: [("sort", "roleAttributes")]).code == "INVALID_SORT_IDENTIFIER")
+      #expect(
+        await bench.ask("GET", "/services", query: [("sort", "roleAttributes")]).code == "INVALID_SORT_IDENTIFIER")
     } else {
       // A method that is known, and proves nothing here.
       let external = await bench.ask("POST", "/authenticate", query: [("method", "ext-jwt")])

@@ -1,9 +1,11 @@
-/// What OpenZiti's two OpenAPI documents (openziti/edge-api, client and management, version 0.29) declare, as facts in a notation of ours; `ContractNotation` reads it.
+/// What OpenZiti's two OpenAPI documents (openziti/edge-api, client and management, version 0.29) declare, as facts in
+/// a notation of ours; `ContractNotation` reads it.
 ///
-/// One operation a line: method, path, statuses, then `open` where strangers may, `paged` where limit, offset and filter are taken, `?name=words` for a parameter of the
-/// query, `as=types` for media types other than JSON, and the body: `!` required, `~` optional. Types: `s` text, `s(4..100)` of that many characters, `b` truth value,
-/// `i` integer, `t` time, `o` any object, `a|b` one of the words, `[x]` list, `<x>` map, `{a:x b*:y}` members, those with `*` required, `?` nullable, `ref` reference to
-/// an entity, `links`.
+/// One operation a line: method, path, statuses, then `open` where strangers may, `paged` where limit, offset and
+/// filter are taken, `?name=words` for a parameter of the query, `as=types` for media types other than JSON, and the
+/// body: `!` required, `~` optional. Types: `s` text, `s(4..100)` of that many characters, `b` truth value, `i`
+/// integer, `t` time, `o` any object, `a|b` one of the words, `[x]` list, `<x>` map, `{a:x b*:y}` members, those with
+/// `*` required, `?` nullable, `ref` reference to an entity, `links`.
 enum DeclaredOperations {
   static let client = """
     GET / 200 open
@@ -298,8 +300,9 @@ enum DeclaredOperations {
     client/network-jwts {name*:s token*:s}
     """
 
-  /// `meta.filterableFields` of the lists of the management API, beside createdAt, id, isSystem, tags and updatedAt (captures rest/075 to rest/095). Not among them:
-  /// the password and salt of authenticators, which nobody may ask for, and the tokens of sessions, which are stored sealed.
+  /// `meta.filterableFields` of the lists of the management API, beside createdAt, id, isSystem, tags and updatedAt
+  /// (captures rest/075 to rest/095). Not among them: the password and salt of authenticators, which nobody may ask
+  /// for, and the tokens of sessions, which are stored sealed.
   static let filterable = """
     api-sessions authenticator identity improperClientCertChain ipAddress lastActivityAt mfaComplete mfaRequired
     auth-policies name primary.cert.allowExpiredCerts primary.cert.allowed primary.extJwt.allowed primary.updb.allowed primary.updb.maxAttempts primary.updb.minPasswordLength primary.updb.requireMixedCase primary.updb.requireNumberChar primary.updb.requireSpecialChar secondary.requireExtJwtSigner secondary.requireTotp
@@ -318,7 +321,8 @@ enum DeclaredOperations {
     terminators address binding hostId instanceId router router.name service service.name sourceCtrl
     """
 
-  /// Names of `_links` beside `self`, of entities and of references to them (captures rest/076 to rest/095, rest/107, rest/119).
+  /// Names of `_links` beside `self`, of entities and of references to them (captures rest/076 to rest/095, rest/107,
+  /// rest/119).
   static let links = """
     identities auth-policies authenticators edge-router-policies edge-routers enrollments failed-service-requests posture-data service-configs service-policies services
     services configs service-edge-router-policies service-policies terminators
@@ -330,15 +334,19 @@ enum DeclaredOperations {
     sessions route-path
     """
 
-  /// Declared, and not served: what this network does not have. They answer 404, or 405 where the path serves other methods.
+  /// Declared, and not served: what this network does not have. They answer 404, or 405 where the path serves other
+  /// methods.
   static let absent = (
     client: [
-      "/current-api-session/totp-token", "/current-identity/mfa", "/enroll/ca", "/enroll/challenge", "/enroll/jwks", "/enroll/ottca", "/enroll/token",
+      "/current-api-session/totp-token", "/current-identity/mfa", "/enroll/ca", "/enroll/challenge", "/enroll/jwks",
+      "/enroll/ottca", "/enroll/token",
       "/specs", "PUT /services/{id}", "PATCH /services/{id}", "DELETE /services/{id}",
     ],
     management: [
-      "/authenticators/{id}/request-extend", "/cas", "/controller-settings", "/current-api-session/totp-token", "/current-identity/mfa", "/database",
-      "/external-jwt-signers", "/identities/{id}/mfa", "/identities/{id}/trace", "/posture-check-role-attributes", "/posture-check-types",
+      "/authenticators/{id}/request-extend", "/cas", "/controller-settings", "/current-api-session/totp-token",
+      "/current-identity/mfa", "/database",
+      "/external-jwt-signers", "/identities/{id}/mfa", "/identities/{id}/trace", "/posture-check-role-attributes",
+      "/posture-check-types",
       "/posture-checks", "/revocations", "/routers", "/specs", "/transit-routers",
     ]
   )

@@ -1,5 +1,5 @@
-/// Which e-mail addresses may visit a share: globs as upstream writes them (zrok.md 4.5): `*` any characters, `?` one, `[a-z]` and `[!a-z]` one of a set,
-/// `{a,b}` one of several. Upper and lower case are the same.
+/// Which e-mail addresses may visit a share: globs as upstream writes them (zrok.md 4.5): `*` any characters, `?` one,
+/// `[a-z]` and `[!a-z]` one of a set, `{a,b}` one of several. Upper and lower case are the same.
 struct EmailPattern: Sendable, Equatable {
   /// Bytes of one.
   static let sizeLimit = 256
@@ -23,7 +23,8 @@ struct EmailPattern: Sendable, Equatable {
       case .one(let own): own == byte
       case .any: true
       case .many: false
-      case .set(let low, let high): byte < 64 ? low >> UInt64(byte) & 1 == 1 : byte < 128 && high >> UInt64(byte - 64) & 1 == 1
+      case .set(let low, let high):
+        byte < 64 ? low >> UInt64(byte) & 1 == 1 : byte < 128 && high >> UInt64(byte - 64) & 1 == 1
       }
     }
   }
@@ -33,7 +34,8 @@ struct EmailPattern: Sendable, Equatable {
   /// - Returns: nil for a text that is no pattern.
   init?(_ text: String) {
     let bytes = Array(text.lowercased().utf8)
-    guard (1...Self.sizeLimit).contains(bytes.count), bytes.allSatisfy({ (0x21...0x7E).contains($0) }), let texts = Self.expanded(bytes),
+    guard (1...Self.sizeLimit).contains(bytes.count), bytes.allSatisfy({ (0x21...0x7E).contains($0) }),
+      let texts = Self.expanded(bytes),
       texts.reduce(0, { $0 + $1.count }) <= Self.expandedLimit
     else {
       return nil
@@ -57,9 +59,12 @@ struct EmailPattern: Sendable, Equatable {
     var results: [[UInt8]] = [[]]
     var rest = text[...]
     while let open = rest.firstIndex(of: UInt8(ascii: "{")) {
-      guard let close = rest[open...].firstIndex(of: UInt8(ascii: "}")), !rest[..<open].contains(UInt8(ascii: "}")) else { return nil }
+      guard let close = rest[open...].firstIndex(of: UInt8(ascii: "}")), !rest[..<open].contains(UInt8(ascii: "}"))
+      else { return nil }
       let choices = rest[(open + 1)..<close].split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
-      guard !choices.contains(where: { $0.contains(UInt8(ascii: "{")) }), results.count * choices.count <= alternativesLimit else { return nil }
+      guard !choices.contains(where: { $0.contains(UInt8(ascii: "{")) }),
+        results.count * choices.count <= alternativesLimit
+      else { return nil }
       let before = rest[..<open]
       results = results.flatMap { result in choices.map { result + before + $0 } }
       rest = rest[(close + 1)...]

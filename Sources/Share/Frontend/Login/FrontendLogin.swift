@@ -12,8 +12,8 @@ import WebRelay
 
 /// Signing in to public shares with an account of a provider (zrok.md 4.5).
 ///
-/// A browser goes from the share's host to the login's host, from there to the provider, back to the login's host, and back to the share's host, which gives it a
-/// session of its own:
+/// A browser goes from the share's host to the login's host, from there to the provider, back to the login's host, and
+/// back to the share's host, which gives it a session of its own:
 ///
 /// | Step | carries | is tied to the browser by |
 /// | share → `/NAME/login` | the share's host and path, the digest of a start secret | the cookie with the start secret, of the share's host |
@@ -21,8 +21,8 @@ import WebRelay
 /// | provider → `/NAME/auth/callback` | code and state | the same |
 /// | callback → share `/.zrok-login` | a sealed ticket, good once and for a minute | the start secret |
 ///
-/// So neither a link made by somebody else nor a ticket seen by somebody else signs anyone in; sessions belong to one host and are of no use at another share.
-/// Nothing is stored but the tickets that were used within the last minute.
+/// So neither a link made by somebody else nor a ticket seen by somebody else signs anyone in; sessions belong to one
+/// host and are of no use at another share. Nothing is stored but the tickets that were used within the last minute.
 final class FrontendLogin: Sendable {
   /// On a share's host: redeems tickets, ends sessions.
   static let sharePath = "/.zrok-login"
@@ -101,8 +101,11 @@ final class FrontendLogin: Sendable {
   init(_ configuration: LoginConfiguration) throws {
     self.configuration = configuration
     providers = try Dictionary(uniqueKeysWithValues: configuration.providers.map { ($0.name, try LoginProvider($0)) })
-    seal = configuration.secret.isEmpty ? LoginSeal(secret: Data(LoginSeal.secret().utf8)) : LoginSeal(secret: Data(configuration.secret.utf8))
-    // The prefix keeps other hosts of the zone, which are other people's shares, from setting them; browsers know it under TLS only.
+    seal =
+      configuration.secret.isEmpty
+      ? LoginSeal(secret: Data(LoginSeal.secret().utf8)) : LoginSeal(secret: Data(configuration.secret.utf8))
+    // The prefix keeps other hosts of the zone, which are other people's shares, from setting them; browsers know it
+    // under TLS only.
     let prefix = configuration.origin.isTLS ? "__Host-" : ""
     startCookie = prefix + "zrok-login-start"
     bindingCookie = prefix + "zrok-login"
@@ -126,21 +129,29 @@ final class FrontendLogin: Sendable {
   }
 
   private func session(_ head: HTTPRequestHead, _ route: ShareRoute, _ host: String, _ now: Timestamp) -> Session? {
-    guard let cookie = RequestCookies.value(sessionCookie, head.headers), let session = seal.open(cookie, as: Session.self, for: .session),
-      session.provider == route.gate.provider, session.host == host, session.service == route.serviceID, end(session, route) > now
+    guard let cookie = RequestCookies.value(sessionCookie, head.headers),
+      let session = seal.open(cookie, as: Session.self, for: .session),
+      session.provider == route.gate.provider, session.host == host, session.service == route.serviceID,
+      end(session, route) > now
     else { return nil }
     return session
   }
 
   /// The share's own interval counts, never one that a link says.
   private func end(_ session: Session, _ route: ShareRoute) -> Timestamp {
-    Timestamp(millisecondsSinceEpoch: min(session.expires, session.issued + route.loginInterval.nanoseconds / 1_000_000))
+    Timestamp(
+      millisecondsSinceEpoch: min(session.expires, session.issued + route.loginInterval.nanoseconds / 1_000_000))
   }
 
-  private func toLogin(_ head: HTTPRequestHead, _ route: ShareRoute, _ host: String, path: String, prompt: String?) -> WebPage {
+  private func toLogin(_ head: HTTPRequestHead, _ route: ShareRoute, _ host: String, path: String, prompt: String?)
+    -> WebPage
+  {
     // Kept, so that two tabs can sign in at the same time.
-    let start = RequestCookies.value(startCookie, head.headers).flatMap { LoginSeal.isToken($0) ? String($0) : nil } ?? LoginSeal.secret()
-    var query = "targetHost=\((host + Self.safe(path)).pathSegment)&refreshInterval=\(route.gate.refreshInterval.pathSegment)"
+    let start =
+      RequestCookies.value(startCookie, head.headers).flatMap { LoginSeal.isToken($0) ? String($0) : nil }
+      ?? LoginSeal.secret()
+    var query =
+      "targetHost=\((host + Self.safe(path)).pathSegment)&refreshInterval=\(route.gate.refreshInterval.pathSegment)"
     query += "&start=\(LoginSeal.digest(start))"
     if let prompt { query += "&prompt=\(prompt)" }
     var page = Self.redirect(configuration.origin.url(nil, "/\(route.gate.provider)/login?\(query)"))
@@ -148,7 +159,9 @@ final class FrontendLogin: Sendable {
     return page
   }
 
-  static func isSharePath(_ uri: String) -> Bool { uri.utf8.prefix { $0 != UInt8(ascii: "?") }.elementsEqual(sharePath.utf8) }
+  static func isSharePath(_ uri: String) -> Bool {
+    uri.utf8.prefix { $0 != UInt8(ascii: "?") }.elementsEqual(sharePath.utf8)
+  }
 
   /// Answers for the one path of a share's host that is the login's.
   func atSharePath(_ head: HTTPRequestHead, _ route: ShareRoute, host: String, now: Timestamp) -> WebPage {
@@ -165,18 +178,22 @@ final class FrontendLogin: Sendable {
       return page
     default: break
     }
-    guard let text = Self.fields(query)["ticket"], let ticket = seal.open(text, as: Ticket.self, for: .ticket), ticket.host == host,
+    guard let text = Self.fields(query)["ticket"], let ticket = seal.open(text, as: Ticket.self, for: .ticket),
+      ticket.host == host,
       ticket.service == route.serviceID, ticket.provider == route.gate.provider
     else { return Self.badTicketPage }
     let place = configuration.origin.url(host, ticket.path)
-    guard LoginSeal.matches(RequestCookies.value(startCookie, head.headers), digest: ticket.start) else { return Self.badTicketPage }
+    guard LoginSeal.matches(RequestCookies.value(startCookie, head.headers), digest: ticket.start) else {
+      return Self.badTicketPage
+    }
     guard ticket.expires > now.millisecondsSinceEpoch, redeem(ticket, now) else {
       // The page was loaded again.
       return session(head, route, host, now) == nil ? Self.badTicketPage : Self.redirect(place)
     }
     let lifetime = configuration.sessionLifetime
     let session = Session(
-      provider: ticket.provider, email: ticket.email, host: host, service: route.serviceID, issued: now.millisecondsSinceEpoch,
+      provider: ticket.provider, email: ticket.email, host: host, service: route.serviceID,
+      issued: now.millisecondsSinceEpoch,
       expires: now.adding(milliseconds: lifetime.nanoseconds / 1_000_000).millisecondsSinceEpoch)
     guard let sealed = try? seal.seal(session, for: .session) else { return Self.badTicketPage }
     var page = Self.redirect(place)
@@ -203,13 +220,16 @@ final class FrontendLogin: Sendable {
     let segments = target[0].split(separator: "/", omittingEmptySubsequences: false).dropFirst()
     let fields = Self.fields(target.count == 2 ? target[1] : "")
     if segments == [""] { return loop.makeSucceededFuture(Self.loginPage) }
-    guard let name = segments.first, let provider = providers[String(name)] else { return loop.makeSucceededFuture(Self.nowherePage) }
+    guard let name = segments.first, let provider = providers[String(name)] else {
+      return loop.makeSucceededFuture(Self.nowherePage)
+    }
     switch segments.dropFirst().joined(separator: "/") {
     case "login": return start(head, loop, provider, fields, context)
     case "auth/callback": return finish(head, info, provider, fields, context)
     case "logout":
       // Sessions are of the shares' hosts.
-      guard let host = place(fields["redirect_url"].map(Self.withoutScheme), provider.settings.name, context)?.host else {
+      guard let host = place(fields["redirect_url"].map(Self.withoutScheme), provider.settings.name, context)?.host
+      else {
         return loop.makeSucceededFuture(Self.logoutPage)
       }
       return loop.makeSucceededFuture(Self.redirect(configuration.origin.url(host, Self.sharePath + "?logout")))
@@ -218,31 +238,39 @@ final class FrontendLogin: Sendable {
   }
 
   /// A share's host and path as a link names them; only hosts of shares with this provider are places.
-  private func place(_ text: String?, _ provider: String, _ context: any FrontendContext) -> (host: String, service: String, path: String)? {
+  private func place(_ text: String?, _ provider: String, _ context: any FrontendContext) -> (
+    host: String, service: String, path: String
+  )? {
     guard let text, text.utf8.count <= 512 + Self.pathLimit else { return nil }
     let slash = text.firstIndex(of: "/") ?? text.endIndex
     var host = text[..<slash].lowercased()
     let port = configuration.origin.port
     if !port.isEmpty, host.hasSuffix(port) { host.removeLast(port.count) }
-    guard let route = context.directory.route(host), route.gate.scheme == "oauth", route.gate.provider == provider else { return nil }
+    guard let route = context.directory.route(host), route.gate.scheme == "oauth", route.gate.provider == provider
+    else { return nil }
     return (host, route.serviceID, Self.safe(String(text[slash...])))
   }
 
   private func start(
-    _ head: HTTPRequestHead, _ loop: any EventLoop, _ provider: LoginProvider, _ fields: [String: String], _ context: any FrontendContext
+    _ head: HTTPRequestHead, _ loop: any EventLoop, _ provider: LoginProvider, _ fields: [String: String],
+    _ context: any FrontendContext
   ) -> EventLoopFuture<WebPage> {
     guard let place = place(fields["targetHost"], provider.settings.name, context) else {
-      return loop.makeSucceededFuture(PublicFrontend.unknownPage(fields["targetHost"].map { String($0.prefix { $0 != "/" }) } ?? "this address"))
+      return loop.makeSucceededFuture(
+        PublicFrontend.unknownPage(fields["targetHost"].map { String($0.prefix { $0 != "/" }) } ?? "this address"))
     }
     guard let start = fields["start"], LoginSeal.isToken(start) else {
       // A link of somebody's: it starts at the share like every visit.
       return loop.makeSucceededFuture(Self.redirect(configuration.origin.url(place.host, place.path)))
     }
-    let binding = RequestCookies.value(bindingCookie, head.headers).flatMap { LoginSeal.isToken($0) ? String($0) : nil } ?? LoginSeal.secret()
+    let binding =
+      RequestCookies.value(bindingCookie, head.headers).flatMap { LoginSeal.isToken($0) ? String($0) : nil }
+      ?? LoginSeal.secret()
     let lifetime = configuration.intermediateLifetime
     let attempt = LoginProvider.Attempt()
     let state = State(
-      provider: provider.settings.name, host: place.host, service: place.service, path: place.path, start: start, binding: LoginSeal.digest(binding),
+      provider: provider.settings.name, host: place.host, service: place.service, path: place.path, start: start,
+      binding: LoginSeal.digest(binding),
       attempt: attempt,
       expires: context.now.adding(milliseconds: lifetime.nanoseconds / 1_000_000).millisecondsSinceEpoch)
     let prompt = fields["prompt"] == "select_account" ? "select_account" : nil
@@ -251,21 +279,25 @@ final class FrontendLogin: Sendable {
     return loop.makeFutureWithTask {
       do {
         var page = Self.redirect(
-          try await provider.authorization(attempt, state: seal.seal(state, for: .state), redirect: redirect, prompt: prompt))
+          try await provider.authorization(
+            attempt, state: seal.seal(state, for: .state), redirect: redirect, prompt: prompt))
         page.headers.add(name: "set-cookie", value: cookie)
         return page
       } catch {
-        context.logger.error("nobody can sign in to shares", metadata: ["provider": "\(provider.settings.name)", "error": "\(error)"])
+        context.logger.error(
+          "nobody can sign in to shares", metadata: ["provider": "\(provider.settings.name)", "error": "\(error)"])
         return Self.providerPage
       }
     }
   }
 
   private func finish(
-    _ head: HTTPRequestHead, _ info: RequestInfo, _ provider: LoginProvider, _ fields: [String: String], _ context: any FrontendContext
+    _ head: HTTPRequestHead, _ info: RequestInfo, _ provider: LoginProvider, _ fields: [String: String],
+    _ context: any FrontendContext
   ) -> EventLoopFuture<WebPage> {
     let (loop, now) = (info.loop, context.now)
-    guard let text = fields["state"], let state = seal.open(text, as: State.self, for: .state), state.provider == provider.settings.name,
+    guard let text = fields["state"], let state = seal.open(text, as: State.self, for: .state),
+      state.provider == provider.settings.name,
       LoginSeal.matches(RequestCookies.value(bindingCookie, head.headers), digest: state.binding)
     else { return loop.makeSucceededFuture(Self.strangePage) }
     let home = configuration.origin.url(state.host, state.path)
@@ -283,16 +315,22 @@ final class FrontendLogin: Sendable {
     return loop.makeFutureWithTask {
       defer { self.exchanges.withLock { $0[state.provider, default: 1] -= 1 } }
       do {
-        let email = try await provider.email(code: code, state.attempt, redirect: redirect, issuer: fields["iss"], now: moment)
+        let email = try await provider.email(
+          code: code, state.attempt, redirect: redirect, issuer: fields["iss"], now: moment)
         let ticket = Ticket(
-          id: LoginSeal.secret(), provider: state.provider, email: email, host: state.host, service: state.service, path: state.path,
+          id: LoginSeal.secret(), provider: state.provider, email: email, host: state.host, service: state.service,
+          path: state.path,
           start: state.start,
           expires: context.now.adding(milliseconds: Self.ticketLifetime).millisecondsSinceEpoch)
-        return Self.redirect(origin.url(state.host, Self.sharePath + "?ticket=" + (try self.seal.seal(ticket, for: .ticket))))
+        return Self.redirect(
+          origin.url(state.host, Self.sharePath + "?ticket=" + (try self.seal.seal(ticket, for: .ticket))))
       } catch {
         // Only a code that is none is an attempt at something.
-        if case LoginError.refused = error { _ = context.attempts.failed(from: info.remoteAddress, now: context.now.millisecondsSinceEpoch) }
-        context.logger.warning("a visitor could not sign in", metadata: ["provider": "\(state.provider)", "error": "\(error)"])
+        if case LoginError.refused = error {
+          _ = context.attempts.failed(from: info.remoteAddress, now: context.now.millisecondsSinceEpoch)
+        }
+        context.logger.warning(
+          "a visitor could not sign in", metadata: ["provider": "\(state.provider)", "error": "\(error)"])
         return switch error {
         case LoginError.noEmail: Self.noEmailPage(home)
         case LoginError.refused: Self.refusedPage(home)
@@ -319,7 +357,8 @@ final class FrontendLogin: Sendable {
 
   /// A path of the share that a browser can be sent to without leaving its host; `/` for every other text.
   static func safe(_ path: String) -> String {
-    guard path.hasPrefix("/"), path.utf8.count <= pathLimit, path.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "\\") }),
+    guard path.hasPrefix("/"), path.utf8.count <= pathLimit,
+      path.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "\\") }),
       !path.hasPrefix("//"), !path.hasPrefix(sharePath)
     else { return "/" }
     return path
@@ -335,7 +374,9 @@ final class FrontendLogin: Sendable {
     var fields: [String: String] = [:]
     for pair in query.split(separator: "&").prefix(32) {
       let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      guard parts.count == 2, let value = parts[1].removingPercentEncoding, fields[String(parts[0])] == nil else { continue }
+      guard parts.count == 2, let value = parts[1].removingPercentEncoding, fields[String(parts[0])] == nil else {
+        continue
+      }
       fields[String(parts[0])] = value
     }
     return fields

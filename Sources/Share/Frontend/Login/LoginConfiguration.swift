@@ -22,7 +22,8 @@ public struct LoginConfiguration: Sendable {
     public var usesPKCE = true
     /// Sent to an OpenID provider with each request: `login`, `consent`, `select_account`.
     public var prompt: String?
-    /// Believes addresses of which the provider does not say that it checked them. Only for providers where people cannot choose their address.
+    /// Believes addresses of which the provider does not say that it checked them. Only for providers where people
+    /// cannot choose their address.
     public var allowsUnverifiedEmail = false
     /// PEM file of the roots that the provider's certificate comes from; nil takes the system's.
     public var roots: String?
@@ -66,7 +67,9 @@ public struct LoginConfiguration: Sendable {
       port = parts.place.port == (isTLS ? 443 : 80) ? "" : ":\(parts.place.port)"
     }
 
-    func url(_ host: String? = nil, _ path: String) -> String { "\(isTLS ? "https" : "http")://\(host ?? self.host)\(port)\(path)" }
+    func url(_ host: String? = nil, _ path: String) -> String {
+      "\(isTLS ? "https" : "http")://\(host ?? self.host)\(port)\(path)"
+    }
   }
 
   public static let defaultCookieName = "zrok-auth-session"
@@ -91,9 +94,12 @@ public struct LoginConfiguration: Sendable {
 
   // MARK: File
 
-  /// Reads the `oauth` section of a file; it may be a whole configuration of upstream's frontend, whose other sections say nothing here.
+  /// Reads the `oauth` section of a file; it may be a whole configuration of upstream's frontend, whose other sections
+  /// say nothing here.
   /// - Throws: `ConfigurationError`.
-  public static func load(path: String) throws(ConfigurationError) -> LoginConfiguration { try read(StrictDocument(path: path)) }
+  public static func load(path: String) throws(ConfigurationError) -> LoginConfiguration {
+    try read(StrictDocument(path: path))
+  }
 
   /// - Parameter file: how errors name the text.
   public static func parse(_ text: String, file: String) throws(ConfigurationError) -> LoginConfiguration {
@@ -102,17 +108,22 @@ public struct LoginConfiguration: Sendable {
 
   private static func read(_ document: StrictDocument) throws(ConfigurationError) -> LoginConfiguration {
     document.root.accept(
-      "v", "identity", "address", "bind_address", "host_match", "frontend_token", "template_path", "mapping_refresh_interval", "amqp_subscriber",
+      "v", "identity", "address", "bind_address", "host_match", "frontend_token", "template_path",
+      "mapping_refresh_interval", "amqp_subscriber",
       "controller", "interstitial", "tls")
     guard let section = try document.root.section("oauth") else { throw document.root.missing("oauth") }
     // One listener serves shares and logins; cookies are small and belong to one host.
     section.accept("bind_address", "cookie_domain", "max_cookie_size", "max_cookie_chunks")
     let url = try section.required("endpoint_url")
-    guard let origin = Origin(url) else { throw section.error("endpoint_url", "'\(url)' is not of the form https://host[:port]") }
+    guard let origin = Origin(url) else {
+      throw section.error("endpoint_url", "'\(url)' is not of the form https://host[:port]")
+    }
     var providers: [Provider] = []
     for item in try section.sections("providers") ?? [] {
       let provider = try Self.provider(item)
-      guard !providers.contains(where: { $0.name == provider.name }) else { throw item.error("name", "two providers are called \(provider.name)") }
+      guard !providers.contains(where: { $0.name == provider.name }) else {
+        throw item.error("name", "two providers are called \(provider.name)")
+      }
       providers.append(provider)
     }
     guard !providers.isEmpty else { throw section.missing("providers") }
@@ -124,17 +135,20 @@ public struct LoginConfiguration: Sendable {
       configuration.cookieName = name
     }
     configuration.sessionLifetime = try lifetime(section, "session_lifetime") ?? configuration.sessionLifetime
-    configuration.intermediateLifetime = try lifetime(section, "intermediate_lifetime") ?? configuration.intermediateLifetime
+    configuration.intermediateLifetime =
+      try lifetime(section, "intermediate_lifetime") ?? configuration.intermediateLifetime
     configuration.secret = (try section.string("signing_key") ?? "") + (try section.string("encryption_key") ?? "")
     guard configuration.secret.isEmpty || configuration.secret.utf8.count >= 32 else {
-      throw section.error("encryption_key", "signing_key and encryption_key have at least 32 bytes together, or are left out")
+      throw section.error(
+        "encryption_key", "signing_key and encryption_key have at least 32 bytes together, or are left out")
     }
     try document.finish()
     return configuration
   }
 
   private static func isNameByte(_ byte: UInt8) -> Bool {
-    byte == UInt8(ascii: "-") || byte == UInt8(ascii: "_") || (48...57).contains(byte) || (97...122).contains(byte | 0x20)
+    byte == UInt8(ascii: "-") || byte == UInt8(ascii: "_") || (48...57).contains(byte)
+      || (97...122).contains(byte | 0x20)
   }
 
   private static func lifetime(_ section: StrictSection, _ key: String) throws(ConfigurationError) -> TimeAmount? {
@@ -145,19 +159,24 @@ public struct LoginConfiguration: Sendable {
 
   private static func provider(_ section: StrictSection) throws(ConfigurationError) -> Provider {
     let name = try section.required("name")
-    guard name.utf8.count <= 64, name.utf8.allSatisfy(isNameByte) else { throw section.error("name", "letters, digits, - and _, at most 64") }
+    guard name.utf8.count <= 64, name.utf8.allSatisfy(isNameByte) else {
+      throw section.error("name", "letters, digits, - and _, at most 64")
+    }
     let kind: Provider.Kind
     switch try section.required("type") {
     case "google":
       section.accept("issuer", "discovery_url")
       kind = .oidc(issuer: "https://accounts.google.com", discovery: nil)
     case "oidc":
-      kind = .oidc(issuer: try endpoint(section, "issuer", try section.required("issuer")), discovery: try endpoint(section, "discovery_url"))
+      kind = .oidc(
+        issuer: try endpoint(section, "issuer", try section.required("issuer")),
+        discovery: try endpoint(section, "discovery_url"))
     case "github": kind = .github(url: try endpoint(section, "url") ?? "https://github.com")
     case let other: throw section.error("type", "'\(other)' is none of google, github and oidc")
     }
     var provider = Provider(
-      name: name, kind: kind, clientID: try section.required("client_id"), clientSecret: try section.string("client_secret") ?? "",
+      name: name, kind: kind, clientID: try section.required("client_id"),
+      clientSecret: try section.string("client_secret") ?? "",
       scopes: try section.list("scopes"))
     for key in ["supports_pkce", "pkce"] { if let uses = try section.bool(key) { provider.usesPKCE = uses } }
     provider.prompt = try section.string("prompt")
@@ -172,7 +191,9 @@ public struct LoginConfiguration: Sendable {
   }
 
   /// An address of a provider: what is read there decides who a visitor is, so nobody may change it on the way.
-  private static func endpoint(_ section: StrictSection, _ key: String, _ text: String) throws(ConfigurationError) -> String {
+  private static func endpoint(_ section: StrictSection, _ key: String, _ text: String) throws(ConfigurationError)
+    -> String
+  {
     guard LoginProvider.isProtected(text) else { throw section.error(key, "'\(text)' must begin with https://") }
     return text.hasSuffix("/") && key == "url" ? String(text.dropLast()) : text
   }

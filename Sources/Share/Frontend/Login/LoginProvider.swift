@@ -23,7 +23,8 @@ enum LoginError: Error, CustomStringConvertible {
   }
 }
 
-/// One provider, asked from behind: where a browser signs in, and whose address a code stands for (OpenID Connect Core 3.1, RFC 6749 4.1, RFC 7636).
+/// One provider, asked from behind: where a browser signs in, and whose address a code stands for (OpenID Connect Core
+/// 3.1, RFC 6749 4.1, RFC 7636).
 actor LoginProvider {
   /// What a sign-in is tied to.
   struct Attempt: Sendable, Codable, Equatable {
@@ -83,7 +84,8 @@ actor LoginProvider {
 
   private static let timeout = TimeAmount.seconds(10)
   private static let bodyLimit = 256 * 1024
-  /// A provider's endpoints and keys are read again after this; after a failure they are not asked for more often than that.
+  /// A provider's endpoints and keys are read again after this; after a failure they are not asked for more often than
+  /// that.
   private static let freshness = Duration.seconds(3600)
   private static let patience = Duration.seconds(10)
   /// Of the provider's clock, seconds.
@@ -92,7 +94,8 @@ actor LoginProvider {
   nonisolated let settings: LoginConfiguration.Provider
   private let client: HTTPSClient
   private var endpoints: (task: Task<Endpoints, any Error>, until: ContinuousClock.Instant)?
-  private var keys: (task: Task<TokenVerifier, any Error>, until: ContinuousClock.Instant, askedAt: ContinuousClock.Instant)?
+  private var keys:
+    (task: Task<TokenVerifier, any Error>, until: ContinuousClock.Instant, askedAt: ContinuousClock.Instant)?
 
   init(_ settings: LoginConfiguration.Provider) throws {
     self.settings = settings
@@ -104,7 +107,9 @@ actor LoginProvider {
     if url.hasPrefix("https://") { return true }
     guard url.hasPrefix("http://") else { return false }
     let authority = url.dropFirst(7).prefix { $0 != "/" && $0 != "?" }
-    return ["127.0.0.1", "localhost", "[::1]"].contains { authority == $0 || authority.hasPrefix($0 + ":") && !authority.contains("@") }
+    return ["127.0.0.1", "localhost", "[::1]"].contains {
+      authority == $0 || authority.hasPrefix($0 + ":") && !authority.contains("@")
+    }
   }
 
   // MARK: The browser's way there
@@ -113,11 +118,14 @@ actor LoginProvider {
   func authorization(_ attempt: Attempt, state: String, redirect: String, prompt: String?) async throws -> String {
     let endpoint = try await known().authorization
     var fields = [
-      ("response_type", "code"), ("client_id", settings.clientID), ("redirect_uri", redirect), ("scope", settings.scopes.joined(separator: " ")),
+      ("response_type", "code"), ("client_id", settings.clientID), ("redirect_uri", redirect),
+      ("scope", settings.scopes.joined(separator: " ")),
       ("state", state),
     ]
     if case .oidc = settings.kind { fields.append(("nonce", attempt.nonce)) }
-    if settings.usesPKCE { fields += [("code_challenge", LoginSeal.digest(attempt.verifier)), ("code_challenge_method", "S256")] }
+    if settings.usesPKCE {
+      fields += [("code_challenge", LoginSeal.digest(attempt.verifier)), ("code_challenge_method", "S256")]
+    }
     if let prompt = prompt ?? settings.prompt { fields.append(("prompt", prompt)) }
     return endpoint + (endpoint.contains("?") ? "&" : "?") + Self.form(fields)
   }
@@ -136,22 +144,31 @@ actor LoginProvider {
     }
   }
 
-  private func openID(_ code: String, _ attempt: Attempt, _ redirect: String, _ issuer: String, _ now: Date) async throws -> String {
+  private func openID(_ code: String, _ attempt: Attempt, _ redirect: String, _ issuer: String, _ now: Date)
+    async throws -> String
+  {
     let endpoints = try await known()
     let answer = try await redeem(code, attempt, redirect, endpoints)
-    guard let token = answer["id_token"]?.stringValue else { throw LoginError.provider("no ID token; the scope openid is needed") }
+    guard let token = answer["id_token"]?.stringValue else {
+      throw LoginError.provider("no ID token; the scope openid is needed")
+    }
     let claims = try await verified(token, now)
     guard claims.iss == issuer else { throw LoginError.refused("the ID token is of another issuer") }
-    guard claims.aud.names.contains(settings.clientID), claims.azp.map({ $0 == settings.clientID }) ?? (claims.aud.names.count == 1) else {
+    guard claims.aud.names.contains(settings.clientID),
+      claims.azp.map({ $0 == settings.clientID }) ?? (claims.aud.names.count == 1)
+    else {
       throw LoginError.refused("the ID token is meant for another client")
     }
     guard claims.nonce == attempt.nonce else { throw LoginError.refused("the ID token belongs to another sign-in") }
     if let email = claims.email { return try judged(email, isVerified: claims.emailVerified?.holds ?? false) }
     guard let userInfo = endpoints.userInfo, let access = answer["access_token"]?.stringValue else {
-      throw LoginError.noEmail("neither the ID token has one nor is there a userinfo endpoint; the scope email is needed")
+      throw LoginError.noEmail(
+        "neither the ID token has one nor is there a userinfo endpoint; the scope email is needed")
     }
     let info = try await ask(userInfo, headers: [("authorization", "Bearer \(access)")])
-    guard info["sub"]?.stringValue == claims.sub else { throw LoginError.refused("userinfo speaks of somebody else than the ID token") }
+    guard info["sub"]?.stringValue == claims.sub else {
+      throw LoginError.refused("userinfo speaks of somebody else than the ID token")
+    }
     guard let email = info["email"]?.stringValue else { throw LoginError.noEmail("the scope email is needed") }
     let verdict = info["email_verified"]
     return try judged(email, isVerified: verdict?.boolValue ?? (verdict?.stringValue == "true"))
@@ -161,8 +178,11 @@ actor LoginProvider {
     let answer = try await redeem(code, attempt, redirect, try await known())
     guard let access = answer["access_token"]?.stringValue else { throw LoginError.refused("no access token") }
     let api = url == "https://github.com" ? "https://api.github.com" : url + "/api/v3"
-    let list = try await ask(api + "/user/emails", headers: [("authorization", "Bearer \(access)"), ("x-github-api-version", "2022-11-28")])
-    guard let primary = list.arrayValue?.first(where: { $0["primary"]?.boolValue == true }), let email = primary["email"]?.stringValue else {
+    let list = try await ask(
+      api + "/user/emails", headers: [("authorization", "Bearer \(access)"), ("x-github-api-version", "2022-11-28")])
+    guard let primary = list.arrayValue?.first(where: { $0["primary"]?.boolValue == true }),
+      let email = primary["email"]?.stringValue
+    else {
       throw LoginError.noEmail("the account has no primary address, or the scope user:email is missing")
     }
     return try judged(email, isVerified: primary["verified"]?.boolValue ?? false)
@@ -176,11 +196,15 @@ actor LoginProvider {
     guard isPlain, email.split(separator: "@").count == 2,
       email.utf8.count(where: { $0 == UInt8(ascii: "@") }) == 1
     else { throw .noEmail("'\(text.prefix(64))' is no address that can be judged") }
-    guard isVerified || settings.allowsUnverifiedEmail else { throw .noEmail("the provider has not checked that \(email) is the visitor's") }
+    guard isVerified || settings.allowsUnverifiedEmail else {
+      throw .noEmail("the provider has not checked that \(email) is the visitor's")
+    }
     return email
   }
 
-  private func redeem(_ code: String, _ attempt: Attempt, _ redirect: String, _ endpoints: Endpoints) async throws -> JSONValue {
+  private func redeem(_ code: String, _ attempt: Attempt, _ redirect: String, _ endpoints: Endpoints) async throws
+    -> JSONValue
+  {
     var fields = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect)]
     var headers = [("content-type", "application/x-www-form-urlencoded")]
     if settings.usesPKCE { fields.append(("code_verifier", attempt.verifier)) }
@@ -228,12 +252,14 @@ actor LoginProvider {
   private func discover() async throws -> Endpoints {
     switch settings.kind {
     case .github(let url):
-      return Endpoints(authorization: url + "/login/oauth/authorize", token: url + "/login/oauth/access_token", usesBasic: false)
+      return Endpoints(
+        authorization: url + "/login/oauth/authorize", token: url + "/login/oauth/access_token", usesBasic: false)
     case .oidc(let issuer, let discovery):
       let base = issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer
       let document = try await ask(discovery ?? base + "/.well-known/openid-configuration")
       guard document["issuer"]?.stringValue == issuer else {
-        throw LoginError.provider("its discovery document is of the issuer '\(document["issuer"]?.stringValue ?? "")', not '\(issuer)'")
+        throw LoginError.provider(
+          "its discovery document is of the issuer '\(document["issuer"]?.stringValue ?? "")', not '\(issuer)'")
       }
       func url(_ member: String) throws(LoginError) -> String? {
         guard let url = document[member]?.stringValue else { return nil }
@@ -242,7 +268,9 @@ actor LoginProvider {
         }
         return url
       }
-      guard let authorization = try url("authorization_endpoint"), let token = try url("token_endpoint"), let keys = try url("jwks_uri") else {
+      guard let authorization = try url("authorization_endpoint"), let token = try url("token_endpoint"),
+        let keys = try url("jwks_uri")
+      else {
         throw LoginError.provider("its discovery document lacks authorization_endpoint, token_endpoint or jwks_uri")
       }
       let methods = document["token_endpoint_auth_methods_supported"]?.stringArrayValue
@@ -285,7 +313,8 @@ actor LoginProvider {
     let fields = [("accept", "application/json"), ("user-agent", "swiftlet")] + headers
     do {
       return try await client.request(
-        method: body == nil ? "GET" : "POST", url, headers: fields, body: body, timeout: Self.timeout, maxBody: Self.bodyLimit)
+        method: body == nil ? "GET" : "POST", url, headers: fields, body: body, timeout: Self.timeout,
+        maxBody: Self.bodyLimit)
     } catch { throw LoginError.provider("\(Self.place(url)): \(error)") }
   }
 

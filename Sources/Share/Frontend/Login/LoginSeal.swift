@@ -24,7 +24,8 @@ struct LoginSeal: Sendable {
 
   /// - Returns: nil for everything that this service did not seal for that purpose.
   func open<Value: Decodable>(_ text: some StringProtocol, as: Value.Type, for purpose: Purpose) -> Value? {
-    guard text.utf8.count <= Self.sizeLimit, let combined = Base64URL.decode(text), let box = try? AES.GCM.SealedBox(combined: combined),
+    guard text.utf8.count <= Self.sizeLimit, let combined = Base64URL.decode(text),
+      let box = try? AES.GCM.SealedBox(combined: combined),
       let bytes = try? AES.GCM.open(box, using: key, authenticating: Data(purpose.rawValue.utf8))
     else { return nil }
     return try? JSONDecoder().decode(Value.self, from: bytes)
@@ -34,10 +35,14 @@ struct LoginSeal: Sendable {
   static func secret() -> String { SymmetricKey(size: .bits256).withUnsafeBytes { Base64URL.encode(Data($0)) } }
 
   /// What may be shown of such a secret to others: 43 characters.
-  static func digest(_ secret: some StringProtocol) -> String { Base64URL.encode(Data(SHA256.hash(data: Data(secret.utf8)))) }
+  static func digest(_ secret: some StringProtocol) -> String {
+    Base64URL.encode(Data(SHA256.hash(data: Data(secret.utf8))))
+  }
 
   /// Whether text has the form of a secret or a digest of ours.
-  static func isToken(_ text: some StringProtocol) -> Bool { text.utf8.count == 43 && Base64URL.decode(text)?.count == 32 }
+  static func isToken(_ text: some StringProtocol) -> Bool {
+    text.utf8.count == 43 && Base64URL.decode(text)?.count == 32
+  }
 
   /// In constant time.
   static func matches(_ secret: (some StringProtocol)?, digest: String) -> Bool {

@@ -114,6 +114,23 @@ struct TokenTests {
     }
   }
 
+  @Test("a genuine signature under another algorithm's name is refused: a key is known with one algorithm")
+  func algorithmName() async throws {
+    let certificate = try PKIFixture.server(.p256).leaf
+    let verifier = await TokenVerifier(certificates: [certificate])
+    let key = try P256.Signing.PrivateKey(pemRepresentation: PKIFixture.key(.p256).pem)
+    for (algorithm, isGenuine) in [
+      ("ES256", true), ("ES384", false), ("RS256", false), ("HS256", false), ("none", false),
+    ] {
+      let header = #"{"alg":"\#(algorithm)","kid":"\#(certificate.sha1Fingerprint)","typ":"JWT"}"#
+      let token = try token(header: header, claims: claims) { signed in
+        (try? key.signature(for: Data(signed.utf8)).rawRepresentation) ?? Data()
+      }
+      let verified = try? await verifier.verify(token, as: EnrollmentClaims.self)
+      #expect((verified == claims) == isGenuine, "\(algorithm)")
+    }
+  }
+
   @Test("a good signature over claims of another shape is no valid token")
   func otherClaims() async throws {
     let signer = try await signer(.p256)

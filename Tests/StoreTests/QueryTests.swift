@@ -244,7 +244,12 @@ struct QueryTests {
           }
         }
       }
-      while held.withLock({ $0 }) == 0 { await Task.yield() }
+      // Until all are in that are let in: the number no longer grows.
+      var settled = 0
+      repeat {
+        settled = held.withLock { $0 }
+        try await Task.sleep(for: .milliseconds(250))
+      } while settled == 0 || held.withLock({ $0 }) != settled
       for _ in 0..<10 { _ = try await store.read { try $0.count(.identities) } }
       let during = held.withLock { $0 }
       #expect((1...2).contains(during))

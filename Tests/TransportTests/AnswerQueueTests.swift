@@ -109,7 +109,8 @@ struct AnswerQueueTests {
       underlay.write(ByteBuffer(bytes: [UInt8](repeating: UInt8(index), count: 10)))
       underlay.flush()
     }
-    #expect(underlay.queuedBytes > 49 * OwnMessages.writeCost)
+    // A figure of its own: with the source's constant the test would follow whatever that says.
+    #expect(underlay.queuedBytes > 49 * 4096)
     socket.release()
     let payload = socket.sent.enumerated().filter { $0.element.readableBytes == 10 }.map(\.offset)
     #expect(payload == (0..<50).map { 2 * $0 + 1 })

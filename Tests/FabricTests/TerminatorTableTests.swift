@@ -1,5 +1,6 @@
 import Model
 import Testing
+import Wire
 import WireSchemas
 
 @testable import Fabric
@@ -55,7 +56,8 @@ struct TerminatorTableTests {
     _ = bench.handle(.tick)
     let route = try? CircuitBench.route(in: bench.handle(.create(CircuitBench.request())))
     _ = bench.handle(
-      .routeResult(router: "r1", circuit: route?.circuitID ?? "", attempt: 0, outcome: .failure(text: "no", code: 0)))
+      .routeResult(
+        router: "r1", circuit: route?.circuitID ?? "", attempt: 0, outcome: .failure(text: "no", code: .generic)))
     #expect(bench.engine.terminators.dynamicCost("t1") == 20)
     for _ in 0..<11 {
       bench.now = bench.now.adding(seconds: 5)

@@ -195,7 +195,7 @@ struct RouterConnection: Sendable {
         let outcome: CircuitEngine.RouteOutcome =
           switch result.outcome {
           case .success(let peerData): .success(peerData: peerData)
-          case .failure(let text, let code): .failure(text: text, code: code.rawValue)
+          case .failure(let text, let code): .failure(text: text, code: code)
           }
         fleet.handle(.routeResult(router: router, circuit: result.circuitID, attempt: result.attempt, outcome: outcome))
       case .fault: fault(try message.decode(CtrlFault.self))

@@ -33,7 +33,8 @@ struct HostileSDKTests {
       alice.data([1], connID: 1)
       #expect(try await bob.take(.data).body == [1])
       #expect(bob.count(.data) == 0)
-      bob.send(RawSDK.frame(.data, [(.connID, RawSDK.le(far)), (.seq, RawSDK.le(0)), (.seq, RawSDK.le(0))], body: [66]))
+      bob.send(
+        RawSDK.frame(.data, [(.connID, RawSDK.le(far)), (.seq, RawSDK.le(0)), (.seq, RawSDK.le(0))], body: [66]))
       try await eventually("the host's channel ends") { bob.isClosed }
       #expect(alice.count(.data) == 0)
     }
@@ -54,7 +55,8 @@ struct HostileSDKTests {
         (.heartbeat, RawSDK.le(0) + RawSDK.le(0)),
       ]
       // Before the dialler hears of the circuit: as an answer to its Connect.
-      let headers = forged + [(HeaderID.connID, RawSDK.le(far)), (HeaderID.flags, RawSDK.le(16)), (.reflected, trace)]
+      let headers =
+        forged + [(HeaderID.connID, RawSDK.le(far)), (HeaderID.flags, RawSDK.le(16)), (HeaderID.reflected, trace)]
       bob.send(RawSDK.frame(.data, headers, body: [1]))
       bob.post(EdgeMessages.DialSuccess(replyFor: dial.sequence, connID: 1, newConnID: far).message())
       #expect(try await alice.answer(to: sequence).contentType == .stateConnected)
@@ -63,7 +65,8 @@ struct HostileSDKTests {
       #expect(Self.records(early) == [HeaderID.connID, .flags, .reflected])
       #expect(early.headers.uint32(.connID) == 1 && early.headers.uint32(.flags) == 16)
       // A trace id of another length makes C SDKs abort.
-      alice.send(RawSDK.frame(.data, forged + [(HeaderID.connID, RawSDK.le(1)), (.reflected, [1, 2])], body: [2]))
+      alice.send(
+        RawSDK.frame(.data, forged + [(HeaderID.connID, RawSDK.le(1)), (HeaderID.reflected, [1, 2])], body: [2]))
       alice.send(RawSDK.frame(.data, [(.connID, RawSDK.le(1)), (.seq, RawSDK.le(7)), (.reflected, trace)], body: [3]))
       let late = try await bob.take(.data)
       #expect(late.body == [2] && Self.records(late) == [HeaderID.connID] && late.headers.uint32(.connID) == far)

@@ -145,7 +145,7 @@ public struct RunningShare: Service {
     let overlay = try await session.overlay()
     for await services in await overlay.serviceChanges() {
       if services.contains(where: { $0.name == share.token && $0.canHost }) { continue }
-      if let ending = try await ending(of: share, overlay) { return ending }
+      if let found = try await ending(of: share, overlay) { return found }
     }
     return .stopped
   }

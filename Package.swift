@@ -120,7 +120,9 @@ let package = Package(
       "WebRelay",
       ["CLinuxShims", "Transport", crypto, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging]),
     floor("REST", ["Transport", "WebRelay", "Model", nioCore, nioHTTP1, nioConcurrency, logging]),
-    floor("Authentication", ["Transport", "PKI", "Model", "Store", "CSodium", nioCore, nioPosix, x509, logging]),
+    floor(
+      "Authentication",
+      ["Transport", "PKI", "Model", "Store", "CSodium", nioCore, nioPosix, nioConcurrency, x509, logging]),
     // Floor 5
     floor(
       "Controller",
@@ -173,8 +175,8 @@ let package = Package(
     tests(
       "ControllerTests",
       [
-        "Controller", "Store", "Model", "REST", "Transport", "PKI", "Wire", "WireSchemas", "Fabric", nioCore, nioPosix,
-        nioConcurrency, protobuf,
+        "Controller", "Authentication", "Store", "Model", "REST", "Transport", "PKI", "Wire", "WireSchemas", "Fabric",
+        nioCore, nioPosix, nioConcurrency, protobuf,
         logging, x509,
       ]),
     tests(

@@ -40,7 +40,7 @@ private func checkScan(_ bytes: UnsafeRawBufferPointer) {
     headers.uint32(.connID) == fields.connID && EdgeFlags(rawValue: headers.uint32(.flags) ?? 0) == fields.flags,
     "the scan reads other values")
   precondition(
-    headers.all.allSatisfy { [128, 1000, 1001, 1010].contains($0.id.rawValue) },
+    headers.all.allSatisfy { [.reflected, .connID, .seq, .flags].contains($0.id) },
     "a record passes that no Data message has")
 }
 

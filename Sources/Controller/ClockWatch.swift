@@ -1,3 +1,4 @@
+import Authentication
 import Logging
 import Model
 import NIOConcurrencyHelpers
@@ -37,7 +38,7 @@ extension ControllerCore {
     logger.warning(
       "the clock of this machine jumped; sessions go on, tokens and certificates keep the ends they were given",
       metadata: ["seconds": "\(jump / 1000)", "now": "\(now.text)"])
-    sessions.clockJumped(by: jump, now: now)
+    sessions.clockJumped(by: jump, tolerance: ClockWatch.tolerance, now: now)
     try await settle(now: now)
     try await renewCertificatesIfDue()
   }

@@ -2,6 +2,7 @@
 // channels of routers. The decisions live below, in Access and Fabric. Start reading at `ControllerNode`, then
 // `ControllerCore`.
 
+import Authentication
 import Foundation
 public import Model
 public import Transport

@@ -1,4 +1,5 @@
 import Access
+import Authentication
 import Fabric
 import Logging
 import Model

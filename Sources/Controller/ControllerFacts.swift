@@ -1,3 +1,4 @@
+import Authentication
 import Facts
 import Foundation
 import Model

@@ -110,61 +110,41 @@ struct SessionDesk: Sendable {
     }
   }
 
-  /// Refusals of every kind count alike: whether a password is right is not told by when one has to wait.
   private func byPassword(_ username: String, _ password: String, from address: String) async throws -> Proof {
-    try core.attempts.begin(username, from: address, now: core.now)
-    let authenticator = try await core.store.read {
-      try $0.first(Authenticator.self, field: "username", equals: username)
-    }
-    let isRight: Bool
+    let login = PasswordLogin(attempts: core.attempts, passwords: core.passwords, clock: core.configuration.clock)
+    let authenticator: Authenticator?
     do {
-      isRight = try await core.passwords.verify(password, against: authenticator?.password, from: address)
+      authenticator = try await login.judge(
+        username, password, from: address,
+        lookup: { name in
+          try await core.store.read { try $0.first(Authenticator.self, field: "username", equals: name) }
+        },
+        policy: { core.authPolicy(of: $0.identityId).primary.updb },
+        mayLogIn: { authenticator in
+          core.model { $0.identities[authenticator.identityId].map { !$0.isDisabled(at: core.now) } } ?? false
+        },
+        lockOut: { try await lockOut($0.identityId, $1) })
     } catch AuthenticationError.busy {
-      core.attempts.withdraw(username, from: address, now: core.now)
       throw APIError(.rateLimited, "Too many logins are being checked; try again in a moment")
     }
     guard let authenticator else { throw APIError.invalidAuth }
-    let rules = core.authPolicy(of: authenticator.identityId).primary.updb
-    if !isRight { try await lockOut(authenticator, rules) }
-    guard isRight, rules.allowed,
-      core.model({ $0.identities[authenticator.identityId].map { !$0.isDisabled(at: core.now) } }) ?? false
-    else {
-      throw APIError.invalidAuth
-    }
-    core.attempts.forget(authenticator.id)
-    core.attempts.proved(username, from: address, now: core.now)
     return Proof(authenticator: authenticator)
   }
 
-  /// What a policy says about wrong passwords in a row (management-and-model.md 1.16). It stands beside what an
-  /// operator disabled and never changes that; guesses at an identity that is locked out already change nothing.
-  private func lockOut(_ authenticator: Authenticator, _ rules: PrimaryAuthPolicy.Password) async throws {
-    guard rules.maxAttempts > 0, core.attempts.wrongPassword(authenticator.id) >= rules.maxAttempts else { return }
-    core.attempts.forget(authenticator.id)
+  private func lockOut(_ identity: String, _ rules: PrimaryAuthPolicy.Password) async throws {
     let now = core.now
     let isLocked: Bool
     do {
-      isLocked = try await core.write(.system("login lock-out")) { transaction in
-        guard var identity = try transaction.get(Identity.self, authenticator.identityId),
-          !identity.isLockedOut(at: now),
-          try transaction.mayBeLockedOut(identity)
-        else { return false }
-        identity.lockedAt = now
-        identity.lockedUntil =
-          rules.lockoutDurationMinutes > 0 ? now.adding(seconds: Int64(rules.lockoutDurationMinutes) * 60) : nil
-        try transaction.put(identity)
-        return true
-      }
+      isLocked = try await core.write(.system("login lock-out")) { try $0.lockOut(identity, rules, now: now) }
     } catch let error as StoreError where error.isOfDisk {
       // The waits of the limiter grow all the same.
-      core.logger.error(
-        "nobody is locked out", metadata: ["identity": "\(authenticator.identityId)", "reason": "\(error)"])
+      core.logger.error("nobody is locked out", metadata: ["identity": "\(identity)", "reason": "\(error)"])
       return
     }
     if isLocked {
       core.logger.warning(
         "locked out after wrong passwords",
-        metadata: ["identity": "\(authenticator.identityId)", "minutes": "\(rules.lockoutDurationMinutes)"])
+        metadata: ["identity": "\(identity)", "minutes": "\(rules.lockoutDurationMinutes)"])
     }
   }
 

@@ -1,3 +1,4 @@
+import Authentication
 import Model
 import NIOConcurrencyHelpers
 import Store

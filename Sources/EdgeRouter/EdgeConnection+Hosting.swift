@@ -263,12 +263,12 @@ extension EdgeConnection {
       occupy(id, .circuit(CircuitEnd(circuit: order.circuit, connID: id, place: nil)))
     }
     let peer = order.peerData
-    func text(_ id: HeaderID) -> String? { peer[UInt32(id.rawValue)].map { String(decoding: $0, as: UTF8.self) } }
+    func text(_ id: HeaderID) -> String? { peer[id.peerDataKey].map { String(decoding: $0, as: UTF8.self) } }
     var dial = EdgeMessages.Dial(
       connID: order.bindConnID, token: listener.bind.token, newConnID: newConnID, circuitID: order.circuit,
-      publicKey: peer[UInt32(HeaderID.publicKey.rawValue)], callerID: text(.callerID) ?? "",
-      appData: peer[UInt32(HeaderID.appData.rawValue)],
-      connectionMarker: peer[UInt32(HeaderID.connectionMarker.rawValue)], dialerIdentityID: order.dialer.id,
+      publicKey: peer[HeaderID.publicKey.peerDataKey], callerID: text(.callerID) ?? "",
+      appData: peer[HeaderID.appData.peerDataKey],
+      connectionMarker: peer[HeaderID.connectionMarker.peerDataKey], dialerIdentityID: order.dialer.id,
       dialerIdentityName: order.dialer.name
     ).message()
     dial.sequence = handle.nextSequence()

@@ -131,8 +131,8 @@ extension EdgeConnection {
     answer(
       EdgeMessages.StateConnected(
         replyFor: sequence, connID: connID, circuitID: created.circuitID,
-        publicKey: request.options.publicKey == nil ? nil : peer[UInt32(HeaderID.publicKey.rawValue)],
-        stickinessToken: peer[UInt32(ControlHeader.stickinessToken.rawValue)]
+        publicKey: request.options.publicKey == nil ? nil : peer[HeaderID.publicKey.peerDataKey],
+        stickinessToken: peer[ControlHeader.stickinessToken.peerDataKey]
       ).message())
     far.handle.run(
       { $0.open(far.connID, circuit: created.circuitID, far: own) },

@@ -189,9 +189,9 @@ extension RouterCore {
       switch try await promise.futureResult.get() {
       case .success(let publicKey):
         var peerData: [UInt32: [UInt8]] = [:]
-        peerData[UInt32(HeaderID.publicKey.rawValue)] = publicKey
-        peerData[UInt32(ControlHeader.terminatorLocalAddress.rawValue)] = Array(handle.localAddress.utf8)
-        peerData[UInt32(ControlHeader.terminatorRemoteAddress.rawValue)] = Array(handle.remoteAddress.utf8)
+        peerData[HeaderID.publicKey.peerDataKey] = publicKey
+        peerData[ControlHeader.terminatorLocalAddress.peerDataKey] = Array(handle.localAddress.utf8)
+        peerData[ControlHeader.terminatorRemoteAddress.peerDataKey] = Array(handle.remoteAddress.utf8)
         return result(.success(peerData: peerData))
       case .failure(let failure):
         throw DialFailure(

@@ -59,9 +59,9 @@ extension RouterCore {
         return fail(StructuredError(message: "no controller available, cannot create circuit", code: .internal))
       }
       var peerData = request.options.peerData
-      peerData[UInt32(ControlHeader.stickinessToken.rawValue)] = request.options.stickinessToken
-      peerData[UInt32(ControlHeader.dialingIdentityID.rawValue)] = Array(facts.identityID.utf8)
-      peerData[UInt32(ControlHeader.dialingIdentityName.rawValue)] = name.map { Array($0.utf8) }
+      peerData[ControlHeader.stickinessToken.peerDataKey] = request.options.stickinessToken
+      peerData[ControlHeader.dialingIdentityID.peerDataKey] = Array(facts.identityID.utf8)
+      peerData[ControlHeader.dialingIdentityName.peerDataKey] = name.map { Array($0.utf8) }
       let creation = ControlMessages.CreateCircuitV2(
         sessionToken: request.token, apiSessionToken: handle.session.token, fingerprints: [handle.fingerprint],
         terminatorInstanceID: request.options.terminatorIdentity ?? "", peerData: peerData)
@@ -120,7 +120,7 @@ extension RouterCore {
         $0.precedence = EdgeCtrlTerminatorPrecedence(bind.precedence ?? .default)
         $0.instanceID = bind.terminatorIdentity ?? ""
         $0.instanceSecret = Data(bind.terminatorIdentitySecret ?? [])
-        if let key = bind.publicKey { $0.peerData[UInt32(HeaderID.publicKey.rawValue)] = Data(key) }
+        if let key = bind.publicKey { $0.peerData[HeaderID.publicKey.peerDataKey] = Data(key) }
       }
       do {
         let reply = try await control.request(Wire.Message(.createTerminatorV2, request), timeout: Self.circuitTimeout)

@@ -65,6 +65,17 @@ extension Overlay {
   /// How long what an identity says of hosting is believed.
   private static let factsLifetime = Duration.seconds(60)
 
+  /// Offers a service. Returns when the first router took the offer; from then on the listener registers again by
+  /// itself wherever it must.
+  ///
+  /// - Throws: `OverlayError`: `serviceNotFound`, `notPermitted`, `noRouters`, `routersUnreachable`, `bindRefused`.
+  public func listen(_ service: String, options: ListenOptions = ListenOptions()) async throws -> OverlayListener {
+    let listener = OverlayListener(service: service)
+    let hosting = try await host(service, options: options) { listener.offered($0) }
+    listener.attach(hosting)
+    return listener
+  }
+
   /// The same as ``listen(_:options:)``, for programs on event loops.
   /// - Parameter offered: called on an event loop for each dialler.
   package func host(

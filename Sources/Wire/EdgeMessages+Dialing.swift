@@ -46,14 +46,13 @@ extension EdgeMessages {
       headers.setIfPresent(.useXgressToSDK, useXgressToSDK)
     }
 
-    /// What the hosting side is to see, keyed as peer data of a circuit: 1003, 1008, 1011 and 1025 (edge-data-plane.md
-    /// 4.2).
+    /// What the hosting side is to see, keyed as peer data of a circuit (edge-data-plane.md 4.2).
     public var peerData: [UInt32: [UInt8]] {
       var data: [UInt32: [UInt8]] = [:]
-      data[1003] = publicKey
-      data[1008] = callerID.map { Array($0.utf8) }
-      data[1011] = appData
-      data[1025] = connectionMarker
+      data[HeaderID.publicKey.peerDataKey] = publicKey
+      data[HeaderID.callerID.peerDataKey] = callerID.map { Array($0.utf8) }
+      data[HeaderID.appData.peerDataKey] = appData
+      data[HeaderID.connectionMarker.peerDataKey] = connectionMarker
       return data
     }
   }

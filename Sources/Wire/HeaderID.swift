@@ -7,6 +7,10 @@ public struct HeaderID: RawRepresentable, Hashable, Sendable, ExpressibleByInteg
   public init(rawValue: Int32) { self.rawValue = rawValue }
   @inlinable
   public init(integerLiteral value: Int32) { rawValue = value }
+
+  /// The key under which a circuit's peer data have what the header says (edge-data-plane.md 4.2).
+  @inlinable
+  public var peerDataKey: UInt32 { UInt32(bitPattern: rawValue) }
 }
 
 /// Channel (edge-data-plane.md 2.3).

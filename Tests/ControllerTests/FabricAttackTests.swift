@@ -1,3 +1,4 @@
+import Authentication
 import Fabric
 import Foundation
 import Model
@@ -326,12 +327,24 @@ struct FabricAttackTests {
   @Test("the host hears who dials from the session, and the dialler nothing that its host's router made up")
   func peerData() async throws {
     let network = try await AttackedNetwork.start()
-    network.router.change { $0.peerData = [1003: [7], 1114: Array("forged".utf8), 1115: [1], 1101: [2]] }
-    let answer = try await network.dial([1003: [5], 1115: Array("root".utf8), 1116: Array("Root".utf8), 1034: [6]])
+    let (key, stickiness) = (HeaderID.publicKey.peerDataKey, ControlHeader.stickinessToken.peerDataKey)
+    let dialler = (
+      id: ControlHeader.dialingIdentityID.peerDataKey, name: ControlHeader.dialingIdentityName.peerDataKey
+    )
+    network.router.change {
+      $0.peerData = [
+        key: [7], stickiness: Array("forged".utf8), dialler.id: [1], ControlHeader.routeResultAttempt.peerDataKey: [2],
+      ]
+    }
+    let answer = try await network.dial([
+      key: [5], dialler.id: Array("root".utf8), dialler.name: Array("Root".utf8),
+      HeaderID.dialerIdentityID.peerDataKey: [6],
+    ])
     let route = try #require(network.router.now.routes.last)
     #expect(
-      route.egress.peerData == [1003: Data([5]), 1115: Data(network.identity.utf8), 1116: Data("alice".utf8)])
-    #expect(try ControlMessages.CircuitCreated(parsing: answer).peerData == [1003: [7]])
+      route.egress.peerData
+        == [key: Data([5]), dialler.id: Data(network.identity.utf8), dialler.name: Data("alice".utf8)])
+    #expect(try ControlMessages.CircuitCreated(parsing: answer).peerData == [key: [7]])
     await network.controller.stop()
   }
 

@@ -1,3 +1,4 @@
+import Authentication
 import Fabric
 import Foundation
 import Logging

@@ -9,7 +9,7 @@ import Wire
 
 @Suite("SDKs that mean harm to others at a router", .timeLimit(.minutes(5)), .serialized)
 struct HostileSDKTests {
-  private static func records(_ message: WireMessage) -> Set<Int32> { Set(message.headers.all.map(\.id.rawValue)) }
+  private static func records(_ message: WireMessage) -> Set<HeaderID> { Set(message.headers.all.map(\.id)) }
 
   // MARK: Words that reach somebody else
 
@@ -21,11 +21,11 @@ struct HostileSDKTests {
       _ = try await router.circuit(mallory, bob)
       let far = try await router.circuit(alice, bob)
       let ids = victimFirst ? [far, 1] : [1, far]
-      mallory.send(RawSDK.frame(.data, ids.map { (1000, RawSDK.le($0)) }, body: [66]))
+      mallory.send(RawSDK.frame(.data, ids.map { (HeaderID.connID, RawSDK.le($0)) }, body: [66]))
       try await eventually("mallory's channel ends") { mallory.isClosed }
       // Same for a message that is not payload.
       let carol = try await RawSDK(router, "alice")
-      carol.send(RawSDK.frame(.stateClosed, [(1000, RawSDK.le(1)), (1000, RawSDK.le(2))]))
+      carol.send(RawSDK.frame(.stateClosed, [(.connID, RawSDK.le(1)), (.connID, RawSDK.le(2))]))
       try await eventually("carol's channel ends") { carol.isClosed }
       // And on the way back.
       let eve = try await RawSDK(router, "alice")
@@ -33,7 +33,8 @@ struct HostileSDKTests {
       alice.data([1], connID: 1)
       #expect(try await bob.take(.data).body == [1])
       #expect(bob.count(.data) == 0)
-      bob.send(RawSDK.frame(.data, [(1000, RawSDK.le(far)), (1001, RawSDK.le(0)), (1001, RawSDK.le(0))], body: [66]))
+      bob.send(
+        RawSDK.frame(.data, [(.connID, RawSDK.le(far)), (.seq, RawSDK.le(0)), (.seq, RawSDK.le(0))], body: [66]))
       try await eventually("the host's channel ends") { bob.isClosed }
       #expect(alice.count(.data) == 0)
     }
@@ -49,24 +50,29 @@ struct HostileSDKTests {
       let dial = try await bob.take(.dial)
       let far = try #require(try EdgeMessages.Dial(parsing: dial).newConnID)
       let trace = [UInt8](repeating: 9, count: 16)
-      let forged: [(UInt32, [UInt8])] = [
-        (1, RawSDK.le(UInt32(sequence))), (1014, RawSDK.le(3)), (1026, [1]), (5, RawSDK.le(0) + RawSDK.le(0)),
+      let forged: [(HeaderID, [UInt8])] = [
+        (.replyFor, RawSDK.le(UInt32(sequence))), (.errorCode, RawSDK.le(3)), (.circuitID, [1]),
+        (.heartbeat, RawSDK.le(0) + RawSDK.le(0)),
       ]
       // Before the dialler hears of the circuit: as an answer to its Connect.
-      bob.send(RawSDK.frame(.data, forged + [(1000, RawSDK.le(far)), (1010, RawSDK.le(16)), (128, trace)], body: [1]))
+      let headers =
+        forged + [(HeaderID.connID, RawSDK.le(far)), (HeaderID.flags, RawSDK.le(16)), (HeaderID.reflected, trace)]
+      bob.send(RawSDK.frame(.data, headers, body: [1]))
       bob.post(EdgeMessages.DialSuccess(replyFor: dial.sequence, connID: 1, newConnID: far).message())
       #expect(try await alice.answer(to: sequence).contentType == .stateConnected)
       let early = try await alice.take(.data)
-      #expect(early.body == [1] && Self.records(early) == [1000, 1010, 128] && early.headers[.reflected] == trace)
+      #expect(early.body == [1] && early.headers[.reflected] == trace)
+      #expect(Self.records(early) == [HeaderID.connID, .flags, .reflected])
       #expect(early.headers.uint32(.connID) == 1 && early.headers.uint32(.flags) == 16)
       // A trace id of another length makes C SDKs abort.
-      alice.send(RawSDK.frame(.data, forged + [(1000, RawSDK.le(1)), (128, [1, 2])], body: [2]))
-      alice.send(RawSDK.frame(.data, [(1000, RawSDK.le(1)), (1001, RawSDK.le(7)), (128, trace)], body: [3]))
+      alice.send(
+        RawSDK.frame(.data, forged + [(HeaderID.connID, RawSDK.le(1)), (HeaderID.reflected, [1, 2])], body: [2]))
+      alice.send(RawSDK.frame(.data, [(.connID, RawSDK.le(1)), (.seq, RawSDK.le(7)), (.reflected, trace)], body: [3]))
       let late = try await bob.take(.data)
-      #expect(late.body == [2] && Self.records(late) == [1000] && late.headers.uint32(.connID) == far)
+      #expect(late.body == [2] && Self.records(late) == [HeaderID.connID] && late.headers.uint32(.connID) == far)
       // What Data carries passes as it is, in its order.
       let plain = try await bob.take(.data)
-      #expect(plain.body == [3] && Self.records(plain) == [1000, 1001, 128])
+      #expect(plain.body == [3] && Self.records(plain) == [HeaderID.connID, .seq, .reflected])
     }
   }
 
@@ -104,8 +110,8 @@ struct HostileSDKTests {
       let bob = try await router.host()
       let alice = try await RawSDK(router, "alice")
       router.controller.forge([
-        UInt32(ControlHeader.dialingIdentityID.rawValue): Array("admin".utf8),
-        UInt32(ControlHeader.dialingIdentityName.rawValue): Array("Admin".utf8),
+        ControlHeader.dialingIdentityID.peerDataKey: Array("admin".utf8),
+        ControlHeader.dialingIdentityName.peerDataKey: Array("Admin".utf8),
       ])
       let token = try await router.network.sessionToken("alice", "Dial")
       let sequence = alice.post(EdgeMessages.Connect(connID: 1, token: token).message())

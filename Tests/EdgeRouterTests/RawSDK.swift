@@ -119,9 +119,9 @@ struct RawSDK: Sendable {
   }
 
   /// A frame with header records as they are, twice or not.
-  static func frame(_ type: ContentType, _ records: [(UInt32, [UInt8])], body: [UInt8] = []) -> [UInt8] {
+  static func frame(_ type: ContentType, _ records: [(HeaderID, [UInt8])], body: [UInt8] = []) -> [UInt8] {
     func le(_ value: UInt32) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
-    let headers = records.flatMap { le($0.0) + le(UInt32($0.1.count)) + $0.1 }
+    let headers = records.flatMap { le(UInt32(bitPattern: $0.0.rawValue)) + le(UInt32($0.1.count)) + $0.1 }
     return [FrameHeader.magic, UInt32(bitPattern: type.rawValue), 1, UInt32(headers.count), UInt32(body.count)].flatMap(
       le) + headers + body
   }

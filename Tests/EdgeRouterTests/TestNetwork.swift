@@ -275,7 +275,7 @@ final class FakeController: Sendable {
       let outcome: CircuitEngine.RouteOutcome
       switch result.outcome {
       case .success(let data): outcome = .success(peerData: data)
-      case .failure(let text, let code): outcome = .failure(text: text, code: code.rawValue)
+      case .failure(let text, let code): outcome = .failure(text: text, code: code)
       }
       run(.routeResult(router: "r1", circuit: result.circuitID, attempt: result.attempt, outcome: outcome), channel)
     case .fault:

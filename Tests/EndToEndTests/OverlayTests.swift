@@ -262,6 +262,30 @@ struct OverlayTests {
     await bench.stop()
   }
 
+  @Test("changes of services come as a sequence: first what there is, then each change, and the end with the overlay")
+  func serviceChanges() async throws {
+    let bench = try await OverlayBench.start()
+    try await bench.network.service("first")
+    let invitation = try await bench.network.invite("reader")
+    let reader = try await Overlay(
+      identity: try await Enrollment.enroll(jwt: invitation.jwt),
+      options: .init(logger: bench.network.logger, pollInterval: .milliseconds(100)))
+    var changes = await reader.serviceChanges().makeAsyncIterator()
+    #expect(await changes.next()?.map(\.name) == ["first"])
+    let ids = try await bench.network.service("second")
+    var seen: [Overlay.ServiceInfo] = []
+    // It may be told of the service before the policies of it.
+    while !seen.contains(where: { $0.name == "second" && $0.canDial && $0.canHost }) {
+      seen = try #require(await changes.next())
+    }
+    try await bench.network.api("DELETE", "/service-policies/\(ids.bindPolicy)")
+    while seen.contains(where: { $0.name == "second" && $0.canHost }) { seen = try #require(await changes.next()) }
+    #expect(seen.contains { $0.name == "second" && $0.canDial })
+    await reader.close()
+    while await changes.next() != nil {}
+    await bench.stop()
+  }
+
   @Test("a dialler or a host that goes away ends the other side's stream")
   func peersLeave() async throws {
     let bench = try await OverlayBench.start()

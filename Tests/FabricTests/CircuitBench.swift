@@ -5,6 +5,11 @@ import Testing
 import Wire
 import WireSchemas
 
+/// Peer data of a circuit, by the headers that carry them.
+func peerData(_ values: [HeaderID: [UInt8]]) -> [UInt32: [UInt8]] {
+  Dictionary(uniqueKeysWithValues: values.map { ($0.key.peerDataKey, $0.value) })
+}
+
 /// An engine with a clock that stands still until it is moved.
 struct CircuitBench {
   var engine: CircuitEngine
@@ -48,7 +53,7 @@ struct CircuitBench {
     LiveTerminator(
       id: id, serviceID: service, routerID: router, hostID: host, instance: instance, address: id, cost: cost,
       precedence: precedence,
-      peerData: key ? [1003: [1]] : [:], createdAt: .epoch, isLease: isLease)
+      peerData: key ? peerData([.publicKey: [1]]) : [:], createdAt: .epoch, isLease: isLease)
   }
 
   static func request(encrypted: Bool = false, key: Bool = false, client: String = "alice", ticket: UInt64 = 1)
@@ -57,7 +62,7 @@ struct CircuitBench {
     CircuitRequest(
       ticket: ticket, serviceID: "svc", strategy: .smartRouting, encryptionRequired: encrypted, instance: "",
       ingressRouter: "r1", clientID: client,
-      peerData: key ? [1003: [2]] : [:])
+      peerData: key ? peerData([.publicKey: [2]]) : [:])
   }
 
   static func route(in actions: [CircuitEngine.Action]) throws -> CtrlRoute {

@@ -19,14 +19,14 @@ struct CircuitEngineTests {
     #expect(route.forwards.count == 2)
     let done = bench.handle(
       .routeResult(
-        router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [1: [9], 1110: [3]])))
-    guard case .created(1, let circuit, let peerData)? = done.first else {
+        router: "r1", circuit: route.circuitID, attempt: 0,
+        outcome: .success(peerData: peerData([.replyFor: [9], ControlHeader.terminatorLocalAddress: [3]]))))
+    guard case .created(1, let circuit, let told)? = done.first else {
       Issue.record("not created: \(done)")
       return
     }
     #expect(circuit.clientID == "alice" && bench.engine[circuit.id] != nil)
-    #expect(peerData[1003] == [1])
-    #expect(peerData[1] == nil)
+    #expect(told == peerData([.publicKey: [1]]))
     let end = bench.handle(.fault(router: "r1", circuit: circuit.id, immediate: false))
     #expect(end.contains { if case .ended(let ended) = $0 { ended.id == circuit.id } else { false } })
     #expect(bench.engine.all.isEmpty)
@@ -57,13 +57,14 @@ struct CircuitEngineTests {
     let first = try CircuitBench.route(in: bench.handle(.create(CircuitBench.request())))
     #expect(first.egress.destination == "t1")
     let retry = bench.handle(
-      .routeResult(router: "r1", circuit: first.circuitID, attempt: 0, outcome: .failure(text: "no", code: 0)))
+      .routeResult(router: "r1", circuit: first.circuitID, attempt: 0, outcome: .failure(text: "no", code: .generic)))
     let second = try CircuitBench.route(in: retry)
     #expect(second.egress.destination == "t2" && second.attempt == 1 && second.circuitID == first.circuitID)
     let end = bench.handle(
-      .routeResult(router: "r1", circuit: first.circuitID, attempt: 1, outcome: .failure(text: "never", code: 1)))
+      .routeResult(
+        router: "r1", circuit: first.circuitID, attempt: 1, outcome: .failure(text: "never", code: .invalidTerminator)))
     #expect(CircuitBench.failure(in: end)?.message.contains("(never)") == true)
-    // Code 1 says that the router does not know the terminator at all.
+    // Its router does not know the second terminator at all.
     #expect(bench.engine.terminators["t2"] == nil && bench.engine.terminators["t1"] != nil)
   }
 }

@@ -40,32 +40,41 @@ struct RouterBeliefTests {
     wish.strategy = .sticky
     let route = try CircuitBench.route(in: bench.handle(.create(wish)))
     let forged = bench.handle(
-      .routeResult(router: "r2", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: [1003: [6]])))
+      .routeResult(
+        router: "r2", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: peerData([.publicKey: [6]]))))
     #expect(CircuitBench.unrouted("r2", in: forged) == [route.circuitID] && bench.engine[route.circuitID] == nil)
     let failed = bench.handle(
-      .routeResult(router: "r2", circuit: route.circuitID, attempt: 0, outcome: .failure(text: "x", code: 1)))
+      .routeResult(
+        router: "r2", circuit: route.circuitID, attempt: 0, outcome: .failure(text: "x", code: .invalidTerminator)))
     #expect(CircuitBench.failure(in: failed) == nil && bench.engine.terminators["t1"] != nil)
-    // 1: ReplyFor, 1101: attempt, 1110/1111: addresses, 1114: stickiness, 1115/1116: who dials, 2256: circuit.
-    let claims: [UInt32: [UInt8]] = [
-      1003: [7], 1: [9], 1101: [9], 1110: [9], 1111: [9], 1114: Array("else".utf8), 1115: Array("root".utf8), 1116: [9],
-      2256: [9],
-    ]
+    let claims = peerData([
+      .publicKey: [7], .replyFor: [9], ControlHeader.routeResultAttempt: [9],
+      ControlHeader.terminatorLocalAddress: [9], ControlHeader.terminatorRemoteAddress: [9],
+      ControlHeader.stickinessToken: Array("else".utf8), ControlHeader.dialingIdentityID: Array("root".utf8),
+      ControlHeader.dialingIdentityName: [9], .xgressCircuitID: [9],
+    ])
     let done = bench.handle(
       .routeResult(router: "r1", circuit: route.circuitID, attempt: 0, outcome: .success(peerData: claims)))
-    guard case .created(_, _, let peerData)? = done.first else {
+    guard case .created(_, _, let told)? = done.first else {
       Issue.record("not created: \(done)")
       return
     }
-    #expect(peerData == [1003: [7], 1114: Array("t1".utf8)])
+    #expect(told == peerData([.publicKey: [7], ControlHeader.stickinessToken: Array("t1".utf8)]))
   }
 
   @Test("who dials is what the session says, whatever the router claims")
   func dialler() {
-    let claims: [UInt32: [UInt8]] = [
-      1003: [1], 1011: [2], 1115: Array("root".utf8), 1116: Array("Root".utf8), 1114: [3], 1: [4], 1034: [5], 2256: [6],
-    ]
+    let claims = peerData([
+      .publicKey: [1], .appData: [2], ControlHeader.dialingIdentityID: Array("root".utf8),
+      ControlHeader.dialingIdentityName: Array("Root".utf8), ControlHeader.stickinessToken: [3], .replyFor: [4],
+      .dialerIdentityID: [5], .xgressCircuitID: [6],
+    ])
     let data = PeerData.toHost(claims, identity: "alice", name: "Alice")
-    #expect(data == [1003: [1], 1011: [2], 1115: Array("alice".utf8), 1116: Array("Alice".utf8)])
+    let told = peerData([
+      .publicKey: [1], .appData: [2], ControlHeader.dialingIdentityID: Array("alice".utf8),
+      ControlHeader.dialingIdentityName: Array("Alice".utf8),
+    ])
+    #expect(data == told)
   }
 
   @Test("a host's terminator is changed by its host at its router, and ids and instances are not taken over")
@@ -103,8 +112,8 @@ struct RouterBeliefTests {
     let key = offer(
       LiveTerminator(
         id: "d", serviceID: "svc", routerID: "r1", hostID: "bob", address: "d",
-        peerData: [1003: [1], 1: [2], 1114: [3]], createdAt: .epoch))
-    #expect(key == nil && bench.engine.terminators["d"]?.peerData == [1003: [1]])
+        peerData: peerData([.publicKey: [1], .replyFor: [2], ControlHeader.stickinessToken: [3]]), createdAt: .epoch))
+    #expect(key == nil && bench.engine.terminators["d"]?.peerData == peerData([.publicKey: [1]]))
   }
 
   @Test(
@@ -238,7 +247,9 @@ struct RouterBeliefTests {
     func offer(_ id: String, _ bytes: Int, router: String = "r1") -> LiveTerminator {
       var terminator = CircuitBench.terminator(id, router: router)
       // What no host may say is not kept, and not counted.
-      terminator.peerData = [1003: Array(repeating: 1, count: bytes), 77: Array(repeating: 1, count: 1 << 20)]
+      terminator.peerData = peerData([
+        .publicKey: Array(repeating: 1, count: bytes), 77: Array(repeating: 1, count: 1 << 20),
+      ])
       return terminator
     }
     func refusal(_ terminator: LiveTerminator) -> CircuitEngine.OfferRefusal? {

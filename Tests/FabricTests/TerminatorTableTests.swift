@@ -1,5 +1,6 @@
 import Model
 import Testing
+import Wire
 import WireSchemas
 
 @testable import Fabric
@@ -55,7 +56,8 @@ struct TerminatorTableTests {
     _ = bench.handle(.tick)
     let route = try? CircuitBench.route(in: bench.handle(.create(CircuitBench.request())))
     _ = bench.handle(
-      .routeResult(router: "r1", circuit: route?.circuitID ?? "", attempt: 0, outcome: .failure(text: "no", code: 0)))
+      .routeResult(
+        router: "r1", circuit: route?.circuitID ?? "", attempt: 0, outcome: .failure(text: "no", code: .generic)))
     #expect(bench.engine.terminators.dynamicCost("t1") == 20)
     for _ in 0..<11 {
       bench.now = bench.now.adding(seconds: 5)
@@ -118,7 +120,7 @@ struct TerminatorTableTests {
     var random = SeededGenerator(seed: seed)
     var table = TerminatorTable()
     var naive = Naive()
-    let precedences: [Precedence] = [.required, .default, .default, .default, .failed]
+    let precedences: [Model.Precedence] = [.required, .default, .default, .default, .failed]
     let paths = ["r1": 0, "r2": 7, "r3": 2_000_000]
     for step in 0..<2000 {
       let id = "t\(Int.random(in: 0..<250, using: &random))"

@@ -28,7 +28,7 @@ private func hex(_ text: String) -> [UInt8] {
       $0.egress.binding = "edge"
       $0.egress.address = "e1"
       $0.egress.destination = "t1"
-      $0.egress.peerData = [1003: .init([0xaa, 0xbb])]
+      $0.egress.peerData = [HeaderID.publicKey.peerDataKey: .init([0xaa, 0xbb])]
       $0.forwards = [Self.forward("e1", "l1", .link), Self.forward("l1", "e1", .end)]
     }
     let egressBytes = hex(

@@ -51,7 +51,8 @@ import Testing
       eb030000 02000000 ccdd  6331
       """,
       ControlMessages.RouteResult(
-        replyFor: 5, circuitID: "c1", attempt: 0, outcome: .success(peerData: [1003: [0xcc, 0xdd]])), sequence: 9)
+        replyFor: 5, circuitID: "c1", attempt: 0,
+        outcome: .success(peerData: [HeaderID.publicKey.peerDataKey: [0xcc, 0xdd]])), sequence: 9)
     try check(
       """
       0306090c fe030000 0a000000 37000000 02000000  01000000 04000000 05000000  4d040000 04000000 00000000  4f040000 0e000000
@@ -69,7 +70,8 @@ import Testing
       0c000000 0b000000 0100000003000000616263  0d000000 00000000  0a000000 0e000000 01000000eb03000002000000aabb
       """,
       ControlMessages.CreateCircuitV2(
-        sessionToken: "svc-jwt", apiSessionToken: "api-jwt", fingerprints: ["abc"], peerData: [1003: [0xaa, 0xbb]]),
+        sessionToken: "svc-jwt", apiSessionToken: "api-jwt", fingerprints: ["abc"],
+        peerData: [HeaderID.publicKey.peerDataKey: [0xaa, 0xbb]]),
       sequence: 40)
     let bytes = try hex(
       """
@@ -77,7 +79,8 @@ import Testing
       0a000000 0e000000 01000000eb03000002000000ccdd  0d000000 17000000 0100000009000000736572766963654964020000007331
       """)
     let created = ControlMessages.CircuitCreated(
-      replyFor: 40, circuitID: "c1", address: "i1", peerData: [1003: [0xcc, 0xdd]], tags: ["serviceId": "s1"])
+      replyFor: 40, circuitID: "c1", address: "i1", peerData: [HeaderID.publicKey.peerDataKey: [0xcc, 0xdd]],
+      tags: ["serviceId": "s1"])
     #expect(created.message(answering: .createCircuitV2).numbered(50).encoded() == bytes)
     #expect(try ControlMessages.CircuitCreated(parsing: Message(parsing: bytes)) == created)
   }

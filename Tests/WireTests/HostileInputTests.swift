@@ -55,7 +55,7 @@ func readTyped(_ message: Message) {
       listenerID: [0, 1, 2]
     ).message()
     message.headers.set(.inspectRequestedValues, list: ["a", "bc"])
-    message.headers.set(ControlHeader.peerData, map: [1003: [1, 2, 3]])
+    message.headers.set(ControlHeader.peerData, map: [HeaderID.publicKey.peerDataKey: [1, 2, 3]])
     return message
   }()
 

@@ -1,4 +1,5 @@
 import Access
+import Authentication
 import Model
 import REST
 import Store

@@ -12,6 +12,7 @@ enum ManagementErrors {
     case let error as FilterError: .filter(error)
     case let error as OperationError: translate(error)
     case let error as StoreError: translate(error)
+    case let error as LoginAttempts.TooMany: APIError(.rateLimited, "\(error)")
     case let error as AuthenticationError:
       switch error {
       case .busy: APIError(.rateLimited, "\(error)")

@@ -1,3 +1,4 @@
+import Authentication
 import Model
 import Store
 
@@ -71,20 +72,6 @@ extension Operations {
         identity.serviceConfigs[override.serviceID] = kept.isEmpty ? nil : kept
       }
       try transaction.put(identity)
-    }
-  }
-}
-
-extension StoreReader {
-  /// Whether wrong passwords may take an identity off the network. Strangers must not shut out the last one who could
-  /// let others in again: the default administrator, whom nobody may disable either, and any administrator beside whom
-  /// no enabled one with an authenticator would be left.
-  func mayBeLockedOut(_ identity: Identity) throws -> Bool {
-    guard !identity.isDefaultAdmin else { return false }
-    guard identity.isAdmin else { return true }
-    return try all(Identity.self).contains { other in
-      try other.id != identity.id && other.isAdmin && other.disabledAt == nil && other.lockedAt == nil
-        && first(Authenticator.self, field: "identityId", equals: other.id) != nil
     }
   }
 }

@@ -87,7 +87,7 @@ public struct CircuitEngine: Sendable {
 
   public enum RouteOutcome: Sendable {
     case success(peerData: [UInt32: [UInt8]])
-    case failure(text: String, code: UInt8)
+    case failure(text: String, code: RouteErrorCode)
   }
 
   /// Why a router's offer is not taken.
@@ -220,7 +220,7 @@ public struct CircuitEngine: Sendable {
         "router \(request.ingressRouter) has dials of \(settings.dialBytesPerRouter) bytes under way, as many as it may have"
       return refuse(StructuredError(message: message, code: .internal, retryHint: .tooBusy))
     }
-    if request.encryptionRequired, request.peerData[UInt32(HeaderID.publicKey.rawValue)] == nil {
+    if request.encryptionRequired, request.peerData[HeaderID.publicKey.peerDataKey] == nil {
       return refuse(
         StructuredError(
           message: "encryption required on service, initiator did not send public header", code: .encryptionDataMissing,
@@ -250,7 +250,7 @@ public struct CircuitEngine: Sendable {
       ]
     case .success(let terminator):
       if request.encryptionRequired, terminator.binding == "edge",
-        terminator.peerData[UInt32(HeaderID.publicKey.rawValue)] == nil
+        terminator.peerData[HeaderID.publicKey.peerDataKey] == nil
       {
         pending.remove(circuitID)
         let error = StructuredError(
@@ -290,7 +290,7 @@ public struct CircuitEngine: Sendable {
     switch outcome {
     case .success(let peerData): return complete(attempt, peerData: peerData, from: router, now: now, random: &random)
     case .failure(let text, let code):
-      return fail(attempt, text: text, code: RouteErrorCode(rawValue: code) ?? .generic, now: now, random: &random)
+      return fail(attempt, text: text, code: code, now: now, random: &random)
     }
   }
 
@@ -308,9 +308,9 @@ public struct CircuitEngine: Sendable {
     // Only the router that dialled the host speaks for it.
     if router == circuit.path.last { merged.merge(PeerData.ofHost(peerData)) { _, later in later } }
     if attempt.request.strategy == .sticky {
-      merged[UInt32(ControlHeader.stickinessToken.rawValue)] = Array(circuit.terminatorID.utf8)
+      merged[ControlHeader.stickinessToken.peerDataKey] = Array(circuit.terminatorID.utf8)
     }
-    if attempt.request.encryptionRequired, merged[UInt32(HeaderID.publicKey.rawValue)] == nil {
+    if attempt.request.encryptionRequired, merged[HeaderID.publicKey.peerDataKey] == nil {
       let error = StructuredError(
         message: "encryption required on service, terminator did not send public header", code: .encryptionDataMissing)
       return unroutes(circuit, now: true) + [.failed(ticket: attempt.request.ticket, circuit: circuit.id, error)]

@@ -11,15 +11,15 @@ public enum PeerData {
   /// What a host says to a dialler.
   private static let ofHost = keys([HeaderID.publicKey, .appData, .connectionMarker])
 
-  private static func keys(_ ids: [HeaderID]) -> Set<UInt32> { Set(ids.map { UInt32(bitPattern: $0.rawValue) }) }
+  private static func keys(_ ids: [HeaderID]) -> Set<UInt32> { Set(ids.map(\.peerDataKey)) }
 
   /// - Parameters:
   ///   - claimed: what the dialler's router sent. Who dials is never taken from there.
   ///   - identity: the dialler, as its session proves it, and its name.
   public static func toHost(_ claimed: [UInt32: [UInt8]], identity: String, name: String) -> [UInt32: [UInt8]] {
     var data = claimed.filter { ofDialler.contains($0.key) }
-    data[UInt32(ControlHeader.dialingIdentityID.rawValue)] = Array(identity.utf8)
-    data[UInt32(ControlHeader.dialingIdentityName.rawValue)] = Array(name.utf8)
+    data[ControlHeader.dialingIdentityID.peerDataKey] = Array(identity.utf8)
+    data[ControlHeader.dialingIdentityName.peerDataKey] = Array(name.utf8)
     return data
   }
 
@@ -27,6 +27,6 @@ public enum PeerData {
 
   /// The terminator that a dialler had before, for strategy `sticky`.
   public static func stickiness(_ claimed: [UInt32: [UInt8]]) -> String? {
-    claimed[UInt32(ControlHeader.stickinessToken.rawValue)].map { String(decoding: $0, as: UTF8.self) }
+    claimed[ControlHeader.stickinessToken.peerDataKey].map { String(decoding: $0, as: UTF8.self) }
   }
 }

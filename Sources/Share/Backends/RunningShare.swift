@@ -24,9 +24,9 @@ public struct RunningShare: Service {
 
   private enum Ending { case stopped, takenBack }
 
-  /// How often it is looked at what the overlay knows already, and how often the service is asked what became of a
-  /// share that the overlay knows no more.
-  private static let (interval, askingInterval) = (Duration.seconds(1), Duration.seconds(15))
+  /// When the service is asked what became of a share that the overlay knows no more, and how often from then on. It
+  /// may not have come to its end with the network when the overlay hears of it.
+  private static let (grantedTime, askingInterval) = (Duration.seconds(1), Duration.seconds(15))
 
   private let session: ShareSession
   private let options: ShareOptions
@@ -143,11 +143,20 @@ public struct RunningShare: Service {
   /// Returns when it is stopped, or when the service has taken the share back.
   private func watch(_ share: Share) async throws -> Ending {
     let overlay = try await session.overlay()
-    var pause = Self.interval
+    for await services in await overlay.serviceChanges() {
+      if services.contains(where: { $0.name == share.token && $0.canHost }) { continue }
+      if let found = try await ending(of: share, overlay) { return found }
+    }
+    return .stopped
+  }
+
+  /// Asks the service what became of a share that the overlay knows no more.
+  /// - Returns: nil when the overlay knows it again.
+  private func ending(of share: Share, _ overlay: Overlay) async throws -> Ending? {
+    var pause = Self.grantedTime
     while true {
       do { try await Task.sleep(for: pause) } catch { return .stopped }
-      pause = Self.interval
-      if await overlay.rights(share.token).canHost { continue }
+      if await overlay.rights(share.token).canHost { return nil }
       switch try await session.standing(ofShare: share.token) {
       case .there, .unknown: pause = Self.askingInterval
       case .takenBack: return .takenBack

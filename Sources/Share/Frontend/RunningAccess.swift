@@ -24,8 +24,8 @@ public struct RunningAccess: Service {
     case ending
   }
 
-  /// How often it is looked at what the overlay knows already.
-  private static let interval = TimeAmount.seconds(1)
+  /// From when the overlay hears that the share may not be dialled until that is believed.
+  private static let grantedTime = TimeAmount.seconds(1)
 
   private let session: ShareSession
   private let token: String
@@ -140,7 +140,9 @@ public struct RunningAccess: Service {
     var backoff = Backoff(minimum: .seconds(1), maximum: .seconds(15))
     var random = SystemRandomNumberGenerator()
     while true {
-      do { try await Task.sleep(isLost ? backoff.next(using: &random) : Self.interval) } catch { return nil }
+      do {
+        if isLost { try await Task.sleep(backoff.next(using: &random)) } else { try await lapse() }
+      } catch { return nil }
       guard let isThere = try await mayDial() else { continue }
       if !isThere {
         do {
@@ -170,6 +172,17 @@ public struct RunningAccess: Service {
       backoff.reset()
       told(.back)
     }
+  }
+
+  /// Returns a moment after the overlay has heard that it may not dial the share; throws only when cancelled.
+  private func lapse() async throws {
+    if let overlay = try? await session.overlay() {
+      for await services in await overlay.serviceChanges()
+      where !services.contains(where: { $0.name == token && $0.canDial }) {
+        break
+      }
+    }
+    try await Task.sleep(Self.grantedTime)
   }
 
   /// - Returns: nil where that cannot be told.

@@ -1,9 +1,9 @@
-import Model
+package import Model
 import NIOConcurrencyHelpers
 
 /// How often an identity may do what costs a transaction on disk: log in, have a certificate made, have a session for a
 /// service made. A bucket that fills while it does not. Proven callers only, so that nobody uses up another's.
-final class LoginPace: Sendable {
+package final class LoginPace: Sendable {
   /// At once.
   private let burst: Double
   /// A second, lasting.
@@ -27,13 +27,13 @@ final class LoginPace: Sendable {
   /// - Parameters:
   ///   - burst: all replicas that use an identity file start together.
   ///   - rate: a second.
-  init(burst: Double = 300, rate: Double = 10) {
+  package init(burst: Double = 300, rate: Double = 10) {
     self.burst = burst
     self.rate = rate
   }
 
   /// Counts one. - Returns: false when there have been too many.
-  func admits(_ identity: String, now: Timestamp) -> Bool {
+  package func admits(_ identity: String, now: Timestamp) -> Bool {
     buckets.withLockedValue { buckets in
       if buckets.count > Self.remembered {
         buckets = buckets.filter { _, bucket in

@@ -1,31 +1,36 @@
-import Logging
-import Model
+package import Logging
+package import Model
 import NIOConcurrencyHelpers
-import PKI
-import Store
+package import PKI
+package import Store
 
 /// API sessions and service sessions: durable rows, whose tokens are sealed, with a copy in memory, which every request
 /// reads and whose every question is answered from an index.
-final class SessionRegistry: Sendable {
+package final class SessionRegistry: Sendable {
   /// Nominal life of a service session token; it ends earlier with its API session (edge-client-api.md 4.4).
-  static let tokenLifetime = 365 * 24 * 3600
+  package static let tokenLifetime = 365 * 24 * 3600
 
   /// What one identity may have at a time.
-  struct Limits: Sendable {
+  package struct Limits: Sendable {
     /// API sessions; the longest unused one ends for a new one. An identity file may be in use by hundreds of replicas,
     /// and each that crashes leaves a session behind for the idle time.
-    var apiSessions = 1000
+    package var apiSessions: Int
     /// Service sessions of all its API sessions, about 2 KB each.
-    var serviceSessions = 20_000
+    package var serviceSessions: Int
+
+    package init(apiSessions: Int = 1000, serviceSessions: Int = 20_000) {
+      self.apiSessions = apiSessions
+      self.serviceSessions = serviceSessions
+    }
   }
 
   /// What ended, with the service sessions that went with their API session.
-  struct Ended: Sendable {
-    var api: [APISession] = []
-    var services: [ServiceSession] = []
+  package struct Ended: Sendable {
+    package var api: [APISession] = []
+    package var services: [ServiceSession] = []
   }
 
-  enum Refusal: Error {
+  package enum Refusal: Error {
     /// The identity has as many service sessions as it may have.
     case tooManyServiceSessions(limit: Int)
     case apiSessionEnded
@@ -109,7 +114,7 @@ final class SessionRegistry: Sendable {
   private let rows: SealedRows
   private let limits: Limits
 
-  init(store: Store, seal: TokenSeal, limits: Limits = Limits(), now: Timestamp, logger: Logger) async throws {
+  package init(store: Store, seal: TokenSeal, limits: Limits = Limits(), now: Timestamp, logger: Logger) async throws {
     self.store = store
     self.limits = limits
     rows = SealedRows(seal: seal)
@@ -123,19 +128,21 @@ final class SessionRegistry: Sendable {
   // MARK: Questions
 
   /// All of them, by id: for tests and for whoever shows them.
-  var apiSessions: [APISession] { state.withLockedValue { $0.api.values.sorted { $0.id < $1.id } } }
-  var serviceSessions: [ServiceSession] { state.withLockedValue { $0.services.values.sorted { $0.id < $1.id } } }
-  var counts: (api: Int, services: Int) { state.withLockedValue { ($0.api.count, $0.services.count) } }
-  func apiSession(_ id: String) -> APISession? { state.withLockedValue { $0.api[id] } }
-  func serviceSession(_ id: String) -> ServiceSession? { state.withLockedValue { $0.services[id] } }
+  package var apiSessions: [APISession] { state.withLockedValue { $0.api.values.sorted { $0.id < $1.id } } }
+  package var serviceSessions: [ServiceSession] {
+    state.withLockedValue { $0.services.values.sorted { $0.id < $1.id } }
+  }
+  package var counts: (api: Int, services: Int) { state.withLockedValue { ($0.api.count, $0.services.count) } }
+  package func apiSession(_ id: String) -> APISession? { state.withLockedValue { $0.api[id] } }
+  package func serviceSession(_ id: String) -> ServiceSession? { state.withLockedValue { $0.services[id] } }
 
   /// The live session of a token, if it may be used now; using it keeps it alive.
   /// - Parameter mayUse: whether whoever showed the token may; a refusal prolongs nothing.
-  func use(token: String, now: Timestamp, if mayUse: (APISession) -> Bool = { _ in true }) -> APISession? {
+  package func use(token: String, now: Timestamp, if mayUse: (APISession) -> Bool = { _ in true }) -> APISession? {
     use(digest: SessionDigest.of(token), now: now, if: mayUse)
   }
 
-  func use(digest: String, now: Timestamp, if mayUse: (APISession) -> Bool = { _ in true }) -> APISession? {
+  package func use(digest: String, now: Timestamp, if mayUse: (APISession) -> Bool = { _ in true }) -> APISession? {
     state.withLockedValue { state in
       guard let id = state.byDigest[digest], let session = state.api[id], !session.isExpired(at: now), mayUse(session)
       else { return nil }
@@ -145,10 +152,10 @@ final class SessionRegistry: Sendable {
   }
 
   /// The live session of a token, without prolonging it.
-  func apiSession(token: String, now: Timestamp) -> APISession? {
+  package func apiSession(token: String, now: Timestamp) -> APISession? {
     apiSession(digest: SessionDigest.of(token), now: now)
   }
-  func apiSession(digest: String, now: Timestamp) -> APISession? {
+  package func apiSession(digest: String, now: Timestamp) -> APISession? {
     state.withLockedValue { state in
       guard let session = state.byDigest[digest].flatMap({ state.api[$0] }), !session.isExpired(at: now) else {
         return nil
@@ -157,39 +164,39 @@ final class SessionRegistry: Sendable {
     }
   }
 
-  func serviceSession(apiSession: String, service: String, type: PolicyType) -> ServiceSession? {
+  package func serviceSession(apiSession: String, service: String, type: PolicyType) -> ServiceSession? {
     state.withLockedValue { state in
       state.byAPISession[apiSession]?[Purpose(service: service, type: type)].flatMap { state.services[$0] }
     }
   }
 
-  func serviceSessions(apiSession: String) -> [ServiceSession] {
+  package func serviceSessions(apiSession: String) -> [ServiceSession] {
     state.withLockedValue { state in
       (state.byAPISession[apiSession]?.values).map { $0.compactMap { state.services[$0] } } ?? []
     }
   }
 
   /// Service sessions of an identity for a service, for rights that were lost.
-  func serviceSessions(identity: String, service: String, type: PolicyType) -> Set<String> {
+  package func serviceSessions(identity: String, service: String, type: PolicyType) -> Set<String> {
     state.withLockedValue { state in
       let purpose = Purpose(service: service, type: type)
       return Set((state.byIdentity[identity] ?? []).compactMap { state.byAPISession[$0]?[purpose] })
     }
   }
 
-  func serviceSessions(service: String) -> Set<String> { state.withLockedValue { $0.byService[service] ?? [] } }
+  package func serviceSessions(service: String) -> Set<String> { state.withLockedValue { $0.byService[service] ?? [] } }
 
   /// Identities with sessions.
-  var identities: [String] { state.withLockedValue { Array($0.byIdentity.keys) } }
-  func apiSessions(identity: String) -> Set<String> { state.withLockedValue { $0.byIdentity[identity] ?? [] } }
-  func apiSessions(authenticator: String) -> Set<String> {
+  package var identities: [String] { state.withLockedValue { Array($0.byIdentity.keys) } }
+  package func apiSessions(identity: String) -> Set<String> { state.withLockedValue { $0.byIdentity[identity] ?? [] } }
+  package func apiSessions(authenticator: String) -> Set<String> {
     state.withLockedValue { $0.byAuthenticator[authenticator] ?? [] }
   }
-  func sessions(identity: String) -> [APISession] {
+  package func sessions(identity: String) -> [APISession] {
     state.withLockedValue { state in (state.byIdentity[identity] ?? []).compactMap { state.api[$0] } }
   }
 
-  func expired(now: Timestamp) -> Set<String> {
+  package func expired(now: Timestamp) -> Set<String> {
     state.withLockedValue { state in Set(state.api.values.filter { $0.isExpired(at: now) }.map(\.id)) }
   }
 
@@ -198,7 +205,7 @@ final class SessionRegistry: Sendable {
   /// Makes a session durable and known.
   /// - Returns: the session as stored, and those that must end because its identity has too many now.
   @discardableResult
-  func add(_ session: APISession, now: Timestamp) async throws -> (session: APISession, surplus: Set<String>) {
+  package func add(_ session: APISession, now: Timestamp) async throws -> (session: APISession, surplus: Set<String>) {
     let rows = self.rows
     var stored = session
     do {
@@ -226,7 +233,7 @@ final class SessionRegistry: Sendable {
   /// Adds a service session unless its API session has one for the same service and type already, which is then
   /// returned.
   /// - Throws: `Refusal`; `StoreError`.
-  func addIfAbsent(_ session: ServiceSession, now: Timestamp) async throws -> ServiceSession {
+  package func addIfAbsent(_ session: ServiceSession, now: Timestamp) async throws -> ServiceSession {
     let winner = try state.withLockedValue { state throws(Refusal) -> ServiceSession in
       let purpose = Purpose(service: session.serviceId, type: session.type)
       if let known = state.byAPISession[session.apiSessionId]?[purpose].flatMap({ state.services[$0] }) { return known }
@@ -251,7 +258,7 @@ final class SessionRegistry: Sendable {
   }
 
   /// Ends sessions in memory, at once; `deleteEnded` then takes them off the disk. - Returns: those that existed.
-  func end(apiSessions: Set<String>) -> Ended {
+  package func end(apiSessions: Set<String>) -> Ended {
     state.withLockedValue { state in
       var ended = Ended()
       for id in apiSessions.sorted() {
@@ -265,13 +272,13 @@ final class SessionRegistry: Sendable {
     }
   }
 
-  func end(serviceSessions: Set<String>) -> Ended {
+  package func end(serviceSessions: Set<String>) -> Ended {
     state.withLockedValue { state in Ended(services: serviceSessions.sorted().compactMap { state.remove(service: $0) })
     }
   }
 
   /// Deletes the rows of what ended. What fails is tried again with the next call.
-  func deleteEnded(now: Timestamp) async throws {
+  package func deleteEnded(now: Timestamp) async throws {
     let (api, services) = state.withLockedValue { state in
       defer { state.undeleted = ([], []) }
       return state.undeleted
@@ -299,9 +306,9 @@ final class SessionRegistry: Sendable {
   }
 
   /// Changes the certificates an API session may be used with. - Returns: false when it is gone.
-  func changeFingerprints(of id: String, now: Timestamp, _ change: @Sendable (inout [String]) -> Void) async throws
-    -> Bool
-  {
+  package func changeFingerprints(
+    of id: String, now: Timestamp, _ change: @Sendable (inout [String]) -> Void
+  ) async throws -> Bool {
     guard let changed = state.withLockedValue({ $0.change(id) { change(&$0.certificateFingerprints) } }) else {
       return false
     }
@@ -310,12 +317,15 @@ final class SessionRegistry: Sendable {
   }
 
   /// Moves what is told in wall time along with a wall clock that jumped: a session is idle as long as it was before.
-  func clockJumped(by milliseconds: Int64, now: Timestamp) {
+  /// - Parameters:
+  ///   - milliseconds: by which it jumped, back where negative.
+  ///   - tolerance: how far clocks may differ that count as right, in milliseconds.
+  package func clockJumped(by milliseconds: Int64, tolerance: Int64, now: Timestamp) {
     state.withLockedValue { state in
       for (id, session) in state.api {
         let moved = session.lastActivityAt.adding(milliseconds: milliseconds)
         // Used after the jump already: told in the new time.
-        guard milliseconds > 0 ? moved.milliseconds(since: now) <= ClockWatch.tolerance : session.lastActivityAt > now
+        guard milliseconds > 0 ? moved.milliseconds(since: now) <= tolerance : session.lastActivityAt > now
         else { continue }
         _ = state.change(id) {
           $0.lastActivityAt = min(moved, now)
@@ -327,7 +337,7 @@ final class SessionRegistry: Sendable {
   }
 
   /// Sessions last used after `limit`, so by a clock that ran ahead, count as used now. - Returns: how many there were.
-  func settle(now: Timestamp, limit: Timestamp) -> Int {
+  package func settle(now: Timestamp, limit: Timestamp) -> Int {
     state.withLockedValue { state in
       let early = state.api.values.filter { $0.lastActivityAt > limit }.map(\.id)
       for id in early {
@@ -339,7 +349,7 @@ final class SessionRegistry: Sendable {
   }
 
   /// Writes activity to disk in one transaction; called every minute and at the end.
-  func flush(now: Timestamp) async throws {
+  package func flush(now: Timestamp) async throws {
     try await writeUnwritten(now: now)
     try await deleteEnded(now: now)
     let dirty = state.withLockedValue { state in

@@ -1,7 +1,3 @@
-// Controller: the shell of a controller: configuration, PKI, enrollment and sessions, the REST APIs, the control
-// channels of routers. The decisions live below, in Access and Fabric. Start reading at `ControllerNode`, then
-// `ControllerCore`.
-
 import Foundation
 public import Model
 public import Transport

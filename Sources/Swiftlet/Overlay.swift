@@ -1,3 +1,8 @@
+// Swiftlet: the SDK for Swift programs: enrolls an identity, dials services and hosts them, as async streams or as NIO
+// channels. It decides no access (the network does), opens no local port (`Tunnel` does) and runs no part of a network.
+// Start reading at `Overlay`, then `OverlayStream` and `OverlayChannel`; `Swiftlet.docc/FiveMinutes.md` is the
+// tutorial.
+
 import FoundationEssentials
 public import Logging
 public import NIOCore

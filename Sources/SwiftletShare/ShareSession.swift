@@ -1,3 +1,6 @@
+// SwiftletShare: the SDK for sharing: makes shares and accesses at a share service (ours or zrok's), hosts and dials
+// them over the overlay. It runs no service and no proxy. Start reading at `ShareSession`, then `ShareEnvironment`.
+
 import Foundation
 public import Logging
 public import Model

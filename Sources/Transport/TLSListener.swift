@@ -1,3 +1,8 @@
+// Transport: sockets for every plane: TLS listeners that split one port by ALPN, channel-v2 underlays on sockets,
+// dialling with back-off, and `VerifiedPeer`, the only source of a peer's identity. It knows frames but no message's
+// meaning, and holds no entity. Start reading at `TLSListener` (inbound), `MessageChannel` (control plane) and
+// `Underlay` (data plane).
+
 public import Logging
 import NIOConcurrencyHelpers
 public import NIOCore

@@ -1,8 +1,3 @@
-// Transport: sockets for every plane. TLS listeners that split one port by ALPN, channel-v2 underlays on sockets,
-// dialing with back-off, and `VerifiedPeer`, the only source of a peer's identity. It knows frames but no message's
-// meaning and holds no entity; start reading at `TLSListener` (inbound), `MessageChannel` (control plane) and
-// `Underlay` (data plane).
-
 public import Wire
 
 /// What can go wrong between two processes, said so that a person can act on it.

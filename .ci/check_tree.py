@@ -5,6 +5,7 @@ something.
 - floors: a target imports only targets of lower floors, and floors 1 and 2 have no I/O.
 - dependencies: a target imports what Package.swift gives it, and Package.swift gives it nothing that it does not
   import.
+- sdk: the products for other packages show no type of Wire.
 - foundation: the full Foundation is imported only where it has always been (.ci/foundation.txt, which only shrinks).
 - main_files: the main file of a target opens with what the target is for, what it is not, and where to start.
 - long_lines: no line of Swift ends beyond column 120.
@@ -27,6 +28,10 @@ FLOORS = {
 SAME_FLOOR = {("Fabric", "Access"), ("REST", "WebRelay")}
 # Sockets, clocks on sockets and databases stay out of floors 1 and 2.
 HEAVY = {"NIOCore", "NIOPosix", "NIOSSL", "NIOHTTP1", "NIOHTTP2", "GRDB", "ServiceLifecycle", "Yams"}
+
+# What other packages build on, and whose types are no business of theirs.
+SDK = {"Swiftlet", "SwiftletShare"}
+HIDDEN = {"Wire"}
 
 # Where a target's first words stand: in the file of its main type. A target that is not named here has them in
 # Sources/NAME/NAME.swift; targets of C have none.
@@ -79,9 +84,10 @@ class Target:
 class Import:
     """One import of a file."""
 
-    def __init__(self, path, line, module, is_fallback):
+    def __init__(self, path, line, module, is_public, is_fallback):
         self.place = f"{path}:{line}"
         self.module = module
+        self.is_public = is_public
         # Compiled only where FoundationEssentials is no module of its own, as on macOS.
         self.is_fallback = is_fallback
 
@@ -99,7 +105,8 @@ def imports(path):
             elif text.startswith("#endif") and conditions:
                 conditions.pop()
             elif match := IMPORT.match(line):
-                yield Import(path, number, match.group(1), "not #if canImport(FoundationEssentials)" in conditions)
+                is_fallback = "not #if canImport(FoundationEssentials)" in conditions
+                yield Import(path, number, match.group(1), "public import" in text, is_fallback)
 
 
 def package_targets():
@@ -142,6 +149,15 @@ def dependencies(targets):
             yield f"Package.swift: no file of {target.name} imports {module}; take it away from the target"
         for module in sorted(imported.keys() & known - target.given - {target.name}):
             yield f"{imported[module]}: {target.name} imports {module}, which Package.swift does not give it"
+
+
+def sdk(targets):
+    for target in targets:
+        if target.name not in SDK:
+            continue
+        for one in (one for path in target.files for one in imports(path)):
+            if one.is_public and one.module in HIDDEN:
+                yield f"{one.place}: {target.name} shows types of {one.module}; give it a type of its own"
 
 
 def full_foundation(tracked):
@@ -250,7 +266,7 @@ def main():
         write_foundation(tracked)
         return 0
     targets = package_targets()
-    problems = [*floors(targets), *dependencies(targets), *foundation(tracked), *main_files(targets)]
+    problems = [*floors(targets), *dependencies(targets), *sdk(targets), *foundation(tracked), *main_files(targets)]
     problems += [*long_lines(tracked), *build_products(tracked)]
     for problem in problems:
         print(problem)

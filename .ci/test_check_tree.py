@@ -61,6 +61,11 @@ class Rules(unittest.TestCase):
             check_tree.dependencies(targets), "no file of Wire imports NIOCore",
             "REST.swift:3: REST imports NIOCore, which Package.swift does not give it")
 
+    def test_a_type_of_wire_in_the_sdk(self):
+        self.write("Sources/Swiftlet/A.swift", "public import Wire\n")
+        self.write("Sources/Swiftlet/B.swift", "package import Wire\nimport Wire\n")
+        self.assert_found(check_tree.sdk([self.target("Swiftlet")]), "Swiftlet/A.swift:1: Swiftlet shows types of Wire")
+
     def test_the_full_foundation_in_a_new_file(self):
         self.write("Sources/Wire/New.swift", "internal import Foundation\n")
         self.assert_found(check_tree.foundation(self.tracked()), "New.swift:1: imports the full Foundation")

@@ -8,7 +8,7 @@ public import Logging
 public import NIOCore
 public import NIOPosix
 import Transport
-public import Wire
+import Wire
 
 /// An identity on the overlay: it logs in, keeps its session, knows its services, and dials and hosts them.
 ///
@@ -82,13 +82,21 @@ public actor Overlay {
   public struct ListenOptions: Sendable {
     /// The name to host under, when diallers choose among hosts.
     public var terminator: String?
-    /// Hosts with lower cost are preferred.
+    /// Hosts with lower cost are preferred; nil: as the identity says.
     public var cost: UInt16?
-    public var precedence: Precedence?
+    /// nil: as the identity says, which an operator may change while the service is hosted.
+    public var precedence: HostingPrecedence?
     /// Edge routers to host on at the same time.
     public var routers: Int
 
-    public init(terminator: String? = nil, cost: UInt16? = nil, precedence: Precedence? = nil, routers: Int = 3) {
+    /// - Parameters:
+    ///   - terminator: the name to host under; nil for hosts that are all alike.
+    ///   - cost: 0 to 65535; nil as the identity says.
+    ///   - precedence: nil as the identity says.
+    ///   - routers: at least 1.
+    public init(
+      terminator: String? = nil, cost: UInt16? = nil, precedence: HostingPrecedence? = nil, routers: Int = 3
+    ) {
       self.terminator = terminator
       self.cost = cost
       self.precedence = precedence

@@ -1,5 +1,5 @@
 public import SealedStream
-public import Wire
+import Wire
 
 /// Why something on the overlay did not work, with the words of the side that refused.
 public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
@@ -21,9 +21,9 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
   /// None of the routers that may carry the service could be reached in time.
   case routersUnreachable(service: String, reason: String)
   /// The router or the hosting side refused the connection; `text` is theirs.
-  case dialRefused(service: String, text: String, error: StructuredError?)
+  case dialRefused(service: String, text: String, error: OverlayRefusal?)
   /// The router refused to let this identity host; `text` is its own.
-  case bindRefused(service: String, text: String, error: StructuredError?)
+  case bindRefused(service: String, text: String, error: OverlayRefusal?)
   /// The service demands end-to-end encryption and the other side sent no key.
   case peerDoesNotEncrypt(service: String)
   /// A byte of the encrypted stream was changed, lost or repeated on the way.
@@ -74,7 +74,7 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
     switch self {
     case .dialRefused(_, let text, let error), .bindRefused(_, let text, let error):
       if text.lowercased() == EdgeMessages.StateClosed.invalidSessionText.lowercased() { return true }
-      switch error?.code {
+      switch error?.error.code {
       case .invalidAPISession, .invalidSession, .wrongSessionType, .invalidEdgeRouterForSession, .invalidAPISessionType:
         return true
       default: return false
@@ -88,7 +88,7 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
   var speaksOfService: Bool {
     switch self {
     case .dialRefused(_, _, let error), .bindRefused(_, _, let error):
-      switch error?.code {
+      switch error?.error.code {
       case .accessDenied, .invalidService, .encryptionDataMissing: true
       default: false
       }

@@ -22,23 +22,36 @@ import Wire
 public actor Overlay {
   /// What an operator sees of the program behind an identity.
   public struct Application: Sendable {
+    /// The program's name, as an operator finds it at the identity; empty tells nothing.
     public var id: String
+    /// Its version, in whatever form it has one.
     public var version: String
 
+    /// - Parameters:
+    ///   - id: the program's name.
+    ///   - version: its version.
     public init(id: String = "", version: String = "") {
       self.id = id
       self.version = version
     }
   }
 
+  /// How an overlay works; the defaults suit most programs.
   public struct Options: Sendable {
+    /// Where the SDK logs: what it hosts and what it lost at `info`, what it tries again at `debug`.
     public var logger: Logger
+    /// What an operator sees of this program.
     public var application: Application
     /// How often the controller is asked for changes; asking also keeps the session alive.
     public var pollInterval: Duration
     /// The event loops that carry the bytes.
     public var group: any EventLoopGroup
 
+    /// - Parameters:
+    ///   - logger: where the SDK logs.
+    ///   - application: what an operator sees of this program.
+    ///   - pollInterval: how often the controller is asked for changes, at least; a few seconds to a minute.
+    ///   - group: the event loops that carry the bytes; the process's own by default.
     public init(
       logger: Logger = Logger(label: "swiftlet"), application: Application = Application(),
       pollInterval: Duration = .seconds(15),
@@ -51,8 +64,9 @@ public actor Overlay {
     }
   }
 
+  /// How a service is dialled.
   public struct DialOptions: Sendable {
-    /// For the answer of the router and the host.
+    /// How long the router and the host may take for their answer.
     public var timeout: Duration
     /// One of several hosts of a service, by the name it hosts under.
     public var terminator: String?
@@ -69,6 +83,11 @@ public actor Overlay {
 
     var isWindowed: Bool { appData == OverlayWindow.appData }
 
+    /// - Parameters:
+    ///   - timeout: for the answer of the router and the host.
+    ///   - terminator: one of several hosts of a service, by the name it hosts under; nil for any.
+    ///   - callerID: what the host is told of the caller, beside the identity that the network proves.
+    ///   - appData: handed to the host with the dial, at most 64 KiB.
     public init(
       timeout: Duration = .seconds(15), terminator: String? = nil, callerID: String? = nil, appData: [UInt8]? = nil
     ) {
@@ -79,6 +98,7 @@ public actor Overlay {
     }
   }
 
+  /// How a service is hosted.
   public struct ListenOptions: Sendable {
     /// The name to host under, when diallers choose among hosts.
     public var terminator: String?
@@ -106,16 +126,23 @@ public actor Overlay {
 
   /// A service the identity may use.
   public struct ServiceInfo: Sendable, Equatable {
+    /// Its id in the network, which a service of the same name that is made later does not have.
     public let id: String
+    /// What programs call it by.
     public let name: String
+    /// Whether only the two ends can read what goes between them.
     public let encryptionRequired: Bool
+    /// Whether a policy lets the identity dial it.
     public let canDial: Bool
+    /// Whether a policy lets the identity host it.
     public let canHost: Bool
     let configs: [String: JSONFragment]
 
     /// What a config of the service says; nil where it has none of that type.
     ///
-    /// - Parameter type: name of the config type, such as `host.v1`.
+    /// - Parameters:
+    ///   - type: name of the config type, such as `host.v1`.
+    ///   - as: what its JSON is decoded to.
     /// - Throws: `DecodingError` when it has another shape.
     public func config<Value: Decodable>(_ type: String, as: Value.Type) throws -> Value? {
       try configs[type].map { try JSONDecoder().decode(Value.self, from: JSONEncoder().encode($0)) }
@@ -182,7 +209,9 @@ public actor Overlay {
 
   /// Logs in.
   ///
-  /// - Parameter identity: as `Enrollment` made it or another SDK wrote it.
+  /// - Parameters:
+  ///   - identity: as `Enrollment` made it or another SDK wrote it.
+  ///   - options: how the overlay works.
   /// - Throws: `IdentityFileError` when its parts cannot be used, `OverlayError` when the controller does not answer or
   ///   does not accept it.
   public init(identity: IdentityFile, options: Options = Options()) async throws {
@@ -219,7 +248,8 @@ public actor Overlay {
 
   // MARK: Session and services
 
-  /// The services the identity may use now, by name.
+  /// The services the identity may use now, asked of the controller, in the order of their names.
+  /// - Throws: `OverlayError` when the controller does not answer or does not accept the identity any more.
   public func services() async throws -> [ServiceInfo] {
     try await reloadServices()
     return known.values.sorted { $0.name < $1.name }.map { service in
@@ -238,7 +268,7 @@ public actor Overlay {
     return (permissions.contains(Action.dial.rawValue), permissions.contains(Action.bind.rawValue))
   }
 
-  /// The name the network knows the identity by.
+  /// The name the network knows the identity by, which an operator may change; as it was at the last login.
   public var identityName: String { get async throws { try await current().identity.name ?? "" } }
 
   private func current() async throws -> ControllerClient.Login {
@@ -441,6 +471,10 @@ public actor Overlay {
 
   /// Connects to a service.
   ///
+  /// - Parameters:
+  ///   - service: its name.
+  ///   - options: how it is dialled.
+  /// - Returns: the stream to one of its hosts, which took it.
   /// - Throws: `OverlayError`: `serviceNotFound`, `notPermitted`, `noRouters`, `routersUnreachable`, `dialRefused` with
   ///   the words of the side that refused, `peerDoesNotEncrypt`.
   public func dial(_ service: String, options: DialOptions = DialOptions()) async throws -> OverlayStream {
@@ -529,6 +563,9 @@ public actor Overlay {
   /// Offers a service. Returns when the first router took the offer; from then on the listener registers again by
   /// itself wherever it must.
   ///
+  /// - Parameters:
+  ///   - service: its name.
+  ///   - options: how it is hosted.
   /// - Throws: `OverlayError`: `serviceNotFound`, `notPermitted`, `noRouters`, `routersUnreachable`, `bindRefused`.
   public func listen(_ service: String, options: ListenOptions = ListenOptions()) async throws -> OverlayListener {
     let listener = OverlayListener(service: service)

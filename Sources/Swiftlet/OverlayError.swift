@@ -11,6 +11,7 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
   case notAuthenticated(reason: String)
   /// The token does not lead to an identity.
   case enrollmentRefused(reason: String)
+  /// The controller answered something that this SDK cannot read: another program, or a proxy, may stand there.
   case badAnswer(operation: String, reason: String)
   /// No service of that name is visible to the identity.
   case serviceNotFound(name: String)
@@ -32,13 +33,16 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
   case connectionClosed(text: String)
   /// The channel to the router is gone.
   case channelLost(router: String, reason: String)
+  /// The other side said something that the protocol does not allow.
   case protocolViolation(String)
+  /// Nobody answered in time; `what` was waited for.
   case timedOut(what: String)
   /// The overlay, listener or stream was closed by this program.
   case closed
   /// Two tasks read from one stream at the same time.
   case concurrentReads
 
+  /// What went wrong, with the words of the side that refused, and what to do where that is known.
   public var description: String {
     switch self {
     case .controllerUnreachable(let reason): "no controller answers: \(reason)"

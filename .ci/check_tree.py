@@ -181,7 +181,7 @@ def foundation(tracked):
     for path in sorted(found.keys() - listed):
         yield f"{found[path]}: imports the full Foundation; FoundationEssentials is what a new file may import"
     for path in sorted(listed - found.keys()):
-        yield f"{FOUNDATION_LIST}: {path} does not import the full Foundation any more; `.ci/check_tree.py --foundation`"
+        yield f"{FOUNDATION_LIST}: {path} does not import the full Foundation any more; write the list anew (--foundation)"
 
 
 def write_foundation(tracked):

@@ -189,7 +189,7 @@ public final class TLSListener: Sendable {
 }
 
 /// Closes a connection whose TLS handshake does not complete in time, or takes more bytes than any honest one. Stands
-/// between TLS and the socket: what has not begun to speak TLS is closed without a farewell.
+/// between TLS and the socket: a peer that has not begun to speak TLS is closed without TLS's own goodbye.
 private final class HandshakeBudget: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer

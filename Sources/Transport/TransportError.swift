@@ -6,18 +6,25 @@ public enum TransportError: Error, Sendable, CustomStringConvertible {
   case badAddress(String)
   /// The URL is not `https://host[:port]/path`.
   case badURL(String)
+  /// No TCP connection could be made.
   case connectFailed(address: String, reason: String)
+  /// TLS could not be agreed on.
   case handshakeFailed(address: String, reason: String)
   /// What answers there speaks no TLS.
   case notTLS(address: String)
   /// The server proved another identity than the one asked for.
   case serverNotTrusted(address: String, reason: String)
+  /// Something took longer than it may; `what` says what.
   case timedOut(what: String)
   /// The peer answered the hello with a refusal; the text is the peer's.
   case helloRefused(address: String, reason: String, headers: Headers)
+  /// The peer said something that the protocol does not allow.
   case protocolViolation(String)
+  /// The connection ended, or was ended, before the work on it was done.
   case closed(reason: String)
+  /// An answer over HTTP is longer than was asked for, in bytes.
   case answerTooLarge(limit: Int)
+  /// The peer took nothing while messages for it piled up, `queued` in bytes.
   case peerDoesNotRead(queued: Int)
 
   public var description: String {

@@ -26,6 +26,7 @@ public struct OverlayRefusal: Sendable, Equatable {
   /// a failed posture check.
   public var code: UInt32 { error.code.rawValue }
 
+  /// What the refusing side advises.
   public var retryHint: RetryHint {
     switch error.retryHint {
     case .default: .unspecified

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 
+import budgets
 from attackers.crew import SPAWN
 from network import say, set_up
 from target import PAGE, Target
@@ -20,7 +21,8 @@ from target import PAGE, Target
 PATIENCE = 60.0
 # A source address has 28,000 ports, which are used again after a minute: each worker goes through addresses of its own.
 PORTS_A_SOURCE = 10_000
-DESCRIPTOR_GOAL = 32
+# More than before.
+DESCRIPTORS = budgets.limits("soak")["descriptors"]
 KINDS = {"tunnel proxy": 0.8, "access private": 0.2}
 
 
@@ -120,7 +122,7 @@ def run(options, target):
     print(f"{sum(count for count, _ in done.values()) / seconds:.0f} a second")
     end = time.monotonic() + 30
     while True:
-        more = {name: count - before[name] for name, count in descriptors(target.processes).items() if count > before[name] + DESCRIPTOR_GOAL}
+        more = {name: count - before[name] for name, count in descriptors(target.processes).items() if count > before[name] + DESCRIPTORS}
         dead = [name for name, process in target.processes.items() if process.poll() is not None]
         if dead or not more or time.monotonic() > end:
             break

@@ -7,8 +7,8 @@
     rest      the honest clients alone again, then nobody, until memory and descriptors are read
     burner    the honest clients beside the same attackers at a sink of their own, at the pace at which these spend as much as they did in the attack phase
 
-Goals: no attacker gets what it must not get; honest p99 under attack at most twice the one beside the burner; memory of each process within 64 MB of what it
-was; descriptors back; nobody dead. `--short` asserts states only, no times. Ends with tables on stdout; exit 1 when a goal is missed."""
+Goals: no attacker gets what it must not get; honest p99 under attack compared with the one beside the burner; memory of each process; descriptors back; nobody
+dead. The limits stand in budgets/soak.json. `--short` asserts states only, no times. Ends with tables on stdout; exit 1 when a goal is missed."""
 import argparse
 import json
 import os
@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 
+import budgets
 from attackers.attack import GONE, Field
 from attackers.crew import ATTACKS, SPAWN, Crew, addresses
 from attackers.sink import Sink
@@ -27,20 +28,11 @@ from honest import CLIENTS, JUDGED, Honest, Phase
 from network import cpu, rss, say
 from target import GUESSED, Admin, Target
 
-RATIO_GOAL = 2.0
-# Below this many milliseconds twice of it is noise of a scheduler, not an attack.
-FLOOR = 5.0
-# MB. The first is the issue's; the second a bound of this script on what an attack may hold while it lasts.
-MEMORY_GOAL, PEAK_GOAL = 64.0, 256.0
-DESCRIPTOR_GOAL, THREAD_GOAL = 32, 8
-# Of the honest tries while attacked; in the short form somebody must come through and everybody afterwards.
-FAILURE_GOAL = 0.001
+# What an attack may cost. In the short form no times and no failures are judged: somebody must come through, and
+# everybody afterwards.
+LIMITS = budgets.limits("soak")
 # Seconds of rest at least: processes give heap back that they do not need once a minute.
 REST_LEAST = 75.0
-# API sessions of one identity.
-SESSION_GOAL = 1000
-# Longest pause, in seconds, at the host with diallers who never read: the router's grace of 30 s and what it takes.
-PAUSE_GOAL = 40.0
 # A connection that says too little is gone after so many seconds. Five for a handshake or hello, ten for a request, and much room for busy machines.
 HANG, HANG_SHORT = 30.0, 16.0
 
@@ -220,7 +212,7 @@ class Soak:
         lost = [one for one in field.terminators if kept is None or one not in kept]
         self.goal("terminators of honest hosts kept", not lost, f"{len(field.terminators) - len(lost)} of {len(field.terminators)}", "all")
         if sessions is not None or "Sessions" in self.options.only or not self.options.only:
-            self.goal("API sessions of one identity", sessions is not None and sessions <= SESSION_GOAL, "unknown" if sessions is None else sessions, SESSION_GOAL)
+            self.goal("API sessions of one identity", sessions is not None and sessions <= LIMITS["sessions"], "unknown" if sessions is None else sessions, LIMITS["sessions"])
         now = self.quietly(self.target.billed)
         self.goal("bytes billed for circuits that do not exist", now == billed, "nobody answers" if now is None else now - billed, 0)
 
@@ -266,28 +258,28 @@ class Soak:
                         self.goal(f"{kind}: refused, {name}", False, refusals[0], "never")
                 elif kind in JUDGED:
                     share = failed / max(1, failed + done)
-                    self.goal(f"{kind}: failed, {name}", share <= FAILURE_GOAL and done > 0, f"{failed} of {failed + done}", f"{FAILURE_GOAL:.1%}")
+                    self.goal(f"{kind}: failed, {name}", share <= LIMITS["failures"] and done > 0, f"{failed} of {failed + done}", f"{LIMITS['failures']:.1%}")
             rest = self.phases["rest"]
             self.goal(f"{kind}: comes through afterwards", rest.count(kind) > 0, f"{rest.count(kind)}, failed {rest.failures.get(kind, 0)}", "> 0")
         if not self.short:
             attacked = self.phases["attack"]
             for kind in JUDGED:
                 base, now = idle.at(kind, 0.99), attacked.at(kind, 0.99)
-                limit = max(base * RATIO_GOAL, FLOOR) if base else None
+                limit = max(base * LIMITS["ratio"], LIMITS["floor"]) if base else None
                 self.goal(f"{kind}: p99 under attack, ms", now is not None and limit is not None and now <= limit, number(now), number(limit))
             pause = attacked.at(CLIENTS[-1].kind, 1.0)
-            self.goal("longest pause beside diallers who never read, s", pause is not None and pause <= PAUSE_GOAL * 1000, number(pause and pause / 1000), PAUSE_GOAL)
-        peak_goal = PEAK_GOAL
+            self.goal("longest pause beside diallers who never read, s", pause is not None and pause <= LIMITS["pause"] * 1000, number(pause and pause / 1000), LIMITS["pause"])
+        peak_goal = LIMITS["peak"]
         # Three seconds after the attack the allocator has not given much back yet: the short form sees leaks by their size at the peak, the long one by what stays.
-        memory_goal = PEAK_GOAL if self.short else MEMORY_GOAL
+        memory_goal = LIMITS["peak"] if self.short else LIMITS["memory"]
         for name in Target.WATCHED:
             if name not in after or name not in before:
                 continue
             was, now, peak = before[name], after[name], self.sampler.peak[name]
             for text, measured, limit in (
                     ("grew by, at its peak, MB", peak["rss"] - was["rss"], peak_goal), ("grew by, after the rest, MB", now["rss"] - was["rss"], memory_goal),
-                    ("descriptors more than before", now["descriptors"] - was["descriptors"], DESCRIPTOR_GOAL),
-                    ("threads more than before", now["threads"] - was["threads"], THREAD_GOAL)):
+                    ("descriptors more than before", now["descriptors"] - was["descriptors"], LIMITS["descriptors"]),
+                    ("threads more than before", now["threads"] - was["threads"], LIMITS["threads"])):
                 self.goal(f"{name}: {text}", measured <= limit, number(measured), number(limit))
 
     def judged(self):

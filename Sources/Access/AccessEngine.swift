@@ -1,9 +1,12 @@
+// Access: the policy engine: which identity may dial or host which service, and over which routers. It holds no posture
+// data, no session and no socket, and reads no store: changes come in, decisions with their reasons go out. Start
+// reading at `AccessEngine.apply(_:)` and `AccessEngine.decide(...)`; `GrantTable` is the half that routers run as
+// well.
+
 internal import Model
 
 /// The one authority on who may do what: turns role expressions into explicit grants and answers dial, bind and router
-/// questions. It is pure and incremental: it holds no posture data, no sessions and no sockets, and a change touches
-/// only the policies that mention what changed. Start with `apply(_:)` and `decide(...)`; `GrantTable` is the half that
-/// routers run as well.
+/// questions. It is pure and incremental: a change touches only the policies that mention what changed.
 public struct AccessEngine: Sendable {
   /// Layer 2: the explicit pairs of service policies.
   public private(set) var grants = GrantTable()

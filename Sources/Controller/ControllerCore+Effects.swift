@@ -11,7 +11,8 @@ import WireSchemas
 /// acknowledged.
 extension ControllerCore {
   func publish(_ update: ModelUpdate) async throws {
-    // Of a copy: a policy's change may be long.
+    // Worked out on a copy of the model: what a policy changes may take long, and nobody waits for the model's lock
+    // meanwhile.
     let changes = try DataModel.delta(update, model { $0 }, now: now)
     fleet.publish(changes)
     try endWhatLostItsRight(update)
@@ -110,7 +111,7 @@ extension ControllerCore {
     logger.notice(
       "what had lost its right when the last process ended is ended now",
       metadata: ["sessions": "\(ended.count)", "circuits": "\(lost.count)"])
-    // Routers that still have the circuits are told when they say so.
+    // Routers that still carry these circuits are told to end them when they report them.
     for circuit in lost { fleet.handle(.remove(circuit: circuit.id)) }
     try await endSessions(apiSessions: ended)
   }
@@ -175,7 +176,7 @@ extension ControllerCore {
     }
   }
 
-  /// What an identity says of hosting reaches the hosts that it has.
+  /// Where an identity says another cost or precedence of hosting, the terminators that it has get them.
   private func restand(_ change: Change) {
     guard let old = try? change.before?.decode(Identity.self), let new = try? change.after?.decode(Identity.self) else {
       return
@@ -190,7 +191,7 @@ extension ControllerCore {
 
   /// Ends everything at a router that was deleted or disabled, or enrolls anew, and then its channel.
   private func expel(_ router: String) {
-    // First, so that nothing that it says meanwhile brings anything back.
+    // First: from here on nobody listens to the router, so nothing that it says brings back what ends below.
     fleet.expel(router)
     publication.expel(router)
     fleet.handle(.routerDisabled(router))

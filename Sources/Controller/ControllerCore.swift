@@ -36,7 +36,7 @@ actor ControllerCore {
   nonisolated let fleet: Fleet
   nonisolated let facts = ControllerFacts()
   nonisolated let usage = UsageHub()
-  /// Who hears of which session.
+  /// Which router hears of which API session.
   nonisolated let publication: SessionPublication
   nonisolated let wholeDataModel: WholeDataModel
   nonisolated let wholeStatePace = RouterPace(.wholeStates)
@@ -90,7 +90,7 @@ actor ControllerCore {
         identities: { router in state.withLockedValue { $0.access.identities(router: router) } }),
       keepsLost: configuration.keepsCircuitsOfLostRouters)
     let (clock, timeline) = (configuration.clock, store.timelineID)
-    // Of a copy: reading everything takes long in a large network.
+    // Made of a copy of the model: reading everything takes long in a large network.
     wholeDataModel = WholeDataModel { DataModel.full(state.withLockedValue { $0 }, timeline: timeline, now: clock()) }
     var settings = CircuitEngine.Settings()
     settings.routeTimeout = configuration.routeTimeout
@@ -156,8 +156,8 @@ actor ControllerCore {
     return committed.value
   }
 
-  /// Changes that touch more than this are applied to a copy: longer than it takes to copy the tables, nobody waits for
-  /// them.
+  /// A change-set that touches more entities than this is applied to a copy of the model: nobody waits for it longer
+  /// than copying the tables takes.
   private static let changesInPlace = 64
 
   /// Policies bring together as many pairs as they have members: their work is done on a copy, while readers go on with
@@ -171,7 +171,7 @@ actor ControllerCore {
     }
     var next = state.withLockedValue { $0 }
     let delta = try next.apply(changeSet)
-    // What was is freed outside the lock as well.
+    // The model that was replaced is freed outside the lock as well.
     state.withLockedValue { swap(&$0, &next) }
     return delta
   }

@@ -1,3 +1,7 @@
+// Controller: the shell of a controller: configuration, PKI, enrollment and sessions, the REST APIs, the control
+// channels of routers. It decides neither access nor paths: those decisions live below, in `Access` and `Fabric`. Start
+// reading at `ControllerNode`, then `ControllerCore`.
+
 import Authentication
 import Fabric
 public import Logging

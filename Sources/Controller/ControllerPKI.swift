@@ -70,8 +70,8 @@ final class ControllerPKI: Sendable {
       names: names, lifetime: configuration.certificateLifetime, isSupplied: false)
   }
 
-  /// No network was made before: an earlier clock is one that was never set, and authorities made by it would have
-  /// ended when it is.
+  /// No network is older than this. A clock that shows an earlier time was never set, and authorities that it dated
+  /// would have ended by the time it is.
   private static let earliestStart = Date(timeIntervalSince1970: 1_767_225_600)  // 2026-01-01
 
   private static func create(in directory: String, names: [String], configuration: ControllerConfiguration, now: Date)

@@ -3,8 +3,8 @@ import Model
 import NIOConcurrencyHelpers
 import Store
 
-/// What an operator took away while the disk took nothing: held in memory until the same can be stored. One entry for
-/// each request of an administrator that failed that way.
+/// What an operator took off the network (an identity, an authenticator, a router) while the disk could not be written:
+/// it counts as taken off, in memory, until that can be stored. One entry for each such request.
 final class UnstoredRevocations: Sendable {
   private struct Key: Hashable {
     var kind: EntityKind

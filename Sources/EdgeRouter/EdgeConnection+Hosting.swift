@@ -170,7 +170,7 @@ extension EdgeConnection {
     guard let request = try? EdgeMessages.Unbind(parsing: message) else { return }
     hosting.withdraw(request.connID)
     guard case .bind? = slots[request.connID] else {
-      // Gone already; C SDKs still wait for the word.
+      // Nothing is bound under this id any more. It is answered all the same: C SDKs wait for an answer to each Unbind.
       return answer(
         EdgeMessages.StateClosed(
           replyFor: message.sequence, connID: request.connID, text: EdgeMessages.Unbind.answerText

@@ -1,7 +1,7 @@
 // EdgeRouter: the shell of an edge router: configuration, enrollment, the listener for SDKs, the control channel and
-// the loops that move payload. What is decided here is decided by Fabric (replica of the model, sessions, forwarding);
-// nothing is stored but the identity files. Start reading at `RouterNode`, then `EdgeConnection` (data plane) and
-// `ControlLink` (control plane).
+// the loops that move payload. What is decided here is decided by `Fabric` (replica of the model, sessions,
+// forwarding); nothing is stored but the identity files. Start reading at `RouterNode`, then `EdgeConnection` (data
+// plane) and `ControlLink` (control plane).
 
 import Foundation
 public import Logging

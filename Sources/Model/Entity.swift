@@ -1,7 +1,6 @@
-// Floor 1: the entities of a network, their validation, role expressions and the filter language, as plain values.
-// It neither stores nor decides anything (see Store and Access) and knows no sockets; nothing here reads a clock but
-// `Timestamp.now()`. Start with `Entity.swift` and one entity such as `Identity.swift`, then `Roles.swift` and
-// `Filter.swift`.
+// Model: the entities of a network, their validation, role expressions and the filter language, as plain values. It
+// neither stores nor decides anything (that is `Store` and `Access`) and knows no sockets; nothing here reads a clock
+// but `Timestamp.now()`. Start reading at `Entity` and one entity such as `Identity`, then `Roles.swift` and `Filter`.
 
 /// What every stored thing has in common (management spec 1.1). The property names of entities are the JSON member
 /// names of the REST details, so that a stored document and a rendered detail differ by computed members only.

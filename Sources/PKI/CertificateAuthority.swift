@@ -1,3 +1,7 @@
+// PKI: keys, certificates and tokens: issuing by the network's profiles, judging chains by purpose, signing requests,
+// CA bundles, enrollment and session tokens. It opens no socket and stores nothing. Start reading at
+// `CertificateAuthority`, `TrustAnchors` and `TokenSigner`.
+
 import Crypto
 public import Foundation
 import SwiftASN1

@@ -1,7 +1,3 @@
-// PKI: keys, certificates and tokens: issuing by the network's profiles, judging chains by purpose, signing requests,
-// CA bundles, enrollment and session tokens. It opens no socket and stores nothing. Start reading at
-// `CertificateAuthority`, `TrustAnchors` and `TokenSigner`.
-
 public import Foundation
 
 /// What is wrong with a key, a certificate, a request or a token.

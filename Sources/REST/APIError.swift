@@ -1,7 +1,3 @@
-// REST: what all HTTP APIs of a controller share: endpoints as declared data, envelopes, errors, paging, limits, and
-// their service over h1 and h2 on Transport's listener. It knows no entity and decides no access. Start reading at
-// `Endpoint` and `APIServer`.
-
 public import Model
 
 /// An error of the REST APIs, in the reference's catalogue of codes (edge-client-api.md 1.6, 1.7).

@@ -1,3 +1,7 @@
+// REST: what all HTTP APIs of a controller share: endpoints as declared data, envelopes, errors, paging, limits, and
+// their service over HTTP/1.1 and HTTP/2 on Transport's listener. It knows no entity and decides no access. Start
+// reading at `Endpoint` and `APIServer`.
+
 import Model
 
 /// Who is asking.

@@ -1,7 +1,3 @@
-// SealedStream: the encryption between two SDKs that no router can read, with libsodium's key exchange and
-// secretstream. It knows nothing of messages and connections; it turns plaintext into bodies and back. Start reading at
-// `KeyPair`, then `Sealer` and `Opener`.
-
 /// Why a sealed stream cannot start or go on. Every one ends the stream: nothing after it can be opened.
 public enum SealedStreamError: Error, Equatable, Sendable, CustomStringConvertible {
   /// The key of the peer has a wrong length or is a point that gives no shared secret.

@@ -1,3 +1,7 @@
+// SealedStream: the encryption between two SDKs that no router can read, with libsodium's key exchange and
+// secretstream. It knows nothing of messages and connections; it turns plaintext into bodies and back. Start reading at
+// `KeyPair`, then `Sealer` and `Opener`.
+
 import CSodium
 
 /// Seals one direction of a connection, message by message (edge-data-plane.md 5.1). Not Sendable: it belongs to the

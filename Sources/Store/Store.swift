@@ -1,10 +1,12 @@
+// Store: the durable state of a controller: entities as documents and the numbered change-sets that made them, in
+// SQLite. It does not know what entities mean (that is `Model` and `Access`), answers no network and keeps no read
+// model in memory. Start reading at `Store.write`, the only way in, and `StoreReader`, everything one can ask.
+
 internal import Foundation
 internal import GRDB
 public import Model
 
-/// The durable state of a controller: entities as documents and the numbered change-sets that made them, in SQLite.
-/// It does not know what entities mean (that is `Model` and `Access`), answers no network and keeps no read model in
-/// memory. Start with `Store.write`, the only way in, and `StoreReader`, everything one can ask.
+/// One database: a single writer, whose every transaction appends a change-set, and readers beside it.
 public final class Store: Sendable {
   /// Names the history the change-set numbers belong to. A database that is replaced gets another one, so that replicas
   /// reload.

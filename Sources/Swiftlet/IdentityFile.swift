@@ -151,6 +151,7 @@ public struct IdentityFile: Sendable, Equatable {
   }
 
   /// The certificates to trust.
+  /// - Throws: `IdentityFileError` when the reference cannot be read or holds no certificate.
   public func trustAnchors() throws(IdentityFileError) -> TrustAnchors {
     do { return TrustAnchors(try Certificates.list(pem: try Self.resolve(authorities))) } catch {
       throw .unusable(member: "id.ca", reason: "\(error)")
@@ -255,15 +256,22 @@ private enum Platform {
 
 /// Why an identity file cannot be used.
 public enum IdentityFileError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// The file, or one that it refers to, cannot be read; `reason` is the system's.
   case notReadable(path: String, reason: String)
+  /// The file cannot be written; `reason` is the system's. What was there before is still there.
   case notWritable(path: String, reason: String)
+  /// The file is larger than ``IdentityFile/sizeLimit``, in bytes.
   case tooLarge(limit: Int)
+  /// The text is no JSON object.
   case notJSON(String)
+  /// The document lacks what no identity can do without.
   case missing(member: String)
+  /// A key or certificate is there, and cannot be used.
   case unusable(member: String, reason: String)
   /// A key in hardware or in a key chain.
   case unsupportedReference(String)
 
+  /// What is wrong with the file, and what to do.
   public var description: String {
     switch self {
     case .notReadable(let path, let reason): "cannot read \(path): \(reason)"

@@ -6,6 +6,10 @@ import Transport
 extension Overlay {
   /// Connects to a service.
   ///
+  /// - Parameters:
+  ///   - service: its name.
+  ///   - options: how it is dialled.
+  /// - Returns: the stream to one of its hosts, which took it.
   /// - Throws: `OverlayError`: `serviceNotFound`, `notPermitted`, `noRouters`, `routersUnreachable`, `dialRefused` with
   ///   the words of the side that refused, `peerDoesNotEncrypt`.
   public func dial(_ service: String, options: DialOptions = DialOptions()) async throws -> OverlayStream {

@@ -36,7 +36,7 @@ struct HostedService {
     let service: ControllerClient.Service
     let address: PeerAddress
     let cost: UInt16?
-    let precedence: Precedence?
+    let precedence: HostingPrecedence?
 
     func isSame(as other: Offer) -> Bool {
       service.isSame(as: other.service) && address == other.address && cost == other.cost
@@ -68,6 +68,9 @@ extension Overlay {
   /// Offers a service. Returns when the first router took the offer; from then on the listener registers again by
   /// itself wherever it must.
   ///
+  /// - Parameters:
+  ///   - service: its name.
+  ///   - options: how it is hosted.
   /// - Throws: `OverlayError`: `serviceNotFound`, `notPermitted`, `noRouters`, `routersUnreachable`, `bindRefused`.
   public func listen(_ service: String, options: ListenOptions = ListenOptions()) async throws -> OverlayListener {
     let listener = OverlayListener(service: service)
@@ -182,7 +185,7 @@ extension Overlay {
     let cost = facts.serviceHostingCosts?[service.id] ?? facts.defaultHostingCost ?? 0
     if options.cost == nil, cost > 0 { options.cost = UInt16(clamping: cost) }
     let word = facts.serviceHostingPrecedences?[service.id] ?? facts.defaultHostingPrecedence ?? ""
-    if options.precedence == nil, let precedence = ["required": Precedence.required, "failed": .failed][word] {
+    if options.precedence == nil, let precedence = HostingPrecedence(rawValue: word), precedence != .default {
       options.precedence = precedence
     }
     return options

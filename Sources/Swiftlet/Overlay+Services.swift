@@ -5,7 +5,8 @@ extension Overlay {
   /// Hosts of a service that was changed take so long, at most, until they have bound anew.
   static let settlingTime = Duration.seconds(3)
 
-  /// The services the identity may use now, by name.
+  /// The services the identity may use now, asked of the controller, in the order of their names.
+  /// - Throws: `OverlayError` when the controller does not answer or does not accept the identity any more.
   public func services() async throws -> [ServiceInfo] {
     try await reloadServices()
     return Self.list(known)

@@ -5,7 +5,7 @@ extension Overlay {
     let action: Action
   }
 
-  /// The name the network knows the identity by.
+  /// The name the network knows the identity by, which an operator may change; as it was at the last login.
   public var identityName: String { get async throws { try await current().identity.name ?? "" } }
 
   func current() async throws -> ControllerClient.Login {

@@ -1,8 +1,14 @@
+// Swiftlet: the SDK for Swift programs: enrolls an identity, dials services and hosts them, as async streams or as NIO
+// channels. It decides no access (the network does), opens no local port (`Tunnel` does) and runs no part of a network.
+// Start reading at `Overlay`, then `OverlayStream` and `OverlayChannel`; `Swiftlet.docc/FiveMinutes.md` is the
+// tutorial.
+
 import FoundationEssentials
 public import Logging
 public import NIOCore
 public import NIOPosix
-public import Wire
+import Transport
+import Wire
 
 /// An identity on the overlay: it logs in, keeps its session, knows its services, and dials and hosts them.
 ///
@@ -16,23 +22,36 @@ public import Wire
 public actor Overlay {
   /// What an operator sees of the program behind an identity.
   public struct Application: Sendable {
+    /// The program's name, as an operator finds it at the identity; empty tells nothing.
     public var id: String
+    /// Its version, in whatever form it has one.
     public var version: String
 
+    /// - Parameters:
+    ///   - id: the program's name.
+    ///   - version: its version.
     public init(id: String = "", version: String = "") {
       self.id = id
       self.version = version
     }
   }
 
+  /// How an overlay works; the defaults suit most programs.
   public struct Options: Sendable {
+    /// Where the SDK logs: what it hosts and what it lost at `info`, what it tries again at `debug`.
     public var logger: Logger
+    /// What an operator sees of this program.
     public var application: Application
     /// How often the controller is asked for changes; asking also keeps the session alive.
     public var pollInterval: Duration
     /// The event loops that carry the bytes.
     public var group: any EventLoopGroup
 
+    /// - Parameters:
+    ///   - logger: where the SDK logs.
+    ///   - application: what an operator sees of this program.
+    ///   - pollInterval: how often the controller is asked for changes, at least; a few seconds to a minute.
+    ///   - group: the event loops that carry the bytes; the process's own by default.
     public init(
       logger: Logger = Logger(label: "swiftlet"), application: Application = Application(),
       pollInterval: Duration = .seconds(15),
@@ -45,8 +64,9 @@ public actor Overlay {
     }
   }
 
+  /// How a service is dialled.
   public struct DialOptions: Sendable {
-    /// For the answer of the router and the host.
+    /// How long the router and the host may take for their answer.
     public var timeout: Duration
     /// One of several hosts of a service, by the name it hosts under.
     public var terminator: String?
@@ -63,6 +83,11 @@ public actor Overlay {
 
     var isWindowed: Bool { appData == OverlayWindow.appData }
 
+    /// - Parameters:
+    ///   - timeout: for the answer of the router and the host.
+    ///   - terminator: one of several hosts of a service, by the name it hosts under; nil for any.
+    ///   - callerID: what the host is told of the caller, beside the identity that the network proves.
+    ///   - appData: handed to the host with the dial, at most 64 KiB.
     public init(
       timeout: Duration = .seconds(15), terminator: String? = nil, callerID: String? = nil, appData: [UInt8]? = nil
     ) {
@@ -73,16 +98,25 @@ public actor Overlay {
     }
   }
 
+  /// How a service is hosted.
   public struct ListenOptions: Sendable {
     /// The name to host under, when diallers choose among hosts.
     public var terminator: String?
-    /// Hosts with lower cost are preferred.
+    /// Hosts with lower cost are preferred; nil: as the identity says.
     public var cost: UInt16?
-    public var precedence: Precedence?
+    /// nil: as the identity says, which an operator may change while the service is hosted.
+    public var precedence: HostingPrecedence?
     /// Edge routers to host on at the same time.
     public var routers: Int
 
-    public init(terminator: String? = nil, cost: UInt16? = nil, precedence: Precedence? = nil, routers: Int = 3) {
+    /// - Parameters:
+    ///   - terminator: the name to host under; nil for hosts that are all alike.
+    ///   - cost: 0 to 65535; nil as the identity says.
+    ///   - precedence: nil as the identity says.
+    ///   - routers: at least 1.
+    public init(
+      terminator: String? = nil, cost: UInt16? = nil, precedence: HostingPrecedence? = nil, routers: Int = 3
+    ) {
       self.terminator = terminator
       self.cost = cost
       self.precedence = precedence
@@ -92,16 +126,23 @@ public actor Overlay {
 
   /// A service the identity may use.
   public struct ServiceInfo: Sendable, Equatable {
+    /// Its id in the network, which a service of the same name that is made later does not have.
     public let id: String
+    /// What programs call it by.
     public let name: String
+    /// Whether only the two ends can read what goes between them.
     public let encryptionRequired: Bool
+    /// Whether a policy lets the identity dial it.
     public let canDial: Bool
+    /// Whether a policy lets the identity host it.
     public let canHost: Bool
     let configs: [String: JSONFragment]
 
     /// What a config of the service says; nil where it has none of that type.
     ///
-    /// - Parameter type: name of the config type, such as `host.v1`.
+    /// - Parameters:
+    ///   - type: name of the config type, such as `host.v1`.
+    ///   - as: what its JSON is decoded to.
     /// - Throws: `DecodingError` when it has another shape.
     public func config<Value: Decodable>(_ type: String, as: Value.Type) throws -> Value? {
       try configs[type].map { try JSONDecoder().decode(Value.self, from: JSONEncoder().encode($0)) }
@@ -169,7 +210,9 @@ public actor Overlay {
 
   /// Logs in.
   ///
-  /// - Parameter identity: as `Enrollment` made it or another SDK wrote it.
+  /// - Parameters:
+  ///   - identity: as `Enrollment` made it or another SDK wrote it.
+  ///   - options: how the overlay works.
   /// - Throws: `IdentityFileError` when its parts cannot be used, `OverlayError` when the controller does not answer or
   ///   does not accept it.
   public init(identity: IdentityFile, options: Options = Options()) async throws {

@@ -414,7 +414,11 @@ public final class OverlayServer: Sendable {
 extension Overlay {
   /// Connects to a service, as a channel on an event loop of your choice.
   ///
-  /// - Parameter initializer: sets up the pipeline, before the first byte is read.
+  /// - Parameters:
+  ///   - service: its name.
+  ///   - options: how it is dialled.
+  ///   - loop: the event loop of the channel.
+  ///   - initializer: sets up the pipeline, before the first byte is read.
   /// - Returns: the channel, or the `OverlayError` that ``dial(_:options:)`` throws.
   public nonisolated func channel(
     to service: String, options: DialOptions = DialOptions(), on loop: any EventLoop,
@@ -427,8 +431,10 @@ extension Overlay {
   /// Offers a service; each dialler becomes a channel. Returns when the first router took the offer, and registers
   /// again by itself wherever it must.
   ///
-  /// - Parameter initializer: sets up the pipeline of a channel, before the first byte is read; gets to know who
-  ///   dialled.
+  /// - Parameters:
+  ///   - service: its name.
+  ///   - options: how it is hosted.
+  ///   - initializer: sets up the pipeline of a channel, before the first byte is read; gets to know who dialled.
   /// - Throws: what ``listen(_:options:)`` throws.
   public func serve(
     _ service: String, options: ListenOptions = ListenOptions(),

@@ -1,5 +1,5 @@
 public import SealedStream
-public import Wire
+import Wire
 
 /// Why something on the overlay did not work, with the words of the side that refused.
 public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
@@ -11,6 +11,7 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
   case notAuthenticated(reason: String)
   /// The token does not lead to an identity.
   case enrollmentRefused(reason: String)
+  /// The controller answered something that this SDK cannot read: another program, or a proxy, may stand there.
   case badAnswer(operation: String, reason: String)
   /// No service of that name is visible to the identity.
   case serviceNotFound(name: String)
@@ -21,9 +22,9 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
   /// None of the routers that may carry the service could be reached in time.
   case routersUnreachable(service: String, reason: String)
   /// The router or the hosting side refused the connection; `text` is theirs.
-  case dialRefused(service: String, text: String, error: StructuredError?)
+  case dialRefused(service: String, text: String, error: OverlayRefusal?)
   /// The router refused to let this identity host; `text` is its own.
-  case bindRefused(service: String, text: String, error: StructuredError?)
+  case bindRefused(service: String, text: String, error: OverlayRefusal?)
   /// The service demands end-to-end encryption and the other side sent no key.
   case peerDoesNotEncrypt(service: String)
   /// A byte of the encrypted stream was changed, lost or repeated on the way.
@@ -32,13 +33,16 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
   case connectionClosed(text: String)
   /// The channel to the router is gone.
   case channelLost(router: String, reason: String)
+  /// The other side said something that the protocol does not allow.
   case protocolViolation(String)
+  /// Nobody answered in time; `what` was waited for.
   case timedOut(what: String)
   /// The overlay, listener or stream was closed by this program.
   case closed
   /// Two tasks read from one stream at the same time.
   case concurrentReads
 
+  /// What went wrong, with the words of the side that refused, and what to do where that is known.
   public var description: String {
     switch self {
     case .controllerUnreachable(let reason): "no controller answers: \(reason)"
@@ -74,7 +78,7 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
     switch self {
     case .dialRefused(_, let text, let error), .bindRefused(_, let text, let error):
       if text.lowercased() == EdgeMessages.StateClosed.invalidSessionText.lowercased() { return true }
-      switch error?.code {
+      switch error?.error.code {
       case .invalidAPISession, .invalidSession, .wrongSessionType, .invalidEdgeRouterForSession, .invalidAPISessionType:
         return true
       default: return false
@@ -88,7 +92,7 @@ public enum OverlayError: Error, Sendable, Equatable, CustomStringConvertible {
   var speaksOfService: Bool {
     switch self {
     case .dialRefused(_, _, let error), .bindRefused(_, _, let error):
-      switch error?.code {
+      switch error?.error.code {
       case .accessDenied, .invalidService, .encryptionDataMissing: true
       default: false
       }

@@ -34,6 +34,7 @@ public final class OverlayListener: Sendable, AsyncSequence {
   /// Diallers that wait to be taken; further ones are refused.
   private static let backlog = 1024
 
+  /// The name of what is hosted.
   public let service: String
   private let streams: AsyncStream<OverlayStream>
   private let continuation: AsyncStream<OverlayStream>.Continuation
@@ -71,6 +72,7 @@ public final class OverlayListener: Sendable, AsyncSequence {
     await hosting?.stop()
   }
 
+  /// The diallers one after the other.
   public struct AsyncIterator: AsyncIteratorProtocol {
     private let listener: OverlayListener
     private var iterator: AsyncStream<OverlayStream>.Iterator
@@ -88,5 +90,6 @@ public final class OverlayListener: Sendable, AsyncSequence {
     }
   }
 
+  /// The diallers from now on; each is given to one iterator only.
   public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self) }
 }

@@ -9,11 +9,13 @@ public final class OverlayStream: Sendable, AsyncSequence {
 
   /// Who dialled, as the host sees it.
   public struct Caller: Sendable, Equatable {
-    /// Proven by the network; nil where a router does not tell.
+    /// The id of the dialling identity, proven by the network; nil where a router does not tell.
     public let identityID: String?
+    /// Its name, proven by the network too.
     public let identityName: String?
-    /// What the dialler says of itself.
+    /// What the dialler says of itself: nobody has proven it.
     public let claimedName: String
+    /// What the dialler handed over with the dial (``Overlay/DialOptions/appData``).
     public let appData: [UInt8]?
   }
 
@@ -58,7 +60,7 @@ public final class OverlayStream: Sendable, AsyncSequence {
   }
 
   /// Sends bytes, and returns when there is room for more.
-  /// - Throws: `OverlayError`, `closed` after `finish`.
+  /// - Throws: `OverlayError`, `closed` after `finish`; `CancellationError`.
   public func write(_ bytes: ByteBuffer) async throws {
     var rest = bytes
     let core = self.core
@@ -70,10 +72,12 @@ public final class OverlayStream: Sendable, AsyncSequence {
     }
   }
 
-  /// Sends bytes, and returns when there is room for more.
+  /// The same for bytes that are in no `ByteBuffer`.
+  /// - Throws: `OverlayError`, `closed` after `finish`; `CancellationError`.
   public func write(_ bytes: some Sequence<UInt8> & Sendable) async throws { try await write(ByteBuffer(bytes: bytes)) }
 
   /// Ends our direction: the peer reads everything written before, then the end. We can still read.
+  /// - Throws: `OverlayError` when the connection has broken.
   public func finish() async throws {
     let core = self.core
     try await core.eventLoop.submit { try core.value.finish() }.get()
@@ -85,11 +89,14 @@ public final class OverlayStream: Sendable, AsyncSequence {
     try? await core.eventLoop.submit { core.value.close() }.get()
   }
 
+  /// What arrives, in the pieces in which ``read()`` gives it.
   public struct AsyncIterator: AsyncIteratorProtocol {
     fileprivate let stream: OverlayStream
+    /// What ``read()`` returns.
     public mutating func next() async throws -> ByteBuffer? { try await stream.read() }
   }
 
+  /// What arrives from now on; one iterator at a time.
   public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(stream: self) }
 }
 

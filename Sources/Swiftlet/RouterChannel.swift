@@ -166,7 +166,7 @@ final class RouterChannel: FrameReceiver {
       guard let connected = try? EdgeMessages.StateConnected(parsing: answer) else {
         let closed = try? EdgeMessages.StateClosed(parsing: answer)
         return refuse(
-          .dialRefused(service: service, text: closed?.text ?? "no reason given", error: closed?.error), tell: false)
+          .dialRefused(service: service, text: closed?.text ?? "no reason given", error: closed?.refusal), tell: false)
       }
       if let keys {
         guard let peer = connected.publicKey else { return refuse(.peerDoesNotEncrypt(service: service), tell: true) }
@@ -193,7 +193,7 @@ final class RouterChannel: FrameReceiver {
     listeners[connID] = listener
     let bind = EdgeMessages.Bind(
       connID: connID, token: Array(token.utf8), publicKey: listener.keys?.publicKey, cost: options.cost,
-      precedence: options.precedence,
+      precedence: options.precedence?.wire,
       terminatorIdentity: options.terminator, wantsRouterProvidedConnIDs: true, listenerID: listenerID,
       supportsInspect: true,
       supportsBindSuccess: true)
@@ -208,7 +208,7 @@ final class RouterChannel: FrameReceiver {
       guard (try? EdgeMessages.StateConnected(parsing: answer)) != nil else {
         listeners[connID] = nil
         let closed = try? EdgeMessages.StateClosed(parsing: answer)
-        return done(.bindRefused(service: service, text: closed?.text ?? "no reason given", error: closed?.error))
+        return done(.bindRefused(service: service, text: closed?.text ?? "no reason given", error: closed?.refusal))
       }
       done(nil)
       if !supportsBindSuccess { established(connID) }
@@ -297,7 +297,7 @@ final class RouterChannel: FrameReceiver {
       if full.isEmpty { underlay.setReading(true) }
       connection.ended(.connectionClosed(text: text))
     } else if let listener = listeners.removeValue(forKey: connID) {
-      listener.ended(.bindRefused(service: "", text: text, error: closed?.error))
+      listener.ended(.bindRefused(service: "", text: text, error: closed?.refusal))
     }
   }
 

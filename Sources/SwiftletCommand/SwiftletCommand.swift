@@ -1,7 +1,7 @@
-// The executable `swiftlet`: reads the command line, calls the targets below it, and shows what happened to a person or
-// a script. It decides nothing about the network: rights live in Access, protocol in Fabric and Transport, storage in
-// Store. Start reading here for the list of commands, then `EntityDescription+Catalogue.swift` for everything the
-// management verbs know.
+// SwiftletCommand: the executable `swiftlet`: reads the command line, calls the targets below it, and shows what
+// happened to a person or a script. It decides nothing about the network: rights live in `Access`, protocol in `Fabric`
+// and `Transport`, storage in `Store`. Start reading here for the list of commands, then at
+// `EntityDescription+Catalogue.swift` for everything the management verbs know.
 
 import ArgumentParser
 import Foundation

@@ -11,6 +11,7 @@ public struct ShareAdministrator: Sendable {
   /// - Parameters:
   ///   - endpoint: URL of the share service; nil takes what the environment knows.
   ///   - secret: the operator's token; empty for calls that anybody may make.
+  ///   - environment: asked where `endpoint` is nil.
   ///   - roots: PEM file of the authorities that the share service's certificate comes from; nil takes the system's.
   /// - Throws: `ShareError.noEndpoint`.
   public init(endpoint: String? = nil, secret: String = "", environment: ShareEnvironment, roots: String? = nil) throws
@@ -26,7 +27,10 @@ public struct ShareAdministrator: Sendable {
   /// One call of the second generation of the API.
   /// - Parameters:
   ///   - operation: for errors: "refused to ...".
-  ///   - path: below the API's base path.
+  ///   - method: of HTTP.
+  ///   - path: below the API's base path, `/account`.
+  ///   - body: nil for none.
+  /// - Throws: `ShareError`.
   public func call(_ operation: String, _ method: String, _ path: String, _ body: JSONObject? = nil) async throws
     -> JSONValue
   {
@@ -34,7 +38,10 @@ public struct ShareAdministrator: Sendable {
   }
 
   /// Asks for an account: the service mails a registration token, or its operator passes it on.
-  /// - Parameter invitation: a token that the service may want to see.
+  /// - Parameters:
+  ///   - email: of whom the account is for.
+  ///   - invitation: a token that the service may want to see.
+  /// - Throws: `ShareError`.
   public func invite(email: String, invitation: String? = nil) async throws {
     var body: JSONObject = ["email": .string(email)]
     if let invitation { body["inviteToken"] = .string(invitation) }
@@ -42,7 +49,11 @@ public struct ShareAdministrator: Sendable {
   }
 
   /// Makes the account that a registration token is for.
+  /// - Parameters:
+  ///   - registration: the token.
+  ///   - password: of the new account.
   /// - Returns: its e-mail address and its token.
+  /// - Throws: `ShareError`.
   public func register(_ registration: String, password: String) async throws -> (email: String, token: String) {
     let operation = "register the account"
     let client = try await client()
@@ -59,6 +70,11 @@ public struct ShareAdministrator: Sendable {
       "take the request for a new password", "POST", "/resetPasswordRequest", ["emailAddress": .string(email)])
   }
 
+  /// Sets a new password.
+  /// - Parameters:
+  ///   - reset: the token that came by mail.
+  ///   - password: the new one.
+  /// - Throws: `ShareError`.
   public func resetPassword(_ reset: String, password: String) async throws {
     try await client().call(
       "set the password", "POST", "/resetPassword", ["resetToken": .string(reset), "password": .string(password)])

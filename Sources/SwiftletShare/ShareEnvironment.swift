@@ -1,6 +1,3 @@
-// SwiftletShare: the SDK for sharing: makes shares and accesses at a share service (ours or zrok's), hosts and dials
-// them over the overlay. It runs no service and no proxy. Start reading at `ShareSession`.
-
 import Foundation
 import Model
 public import Swiftlet
@@ -21,8 +18,13 @@ public struct ShareEnvironment: Sendable {
     public var token: String
     /// Id of the identity that shares and accesses run as.
     public var identity: String
+    /// URL of the share service.
     public var endpoint: String
 
+    /// - Parameters:
+    ///   - token: the account's.
+    ///   - identity: id of the identity that shares and accesses run as.
+    ///   - endpoint: URL of the share service.
     public init(token: String, identity: String, endpoint: String) {
       self.token = token
       self.identity = identity
@@ -32,8 +34,11 @@ public struct ShareEnvironment: Sendable {
 
   /// Settings that outlive an enabling.
   public enum Setting: String, Sendable, CaseIterable {
+    /// URL of the share service, where the machine is not enabled.
     case apiEndpoint
+    /// The namespace of names that are given without one.
     case defaultNamespace
+    /// Whether commands show plain lines in place of the live view: `true` or `false`.
     case headless
 
     var member: String {
@@ -48,6 +53,7 @@ public struct ShareEnvironment: Sendable {
   /// The version that every generation's clients write.
   private static let metadataVersion = "v0.4"
 
+  /// Reads what there is; a directory that does not exist is a machine that is not enabled.
   /// - Parameters:
   ///   - directory: nil takes `SWIFTLET_SHARE_HOME`, else `~/.zrok2`, or `~/.zrok` where only that exists.
   /// - Throws: `ShareError.badFile`.
@@ -81,6 +87,7 @@ public struct ShareEnvironment: Sendable {
   /// The identity file of the environment.
   public var identityPath: String { path("identities/environment.json") }
 
+  /// The identity that shares and accesses run as.
   /// - Throws: `ShareError.notEnabled`, or `IdentityFileError`.
   public func identity() throws -> IdentityFile {
     guard enabled != nil else { throw ShareError.notEnabled }
@@ -98,6 +105,7 @@ public struct ShareEnvironment: Sendable {
     return nil
   }
 
+  /// The value of a setting; nil where it is not set.
   public func setting(_ setting: Setting) -> String? {
     switch settings[setting.member] {
     case .string(let text)?: text.isEmpty ? nil : text
@@ -106,7 +114,11 @@ public struct ShareEnvironment: Sendable {
     }
   }
 
-  /// - Parameter value: nil unsets.
+  /// Sets a setting, and writes the settings' file.
+  /// - Parameters:
+  ///   - setting: which one.
+  ///   - value: nil unsets.
+  /// - Throws: `ShareError.badFile`.
   public mutating func set(_ setting: Setting, to value: String?) throws {
     switch setting {
     case .headless: settings[setting.member] = .bool(value == "true")

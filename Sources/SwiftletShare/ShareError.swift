@@ -2,6 +2,7 @@
 public enum ShareError: Error, Sendable, Equatable, CustomStringConvertible {
   /// This machine has no environment.
   case notEnabled
+  /// This machine has an environment, at that share service.
   case alreadyEnabled(endpoint: String)
   /// The share service knows this machine no more: its environment was deleted there, or its account.
   case environmentGone(endpoint: String)
@@ -19,9 +20,12 @@ public enum ShareError: Error, Sendable, Equatable, CustomStringConvertible {
   case unreachable(endpoint: String, reason: String)
   /// The share service refused; `reason` is its own.
   case refused(operation: String, status: Int, reason: String)
+  /// The share service answered something that cannot be read: another program, or a proxy, may stand there.
   case badAnswer(operation: String, reason: String)
+  /// A file of the environment, by its path, cannot be read or written.
   case badFile(String, reason: String)
 
+  /// What went wrong, and what to do.
   public var description: String {
     switch self {
     case .notEnabled: "this machine is not enabled; run: swiftlet share enable TOKEN"

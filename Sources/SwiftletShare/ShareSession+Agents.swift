@@ -27,6 +27,8 @@ extension ShareSession {
   ///   - call: `ping`, `status`, `share`, `unshare`, `access`, `unaccess` or `share/http-healthcheck`.
   ///   - environment: its identity; nil is this machine's.
   ///   - operation: for errors: "refused to ...".
+  ///   - body: what the call needs besides the environment.
+  /// - Throws: `ShareError`.
   @discardableResult
   public func agent(_ call: String, of environment: String? = nil, _ operation: String, _ body: JSONObject = [:])
     async throws -> JSONValue

@@ -1,3 +1,6 @@
+// SwiftletShare: the SDK for sharing: makes shares and accesses at a share service (ours or zrok's), hosts and dials
+// them over the overlay. It runs no service and no proxy. Start reading at `ShareSession`, then `ShareEnvironment`.
+
 import Foundation
 public import Logging
 public import Model
@@ -5,6 +8,7 @@ public import Swiftlet
 
 /// What is shared and how (zrok.md 1.3).
 public struct ShareOptions: Sendable {
+  /// Whether anybody with the URL may visit, or only machines that are enabled and have an access.
   public enum Mode: String, Sendable { case `public`, `private` }
 
   /// What runs behind the share; a public one speaks HTTP.
@@ -17,6 +21,9 @@ public struct ShareOptions: Sendable {
     /// Empty takes the share's token.
     public var name: String
 
+    /// - Parameters:
+    ///   - namespace: where the name is; empty is the default one.
+    ///   - name: the first label of the host name; empty takes the share's token.
     public init(namespace: String = "", name: String = "") {
       self.namespace = namespace
       self.name = name
@@ -29,9 +36,13 @@ public struct ShareOptions: Sendable {
     public var provider: String
     /// Addresses that may pass, `*@example.com`; everyone who signs in without any.
     public var emailPatterns: [String]
-    /// After which a visitor signs in again, as Go writes durations; empty takes the service's own.
+    /// After which a visitor signs in again, as Go writes durations (`30m`, `12h`); empty takes the service's own.
     public var refreshInterval: String
 
+    /// - Parameters:
+    ///   - provider: as the share service calls it.
+    ///   - emailPatterns: addresses that may pass, `*@example.com`; none lets everyone pass who signs in.
+    ///   - refreshInterval: after which a visitor signs in again, as Go writes durations; empty takes the service's.
     public init(provider: String, emailPatterns: [String] = [], refreshInterval: String = "") {
       self.provider = provider
       self.emailPatterns = emailPatterns
@@ -39,11 +50,13 @@ public struct ShareOptions: Sendable {
     }
   }
 
+  /// Who may reach it.
   public var mode: Mode
+  /// What runs behind it.
   public var backend: Backend
-  /// Shown to people; nobody contacts it.
+  /// What people see as its target, such as a URL or a directory; nobody contacts it.
   public var target = ""
-  /// Of a public share.
+  /// Where a public share is found; empty gives it a name of the service's choice.
   public var names: [Name] = []
   /// The wanted token; empty takes what the service gives. zrok's own service gives public shares another.
   public var token = ""
@@ -55,18 +68,24 @@ public struct ShareOptions: Sendable {
   public var isOpen = false
   /// E-mail addresses of accounts that may access a closed one.
   public var grants: [String] = []
-  /// What hosts it knows flow control from end to end, so a visitor who does not read holds up nobody else.
+  /// The program that hosts it knows flow control from end to end, so a visitor who does not read holds up nobody else.
   package var isWindowed = false
   /// It lives only as long as it is served, and whoever serves it makes it again where the service has taken it back.
   package var isLeased = false
 
+  /// - Parameters:
+  ///   - mode: who may reach it.
+  ///   - backend: what runs behind it.
+  ///   - target: what people see as its target.
   public init(_ mode: Mode, backend: Backend = .tcpTunnel, target: String = "") {
     self.mode = mode
     self.backend = backend
     self.target = target
   }
 
-  /// - Parameter pair: `user:password`; nil for anything else.
+  /// A user name and password in the form in which people write them.
+  /// - Parameter pair: `user:password`.
+  /// - Returns: nil where there is no colon, or nothing in front of it.
   public static func basicUser(_ pair: String) -> (username: String, password: String)? {
     guard let colon = pair.firstIndex(of: ":"), colon > pair.startIndex else { return nil }
     return (String(pair[..<colon]), String(pair[pair.index(after: colon)...]))
@@ -77,7 +96,7 @@ public struct ShareOptions: Sendable {
 public struct Share: Sendable, Equatable {
   /// Names the share, and the service it is on the overlay.
   public let token: String
-  /// As the service words them; of public shares only.
+  /// Where a public share is reached, as the service words it: a URL, or a host name without a scheme.
   public let endpoints: [String]
   /// The same as URLs.
   public let urls: [String]
@@ -87,14 +106,20 @@ public struct Share: Sendable, Equatable {
 
 /// The right to dial a share, while it exists.
 public struct ShareAccess: Sendable, Equatable {
+  /// Names the access at the share service.
   public let token: String
+  /// The share that it gives access to.
   public let shareToken: String
+  /// What runs behind the share; nil where the service did not tell.
   public let backend: ShareOptions.Backend?
   /// Whether its host knows flow control from end to end.
   package var isWindowed = false
 
   /// An access that was made elsewhere.
-  /// - Parameter backend: nil where that is not known.
+  /// - Parameters:
+  ///   - token: of the access.
+  ///   - shareToken: of the share.
+  ///   - backend: nil where that is not known.
   public init(token: String, shareToken: String, backend: ShareOptions.Backend?) {
     self.token = token
     self.shareToken = shareToken
@@ -112,6 +137,7 @@ public struct ShareAccess: Sendable, Equatable {
 /// }
 /// ```
 public actor ShareSession {
+  /// What this machine is at the share service.
   public nonisolated let environment: ShareEnvironment
   nonisolated let client: ShareClient
   nonisolated let identity: String
@@ -119,14 +145,18 @@ public actor ShareSession {
   private nonisolated let pollInterval: Duration
   private var overlayTask: Task<Overlay, any Error>?
 
-  /// - Parameter roots: PEM file of the authorities that the share service's certificate comes from; nil takes the
-  ///   system's.
+  /// Connects to nothing yet.
+  /// - Parameters:
+  ///   - environment: of a machine that is enabled.
+  ///   - roots: PEM file of the authorities that the share service's certificate comes from; nil takes the system's.
+  ///   - logger: where warnings of the service go, and what the overlay logs.
   /// - Throws: `ShareError.notEnabled`.
   public init(_ environment: ShareEnvironment, roots: String? = nil, logger: Logger = Logger(label: "share")) throws {
     try self.init(environment, roots: roots, logger: logger, pollInterval: Overlay.Options().pollInterval)
   }
 
-  /// - Parameter pollInterval: of the overlay: how soon it is known that a share or an access ended.
+  /// The same with another poll interval of the overlay.
+  /// - Parameter pollInterval: how soon it is known that a share or an access ended.
   package init(
     _ environment: ShareEnvironment, roots: String? = nil, logger: Logger = Logger(label: "share"),
     pollInterval: Duration
@@ -141,8 +171,13 @@ public actor ShareSession {
 
   /// Makes this machine an environment of an account.
   /// - Parameters:
-  ///   - endpoint: nil takes what the environment knows.
+  ///   - environment: of this machine; it is enabled afterwards, in memory and on disk.
+  ///   - token: the account's.
+  ///   - endpoint: URL of the share service; nil takes what the environment knows.
   ///   - description: what people see; `user@host` is usual.
+  ///   - host: the machine's name or address, which people see too.
+  ///   - roots: PEM file of the authorities that the share service's certificate comes from; nil takes the system's.
+  /// - Throws: `ShareError`, `alreadyEnabled` among them.
   public static func enable(
     _ environment: inout ShareEnvironment, token: String, endpoint: String? = nil, description: String, host: String,
     roots: String? = nil
@@ -160,8 +195,12 @@ public actor ShareSession {
 
   /// Deletes the environment with everything it shares, there and here. What the service knows no more is forgotten
   /// here.
-  /// - Parameter force: forgets it here even when the service does not agree.
+  /// - Parameters:
+  ///   - environment: of this machine; it is not enabled afterwards.
+  ///   - force: forgets it here even when the service does not agree.
+  ///   - roots: PEM file of the authorities that the share service's certificate comes from; nil takes the system's.
   /// - Returns: whether the service deleted it now.
+  /// - Throws: `ShareError`, `notEnabled` among them.
   @discardableResult
   public static func disable(_ environment: inout ShareEnvironment, force: Bool = false, roots: String? = nil)
     async throws -> Bool
@@ -189,6 +228,8 @@ public actor ShareSession {
 
   // MARK: Shares
 
+  /// Makes a share. It stays until it is deleted, whether anything serves it or not.
+  /// - Throws: `ShareError`; `refused` with 409 where a name or token is taken.
   public func create(_ options: ShareOptions) async throws -> Share {
     let operation = "make the share"
     var body: JSONObject = [
@@ -222,8 +263,11 @@ public actor ShareSession {
       warnings: warnings)
   }
 
+  /// Deletes a share; who is connected to it is cut off.
+  /// - Throws: `ShareError`; `refused` with 404 where there is no such share.
   public func delete(_ share: Share) async throws { try await deleteShare(share.token) }
 
+  /// The same for a share of which only the token is known.
   public func deleteShare(_ token: String) async throws {
     _ = try await unlessForgotten {
       try await client.call(
@@ -232,6 +276,7 @@ public actor ShareSession {
   }
 
   /// Shares something for as long as `body` runs; whatever ends it, the share is deleted.
+  /// - Throws: what `body` throws, else `ShareError`.
   public func withShare<Value: Sendable>(_ options: ShareOptions, _ body: @Sendable (Share) async throws -> Value)
     async throws -> Value
   {
@@ -246,12 +291,19 @@ public actor ShareSession {
   }
 
   /// Hosts a share: the sequence of those who dial it.
+  /// - Throws: what ``Overlay/listen(_:options:)`` throws.
   public func listen(_ share: Share, options: Overlay.ListenOptions = .init()) async throws -> OverlayListener {
     try await overlay().listen(share.token, options: options)
   }
 
   // MARK: Accesses
 
+  /// Makes an access, which lets this machine dial a share. It stays until it is deleted, or its share ends.
+  /// - Parameters:
+  ///   - shareToken: of the share.
+  ///   - bindAddress: where a program listens for it, for people to see; nobody contacts it.
+  ///   - description: for people to see.
+  /// - Throws: `ShareError`; `refused` with 404 where there is no such share, or the account may not access it.
   public func access(_ shareToken: String, bindAddress: String = "", description: String = "") async throws
     -> ShareAccess
   {
@@ -269,12 +321,15 @@ public actor ShareSession {
   }
 
   /// Records where an access listens, for people to see.
+  /// - Throws: `ShareError`.
   public func update(_ access: ShareAccess, bindAddress: String) async throws {
     try await client.call(
       "record the access", "PATCH", "/access",
       ["frontendToken": .string(access.token), "bindAddress": .string(bindAddress), "description": ""])
   }
 
+  /// Deletes an access; what is connected through it is cut off.
+  /// - Throws: `ShareError`.
   public func delete(_ access: ShareAccess) async throws {
     _ = try await unlessForgotten {
       try await client.call(
@@ -283,7 +338,8 @@ public actor ShareSession {
     }
   }
 
-  /// Has access to a share for as long as `body` runs.
+  /// Has access to a share for as long as `body` runs; whatever ends it, the access is deleted.
+  /// - Throws: what `body` throws, else `ShareError`.
   public func withAccess<Value: Sendable>(_ shareToken: String, _ body: @Sendable (ShareAccess) async throws -> Value)
     async throws -> Value
   {
@@ -297,11 +353,13 @@ public actor ShareSession {
   }
 
   /// Connects to a share that this machine has access to.
+  /// - Throws: what ``Overlay/dial(_:options:)`` throws.
   public func dial(_ shareToken: String, options: Overlay.DialOptions = .init()) async throws -> OverlayStream {
     try await overlay().dial(shareToken, options: options)
   }
 
   /// The overlay, as this machine's identity; signed in at the first use.
+  /// - Throws: `IdentityFileError` where the environment's identity cannot be used, `OverlayError`.
   public func overlay() async throws -> Overlay {
     if let overlayTask { return try await overlayTask.value }
     let (environment, logger, pollInterval) = (environment, logger, pollInterval)
@@ -323,10 +381,14 @@ public actor ShareSession {
 
   // MARK: Names and overview
 
+  /// Reserves a name for the account: it stays when a share ends that bears it.
+  /// - Throws: `ShareError`; `refused` with 409 where somebody has it.
   public func createName(_ name: ShareOptions.Name) async throws {
     try await client.call("reserve the name \(name.name)", "POST", "/share/name", Self.body(name))
   }
 
+  /// Gives a reserved name back.
+  /// - Throws: `ShareError`.
   public func deleteName(_ name: ShareOptions.Name) async throws {
     try await client.call("release the name \(name.name)", "DELETE", "/share/name", Self.body(name))
   }

@@ -5,7 +5,7 @@ import NIOCore
 ///
 /// A task group would own them as well, but it finds a child that ends by looking through all of them, under its lock:
 /// with thousands of connections open each one that ends costs what thousands cost, and strangers decide how many end.
-/// Here that is a look-up, and who has not shown what it speaks has no task.
+/// A table makes that a look-up, and a connection whose protocol is not known yet has no task.
 final class ConnectionTasks: Sendable {
   private struct Connection {
     let channel: any Channel
@@ -105,6 +105,6 @@ final class WhenActive: ChannelInboundHandler {
     context.fireChannelActive()
   }
 
-  /// Of no effect where it passed.
+  /// Fails what waits for a connection that never opened; where it opened this changes nothing.
   func handlerRemoved(context: ChannelHandlerContext) { passed.fail(ChannelError.ioOnClosedChannel) }
 }

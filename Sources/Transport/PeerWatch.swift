@@ -17,7 +17,8 @@ package final class PeerWatch: ChannelInboundHandler, RemovableChannelHandler {
   private static let limit: UInt32 = 15_000
 
   private var checks: RepeatedTask?
-  /// Whether the last check found no sign: one that comes at the first byte after a long silence would err.
+  /// Whether the check before found no sign of the peer either. One check alone may err: it may come right after the
+  /// first byte that follows a long silence.
   private var wasSilent = false
 
   package init() {}

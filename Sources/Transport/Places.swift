@@ -1,6 +1,7 @@
 import Synchronization
 
-/// Places for what its asker may take long over and which holds something meanwhile: so many for all, fewer for each.
+/// A limited number of places for work that holds memory for as long as its asker takes: so many in total, fewer for
+/// each asker.
 package final class Places: Sendable {
   /// Taken as long as it is referenced.
   package final class Place: Sendable {

@@ -2,9 +2,10 @@ import NIOConcurrencyHelpers
 import PKI
 import X509
 
-/// Helpers of leaves seen in full handshakes, by leaf fingerprint. It holds no verdicts: whoever completes a handshake
-/// is remembered, with a certificate of its own making, too. So what it holds is bounded in bytes, and where there is
-/// no room the oldest of the source that has most of them goes: who makes up leaves drives out its own.
+/// The intermediate certificates (helpers) that peers sent beside their leaf in full handshakes, by the leaf's
+/// fingerprint. It holds no verdicts: whoever completes a handshake is remembered, also with a certificate of its own
+/// making. So what it holds is bounded in bytes, and where there is no room the oldest entry of the source that has
+/// most of them goes: whoever makes up leaves drives out only its own.
 final class ResumptionMemory: Sendable {
   /// Bytes of certificates: four thousand leaves with one helper of a kilobyte, as a network's own SDKs have them.
   /// Parsed they hold about as much again.

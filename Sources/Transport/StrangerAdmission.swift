@@ -1,7 +1,7 @@
 import NIOConcurrencyHelpers
 public import NIOCore
 
-/// What a listener gives to peers that have proven nothing yet (house plan: a byte budget for strangers).
+/// What a listener gives to peers that have proven nothing yet: so many bytes, so much time, so many connections.
 public struct StrangerLimits: Sendable {
   /// From accept to the end of the TLS handshake.
   public var handshakeTimeout: TimeAmount = .seconds(5)

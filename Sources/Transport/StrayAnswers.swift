@@ -1,7 +1,7 @@
 public import NIOCore
 
-/// Decides which Data of unknown connections is answered. One word an id is enough for an SDK to forget it; a flood
-/// gets a few words and then none. Fixed in size.
+/// Decides which Data frames for unknown connections are answered with StateClosed. One answer an id is enough for an
+/// SDK to forget it; a flood of ids gets some answers a second and no more. Fixed in size.
 public struct StrayAnswers: Sendable {
   /// Answers at once, and a second: an honest SDK has as many as it had connections that ended in one round trip.
   private static let burst = 64

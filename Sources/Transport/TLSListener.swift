@@ -1,3 +1,8 @@
+// Transport: sockets for every plane: TLS listeners that split one port by ALPN, channel-v2 underlays on sockets,
+// dialling with back-off, and `VerifiedPeer`, the only source of a peer's identity. It knows frames but no message's
+// meaning, and holds no entity. Start reading at `TLSListener` (inbound), `MessageChannel` (control plane) and
+// `Underlay` (data plane).
+
 public import Logging
 import NIOConcurrencyHelpers
 public import NIOCore
@@ -184,7 +189,7 @@ public final class TLSListener: Sendable {
 }
 
 /// Closes a connection whose TLS handshake does not complete in time, or takes more bytes than any honest one. Stands
-/// between TLS and the socket: what has not begun to speak TLS is closed without a farewell.
+/// between TLS and the socket: a peer that has not begun to speak TLS is closed without TLS's own goodbye.
 private final class HandshakeBudget: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer

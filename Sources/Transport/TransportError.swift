@@ -1,8 +1,3 @@
-// Transport: sockets for every plane. TLS listeners that split one port by ALPN, channel-v2 underlays on sockets,
-// dialing with back-off, and `VerifiedPeer`, the only source of a peer's identity. It knows frames but no message's
-// meaning and holds no entity; start reading at `TLSListener` (inbound), `MessageChannel` (control plane) and
-// `Underlay` (data plane).
-
 public import Wire
 
 /// What can go wrong between two processes, said so that a person can act on it.
@@ -11,18 +6,25 @@ public enum TransportError: Error, Sendable, CustomStringConvertible {
   case badAddress(String)
   /// The URL is not `https://host[:port]/path`.
   case badURL(String)
+  /// No TCP connection could be made.
   case connectFailed(address: String, reason: String)
+  /// TLS could not be agreed on.
   case handshakeFailed(address: String, reason: String)
   /// What answers there speaks no TLS.
   case notTLS(address: String)
   /// The server proved another identity than the one asked for.
   case serverNotTrusted(address: String, reason: String)
+  /// Something took longer than it may; `what` says what.
   case timedOut(what: String)
   /// The peer answered the hello with a refusal; the text is the peer's.
   case helloRefused(address: String, reason: String, headers: Headers)
+  /// The peer said something that the protocol does not allow.
   case protocolViolation(String)
+  /// The connection ended, or was ended, before the work on it was done.
   case closed(reason: String)
+  /// An answer over HTTP is longer than was asked for, in bytes.
   case answerTooLarge(limit: Int)
+  /// The peer took nothing while messages for it piled up, `queued` in bytes.
   case peerDoesNotRead(queued: Int)
 
   public var description: String {

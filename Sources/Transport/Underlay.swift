@@ -24,9 +24,9 @@ public final class Underlay: ChannelInboundHandler {
   /// Whether bytes that came together are being handled: what is said meanwhile leaves in one write.
   private var isInBurst = false
   private var wantsReading = true
-  /// It closes when what was said has left: nothing is heard or said any more.
+  /// `closeAfterFlush` was called: it closes when what was written has left, and neither reads nor takes anything more.
   private var isLeaving = false
-  /// The peer has answers to take before it may ask on.
+  /// Reading stands still, since the peer does not take the answers to what it asked (`answerWatermark`).
   private var awaitsReader = false
 
   /// Bytes of unsent answers at which reading from the peer stops, and to which they must fall before it goes on. An
@@ -153,7 +153,8 @@ public final class Underlay: ChannelInboundHandler {
     context?.close(promise: nil)
   }
 
-  /// How long what was said before an end may take to leave: whoever does not read keeps nothing open.
+  /// How long `closeAfterFlush` waits for what was written before: a peer that does not read must not keep the socket
+  /// open.
   private static let leave = TimeAmount.seconds(1)
 
   /// Closes after everything written so far has left, a second later at the latest. What still comes from the peer is

@@ -1,3 +1,7 @@
+// Tunnel: carries ordinary TCP and UDP programs over the overlay: local ports towards services, services towards local
+// servers. It decides no access and speaks no protocol of the overlay; that is the SDK below. Start reading at
+// `ProxyTunnel`, then `HostTunnel` and `Splice`.
+
 public import Logging
 import NIOConcurrencyHelpers
 public import NIOCore

@@ -1,6 +1,3 @@
-// Tunnel: carries ordinary TCP programs over the overlay: local ports towards services, services towards local servers.
-// It decides no access and speaks no protocol of the overlay; that is the SDK below. Start reading at `ProxyTunnel`.
-
 import NIOCore
 import Swiftlet
 

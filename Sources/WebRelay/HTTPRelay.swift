@@ -1,3 +1,7 @@
+// WebRelay: HTTP on NIO channels of any kind: a reverse proxy that streams, static files, and WebDAV. It knows no
+// overlay and no share; where requests go is a closure that makes a channel. Start reading at `HTTPRelay`, then
+// `HTTPServerPipeline` and `MessageParser`.
+
 public import NIOCore
 import Transport
 

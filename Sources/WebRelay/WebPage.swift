@@ -1,6 +1,3 @@
-// WebRelay: HTTP on NIO channels of any kind: a reverse proxy that streams, static files, and WebDAV. It knows no
-// overlay and no share; where requests go is a closure that makes a channel. Start reading at `HTTPRelay`.
-
 public import NIOCore
 public import NIOHTTP1
 

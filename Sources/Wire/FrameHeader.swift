@@ -1,6 +1,6 @@
-// Wire: the bytes of channel v2 and of the edge, control and link messages, both ways. It owns no buffer, no socket and
-// no clock, and holds no state; every parser has limits and typed errors. Start reading at `FrameHeader`, then
-// `Headers` and `Message`.
+// Wire: the bytes of channel v2 and of the edge, control and link messages, both ways: bytes to values, values to
+// bytes. It owns no buffer, no socket and no clock, and holds no state; every parser has limits and typed errors. Start
+// reading at `FrameHeader`, then `Headers` and `Message`.
 
 /// The fixed start of every frame (edge-data-plane.md 2.1), little-endian:
 ///

@@ -131,17 +131,20 @@ struct RouterChannelTests {
     #expect(known == 1 && ends == 1)
   }
 
-  @Test("refusals carry the router's words")
+  @Test("refusals carry the router's words, its code and its advice")
   func refused() throws {
     let router = try ScriptedRouter()
     let (connect, result) = try dial(router)
     try router.say(
-      EdgeMessages.StateClosed.refusal(of: connect, text: "Invalid Session", code: .invalidSession).message())
-    guard case .failure(.dialRefused(_, let text, _))? = result() else {
+      EdgeMessages.StateClosed.refusal(
+        of: connect, text: "Invalid Session", code: .invalidSession, retryHint: .startOver
+      ).message())
+    guard case .failure(.dialRefused(_, let text, let refusal))? = result() else {
       Issue.record("not refused")
       return
     }
-    #expect(text == "Invalid Session")
+    #expect(text == "Invalid Session" && refusal?.message == text)
+    #expect(refusal?.code == 3 && refusal?.retryHint == .startOver && refusal?.failingPostureCheckIDs == [])
   }
 
   @Test("sealed both ways; a changed byte ends the connection and is told to the router")

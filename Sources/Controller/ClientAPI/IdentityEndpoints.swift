@@ -91,7 +91,7 @@ enum IdentityEndpoints {
             throw OperationError.authenticatorCannotChange(reason: "it is a certificate; extend it instead")
           }
           let current = try body.required("currentPassword", body.string("currentPassword"))
-          // A session is no right to guess on.
+          // A session is no right to guess the password: wrong ones count here as they do at a login.
           let (username, address) = (own.username ?? own.id, request.peer.remoteHost)
           try core.attempts.begin(username, from: address, now: core.now)
           guard try await core.passwords.verify(current, against: own.password, from: address) else {

@@ -22,12 +22,12 @@ enum InformationEndpoints {
       .open("GET", "/", "Version and addresses of the APIs") { _ in .data(version(core)) },
       .open("GET", "/version", "Version and addresses of the APIs") { _ in .data(version(core)) },
       .open("GET", "/.well-known/est/cacerts", "Authorities of the network as PKCS#7") { _ in bundle },
-      // The names that clients may meet, not those in force here.
+      // All names that a client may meet at some controller, not those that this one has.
       .open("GET", "/enumerated-capabilities", "Names of capabilities") { _ in .data(["OIDC_AUTH", "HA_CONTROLLER"]) },
       .open("GET", "/network-jwts", "Token that introduces this network") { request in
         .list([["name": "default", "token": .string(try await networkToken(core))]], query: try ListQuery(request))
       },
-      // More than one would send SDKs to controllers that do not know their session.
+      // None are named: SDKs would go on to the others, which do not know their session.
       Endpoint("GET", "/controllers", "Controllers of the cluster") { request, _ in
         .list([], query: try ListQuery(request))
       },

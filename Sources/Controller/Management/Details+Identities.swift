@@ -19,7 +19,7 @@ extension Identity: DetailedEntity {
     object["disabled"] = .bool(isDisabled(at: now))
     object["disabledAt"] = JSONValue(disabling.at?.text)
     object["disabledUntil"] = JSONValue(disabling.until?.text)
-    // Upstream has no word for why: these two are there while it is a lock-out.
+    // OpenZiti has no member that says why an identity is disabled: these two are shown while the reason is a lock-out.
     if !isLockedOut(at: now) { for member in ["lockedAt", "lockedUntil"] { object[member] = nil } }
     let isConnected = view.core.routers.isConnected(identity: id)
     object["hasEdgeRouterConnection"] = .bool(isConnected)
@@ -79,7 +79,7 @@ extension Authenticator: DetailedEntity {
 
 extension APISession: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
-    // The row on disk lags behind in activity.
+    // Memory knows of later activity than the row on disk.
     var ended = self
     ended.token = ""
     let live = view.core.sessions.apiSession(id) ?? ended
@@ -93,7 +93,7 @@ extension APISession: DetailedEntity {
 extension ServiceSession: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
     var object = try view.base(self)
-    // The row on disk has it sealed.
+    // The stored row has the token sealed; memory has it in clear.
     object["token"] = .string(view.core.sessions.serviceSession(id)?.token ?? "")
     object["service"] = view.reference(.services, serviceId)
     object["identity"] = view.reference(.identities, identityId)

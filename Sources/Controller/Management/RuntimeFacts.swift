@@ -15,7 +15,7 @@ struct RuntimeFacts: RuntimeSymbols {
   func relation(_ kind: EntityKind, _ symbol: String) -> [RelationGroup] {
     if symbol == EntityKind.terminators.memberName { return terminators(kind) }
     guard let way = Self.way(kind, symbol) else { return [] }
-    // Of a copy: nobody waits meanwhile.
+    // Asked of a copy of the engine: nobody waits for the model's lock meanwhile.
     let access = core.model { $0.access }
     return access.policyIDs(way.family).compactMap { policy in
       guard way.action == nil || access.grants.action(of: policy) == way.action else { return nil }
@@ -55,7 +55,8 @@ struct RuntimeFacts: RuntimeSymbols {
     }
   }
 
-  /// From which side of which policies to which a symbol leads.
+  /// How policies answer a symbol of a kind: which family of them, for which action, and from which of their sides to
+  /// which.
   private static func way(_ kind: EntityKind, _ symbol: String) -> (
     family: PolicyFamily, action: AccessAction?, holders: Side, members: Side
   )? {

@@ -17,10 +17,13 @@ public struct Provisioning: Sendable {
     public let jwt: String
   }
 
+  /// What a service policy lets its identities do with its services.
   public enum PolicyKind: String, Sendable {
     case dial = "Dial"
     case bind = "Bind"
   }
+
+  /// Whether an entity must have all attributes of a role list, or one of them.
   public enum RoleSemantic: String, Sendable {
     case allOf = "AllOf"
     case anyOf = "AnyOf"
@@ -127,7 +130,8 @@ public struct Provisioning: Sendable {
     Invitation(id: id, jwt: try await operations.reenrollEdgeRouter(id).jwt)
   }
 
-  /// - Returns: the id.
+  /// Makes a service.
+  /// - Returns: its id.
   @discardableResult
   public func createService(name: String, roleAttributes: [String] = [], encryptionRequired: Bool = true) async throws
     -> String
@@ -141,9 +145,10 @@ public struct Provisioning: Sendable {
     ).id
   }
 
+  /// Lets identities dial or host services.
   /// - Parameters:
   ///   - identityRoles: `#attribute`, `@id` or `#all`; so for services.
-  /// - Returns: the id.
+  /// - Returns: the policy's id.
   @discardableResult
   public func createServicePolicy(
     name: String, type: PolicyKind, semantic: RoleSemantic = .anyOf, identityRoles: [String], serviceRoles: [String]
@@ -158,6 +163,8 @@ public struct Provisioning: Sendable {
     ).id
   }
 
+  /// Lets identities use edge routers.
+  /// - Returns: the policy's id.
   @discardableResult
   public func createEdgeRouterPolicy(
     name: String, semantic: RoleSemantic = .anyOf, identityRoles: [String], edgeRouterRoles: [String]
@@ -171,6 +178,8 @@ public struct Provisioning: Sendable {
     ).id
   }
 
+  /// Lets services be used through edge routers.
+  /// - Returns: the policy's id.
   @discardableResult
   public func createServiceEdgeRouterPolicy(
     name: String, semantic: RoleSemantic = .anyOf, serviceRoles: [String], edgeRouterRoles: [String]
@@ -186,6 +195,7 @@ public struct Provisioning: Sendable {
 
   // MARK: Look-ups by name
 
+  /// The identity of that name; nil where there is none.
   public func identity(named name: String) async throws -> Member? {
     try await core.store.read { reader in
       guard let identity = try reader.named(Identity.self, name) else { return nil }
@@ -195,21 +205,29 @@ public struct Provisioning: Sendable {
     }
   }
 
+  /// The edge router of that name; nil where there is none.
   public func edgeRouter(named name: String) async throws -> Member? {
     try await core.store.read { try $0.named(EdgeRouterEntity.self, name) }.map {
       Member(id: $0.id, isEnrolled: $0.isVerified)
     }
   }
 
+  /// The id of the service of that name; nil where there is none.
   public func service(named name: String) async throws -> String? {
     try await core.store.read { try $0.named(EdgeService.self, name)?.id }
   }
+
+  /// The same for service policies.
   public func servicePolicy(named name: String) async throws -> String? {
     try await core.store.read { try $0.named(ServicePolicy.self, name)?.id }
   }
+
+  /// The same for edge router policies.
   public func edgeRouterPolicy(named name: String) async throws -> String? {
     try await core.store.read { try $0.named(EdgeRouterPolicy.self, name)?.id }
   }
+
+  /// The same for service edge router policies.
   public func serviceEdgeRouterPolicy(named name: String) async throws -> String? {
     try await core.store.read { try $0.named(ServiceEdgeRouterPolicy.self, name)?.id }
   }

@@ -184,7 +184,7 @@ extension RouterConnection {
       return log.write(
         .warning, "router tells its circuits in a form that is not known", ["bytes": "\(text.utf8.count)"])
     }
-    // Of a part it does not follow that the others are lost.
+    // There are more than are looked at: from a part it does not follow that the others are lost.
     guard held.count <= Self.idLimit else {
       return log.write(.warning, "router tells of too many circuits", ["circuits": "\(held.count)"])
     }

@@ -1,3 +1,7 @@
+// Fabric: the I/O-free cores of the network side of controller and router: circuits, terminators, the router's replica
+// of the data model, sessions. No socket, no clock, no random source of its own: events, time and random numbers come
+// in, actions go out. Start reading at `CircuitEngine` (controller) and `RouterModel` (router).
+
 public import Access
 import Foundation
 public import Model

@@ -133,21 +133,33 @@ let package = Package(
       ]),
     floor("SwiftletShare", ["Swiftlet", "Transport", "PKI", "Model", nioCore, nioPosix, logging]),
     floor("Tunnel", ["Swiftlet", "Transport", nioCore, nioPosix, logging, lifecycle]),
+    floor("AgentProtocol", ["WireSchemas", protobuf, grpc]),
     // Floor 6
     floor(
-      "Share",
+      "ShareFrontend",
       [
-        "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "Authentication", "REST", "Store", "Transport",
-        "Model", "PKI",
-        "WireSchemas",
-        nioCore, nioPosix, nioHTTP1, nioConcurrency, nioSSL, crypto, protobuf, grpc, grpcNIO, logging, lifecycle, yams,
+        "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Authentication", "Transport", "Model", "PKI", nioCore,
+        nioHTTP1, nioConcurrency, crypto, logging, lifecycle,
+      ]),
+    floor(
+      "ShareService",
+      [
+        "ShareFrontend", "SwiftletShare", "AgentProtocol", "WebRelay", "Tunnel", "Swiftlet", "Controller",
+        "Authentication", "REST", "Store", "Transport", "Model", "PKI", "WireSchemas", nioCore, nioConcurrency,
+        protobuf, grpc, grpcNIO, logging, lifecycle,
+      ]),
+    floor(
+      "ShareAgent",
+      [
+        "SwiftletShare", "AgentProtocol", "WebRelay", "Tunnel", "Swiftlet", "Transport", "Model", "WireSchemas",
+        nioCore, nioPosix, nioHTTP1, nioConcurrency, protobuf, grpc, grpcNIO, logging, lifecycle,
       ]),
     // Floor 7
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "Controller", "EdgeRouter", "Tunnel", "Share", "SwiftletShare", "WebRelay", "Swiftlet", "Transport", "PKI",
-        "Model", "CLinuxShims",
+        "Controller", "EdgeRouter", "Tunnel", "ShareService", "ShareFrontend", "ShareAgent", "SwiftletShare",
+        "WebRelay", "Swiftlet", "Transport", "PKI", "Model", "CLinuxShims",
         "CQREncode", argumentParser, yams,
         logging,
         lifecycle, nioCore,
@@ -187,9 +199,8 @@ let package = Package(
     tests(
       "ShareTests",
       [
-        "Share", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Controller", "EdgeRouter", "REST", "Store",
-        "Transport", "PKI", "Model",
-        "NetworkFixture",
+        "ShareService", "ShareFrontend", "ShareAgent", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet",
+        "Controller", "EdgeRouter", "REST", "Store", "Transport", "PKI", "Model", "NetworkFixture",
         nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, crypto, logging, lifecycle,
       ],
       exclude: ["python"]),

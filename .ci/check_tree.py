@@ -22,10 +22,12 @@ import sys
 # docs/architecture.md has the same table. Tests may import anything.
 FLOORS = {
     "CLinuxShims": 0, "CSodium": 0, "CQREncode": 0, "Wire": 1, "WireSchemas": 1, "SealedStream": 1, "PKI": 1, "Model": 1, "Facts": 1, "Access": 2, "Fabric": 2, "Transport": 3, "Store": 3,
-    "Swiftlet": 4, "EdgeRouter": 4, "REST": 4, "Authentication": 4, "WebRelay": 4, "Controller": 5, "Tunnel": 5, "SwiftletShare": 5, "Share": 6, "SwiftletCommand": 7,
+    "Swiftlet": 4, "EdgeRouter": 4, "REST": 4, "Authentication": 4, "WebRelay": 4, "Controller": 5, "Tunnel": 5, "AgentProtocol": 5, "SwiftletShare": 5,
+    "ShareFrontend": 6, "ShareService": 6, "ShareAgent": 6, "SwiftletCommand": 7,
 }
-# Within floor 2 the fabric's cores ask the policy engine, within floor 4 the APIs stand on the pipelines of HTTP; within floor 1 nothing knows its neighbours.
-SAME_FLOOR = {("Fabric", "Access"), ("REST", "WebRelay")}
+# Within floor 2 the fabric's cores ask the policy engine, within floor 4 the APIs stand on the pipelines of HTTP, within floor 6 a share service runs a public
+# frontend in its process; within floor 1 nothing knows its neighbours.
+SAME_FLOOR = {("Fabric", "Access"), ("REST", "WebRelay"), ("ShareService", "ShareFrontend")}
 # Sockets, clocks on sockets and databases stay out of floors 1 and 2.
 HEAVY = {"NIOCore", "NIOPosix", "NIOSSL", "NIOHTTP1", "NIOHTTP2", "GRDB", "ServiceLifecycle", "Yams"}
 

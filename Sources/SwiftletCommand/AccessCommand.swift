@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import ServiceLifecycle
-import Share
+import ShareAgent
 import Swiftlet
 import SwiftletShare
 import Transport

@@ -1,7 +1,8 @@
 import ArgumentParser
 import Logging
 import NIOCore
-import Share
+import ShareFrontend
+import ShareService
 import Swiftlet
 import SwiftletShare
 import Transport

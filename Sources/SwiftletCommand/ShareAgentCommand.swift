@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import ServiceLifecycle
-import Share
+import ShareAgent
 import SwiftletShare
 
 struct ShareAgentCommand: AsyncParsableCommand {
@@ -48,7 +48,7 @@ struct ShareAgentRunCommand: AsyncParsableCommand {
         throw CommandFailure("cannot read \(file)", error)
       }
     }
-    let agent = ShareAgent(session: try home.session(logger), configuration: configuration, logger: logger)
+    let agent = Agent(session: try home.session(logger), configuration: configuration, logger: logger)
     do { try await ServiceRun.run([agent], logger: logger) } catch {
       throw CommandFailure("the agent cannot run", error)
     }
@@ -63,7 +63,7 @@ struct ShareAgentStatusCommand: AsyncParsableCommand {
 
   func run() async throws {
     let environment = try home.environment()
-    guard let report = ShareAgent.report(environment) else {
+    guard let report = Agent.report(environment) else {
       throw CommandFailure("no agent runs for \(environment.directory)")
     }
     let out = Terminal.output

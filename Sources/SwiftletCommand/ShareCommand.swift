@@ -2,7 +2,6 @@ import ArgumentParser
 import Foundation
 import Logging
 import Model
-import Share
 import Swiftlet
 import SwiftletShare
 import Synchronization

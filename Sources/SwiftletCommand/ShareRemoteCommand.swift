@@ -1,7 +1,6 @@
 import ArgumentParser
 import Logging
 import Model
-import Share
 import SwiftletShare
 
 struct ShareRemoteCommand: AsyncParsableCommand {
@@ -62,7 +61,7 @@ struct ShareRemoteCommand: AsyncParsableCommand {
   /// What serves a target, which zrok's agents have to be told.
   static func serving(_ target: String?, _ mode: String) -> (mode: String, target: String) {
     guard let target, mode.isEmpty else { return (mode, target ?? "") }
-    let serving = BackendTarget.afar(target)
+    let serving = ShareOptions.Backend.afar(target)
     return (serving.mode.rawValue, serving.target)
   }
 

@@ -3,7 +3,7 @@ import Foundation
 import Logging
 import NIOCore
 import ServiceLifecycle
-import Share
+import ShareAgent
 import Swiftlet
 import SwiftletShare
 import Transport

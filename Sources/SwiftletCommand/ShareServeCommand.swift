@@ -5,7 +5,8 @@ import Logging
 import NIOCore
 import PKI
 import ServiceLifecycle
-import Share
+import ShareFrontend
+import ShareService
 import Synchronization
 import Transport
 
@@ -178,7 +179,7 @@ struct ShareServeCommand: AsyncParsableCommand {
     let complete = try configuration(address: address, identity)
     do {
       if let controller {
-        let service = try await ShareService.remote(remote(controller), configuration: complete, logger: logger)
+        let service = try await ShareServer.remote(remote(controller), configuration: complete, logger: logger)
         let account = try await Spinner.during("joining the network of \(controller)") { try await start(service) }
         show(account)
         try await ServiceRun.run(watchers + [service], logger: logger)
@@ -191,7 +192,7 @@ struct ShareServeCommand: AsyncParsableCommand {
           show(account, networkPassword: .some(report.password))
         }
         network.application = { controller in
-          let service = try ShareService(network: controller.provisioning, configuration: complete, logger: logger)
+          let service = try ShareServer(network: controller.provisioning, configuration: complete, logger: logger)
           let account = try await start(service)
           made.withLock { $0 = account }
           return service
@@ -204,7 +205,7 @@ struct ShareServeCommand: AsyncParsableCommand {
     Terminal.error.line("Stopped. The same command starts it again with everything it had.")
   }
 
-  private func start(_ service: ShareService) async throws -> Account {
+  private func start(_ service: ShareServer) async throws -> Account {
     try await service.start()
     let password = QuickstartNetwork.password() + "-9A"
     let made = try await service.account(email: account, password: password)

@@ -9,10 +9,12 @@ public import Swiftlet
 /// What is shared and how (zrok.md 1.3).
 public struct ShareOptions: Sendable {
   /// Whether anybody with the URL may visit, or only machines that are enabled and have an access.
-  public enum Mode: String, Sendable { case `public`, `private` }
+  public enum Mode: String, Sendable, Codable { case `public`, `private` }
 
   /// What runs behind the share; a public one speaks HTTP.
-  public enum Backend: String, Sendable, CaseIterable { case proxy, web, tcpTunnel, udpTunnel, socks, drive, caddy }
+  public enum Backend: String, Sendable, Codable, CaseIterable {
+    case proxy, web, tcpTunnel, udpTunnel, socks, drive, caddy
+  }
 
   /// Where a public share is found; a name that the account has not reserved comes and goes with its share.
   public struct Name: Sendable, Equatable {

@@ -6,7 +6,8 @@ import SwiftletShare
 import Testing
 import Transport
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareService
 
 @Suite("The share agent", .timeLimit(.minutes(10)))
 struct AgentTests {
@@ -61,17 +62,17 @@ struct AgentTests {
     let configuration = try Self.configuration(
       "shares:\n  - target: \(site)\n    name: kept\n  - target: 127.0.0.1:\(bench.apiPort)\n    mode: private\n    backend: tcpTunnel\n    token: kept-api\n"
     )
-    let agent = ShareAgent(
+    let agent = Agent(
       session: try ShareSession(environment), configuration: configuration, logger: bench.network.logger)
     let running = Task { try await agent.run() }
-    @Sendable func active(_ agent: ShareAgent, after: Int = 0) async throws {
+    @Sendable func active(_ agent: Agent, after: Int = 0) async throws {
       try await Network.wait("everything is active") {
         let status = await agent.status
         return !status.isEmpty && status.allSatisfy { $0.phase == .active && $0.lastProof ?? 0 >= after }
       }
     }
     try await active(agent)
-    let report = try #require(ShareAgent.report(environment))
+    let report = try #require(Agent.report(environment))
     #expect(report.entries.map(\.label) == ["kept", "kept-api"] && report.pid == getpid())
     let url = "http://kept.share.localhost:\(bench.frontendPort)/"
     @Sendable func page() -> String? {
@@ -81,7 +82,7 @@ struct AgentTests {
 
     // Another machine's agent brings the private one to a port.
     let other = try await Self.environment(bench, "two", token)
-    let reader = ShareAgent(
+    let reader = Agent(
       session: try ShareSession(other), configuration: try Self.configuration("accesses:\n  - token: kept-api\n"),
       logger: bench.network.logger)
     let reading = Task { try await reader.run() }
@@ -104,7 +105,7 @@ struct AgentTests {
     _ = await reading.result
     running.cancel()
     _ = await running.result
-    #expect(ShareAgent.report(environment) == nil)
+    #expect(Agent.report(environment) == nil)
     let overview = await bench.call("GET", "/api/v2/overview", token)
     #expect(
       overview.body["environments"]?.arrayValue?.allSatisfy { $0["shares"] == [] && $0["frontends"] == [] } == true)

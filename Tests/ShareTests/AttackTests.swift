@@ -9,7 +9,9 @@ import SwiftletShare
 import Testing
 import Transport
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareFrontend
+@testable import ShareService
 
 /// Every attack goes the whole way, or as far as it gets: public frontend, overlay, backend, server. `WebRelayTests`
 /// has the same classes piece by piece.

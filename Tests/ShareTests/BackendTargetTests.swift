@@ -2,7 +2,7 @@ import Foundation
 import SwiftletShare
 import Testing
 
-@testable import Share
+@testable import ShareAgent
 
 @Suite("What people write that is to be shared")
 struct BackendTargetTests {

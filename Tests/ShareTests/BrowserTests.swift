@@ -8,7 +8,8 @@ import NetworkFixture
 import SwiftletShare
 import Testing
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareService
 
 /// Debian's Chromium, driven by Playwright from PyPI. `SWIFTLET_SCREENSHOTS` names a directory for pictures of every
 /// page.

@@ -11,7 +11,8 @@ import Synchronization
 import Testing
 import Tunnel
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareService
 
 /// Programs that connect, end halves, reset, pause and vanish, through a proxy and a host, a private share and a public
 /// one, while hosts and routers are killed and other threads want the processor. The oracle: what comes back is a

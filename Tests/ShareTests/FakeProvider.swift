@@ -8,7 +8,8 @@ import PKI
 import Synchronization
 import Transport
 
-@testable import Share
+@testable import ShareFrontend
+@testable import ShareService
 
 /// A provider of identities on loopback: OpenID Connect, and GitHub's calls, as strict as a real one about what clients
 /// must prove. Everybody who comes is `email`.

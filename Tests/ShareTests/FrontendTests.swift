@@ -13,7 +13,9 @@ import Testing
 import Tunnel
 import WebRelay
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareFrontend
+@testable import ShareService
 
 @Suite("The public frontend, with shares of our own SDK", .timeLimit(.minutes(8)))
 struct FrontendTests {

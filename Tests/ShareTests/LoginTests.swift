@@ -12,7 +12,9 @@ import Testing
 import Transport
 import WebRelay
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareFrontend
+@testable import ShareService
 
 @Suite("Signing in to a share with an account elsewhere", .timeLimit(.minutes(10)))
 struct LoginTests {

@@ -1,7 +1,7 @@
 import NIOHTTP1
 import Testing
 
-@testable import Share
+@testable import ShareFrontend
 
 /// What passes a share's gate unasked.
 @Suite("Questions of browsers ahead of a request")

@@ -11,17 +11,18 @@ import Testing
 import Transport
 import Tunnel
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareService
 
 @Suite("Agents that take orders from afar", .timeLimit(.minutes(10)))
 struct RemoteAgentTests {
   /// An agent of ours with nothing in its file.
   private struct Running {
-    let agent: ShareAgent
+    let agent: Agent
     let task: Task<Void, any Error>
 
     static func start(_ environment: ShareEnvironment, _ bench: ShareBench) throws -> Running {
-      let agent = ShareAgent(
+      let agent = Agent(
         session: try ShareSession(environment), configuration: AgentConfiguration(), logger: bench.network.logger)
       return Running(agent: agent, task: Task { try await agent.run() })
     }

@@ -10,7 +10,7 @@ import Swiftlet
 import SwiftletShare
 import Testing
 
-@testable import Share
+@testable import ShareService
 
 @Suite(
   "A share service with a database of its own, the network behind the management API", .serialized,
@@ -99,7 +99,7 @@ struct RemoteNetworkTests {
       let shares = try reader.all(ShareRow.self)
       return [
         "identities": Set(
-          try reader.all(ShareEnvironmentRow.self).map(\.id) + reader.all(ShareFrontend.self).map(\.zId)),
+          try reader.all(ShareEnvironmentRow.self).map(\.id) + reader.all(ShareFrontendRow.self).map(\.zId)),
         "services": Set(shares.map(\.serviceId)), "configs": Set(shares.map(\.configId)),
         "service-policies": Set(
           try shares.flatMap { [$0.bindPolicyId] + [$0.dialPolicyId].compactMap { $0 } }

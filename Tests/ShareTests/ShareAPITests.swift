@@ -7,7 +7,7 @@ import Store
 import Swiftlet
 import Testing
 
-@testable import Share
+@testable import ShareService
 
 @Suite("The share API", .timeLimit(.minutes(8)))
 struct ShareAPITests {

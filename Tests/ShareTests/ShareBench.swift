@@ -10,14 +10,15 @@ import SwiftletShare
 import Testing
 import Transport
 
-@testable import Share
+@testable import ShareFrontend
+@testable import ShareService
 
 /// A share service on a network in this process, asked as its clients ask it.
 struct ShareBench: Sendable {
   static let adminSecret = "administrators-only"
 
   let network: Network
-  let service: ShareService
+  let service: ShareServer
   let server: APIServer
   let desk: ShareDesk
   let apiPort: Int
@@ -65,14 +66,14 @@ struct ShareBench: Sendable {
     let logger = network.logger
     let service =
       if let remote {
-        try await ShareService.remote(remote, configuration: configuration, logger: logger)
+        try await ShareServer.remote(remote, configuration: configuration, logger: logger)
       } else {
-        try ShareService(network: await network.provisioning, configuration: configuration, logger: logger)
+        try ShareServer(network: await network.provisioning, configuration: configuration, logger: logger)
       }
     let addresses = try await service.start()
     let running = Task { do { try await service.run() } catch { logger.error("share service ended: \(error)") } }
     return ShareBench(
-      network: network, service: service, server: ShareService.server(service.desk), desk: service.desk,
+      network: network, service: service, server: ShareServer.server(service.desk), desk: service.desk,
       apiPort: addresses.api.port ?? 0,
       frontendPort: addresses.frontend?.port ?? 0, running: running)
   }

@@ -5,7 +5,7 @@ import NIOPosix
 import NetworkFixture
 import Testing
 
-@testable import Share
+@testable import ShareService
 @testable import SwiftletShare
 
 @Suite("Share services as people write them", .timeLimit(.minutes(5)))

@@ -10,7 +10,9 @@ import SwiftletShare
 import Testing
 import Transport
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareFrontend
+@testable import ShareService
 
 /// How shares and accesses end, and come back.
 @Suite("The life of a share", .timeLimit(.minutes(5)))
@@ -505,7 +507,7 @@ struct ShareLifeTests {
     try await bench.desk.disable(account, environment: enabled.identity)
     await #expect(throws: gone) { try await sharing.value }
     await #expect(throws: gone) { try await accessing.value }
-    let agent = ShareAgent(
+    let agent = Agent(
       session: try ShareSession(session.environment),
       configuration: try AgentConfiguration(
         StrictDocument(text: "shares:\n  - target: 8000\n", file: "agent.yml").root),
@@ -544,7 +546,7 @@ struct ShareLifeTests {
       ("~/photos", .web, "~/photos"), ("photos", .web, "photos"), ("photos/2026", .web, "photos/2026"),
       ("/etc/site/Caddyfile", .caddy, "/etc/site/Caddyfile"),
     ] as [(String, ShareOptions.Backend, String)] {
-      let serving = BackendTarget.afar(text)
+      let serving = ShareOptions.Backend.afar(text)
       #expect(serving.mode == mode && serving.target == target, "\(text)")
     }
     // A tunnel's target is shown as people write it, whatever it was written with.

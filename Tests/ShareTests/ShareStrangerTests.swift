@@ -10,7 +10,8 @@ import Testing
 import Transport
 import WebRelay
 
-@testable import Share
+@testable import ShareFrontend
+@testable import ShareService
 
 /// What strangers may cost, and what a page that shows their texts may run.
 @Suite("Strangers at the share service", .timeLimit(.minutes(5)))
@@ -75,11 +76,11 @@ struct ShareStrangerTests {
     let bench = try await ShareBench.start()
     let provisioning = await bench.network.provisioning
     let failure = #expect(throws: ProcessLock.Failure.self) {
-      try ShareService(network: provisioning, configuration: bench.desk.configuration, logger: bench.network.logger)
+      try ShareServer(network: provisioning, configuration: bench.desk.configuration, logger: bench.network.logger)
     }
     #expect(failure?.description.contains("another share service") == true)
     await bench.stopService()
-    _ = try ShareService(network: provisioning, configuration: bench.desk.configuration, logger: bench.network.logger)
+    _ = try ShareServer(network: provisioning, configuration: bench.desk.configuration, logger: bench.network.logger)
     await bench.network.stop()
   }
 

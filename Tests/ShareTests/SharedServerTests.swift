@@ -8,7 +8,9 @@ import SwiftletShare
 import Testing
 import WebRelay
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareFrontend
+@testable import ShareService
 
 /// What is changed between a visitor, who knows the share's address, and a server, which knows its own.
 @Suite("Servers behind shares, by their addresses", .timeLimit(.minutes(5)))

@@ -7,7 +7,9 @@ import Store
 import Swiftlet
 import Testing
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareFrontend
+@testable import ShareService
 @testable import SwiftletShare
 
 @Suite("A public frontend in a process of its own", .timeLimit(.minutes(8)))
@@ -119,7 +121,7 @@ struct StandaloneFrontendTests {
     let (frontend, running) = try await Self.start(bench) { $0.listener.port = 0 }
     let port = try await frontend.start().port ?? 0
     let zId = try #require(
-      try await bench.desk.network.read { try $0.named(ShareFrontend.self, ShareDesk.defaultName)?.zId })
+      try await bench.desk.network.read { try $0.named(ShareFrontendRow.self, ShareDesk.defaultName)?.zId })
     let environment = try #require(sharer.session.environment.enabled?.identity)
     let shares: [(String, JSONObject)] = [
       ("open0", ["interstitial": true, "auth_scheme": "none", "basic_auth": .null, "oauth": .null]),
@@ -142,7 +144,7 @@ struct StandaloneFrontendTests {
     try await bench.desk.network.write(author: "test") { change in
       for (name, data) in shares {
         let config = try change.createConfig(
-          name: name, typeID: change.configType(named: ShareDesk.proxyConfigType), data: data, tags: [:])
+          name: name, typeID: change.configType(named: ProxyConfig.typeName), data: data, tags: [:])
         let service = try change.createService(name: name, configs: [config], tags: [:])
         _ = try change.createServicePolicy(
           name: name + "-bind", type: .bind, identities: [environment], service: service, tags: [:])
@@ -155,7 +157,7 @@ struct StandaloneFrontendTests {
     for (name, _) in shares.prefix(2) {
       backends.append(
         try await ShareBackend.start(
-          SwiftletShare.Share(token: name, endpoints: [], urls: []), mode: .proxy,
+          Share(token: name, endpoints: [], urls: []), mode: .proxy,
           target: .server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0),
           overlay: sharer.session.overlay(),
           options: BackendOptions(),

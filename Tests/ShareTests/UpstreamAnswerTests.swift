@@ -2,7 +2,7 @@ import Foundation
 import Model
 import Testing
 
-@testable import Share
+@testable import ShareService
 
 /// What upstream's service answers where its command line, which panics at anything else, depends on it (zrok 2.0.4,
 /// controller).

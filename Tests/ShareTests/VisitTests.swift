@@ -9,7 +9,9 @@ import Testing
 import Tunnel
 import WebRelay
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareFrontend
+@testable import ShareService
 
 /// How visits end, seen from the server behind a share: visitors who leave, servers who take their time, sharers who
 /// stop.

@@ -6,7 +6,8 @@ import Swiftlet
 import SwiftletShare
 import Testing
 
-@testable import Share
+@testable import ShareAgent
+@testable import ShareService
 
 @Suite("zrok's own SDKs from PyPI, unchanged", .serialized, .timeLimit(.minutes(10)))
 struct ZrokInteropTests {

@@ -6,6 +6,7 @@ import CSodium
 import Foundation
 public import Model
 import NIOPosix
+import PKI
 import Synchronization
 import Transport
 
@@ -51,7 +52,7 @@ public final class PasswordHasher: Sendable {
     pool = NIOThreadPool(numberOfThreads: threads)
     pool.start()
     self.queueLimit = queueLimit
-    decoy = try Self.make("decoy of \(UInt64.random(in: .min ... .max))")
+    decoy = try Self.make("decoy of " + RandomSource.hex(8))
   }
 
   public func hash(_ password: String) async throws -> PasswordHash { try await run { try Self.make(password) } }
@@ -101,8 +102,7 @@ public final class PasswordHasher: Sendable {
   }
 
   private static func make(_ password: String) throws -> PasswordHash {
-    var salt = [UInt8](repeating: 0, count: saltLength)
-    randombytes_buf(&salt, saltLength)
+    let salt = RandomSource.bytes(saltLength)
     let hash = try derive(password, salt: salt, passes: passes, memory: memory)
     return PasswordHash(
       algorithm: algorithm, salt: Data(salt).base64EncodedString(), hash: Data(hash).base64EncodedString(),

@@ -83,8 +83,8 @@ final class ControllerPKI: Sendable {
         "certificates are not made while the clock of this machine says \(now.formatted(.iso8601)), which is past; set the clock and start again"
       )
     }
-    let domain = configuration.trustDomain ?? "swiftlet-" + String(UInt64.random(in: .min ... .max), radix: 16)
-    let id = "controller-" + String(UInt32.random(in: .min ... .max), radix: 16)
+    let domain = configuration.trustDomain ?? "swiftlet-" + RandomSource.hex(8)
+    let id = "controller-" + RandomSource.hex(4)
     let root = try CertificateAuthority.createRoot(name: "Swiftlet root \(domain)", trustDomain: domain, now: now)
     let signing = try root.createIntermediate(name: "Swiftlet signing \(domain)", trustDomain: domain, now: now)
     // RSA: C SDK 0.29 verifies enrollment tokens with RS256 only (edge-client-api.md 2.2).

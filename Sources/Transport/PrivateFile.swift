@@ -1,3 +1,5 @@
+import PKI
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -84,7 +86,7 @@ package enum PrivateFile {
   /// - Parameter path: in a directory that exists.
   /// - Throws: `Failure`.
   package static func writeTransient(_ bytes: [UInt8], to path: String) throws(Failure) {
-    var random = SystemRandomNumberGenerator()
+    var random = RandomSource()
     close(try replace(path, with: bytes, isDurable: false, using: &random))
   }
 
@@ -94,7 +96,7 @@ package enum PrivateFile {
   /// - Returns: the descriptor of the new file, for further bytes behind these. It is the caller's to close.
   /// - Throws: `Failure`.
   package static func replace(_ path: String, with bytes: [UInt8]) throws(Failure) -> Int32 {
-    var random = SystemRandomNumberGenerator()
+    var random = RandomSource()
     return try replace(path, with: bytes, isDurable: true, using: &random)
   }
 
@@ -152,13 +154,13 @@ package enum PrivateFile {
 
   /// Makes a directory of mode 0700 that nobody else can have made before.
   ///
-  /// - Parameter start: of its path, such as `/tmp/caddy-`; at most seven characters are added.
+  /// - Parameter start: of its path, such as `/tmp/caddy-`; seven characters are added.
   /// - Returns: its path.
   /// - Throws: `Failure`.
   package static func makeTemporaryDirectory(_ start: String) throws(Failure) -> String {
     var path = ""
     for _ in 0..<attempts {
-      path = start + String(UInt32.random(in: .min ... .max), radix: 36)
+      path = start + RandomSource.text(7, of: "abcdefghijklmnopqrstuvwxyz0123456789")
       if mkdir(path, 0o700) == 0 { return path }
       guard errno == EEXIST else { break }
     }

@@ -1,3 +1,5 @@
+import PKI
+
 /// A name in a directory as the file system keeps it: any bytes but `/` and NUL, whether they are UTF-8 or not. Names
 /// are compared byte by byte, so that two spellings of one letter are two names.
 struct FileName: Hashable, Sendable {
@@ -34,7 +36,7 @@ struct FileName: Hashable, Sendable {
   }
 
   /// One that nothing has.
-  static func temporary() -> FileName { FileName(Array("\(temporaryPrefix)\(UInt64.random(in: .min ... .max))".utf8)) }
+  static func temporary() -> FileName { FileName(Array((temporaryPrefix + RandomSource.hex(8)).utf8)) }
 
   var isTemporary: Bool { bytes.starts(with: Self.temporaryPrefix.utf8) }
 

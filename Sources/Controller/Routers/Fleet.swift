@@ -4,6 +4,7 @@ import Model
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
+import PKI
 import Synchronization
 import Transport
 import Wire
@@ -41,7 +42,7 @@ final class Fleet: Sendable {
     var engine: CircuitEngine
     var replies: [UInt64: CircuitReply] = [:]
     var feed = DataModelFeed()
-    var random = SystemRandomNumberGenerator()
+    var random = RandomSource()
     /// Routers whose reports were cut, and that was said.
     var clamped: Set<String> = []
   }

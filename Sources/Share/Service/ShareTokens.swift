@@ -1,16 +1,14 @@
+import PKI
+
 /// Random tokens and the rules for chosen ones (zrok.md 1.1, 1.3).
 enum ShareTokens {
-  private static let lower = Array("abcdefghijklmnopqrstuvwxyz0123456789")
-  private static let mixed = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+  private static let lower = "abcdefghijklmnopqrstuvwxyz0123456789"
+  private static let mixed = "ABCDEFGHIJKLMNOPQRSTUVWXYZ" + lower
 
   /// 12 characters of `a-z0-9`: fits a DNS label.
-  static func share() -> String { random(lower) }
+  static func share() -> String { RandomSource.text(12, of: lower) }
   /// 12 characters of `A-Za-z0-9`: accounts, accesses, frontends, tickets.
-  static func secret() -> String { random(mixed) }
-
-  private static func random(_ alphabet: [Character]) -> String {
-    String((0..<12).map { _ in alphabet[Int.random(in: 0..<alphabet.count)] })
-  }
+  static func secret() -> String { RandomSource.text(12, of: mixed) }
 
   /// - Parameters:
   ///   - lengths: in bytes.

@@ -36,7 +36,7 @@ struct HostedService {
     let service: ControllerClient.Service
     let address: PeerAddress
     let cost: UInt16?
-    let precedence: Precedence?
+    let precedence: PrecedenceCode?
 
     func isSame(as other: Offer) -> Bool {
       service.isSame(as: other.service) && address == other.address && cost == other.cost
@@ -171,7 +171,7 @@ extension Overlay {
     let cost = facts.serviceHostingCosts?[service.id] ?? facts.defaultHostingCost ?? 0
     if options.cost == nil, cost > 0 { options.cost = UInt16(clamping: cost) }
     let word = facts.serviceHostingPrecedences?[service.id] ?? facts.defaultHostingPrecedence ?? ""
-    if options.precedence == nil, let precedence = ["required": Precedence.required, "failed": .failed][word] {
+    if options.precedence == nil, let precedence = ["required": PrecedenceCode.required, "failed": .failed][word] {
       options.precedence = precedence
     }
     return options

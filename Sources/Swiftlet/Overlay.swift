@@ -79,11 +79,11 @@ public actor Overlay {
     public var terminator: String?
     /// Hosts with lower cost are preferred.
     public var cost: UInt16?
-    public var precedence: Precedence?
+    public var precedence: PrecedenceCode?
     /// Edge routers to host on at the same time.
     public var routers: Int
 
-    public init(terminator: String? = nil, cost: UInt16? = nil, precedence: Precedence? = nil, routers: Int = 3) {
+    public init(terminator: String? = nil, cost: UInt16? = nil, precedence: PrecedenceCode? = nil, routers: Int = 3) {
       self.terminator = terminator
       self.cost = cost
       self.precedence = precedence

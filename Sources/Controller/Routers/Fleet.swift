@@ -238,7 +238,7 @@ final class Fleet: Sendable {
 
   /// - Returns: whether the terminator is there and that host's to change.
   func adjust(
-    _ terminator: String, at router: String, by host: Grant, cost: Int?, precedence: Model.Precedence?,
+    _ terminator: String, at router: String, by host: Grant, cost: Int?, precedence: Precedence?,
     identity: Standing
   ) -> Bool {
     let wish = CircuitEngine.Event.adjust(

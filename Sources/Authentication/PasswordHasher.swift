@@ -128,26 +128,6 @@ public final class PasswordHasher: Sendable {
   }
 }
 
-/// What a password must look like (management-and-model.md 1.16).
-public enum PasswordPolicy {
-  public static let lengths = 5...100
-  public static let usernameLengths = 4...100
-
-  public static func check(_ password: String, _ policy: PrimaryAuthPolicy.Password) throws(AuthenticationError) {
-    let minimum = min(max(policy.minPasswordLength, lengths.lowerBound), lengths.upperBound)
-    guard (minimum...lengths.upperBound).contains(password.count) else {
-      throw .badPolicy("it must have \(minimum) to \(lengths.upperBound) characters")
-    }
-    if policy.requireNumberChar, !password.contains(where: \.isNumber) { throw .badPolicy("it must contain a digit") }
-    if policy.requireMixedCase, !(password.contains(where: \.isUppercase) && password.contains(where: \.isLowercase)) {
-      throw .badPolicy("it must contain upper and lower case letters")
-    }
-    if policy.requireSpecialChar, password.allSatisfy({ $0.isLetter || $0.isNumber }) {
-      throw .badPolicy("it must contain a special character")
-    }
-  }
-}
-
 /// Comparison of tokens, in a time that does not depend on where they differ.
 public enum SecretText {
   public static func equal(_ left: String, _ right: String) -> Bool {

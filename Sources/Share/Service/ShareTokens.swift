@@ -1,3 +1,4 @@
+import Authentication
 import PKI
 
 /// Random tokens and the rules for chosen ones (zrok.md 1.1, 1.3).
@@ -24,15 +25,16 @@ enum ShareTokens {
       }
   }
 
-  private static let special = Set("!@#$%^&*()_+-=[]{};':\"\\|,.<>")
+  /// Of accounts (zrok.md 1.1); our own is the most that is hashed.
+  static let passwordRule = PasswordRule([
+    .charactersAtLeast(8), .bytesAtMost(512), .upperCase, .plainDigit,
+    .oneOf(Set("!@#$%^&*()_+-=[]{};':\"\\|,.<>")),
+  ])
+  /// The rule as the page tells it beforehand.
+  static let passwordHint = "8 characters or more, with a capital, a digit and a sign"
 
   /// nil when the password will do, otherwise what it lacks.
   static func weakness(_ password: String) -> String? {
-    if password.count < 8 { return "password must have at least 8 characters" }
-    if password.utf8.count > 512 { return "password must have at most 512 bytes" }
-    if !password.contains(where: \.isUppercase) { return "password must contain an upper-case letter" }
-    if !password.contains(where: { ("0"..."9").contains($0) }) { return "password must contain a digit" }
-    if !password.contains(where: special.contains) { return "password must contain a special character" }
-    return nil
+    passwordRule.unmet(by: password).map { "password must \($0.words)" }
   }
 }

@@ -1,5 +1,6 @@
 import Access
 import Fabric
+import Foundation
 import Logging
 import Model
 import Store
@@ -229,7 +230,7 @@ extension LiveTerminator {
   init(_ terminator: Terminator) {
     var peerData: [UInt32: [UInt8]] = [:]
     for (key, value) in terminator.peerData {
-      if let key = UInt32(key), let bytes = Base64.bytes(value) { peerData[key] = bytes }
+      if let key = UInt32(key), let bytes = Data(base64Encoded: value) { peerData[key] = Array(bytes) }
     }
     self.init(
       id: terminator.id, serviceID: terminator.serviceId, routerID: terminator.routerId, hostID: terminator.hostId,

@@ -28,5 +28,5 @@ package struct RandomSource: RandomNumberGenerator, Sendable {
   }
 
   /// - Parameter count: of bytes; each makes two characters of `0-9a-f`.
-  package static func hex(_ count: Int) -> String { text(2 * count, of: "0123456789abcdef") }
+  package static func hex(_ count: Int) -> String { HexText.encoded(bytes(count)) }
 }

@@ -1,7 +1,7 @@
 public import Model
 
-/// What a password must be like: a list of demands, judged here for everybody who sets one. Whose rule has which demands
-/// is said where its owners are: below for identities, in the share service for its accounts.
+/// What a password must be like: a list of demands, judged here for everybody who sets one. Whose rule has which
+/// demands is said where its owners are: below for identities, in the share service for its accounts.
 public struct PasswordRule: Sendable, Equatable {
   /// One demand. Characters are what a reader counts, not bytes.
   public enum Demand: Sendable, Equatable {

@@ -118,7 +118,9 @@ let package = Package(
       ]),
     floor(
       "WebRelay",
-      ["CLinuxShims", "Transport", crypto, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging]),
+      [
+        "CLinuxShims", "Transport", "PKI", crypto, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging,
+      ]),
     floor("REST", ["Transport", "WebRelay", "Model", nioCore, nioHTTP1, nioConcurrency, logging]),
     floor(
       "Authentication",

@@ -7,6 +7,7 @@ import CSodium
 import Foundation
 public import Model
 import NIOPosix
+import PKI
 import Synchronization
 import Transport
 
@@ -52,7 +53,7 @@ public final class PasswordHasher: Sendable {
     pool = NIOThreadPool(numberOfThreads: threads)
     pool.start()
     self.queueLimit = queueLimit
-    decoy = try Self.make("decoy of \(UInt64.random(in: .min ... .max))")
+    decoy = try Self.make("decoy of " + RandomSource.hex(8))
   }
 
   public func hash(_ password: String) async throws -> PasswordHash { try await run { try Self.make(password) } }
@@ -102,8 +103,7 @@ public final class PasswordHasher: Sendable {
   }
 
   private static func make(_ password: String) throws -> PasswordHash {
-    var salt = [UInt8](repeating: 0, count: saltLength)
-    randombytes_buf(&salt, saltLength)
+    let salt = RandomSource.bytes(saltLength)
     let hash = try derive(password, salt: salt, passes: passes, memory: memory)
     return PasswordHash(
       algorithm: algorithm, salt: Data(salt).base64EncodedString(), hash: Data(hash).base64EncodedString(),
@@ -126,26 +126,6 @@ public final class PasswordHasher: Sendable {
       &out, UInt64(hashLength), bytes, UInt64(bytes.count), salt, UInt64(passes), memory, crypto_pwhash_ALG_ARGON2ID13)
     guard result == 0 else { throw AuthenticationError.outOfMemory }
     return out
-  }
-}
-
-/// What a password must look like (management-and-model.md 1.16).
-public enum PasswordPolicy {
-  public static let lengths = 5...100
-  public static let usernameLengths = 4...100
-
-  public static func check(_ password: String, _ policy: PrimaryAuthPolicy.Password) throws(AuthenticationError) {
-    let minimum = min(max(policy.minPasswordLength, lengths.lowerBound), lengths.upperBound)
-    guard (minimum...lengths.upperBound).contains(password.count) else {
-      throw .badPolicy("it must have \(minimum) to \(lengths.upperBound) characters")
-    }
-    if policy.requireNumberChar, !password.contains(where: \.isNumber) { throw .badPolicy("it must contain a digit") }
-    if policy.requireMixedCase, !(password.contains(where: \.isUppercase) && password.contains(where: \.isLowercase)) {
-      throw .badPolicy("it must contain upper and lower case letters")
-    }
-    if policy.requireSpecialChar, password.allSatisfy({ $0.isLetter || $0.isNumber }) {
-      throw .badPolicy("it must contain a special character")
-    }
   }
 }
 

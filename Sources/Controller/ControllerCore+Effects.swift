@@ -1,6 +1,7 @@
 import Access
 import Authentication
 import Fabric
+import Foundation
 import Logging
 import Model
 import Store
@@ -231,7 +232,7 @@ extension LiveTerminator {
   init(_ terminator: Terminator) {
     var peerData: [UInt32: [UInt8]] = [:]
     for (key, value) in terminator.peerData {
-      if let key = UInt32(key), let bytes = Base64.bytes(value) { peerData[key] = bytes }
+      if let key = UInt32(key), let bytes = Data(base64Encoded: value) { peerData[key] = Array(bytes) }
     }
     self.init(
       id: terminator.id, serviceID: terminator.serviceId, routerID: terminator.routerId, hostID: terminator.hostId,

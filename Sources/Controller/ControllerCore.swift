@@ -65,8 +65,8 @@ actor ControllerCore {
     let now = configuration.clock()
     clockWatch = NIOLockedValueBox(ClockWatch(wall: now, steady: .now))
     // Two controllers on one database would both serve, and a right taken away at one would go on at the other.
-    try PrivateFiles.makeDirectory(configuration.dataDirectory)
-    try PrivateFiles.makeDirectory((configuration.databasePath as NSString).deletingLastPathComponent)
+    try PrivateFile.makeDirectory(configuration.dataDirectory)
+    try PrivateFile.makeDirectory(PrivateFile.directory(of: configuration.databasePath))
     locks = try [configuration.dataDirectory + "/controller.lock", configuration.databasePath + ".lock"].map {
       try ProcessLock($0, what: "another controller")
     }

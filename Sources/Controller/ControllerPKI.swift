@@ -35,36 +35,36 @@ final class ControllerPKI: Sendable {
   var signer: TokenSigner { server.withLockedValue { $0.signer } }
 
   static func open(_ configuration: ControllerConfiguration, now: Date) async throws -> ControllerPKI {
-    try PrivateFiles.makeDirectory(configuration.dataDirectory)
+    try PrivateFile.makeDirectory(configuration.dataDirectory)
     let directory = configuration.dataDirectory + "/pki"
-    try PrivateFiles.makeDirectory(directory)
+    try PrivateFile.makeDirectory(directory)
     let names = ([configuration.advertised.host] + configuration.serverNames).reduce(into: [String]()) {
       if !$0.contains($1) { $0.append($1) }
     }
     if let supplied = configuration.supplied {
       let signing = try CertificateAuthority(
-        chain: CertificateChain(pem: PrivateFiles.read(supplied.signingChain)),
-        key: PrivateKey(pem: PrivateFiles.read(supplied.signingKey)))
-      let chain = try CertificateChain(pem: PrivateFiles.read(supplied.serverChain))
+        chain: CertificateChain(pem: PrivateFile.text(supplied.signingChain)),
+        key: PrivateKey(pem: PrivateFile.text(supplied.signingKey)))
+      let chain = try CertificateChain(pem: PrivateFile.text(supplied.serverChain))
       return try await ControllerPKI(
-        authorities: Certificate.list(pem: PrivateFiles.read(supplied.authorities)), signing: signing, chain: chain,
-        key: PrivateKey(pem: PrivateFiles.read(supplied.serverKey)),
+        authorities: Certificate.list(pem: PrivateFile.text(supplied.authorities)), signing: signing, chain: chain,
+        key: PrivateKey(pem: PrivateFile.text(supplied.serverKey)),
         trustDomain: configuration.trustDomain ?? chain.leaf.spiffeID?.trustDomain
           ?? signing.chain.leaf.sha1Fingerprint, directory: directory,
         names: names,
         lifetime: configuration.certificateLifetime, isSupplied: true)
     }
-    if !PrivateFiles.exists(directory + "/server.pem") {
+    if !PrivateFile.exists(directory + "/server.pem") {
       try create(in: directory, names: names, configuration: configuration, now: now)
     }
     let signing = try CertificateAuthority(
-      chain: CertificateChain(pem: PrivateFiles.read(directory + "/signing.pem")),
-      key: PrivateKey(pem: PrivateFiles.read(directory + "/signing.key"))
+      chain: CertificateChain(pem: PrivateFile.text(directory + "/signing.pem")),
+      key: PrivateKey(pem: PrivateFile.text(directory + "/signing.key"))
     )
-    let chain = try CertificateChain(pem: PrivateFiles.read(directory + "/server.pem"))
+    let chain = try CertificateChain(pem: PrivateFile.text(directory + "/server.pem"))
     return try await ControllerPKI(
-      authorities: Certificate.list(pem: PrivateFiles.read(directory + "/root.pem")), signing: signing, chain: chain,
-      key: PrivateKey(pem: PrivateFiles.read(directory + "/server.key")),
+      authorities: Certificate.list(pem: PrivateFile.text(directory + "/root.pem")), signing: signing, chain: chain,
+      key: PrivateKey(pem: PrivateFile.text(directory + "/server.key")),
       trustDomain: chain.leaf.spiffeID?.trustDomain ?? "swiftlet",
       directory: directory,
       names: names, lifetime: configuration.certificateLifetime, isSupplied: false)
@@ -83,8 +83,8 @@ final class ControllerPKI: Sendable {
         "certificates are not made while the clock of this machine says \(now.formatted(.iso8601)), which is past; set the clock and start again"
       )
     }
-    let domain = configuration.trustDomain ?? "swiftlet-" + String(UInt64.random(in: .min ... .max), radix: 16)
-    let id = "controller-" + String(UInt32.random(in: .min ... .max), radix: 16)
+    let domain = configuration.trustDomain ?? "swiftlet-" + RandomSource.hex(8)
+    let id = "controller-" + RandomSource.hex(4)
     let root = try CertificateAuthority.createRoot(name: "Swiftlet root \(domain)", trustDomain: domain, now: now)
     let signing = try root.createIntermediate(name: "Swiftlet signing \(domain)", trustDomain: domain, now: now)
     // RSA: C SDK 0.29 verifies enrollment tokens with RS256 only (edge-client-api.md 2.2).
@@ -93,13 +93,13 @@ final class ControllerPKI: Sendable {
       publicKey: key.publicKey, commonName: id, names: names,
       uris: [SPIFFEID.controller(id, trustDomain: domain).description], now: now,
       lifetime: configuration.certificateLifetime)
-    try PrivateFiles.write(root.key.pem, to: directory + "/root.key")
-    try PrivateFiles.write(root.chain.leaf.pem, to: directory + "/root.pem")
-    try PrivateFiles.write(signing.key.pem, to: directory + "/signing.key")
-    try PrivateFiles.write(signing.chain.leaf.pem + root.chain.leaf.pem, to: directory + "/signing.pem")
-    try PrivateFiles.write(key.pem, to: directory + "/server.key")
+    try PrivateFile.write(root.key.pem, to: directory + "/root.key")
+    try PrivateFile.write(root.chain.leaf.pem, to: directory + "/root.pem")
+    try PrivateFile.write(signing.key.pem, to: directory + "/signing.key")
+    try PrivateFile.write(signing.chain.leaf.pem + root.chain.leaf.pem, to: directory + "/signing.pem")
+    try PrivateFile.write(key.pem, to: directory + "/server.key")
     // Last, because its presence says that the others are whole.
-    try PrivateFiles.write(chain.pem, to: directory + "/server.pem")
+    try PrivateFile.write(chain.pem, to: directory + "/server.pem")
   }
 
   private init(
@@ -118,8 +118,8 @@ final class ControllerPKI: Sendable {
     for certificate in signing.chain.all where !all.contains(certificate) { all.append(certificate) }
     anchors = TrustAnchors(all)
     let sealPath = directory + "/session.key"
-    if !PrivateFiles.exists(sealPath) { try PrivateFiles.write(TokenSeal.newKey() + "\n", to: sealPath) }
-    sessionSeal = try TokenSeal(key: PrivateFiles.read(sealPath))
+    if !PrivateFile.exists(sealPath) { try PrivateFile.write(TokenSeal.newKey() + "\n", to: sealPath) }
+    sessionSeal = try TokenSeal(key: PrivateFile.text(sealPath))
     bundle = PKCS7.base64Lines(try PKCS7.certificatesOnly(all))
     bundlePEM = all.map(\.pem).joined()
     server = NIOLockedValueBox(Server(signer: try await TokenSigner(key: key, certificate: chain.leaf)))
@@ -148,7 +148,7 @@ final class ControllerPKI: Sendable {
       uris: [SPIFFEID.controller(controllerID, trustDomain: trustDomain).description], now: now,
       lifetime: lifetime)
     let signer = try await TokenSigner(key: key, certificate: chain.leaf)
-    try PrivateFiles.write(chain.pem, to: directory + "/server.pem")
+    try PrivateFile.write(chain.pem, to: directory + "/server.pem")
     try serverIdentity.replace(chain: chain, key: key)
     server.withLockedValue { $0 = Server(signer: signer, renewed: $0.renewed + 1) }
     return old

@@ -208,7 +208,7 @@ extension EdgeConnection {
   struct HostNews: Sendable {
     let terminatorID: String
     var cost: UInt16?
-    var precedence: Wire.Precedence?
+    var precedence: PrecedenceCode?
     var isHealthy: Bool?
   }
 

@@ -192,13 +192,3 @@ extension RouterCore {
     }
   }
 }
-
-extension EdgeCtrlTerminatorPrecedence {
-  init(_ precedence: Wire.Precedence) {
-    switch precedence {
-    case .default: self = .default
-    case .required: self = .required
-    case .failed: self = .failed
-    }
-  }
-}

@@ -87,10 +87,7 @@ final class RouterCore: Sendable {
   func nextNumber() -> UInt64 { counter.wrappingAdd(1, ordering: .relaxed).newValue }
 
   /// A fresh text id, in the alphabet and length of upstream.
-  func freshID() -> String {
-    var random = SystemRandomNumberGenerator()
-    return EntityID.uuidBase62(using: &random)
-  }
+  func freshID() -> String { EntityID.uuidBase62() }
 
   var isConnected: Bool { state.withLockedValue { $0.control?.isOpen ?? false } }
   var circuitCount: Int { state.withLockedValue { $0.forwarding.count } }

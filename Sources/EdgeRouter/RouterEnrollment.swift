@@ -33,7 +33,7 @@ public enum RouterEnrollment {
   ///   existing certificates are never overwritten.
   public static func enroll(jwt: String, configuration: RouterConfiguration) async throws {
     let files = configuration.identity
-    for file in [files.certificate, files.serverCertificate] where IdentityFile.exists(file) {
+    for file in [files.certificate, files.serverCertificate] where PrivateFile.exists(file) {
       throw RouterError.alreadyEnrolled(file: file)
     }
     let token = String(decoding: FileText.withoutMark(jwt.utf8), as: UTF8.self).trimmingCharacters(
@@ -56,8 +56,8 @@ public enum RouterEnrollment {
     guard !authorities.isEmpty else { throw RouterError.badAnswer("it lists no certificate authority") }
 
     let key =
-      try IdentityFile.exists(files.key)
-      ? PrivateKey(pem: try IdentityFile.read(files.key)) : PrivateKey.generate(.p256)
+      try PrivateFile.exists(files.key)
+      ? PrivateKey(pem: try RouterFile.read(files.key)) : PrivateKey.generate(.p256)
     let request = configuration.request
     let csr = try CSR.create(
       key: key, commonName: claims.sub, organization: request.organization, names: request.names, uris: request.uris)
@@ -92,12 +92,12 @@ public enum RouterEnrollment {
     guard try !Certificate.list(pem: ca).isEmpty else {
       throw RouterError.badAnswer("the bundle of authorities is empty")
     }
-    try IdentityFile.write(key.pem + (key.pem.hasSuffix("\n") ? "" : "\n"), to: files.key)
-    try IdentityFile.write(ca, to: files.authorities)
-    try IdentityFile.write(serverCert, to: files.serverCertificate)
-    try IdentityFile.write(cert, to: files.certificate)
+    try RouterFile.write(key.pem + (key.pem.hasSuffix("\n") ? "" : "\n"), to: files.key)
+    try RouterFile.write(ca, to: files.authorities)
+    try RouterFile.write(serverCert, to: files.serverCertificate)
+    try RouterFile.write(cert, to: files.certificate)
     if configuration.controllers.isEmpty, let file = configuration.endpointsFile {
-      try IdentityFile.write("endpoints:\n" + (claims.ctrls ?? []).map { "  - \($0)\n" }.joined(), to: file)
+      try RouterFile.write("endpoints:\n" + (claims.ctrls ?? []).map { "  - \($0)\n" }.joined(), to: file)
     }
   }
 

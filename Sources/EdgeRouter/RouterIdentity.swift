@@ -16,10 +16,10 @@ final class RouterIdentity: Sendable {
 
   init(files: RouterConfiguration.IdentityFiles) throws {
     self.files = files
-    key = try PrivateKey(pem: try IdentityFile.read(files.key))
-    let chain = try CertificateChain(pem: try IdentityFile.read(files.certificate))
-    let serverChain = try CertificateChain(pem: try IdentityFile.read(files.serverCertificate))
-    anchors = TrustAnchors(try Certificate.list(pem: try IdentityFile.read(files.authorities)))
+    key = try PrivateKey(pem: try RouterFile.read(files.key))
+    let chain = try CertificateChain(pem: try RouterFile.read(files.certificate))
+    let serverChain = try CertificateChain(pem: try RouterFile.read(files.serverCertificate))
+    anchors = TrustAnchors(try Certificate.list(pem: try RouterFile.read(files.authorities)))
     guard key.fits(chain.leaf) else { throw RouterError.keyDoesNotFit(certificate: files.certificate, key: files.key) }
     guard key.fits(serverChain.leaf) else {
       throw RouterError.keyDoesNotFit(certificate: files.serverCertificate, key: files.key)
@@ -47,8 +47,8 @@ final class RouterIdentity: Sendable {
 
   /// Writes renewed certificates of the same key and uses them for every handshake from now on.
   func replace(client: CertificateChain, server renewed: CertificateChain) throws {
-    try IdentityFile.write(renewed.pem, to: files.serverCertificate)
-    try IdentityFile.write(client.pem, to: files.certificate)
+    try RouterFile.write(renewed.pem, to: files.serverCertificate)
+    try RouterFile.write(client.pem, to: files.certificate)
     try server.replace(chain: renewed, key: key)
     let tls = ClientTLS(chain: client, key: key, trust: .anchors(anchors, as: Self.controllers(renewed.leaf)))
     current.withLockedValue { $0 = (client, tls) }

@@ -17,15 +17,7 @@ extension Certificate {
   /// identifies, it does not protect: trust comes from the handshake and the chain.
   public var sha1Fingerprint: String { Self.fingerprint(der: derBytes) }
 
-  public static func fingerprint(der: [UInt8]) -> String {
-    let digits = Array("0123456789abcdef".utf8)
-    var text: [UInt8] = []
-    for byte in Insecure.SHA1.hash(data: der) {
-      text.append(digits[Int(byte >> 4)])
-      text.append(digits[Int(byte & 15)])
-    }
-    return String(decoding: text, as: UTF8.self)
-  }
+  public static func fingerprint(der: [UInt8]) -> String { HexText.encoded(Insecure.SHA1.hash(data: der)) }
 
   /// The SPIFFE id among the subject alternative names; nil when there is none, and of a certificate that
   /// `TrustAnchors` refuses: with several, or with one that cannot be read.

@@ -176,7 +176,7 @@ public struct CertificateAuthority: Sendable {
 
   /// Random, positive, 159 bits.
   private static func serial() -> Certificate.SerialNumber {
-    var bytes = (0..<20).map { _ in UInt8.random(in: 0...255) }
+    var bytes = RandomSource.bytes(20)
     bytes[0] = bytes[0] & 0x7f | 0x40
     return Certificate.SerialNumber(bytes: bytes)
   }

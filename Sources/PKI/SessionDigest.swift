@@ -18,7 +18,7 @@ public enum SessionDigest {
     var hash = SHA256()
     hash.update(data: purpose)
     hash.update(data: Data(token.utf8))
-    return prefix + hash.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    return prefix + HexText.encoded(hash.finalize())
   }
 
   /// Whether text has the form of a digest.

@@ -17,9 +17,7 @@ public struct TokenSeal: Sendable {
     key = SymmetricKey(data: bytes)
   }
 
-  public static func newKey() -> String {
-    SymmetricKey(size: .bits256).withUnsafeBytes { Data($0).base64EncodedString() }
-  }
+  public static func newKey() -> String { Data(RandomSource.bytes(32)).base64EncodedString() }
 
   /// Whether text has the form that `seal` gives.
   public static func isSealed(_ text: String) -> Bool { text.hasPrefix(prefix) }

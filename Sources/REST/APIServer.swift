@@ -1,6 +1,7 @@
 public import Logging
 import Model
 import NIOCore
+import Transport
 
 /// Routes requests to endpoints and turns whatever happens into an answer.
 public struct APIServer: Sendable {
@@ -242,28 +243,7 @@ public struct APIServer: Sendable {
   private static func segments(_ path: Substring) -> [String] { path.split(separator: "/").map { percentDecoded($0) } }
 
   static func percentDecoded(_ text: some StringProtocol) -> String {
-    var bytes: [UInt8] = []
-    var iterator = text.utf8.makeIterator()
-    while let byte = iterator.next() {
-      guard byte == UInt8(ascii: "%") else {
-        bytes.append(byte)
-        continue
-      }
-      guard let high = iterator.next().flatMap(hexDigit), let low = iterator.next().flatMap(hexDigit) else {
-        return String(text)
-      }
-      bytes.append(high << 4 | low)
-    }
-    return String(decoding: bytes, as: UTF8.self)
-  }
-
-  private static func hexDigit(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-    default: nil
-    }
+    PercentText.decoded(Array(text.utf8)[...]).map { String(decoding: $0, as: UTF8.self) } ?? String(text)
   }
 
   /// Query parameters, percent-decoded, `+` as space; at most 256 are kept.

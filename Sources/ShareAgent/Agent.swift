@@ -261,11 +261,8 @@ public actor Agent: Service {
 
   private func report() {
     guard !isEnding, let data = try? JSONEncoder().encode(Report(pid: getpid(), entries: status)) else { return }
-    // Others of this machine have no business with it.
-    let temporary = statusPath + ".tmp"
-    guard FileManager.default.createFile(atPath: temporary, contents: data, attributes: [.posixPermissions: 0o600])
-    else { return }
-    rename(temporary, statusPath)
+    // Others of this machine have no business with it, and the next agent tells its own.
+    try? PrivateFile.writeTransient(Array(data), to: statusPath)
   }
 
   // MARK: Keeping

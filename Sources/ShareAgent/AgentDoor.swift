@@ -55,9 +55,7 @@ struct AgentDoor {
       // What an agent left behind that was killed.
       unlink(path)
     } else {
-      let directory = NSTemporaryDirectory() + "agent-" + String(UInt32.random(in: .min ... .max), radix: 36)
-      try FileManager.default.createDirectory(
-        atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+      let directory = try PrivateFile.makeTemporaryDirectory(NSTemporaryDirectory() + "agent-")
       path = directory + "/agent.socket"
       ownDirectory = directory
       logger.warning(

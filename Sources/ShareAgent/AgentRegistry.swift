@@ -65,24 +65,15 @@ struct AgentRegistry {
     }
     let object = JSONObject(uniqueKeysWithValues: lists.map { ($0, .array($1)) }).merging(["v": .string(Self.version)])
     { $1 }
-    let temporary = path + ".tmp"
-    guard FileManager.default.createFile(atPath: temporary, contents: nil, attributes: [.posixPermissions: 0o600]),
-      let file = FileHandle(forWritingAtPath: temporary)
-    else { throw ShareError.badFile(path, reason: "it cannot be written") }
-    do {
-      try file.write(contentsOf: Data(JSONValue.object(object).serialized()))
-      try file.synchronize()
-      try file.close()
-    } catch { throw ShareError.badFile(path, reason: "it cannot be written: \(error)") }
-    if try read()?["v"]?.stringValue == Self.firstVersion, rename(path, path + "." + Self.firstVersion) != 0 {
-      throw ShareError.badFile(path, reason: "it is of zrok's first generation and cannot be put aside")
+    if try read()?["v"]?.stringValue == Self.firstVersion {
+      do throws(PrivateFile.Failure) { try PrivateFile.move(path, to: path + "." + Self.firstVersion) } catch {
+        throw ShareError.badFile(
+          path, reason: "it is of zrok's first generation and cannot be put aside: \(error.because)")
+      }
     }
-    guard rename(temporary, path) == 0 else { throw ShareError.badFile(path, reason: "it cannot be replaced") }
-    // The name is durable with its directory.
-    let directory = open(URL(fileURLWithPath: path).deletingLastPathComponent().path, O_RDONLY)
-    guard directory >= 0 else { return }
-    fsync(directory)
-    close(directory)
+    do throws(PrivateFile.Failure) { try PrivateFile.write(JSONValue.object(object).serialized(), to: path) } catch {
+      throw ShareError.badFile(path, reason: "it cannot be written: \(error.because)")
+    }
   }
 
   // MARK: Members

@@ -3,6 +3,7 @@ import Crypto
 import Foundation
 import Model
 import NIOCore
+import PKI
 import Synchronization
 
 struct BasicCredentials: Sendable {
@@ -19,7 +20,7 @@ final class PasswordProofs: Sendable {
   private static let capacity = 4096
   private static let lifetime = Duration.seconds(600)
 
-  private let key = SymmetricKey(size: .bits256)
+  private let key = SymmetricKey(data: RandomSource.bytes(32))
   private let proven = Mutex<[Data: ContinuousClock.Instant]>([:])
 
   func check(

@@ -1,7 +1,7 @@
 import Controller
-import Foundation
 import NIOConcurrencyHelpers
 import Swiftlet
+import Transport
 
 /// The file of an identity that the service itself dials with. Its key must be the one that the network knows, whatever
 /// ends the process: the file is written beside its place before the change that makes the identity is committed, and
@@ -13,12 +13,12 @@ final class OwnIdentityFile: Sendable {
 
   init(_ path: String) { self.path = path }
 
-  var isThere: Bool { FileManager.default.fileExists(atPath: path) }
+  var isThere: Bool { PrivateFile.exists(path) }
 
   /// Puts a file in its place that an earlier run had committed and not put there. Only where credentials are never
   /// issued again: there what is staged can be no other.
   func recover() throws {
-    if !isThere, FileManager.default.fileExists(atPath: staged) { try place() }
+    if !isThere, PrivateFile.exists(staged) { try place() }
   }
 
   /// Before the commit.
@@ -35,8 +35,8 @@ final class OwnIdentityFile: Sendable {
   func settle() throws { if wasStaged.withLockedValue({ $0 }) { try place() } }
 
   private func place() throws {
-    guard rename(staged, path) == 0 else {
-      throw ShareRefusal(500, "\(path) cannot be written: \(String(cString: strerror(errno)))")
+    do throws(PrivateFile.Failure) { try PrivateFile.move(staged, to: path) } catch {
+      throw ShareRefusal(500, "\(path) cannot be written: \(error.because)")
     }
   }
 

@@ -181,7 +181,7 @@ extension ShareConsole {
             try { session.token = (await call("POST", "/regenerateAccountToken", { emailAddress: session.email })).accountToken;
               sessionStorage.setItem("session", JSON.stringify(session)); accountPage() } catch (error) { alert(error.message) }
           } }, "Replace token")),
-        form("Change the password", [["old", "Old password", "password", "current-password"], ["new", "New password: 8 characters or more, with a capital, a digit and a sign", "password", "new-password"]], "Change",
+        form("Change the password", [["old", "Old password", "password", "current-password"], ["new", "New password: \#(AccountPassword.hint)", "password", "new-password"]], "Change",
           async (values, note) => { await call("POST", "/changePassword", { email: session.email, oldPassword: values.old, newPassword: values.new }); note.textContent = "Changed." }),
         element("p", {}, element("button", { onclick: start }, "Back")));
     }
@@ -192,7 +192,7 @@ extension ShareConsole {
       document.getElementById("out").hidden = document.getElementById("account").hidden = !session;
       clearInterval(timer);
       if (path[0] === "register") return register(path[1]);
-      if (path[0] === "resetPassword") return show(form("New password", [["password", "New password: 8 characters or more, with a capital, a digit and a sign", "password", "new-password"]], "Set it",
+      if (path[0] === "resetPassword") return show(form("New password", [["password", "New password: \#(AccountPassword.hint)", "password", "new-password"]], "Set it",
         async values => { await call("POST", "/resetPassword", { resetToken: path[1], password: values.password }); location.href = "/" }));
       if (path[0] === "forgotPassword") return show(form("Forgot the password", [["email", "E-mail", "email", "username"]], "Send me a link",
         async (values, note) => { await call("POST", "/resetPasswordRequest", { emailAddress: values.email }); note.textContent = "If there is such an account, its owner gets a link." }));
@@ -204,7 +204,7 @@ extension ShareConsole {
     async function register(token) {
       try {
         const { email } = await call("POST", "/verify", { registerToken: token });
-        show(form("Welcome, " + email, [["password", "Choose a password: 8 characters or more, with a capital, a digit and a sign", "password", "new-password"]], "Make the account", async values => {
+        show(form("Welcome, " + email, [["password", "Choose a password: \#(AccountPassword.hint)", "password", "new-password"]], "Make the account", async values => {
           const made = await call("POST", "/register", { registerToken: token, password: values.password });
           session = { email, token: made.accountToken }; sessionStorage.setItem("session", JSON.stringify(session)); history.replaceState(null, "", "/"); start();
         }));

@@ -76,7 +76,7 @@ extension ShareDesk {
   }
 
   func setPassword(email: String, password: String) async throws {
-    if let weakness = ShareTokens.weakness(password) { throw ShareRefusal(422, weakness) }
+    if let weakness = AccountPassword.weakness(password) { throw ShareRefusal(422, weakness) }
     let hash = try await passwords.hash(password)
     try await change(email: email) { $0.password = hash }
   }
@@ -198,7 +198,7 @@ extension ShareDesk {
   /// - Returns: the account token.
   func register(registration token: String, password: String, from address: String) async throws -> String {
     let ticket = try await ticket(token, .registration, from: address)
-    if let weakness = ShareTokens.weakness(password) { throw ShareRefusal(422, weakness) }
+    if let weakness = AccountPassword.weakness(password) { throw ShareRefusal(422, weakness) }
     let account = ShareAccount(
       id: EntityID.short(), email: ticket.email, token: ShareTokens.secret(),
       password: try await passwords.hash(password))
@@ -253,7 +253,7 @@ extension ShareDesk {
 
   func resetPassword(_ token: String, password: String, from address: String) async throws {
     let ticket = try await ticket(token, .passwordReset, from: address)
-    if let weakness = ShareTokens.weakness(password) { throw ShareRefusal(422, weakness) }
+    if let weakness = AccountPassword.weakness(password) { throw ShareRefusal(422, weakness) }
     let hash = try await passwords.hash(password)
     try await network.write(author: ticket.email) { change in
       guard try change.store.delete(ShareTicket.self, ticket.id),

@@ -45,8 +45,7 @@ public final class ShareServer: Service {
   }
 
   private static func lock(_ directory: String) throws -> ProcessLock {
-    try FileManager.default.createDirectory(
-      atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    try PrivateFile.makeDirectory(directory)
     return try ProcessLock(directory + "/share.lock", what: "another share service")
   }
 

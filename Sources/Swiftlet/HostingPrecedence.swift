@@ -5,7 +5,7 @@ import Wire
 public enum HostingPrecedence: String, Sendable {
   case `default`, required, failed
 
-  var wire: Precedence {
+  var wire: PrecedenceCode {
     switch self {
     case .default: .default
     case .required: .required

@@ -2,14 +2,6 @@ import FoundationEssentials
 public import PKI
 public import Transport
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// An enrolled identity: which controller it belongs to, its key and certificate, and whom it trusts.
 ///
 /// The file is the one that every OpenZiti SDK reads and writes (edge-client-api.md 2.6); members that this SDK does
@@ -176,81 +168,20 @@ public struct IdentityFile: Sendable, Equatable {
   // MARK: Files
 
   private static func read(_ path: String) throws(IdentityFileError) -> [UInt8] {
-    let file = open(path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { throw .notReadable(path: path, reason: String(cString: strerror(errno))) }
-    defer { close(file) }
-    var bytes: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: 64 * 1024)
-    while true {
-      let count = chunk.withUnsafeMutableBytes { Platform.read(file, $0) }
-      if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { throw .notReadable(path: path, reason: String(cString: strerror(errno))) }
-      if count == 0 { return Array(FileText.withoutMark(bytes)) }
-      bytes += chunk[..<count]
-      guard bytes.count <= sizeLimit else { throw .tooLarge(limit: sizeLimit) }
+    do throws(PrivateFile.Failure) {
+      return try PrivateFile.read(path, limit: sizeLimit)
+    } catch {
+      if error.isTooLarge { throw .tooLarge(limit: sizeLimit) }
+      throw .notReadable(path: path, reason: error.reason)
     }
   }
 
   private static func write(_ bytes: [UInt8], to path: String) throws(IdentityFileError) {
-    func failure(_ what: String) -> IdentityFileError {
-      .notWritable(path: path, reason: "\(what): \(String(cString: strerror(errno)))")
+    do throws(PrivateFile.Failure) {
+      try PrivateFile.write(bytes, to: path)
+    } catch {
+      throw .notWritable(path: path, reason: error.because)
     }
-    if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
-      // Each missing directory on the way is ours alone.
-      var end = path.index(after: path.startIndex)
-      while end <= slash {
-        if path[end] == "/" {
-          let directory = String(path[..<end])
-          if mkdir(directory, 0o700) != 0, errno != EEXIST { throw failure("cannot make the directory \(directory)") }
-        }
-        end = path.index(after: end)
-      }
-    }
-    let temporary = "\(path).\(UInt32.random(in: 0...UInt32.max))"
-    let file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-    guard file >= 0 else { throw failure("cannot create a file") }
-    var offset = 0
-    while offset < bytes.count {
-      let count = bytes[offset...].withUnsafeBytes { Platform.write(file, $0) }
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else {
-        let error = failure("cannot write")
-        close(file)
-        unlink(temporary)
-        throw error
-      }
-      offset += count
-    }
-    let isSynced = fsync(file) == 0
-    close(file)
-    guard isSynced, rename(temporary, path) == 0 else {
-      let error = failure("cannot put the file in place")
-      unlink(temporary)
-      throw error
-    }
-  }
-}
-
-/// The system calls whose names the type's own methods hide.
-private enum Platform {
-  static func read(_ file: Int32, _ bytes: UnsafeMutableRawBufferPointer) -> Int {
-    #if canImport(Glibc)
-      Glibc.read(file, bytes.baseAddress, bytes.count)
-    #elseif canImport(Musl)
-      Musl.read(file, bytes.baseAddress, bytes.count)
-    #else
-      Darwin.read(file, bytes.baseAddress, bytes.count)
-    #endif
-  }
-
-  static func write(_ file: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
-    #if canImport(Glibc)
-      Glibc.write(file, bytes.baseAddress, bytes.count)
-    #elseif canImport(Musl)
-      Musl.write(file, bytes.baseAddress, bytes.count)
-    #else
-      Darwin.write(file, bytes.baseAddress, bytes.count)
-    #endif
   }
 }
 

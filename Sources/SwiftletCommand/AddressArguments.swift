@@ -92,8 +92,7 @@ struct GraceOptions: ParsableArguments {
       "How long open connections may go on when it is told to end, such as 30s or 2m; told a second time it ends at once.",
       valueName: "duration"),
     transform: { text in
-      if let seconds = Int64(text), (0...86_400).contains(seconds) { return .seconds(seconds) }
-      guard let amount = GoDuration.parse(text), amount.nanoseconds >= 0 else {
+      guard let amount = DurationArgument.orSeconds(text) else {
         throw ValidationError("'\(text)' is no duration; write 30s, 2m or 0")
       }
       return .nanoseconds(amount.nanoseconds)

@@ -76,7 +76,7 @@ struct Create<New: NewEntity>: AsyncParsableCommand {
     else {
       throw CommandFailure("the \(kind.title) \(new.title) exists, but has no enrollment token to write")
     }
-    try PrivateFile.write(Array(token.utf8), to: file)
+    try PrivateFile.write(token, to: file)
     guard !connection.outputJSON else { return }
     let expiry =
       enrollment?["expiresAt"]?.stringValue ?? document?["enrollmentExpiresAt"]?.stringValue

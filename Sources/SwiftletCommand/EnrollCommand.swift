@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Swiftlet
+import Transport
 
 struct EnrollCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -32,7 +33,7 @@ struct EnrollCommand: AsyncParsableCommand {
       throw CommandFailure("\(target) exists", next: "name another file with -o, or replace it with --force")
     }
     // Before the token is used up: a directory that cannot be written must not cost it.
-    try PrivateFile.makeDirectory(URL(fileURLWithPath: target).deletingLastPathComponent().path)
+    try PrivateFile.makeDirectory(PrivateFile.directory(of: target))
     let identity: IdentityFile
     do {
       identity = try await Spinner.during("enrolling") { try await Enrollment.enroll(jwt: token) }

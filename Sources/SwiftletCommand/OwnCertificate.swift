@@ -36,8 +36,8 @@ final class OwnCertificate: Service {
         name: "Swiftlet share service \(names.first ?? "")", trustDomain: "swiftlet-share", algorithm: .p256,
         now: Date())
       // The key first: a certificate says that there is one.
-      try PrivateFile.write(Array(authority.key.pem.utf8), to: keyFile)
-      try PrivateFile.write(Array(authority.chain.pem.utf8), to: authorityFile)
+      try PrivateFile.write(authority.key.pem, to: keyFile)
+      try PrivateFile.write(authority.chain.pem, to: authorityFile)
     }
     let (chain, key) = try Self.issue(authority, names, now: Date())
     identity = try ServerIdentity(chain: chain, key: key)

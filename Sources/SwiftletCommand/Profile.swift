@@ -1,5 +1,6 @@
 import Foundation
 import Model
+import Transport
 
 /// A saved login: where the controller is, whom it belongs to, the session and the roots that were trusted.
 struct Profile: Codable, Sendable {

@@ -3,6 +3,7 @@ import EdgeRouter
 import Foundation
 import Logging
 import NIOCore
+import PKI
 import ServiceLifecycle
 import Swiftlet
 import Transport
@@ -170,8 +171,6 @@ struct QuickstartNetwork: Service {
 
   /// 20 letters and digits without look-alikes: 114 bits.
   static func password() -> String {
-    let alphabet = Array("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789")
-    var random = SystemRandomNumberGenerator()
-    return String((0..<20).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &random)] })
+    RandomSource.text(20, of: "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789")
   }
 }

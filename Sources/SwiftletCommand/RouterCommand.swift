@@ -2,6 +2,7 @@ import ArgumentParser
 import EdgeRouter
 import Foundation
 import Logging
+import Transport
 
 struct RouterCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

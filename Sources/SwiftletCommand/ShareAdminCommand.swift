@@ -205,7 +205,7 @@ struct ShareAdminCreateCommand: AsyncParsableCommand {
     }
     if noun == .identity, let text = answer["cfg"]?.stringValue {
       let file = output ?? values[0] + ".json"
-      try PrivateFile.write(Array(text.utf8), to: file)
+      try PrivateFile.write(text, to: file)
       Terminal.error.line("The identity is in \(file).")
     }
     for member in ["accountToken", "frontendToken", "identity", "namespaceToken", "organizationToken"] {

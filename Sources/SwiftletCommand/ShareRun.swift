@@ -76,18 +76,6 @@ struct ShareTargetOptions: ParsableArguments {
   }
 }
 
-/// How long servers may say nothing, as people write it.
-enum ResponseTimeout {
-  static func parse(_ text: String) throws -> TimeAmount {
-    let amount =
-      Int64(text).flatMap { (1...86_400).contains($0) ? TimeAmount.seconds($0) : nil } ?? GoDuration.parse(text)
-    guard let amount, amount >= .seconds(1) else {
-      throw ValidationError("'\(text)' is no duration from a second on; write 30s or 2m")
-    }
-    return amount
-  }
-}
-
 /// A share while its command runs: made, served, deleted at the end.
 struct ShareRun: Service {
   let session: ShareSession

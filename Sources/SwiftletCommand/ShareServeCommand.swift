@@ -257,8 +257,7 @@ struct ShareServeCommand: AsyncParsableCommand {
     } else {
       roots = try await TrustProbe.fetch(base, timeout: .seconds(15))
       guard TrustProbe.confirms(roots, of: base, yes: yes) else { throw TrustProbe.refusal(base) }
-      try PrivateFile.makeDirectory(directory)
-      try PrivateFile.write(Array(roots.pem.utf8), to: kept)
+      try PrivateFile.write(roots.pem, to: kept)
     }
     let password = String(decoding: try PrivateFile.read(passwordFile ?? "", what: "the password in"), as: UTF8.self)
     return RemoteController(
@@ -280,8 +279,7 @@ struct ShareServeCommand: AsyncParsableCommand {
       return known.trimmingCharacters(in: .whitespacesAndNewlines)
     }
     let secret = QuickstartNetwork.password()
-    try PrivateFile.makeDirectory(directory)
-    try PrivateFile.write(Array((secret + "\n").utf8), to: file)
+    try PrivateFile.write(secret + "\n", to: file)
     return secret
   }
 

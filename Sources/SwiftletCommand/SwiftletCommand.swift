@@ -5,6 +5,7 @@
 
 import ArgumentParser
 import Foundation
+import Transport
 
 @main
 struct SwiftletCommand: AsyncParsableCommand {
@@ -44,6 +45,9 @@ struct SwiftletCommand: AsyncParsableCommand {
       }
     } catch let failure as CommandFailure {
       failure.report()
+      exit(withError: ExitCode.failure)
+    } catch let failure as PrivateFile.Failure {
+      CommandFailure(failure).report()
       exit(withError: ExitCode.failure)
     } catch {
       exit(withError: error)

@@ -183,12 +183,9 @@ public struct ShareEnvironment: Sendable {
   }
 
   private func prepare() throws {
-    do {
-      for directory in [directory, path("identities")] {
-        try FileManager.default.createDirectory(
-          atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-      }
-    } catch { throw ShareError.badFile(directory, reason: error.localizedDescription) }
+    do throws(PrivateFile.Failure) {
+      for directory in [directory, path("identities")] { try PrivateFile.makeDirectory(directory) }
+    } catch { throw ShareError.badFile(error.path, reason: error.because) }
     if !FileManager.default.fileExists(atPath: path("metadata.json")) {
       try write(["v": .string(Self.metadataVersion)], "metadata.json")
     }
@@ -196,14 +193,8 @@ public struct ShareEnvironment: Sendable {
 
   private func write(_ value: JSONValue, _ name: String) throws {
     let target = path(name)
-    let temporary = target + ".\(UInt32.random(in: .min ... .max)).tmp"
-    guard
-      FileManager.default.createFile(
-        atPath: temporary, contents: Data(value.serialized()), attributes: [.posixPermissions: 0o600]),
-      rename(temporary, target) == 0
-    else {
-      try? FileManager.default.removeItem(atPath: temporary)
-      throw ShareError.badFile(target, reason: "it cannot be written")
+    do throws(PrivateFile.Failure) { try PrivateFile.write(value.serialized(), to: target) } catch {
+      throw ShareError.badFile(target, reason: "it cannot be written: \(error.because)")
     }
   }
 

@@ -1,16 +1,14 @@
+import PKI
+
 /// Random tokens and the rules for chosen ones (zrok.md 1.1, 1.3).
 package enum ShareTokens {
-  private static let lower = Array("abcdefghijklmnopqrstuvwxyz0123456789")
-  private static let mixed = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+  private static let lower = "abcdefghijklmnopqrstuvwxyz0123456789"
+  private static let mixed = "ABCDEFGHIJKLMNOPQRSTUVWXYZ" + lower
 
   /// 12 characters of `a-z0-9`: fits a DNS label.
-  package static func share() -> String { random(lower) }
+  package static func share() -> String { RandomSource.text(12, of: lower) }
   /// 12 characters of `A-Za-z0-9`: accounts, accesses, frontends, tickets.
-  package static func secret() -> String { random(mixed) }
-
-  private static func random(_ alphabet: [Character]) -> String {
-    String((0..<12).map { _ in alphabet[Int.random(in: 0..<alphabet.count)] })
-  }
+  package static func secret() -> String { RandomSource.text(12, of: mixed) }
 
   /// - Parameters:
   ///   - lengths: in bytes.
@@ -24,17 +22,5 @@ package enum ShareTokens {
         default: false
         }
       }
-  }
-
-  private static let special = Set("!@#$%^&*()_+-=[]{};':\"\\|,.<>")
-
-  /// nil when the password will do, otherwise what it lacks.
-  package static func weakness(_ password: String) -> String? {
-    if password.count < 8 { return "password must have at least 8 characters" }
-    if password.utf8.count > 512 { return "password must have at most 512 bytes" }
-    if !password.contains(where: \.isUppercase) { return "password must contain an upper-case letter" }
-    if !password.contains(where: { ("0"..."9").contains($0) }) { return "password must contain a digit" }
-    if !password.contains(where: special.contains) { return "password must contain a special character" }
-    return nil
   }
 }

@@ -1,4 +1,5 @@
 public import NIOCore
+import PKI
 
 /// Exponential back-off with full jitter on the upper half, so that peers which lost the same router do not come back
 /// together.
@@ -17,6 +18,12 @@ public struct Backoff: Sendable {
   }
 
   /// The next delay; doubles up to the maximum.
+  public mutating func next() -> TimeAmount {
+    var random = RandomSource()
+    return next(using: &random)
+  }
+
+  /// The same under test.
   public mutating func next(using random: inout some RandomNumberGenerator) -> TimeAmount {
     let ceiling = current
     current = min(maximum, current * 2)

@@ -1,3 +1,6 @@
+import PKI
+import Transport
+
 /// A name in a directory as the file system keeps it: any bytes but `/` and NUL, whether they are UTF-8 or not. Names
 /// are compared byte by byte, so that two spellings of one letter are two names.
 struct FileName: Hashable, Sendable {
@@ -34,7 +37,7 @@ struct FileName: Hashable, Sendable {
   }
 
   /// One that nothing has.
-  static func temporary() -> FileName { FileName(Array("\(temporaryPrefix)\(UInt64.random(in: .min ... .max))".utf8)) }
+  static func temporary() -> FileName { FileName(Array((temporaryPrefix + RandomSource.hex(8)).utf8)) }
 
   var isTemporary: Bool { bytes.starts(with: Self.temporaryPrefix.utf8) }
 
@@ -60,21 +63,7 @@ struct FileName: Hashable, Sendable {
   }
 
   /// As a segment of a URL.
-  var encoded: String {
-    var result = ""
-    for byte in bytes {
-      switch byte {
-      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
-        UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
-        result.unicodeScalars.append(Unicode.Scalar(byte))
-      default:
-        let digits = String(byte, radix: 16, uppercase: true)
-        result += "%" + (digits.count == 1 ? "0" : "") + digits
-      }
-    }
-    return result
-  }
+  var encoded: String { PercentText.encoded(Array(bytes)) }
 
   /// For `ContentTypes`: what is behind the last dot, in small letters.
   var lowercased: String { String(decoding: bytes, as: UTF8.self).lowercased() }
@@ -92,33 +81,11 @@ extension FilePath {
     guard path.utf8.count <= urlPathLimit, path.utf8.first == UInt8(ascii: "/") else { throw .badPath }
     self = []
     for part in OctetText.octets(String(path)).split(separator: UInt8(ascii: "/")) {
-      guard let bytes = Self.decoded(part) else { throw .badPath }
+      guard let bytes = PercentText.decoded(part) else { throw .badPath }
       if bytes == [UInt8(ascii: ".")] { continue }
       guard let name = FileName(bytes: bytes), count < FileName.depthLimit else { throw .badPath }
       append(name)
     }
-  }
-
-  private static func decoded(_ text: some Sequence<UInt8>) -> [UInt8]? {
-    func digit(_ byte: UInt8?) -> UInt8? {
-      switch byte {
-      case let byte? where (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte): byte - UInt8(ascii: "0")
-      case let byte? where (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte | 0x20):
-        (byte | 0x20) - UInt8(ascii: "a") + 10
-      default: nil
-      }
-    }
-    var bytes: [UInt8] = []
-    var rest = text.makeIterator()
-    while let byte = rest.next() {
-      guard byte == UInt8(ascii: "%") else {
-        bytes.append(byte)
-        continue
-      }
-      guard let high = digit(rest.next()), let low = digit(rest.next()) else { return nil }
-      bytes.append(high << 4 | low)
-    }
-    return bytes
   }
 
   /// As the path of a URL, which begins at this server's root.

@@ -36,8 +36,8 @@ public enum RetryHint: UInt32, Sendable {
   case notRetriable = 3
 }
 
-/// Precedence of a terminator on the wire.
-public enum Precedence: UInt8, Sendable {
+/// The number of a terminator's precedence in header 1005 (`Model.Precedence` is what it means).
+public enum PrecedenceCode: UInt8, Sendable {
   case `default` = 0
   case required = 1
   case failed = 2

@@ -8,7 +8,7 @@ extension EdgeMessages {
     public var token: [UInt8]
     public var publicKey: [UInt8]?
     public var cost: UInt16?
-    public var precedence: Precedence?
+    public var precedence: PrecedenceCode?
     /// The instance that is offered.
     public var terminatorIdentity: String?
     public var terminatorIdentitySecret: [UInt8]?
@@ -22,7 +22,7 @@ extension EdgeMessages {
     public var useXgressToSDK: Bool?
 
     public init(
-      connID: UInt32, token: [UInt8], publicKey: [UInt8]? = nil, cost: UInt16? = nil, precedence: Precedence? = nil,
+      connID: UInt32, token: [UInt8], publicKey: [UInt8]? = nil, cost: UInt16? = nil, precedence: PrecedenceCode? = nil,
       terminatorIdentity: String? = nil,
       terminatorIdentitySecret: [UInt8]? = nil, wantsRouterProvidedConnIDs: Bool = true, listenerID: [UInt8]? = nil,
       supportsInspect: Bool = false,
@@ -110,9 +110,9 @@ extension EdgeMessages {
     public var connID: UInt32
     public var token: [UInt8]
     public var cost: UInt16?
-    public var precedence: Precedence?
+    public var precedence: PrecedenceCode?
 
-    public init(connID: UInt32, token: [UInt8], cost: UInt16? = nil, precedence: Precedence? = nil) {
+    public init(connID: UInt32, token: [UInt8], cost: UInt16? = nil, precedence: PrecedenceCode? = nil) {
       self.connID = connID
       self.token = token
       self.cost = cost

@@ -63,9 +63,9 @@ extension Headers {
   }
 
   /// The precedence, from the first byte.
-  func precedence() throws(WireError) -> Precedence? {
+  func precedence() throws(WireError) -> PrecedenceCode? {
     guard let value = uint8(.precedence) else { return nil }
-    guard let precedence = Precedence(rawValue: value) else {
+    guard let precedence = PrecedenceCode(rawValue: value) else {
       throw .badHeader(.precedence, reason: "\(value) is not 0, 1 or 2")
     }
     return precedence
@@ -75,7 +75,7 @@ extension Headers {
   mutating func setIfPresent(_ id: HeaderID, _ value: String?) { if let value { set(id, value) } }
   mutating func setIfPresent(_ id: HeaderID, _ value: UInt16?) { if let value { set(id, value) } }
   mutating func setIfPresent(_ id: HeaderID, _ value: UInt32?) { if let value { set(id, value) } }
-  mutating func setIfPresent(_ id: HeaderID, _ value: Precedence?) { if let value { set(id, value.rawValue) } }
+  mutating func setIfPresent(_ id: HeaderID, _ value: PrecedenceCode?) { if let value { set(id, value.rawValue) } }
   mutating func setIfPresent(_ id: HeaderID, _ value: Bool?) { if let value { set(id, value) } }
   /// Booleans whose absence means false are not written when false.
   mutating func setIfTrue(_ id: HeaderID, _ value: Bool) { if value { set(id, true) } }

@@ -3,15 +3,16 @@ import Fabric
 import Foundation
 import Logging
 import Model
+import Transport
 
 /// A local file of the open circuits, outside the change-sets: after a restart routers ask about circuits by id only,
 /// and a controller that did not know them would end them.
 ///
 /// One JSON object a line, `{"open": …}` or `{"closed": id}`. It is written anew at the start and whenever it holds
-/// more closed circuits than open ones, so it grows with what is open, not with what was. Lines are handed to the
-/// kernel, not to the disk: the end of the process loses the last few at most, a power failure what the kernel had not
-/// written; either costs the circuits of that moment, never data. What cannot be written (a full disk) is said once,
-/// and the whole file is tried again every few seconds.
+/// more closed circuits than open ones, so it grows with what is open, not with what was. Then it is on the disk before
+/// it takes the old one's place; the lines in between are handed to the kernel only: the end of the process loses the
+/// last few at most, a power failure what the kernel had not written; either costs the circuits of that moment, never
+/// data. What cannot be written (a full disk) is said once, and the whole file is tried again every few seconds.
 final class CircuitLeases: Sendable {
   private struct Open: Codable {
     var id: String
@@ -48,6 +49,8 @@ final class CircuitLeases: Sendable {
 
   /// Closed circuits that are left in the file at least before it is written anew.
   static let slack = 1024
+  /// Of the file that is read at the start, in bytes: some millions of circuits.
+  private static let sizeLimit = 1 << 30
   /// Between attempts to write a file that could not be written.
   private static let pause = Duration.seconds(5)
 
@@ -65,7 +68,7 @@ final class CircuitLeases: Sendable {
     }
     var open: [String: Open] = [:]
     let decoder = JSONDecoder()
-    for line in (try? PrivateFiles.read(path))?.split(separator: "\n") ?? [] {
+    for line in (try? PrivateFile.text(path, limit: Self.sizeLimit))?.split(separator: "\n") ?? [] {
       // A torn last line is a circuit that had just been opened or closed.
       guard let entry = try? decoder.decode(Line.self, from: Data(line.utf8)) else { continue }
       if let circuit = entry.open { open[circuit.id] = circuit }
@@ -138,7 +141,7 @@ final class CircuitLeases: Sendable {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(open.values.reduce(0) { $0 + $1.count })
         for line in open.values { bytes.append(contentsOf: line) }
-        let fresh = try PrivateFiles.replace(path, with: bytes)
+        let fresh = FileHandle(fileDescriptor: try PrivateFile.replace(path, with: bytes), closeOnDealloc: true)
         try? handle?.close()
         handle = fresh
         closed = 0

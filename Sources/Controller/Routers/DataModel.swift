@@ -1,4 +1,5 @@
 import Access
+import Fabric
 import Foundation
 import Model
 import Store
@@ -157,9 +158,9 @@ enum DataModel {
     .with {
       $0.id = identity.id
       $0.name = identity.name
-      $0.defaultHostingPrecedence = precedence(identity.defaultHostingPrecedence)
+      $0.defaultHostingPrecedence = EdgeCtrlTerminatorPrecedence(identity.defaultHostingPrecedence)
       $0.defaultHostingCost = UInt32(clamping: identity.defaultHostingCost)
-      $0.serviceHostingPrecedences = identity.serviceHostingPrecedences.mapValues(precedence)
+      $0.serviceHostingPrecedences = identity.serviceHostingPrecedences.mapValues { EdgeCtrlTerminatorPrecedence($0) }
       $0.serviceHostingCosts = identity.serviceHostingCosts.mapValues { UInt32(clamping: $0) }
       $0.appDataJson = Data(JSONValue.object(identity.appData).serialized())
       $0.serviceConfigs = identity.serviceConfigs.mapValues { configs in .with { $0.configs = configs } }
@@ -212,14 +213,6 @@ enum DataModel {
       $0.type = revocation.type.rawValue
       $0.expiresAt = Google_Protobuf_Timestamp(date: revocation.expiresAt.date)
       if let before = revocation.issuedBefore { $0.issuedBefore = Google_Protobuf_Timestamp(date: before.date) }
-    }
-  }
-
-  static func precedence(_ precedence: Model.Precedence) -> EdgeCtrlTerminatorPrecedence {
-    switch precedence {
-    case .default: .default
-    case .required: .required
-    case .failed: .failed
     }
   }
 }

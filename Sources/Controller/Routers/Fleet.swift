@@ -4,6 +4,7 @@ import Model
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
+import PKI
 import Synchronization
 import Transport
 import Wire
@@ -41,7 +42,7 @@ final class Fleet: Sendable {
     var engine: CircuitEngine
     var replies: [UInt64: CircuitReply] = [:]
     var feed = DataModelFeed()
-    var random = SystemRandomNumberGenerator()
+    var random = RandomSource()
     /// Routers whose reports were cut, and that was said.
     var clamped: Set<String> = []
   }
@@ -237,7 +238,7 @@ final class Fleet: Sendable {
 
   /// - Returns: whether the terminator is there and that host's to change.
   func adjust(
-    _ terminator: String, at router: String, by host: Grant, cost: Int?, precedence: Model.Precedence?,
+    _ terminator: String, at router: String, by host: Grant, cost: Int?, precedence: Precedence?,
     identity: Standing
   ) -> Bool {
     let wish = CircuitEngine.Event.adjust(

@@ -48,7 +48,7 @@ extension RouterConnection {
       let terminator = LiveTerminator(
         id: request.address, serviceID: service.id, routerID: router, hostID: grant.identity,
         instance: request.instanceID, address: request.address,
-        cost: Int(request.cost), precedence: Model.Precedence(wire: request.precedence),
+        cost: Int(request.cost), precedence: Precedence(request.precedence),
         peerData: request.peerData.mapValues { Array($0) },
         createdAt: core.now)
       let standing = core.standing(of: grant)
@@ -118,7 +118,7 @@ extension RouterConnection {
       let standing = core.standing(of: grant)
       let isDone = fleet.adjust(
         request.terminatorID, at: router, by: grant, cost: request.updateCost ? Int(min(request.cost, 65535)) : nil,
-        precedence: request.updatePrecedence ? Model.Precedence(wire: request.precedence) : nil, identity: standing)
+        precedence: request.updatePrecedence ? Precedence(request.precedence) : nil, identity: standing)
       settle(grant, since: standing)
       guard isDone else { return refuse("terminator \(request.terminatorID) is not known", .invalidTerminator) }
       channel.reply(Wire.Message(contentType: .updateTerminatorResponse), to: message)
@@ -191,14 +191,4 @@ extension SDKInfo {
   /// Go SDK 1.2.8, which zrok 2.0.4 is built with, loses a BindSuccess that comes before it has entered its listener,
   /// and then waits for it for a minute. It bears the message twice.
   var missesFirstConfirmation: Bool { type == "ziti-sdk-golang" && version == "v1.2.8" }
-}
-
-extension Model.Precedence {
-  init(wire: EdgeCtrlTerminatorPrecedence) {
-    switch wire {
-    case .required: self = .required
-    case .failed: self = .failed
-    default: self = .default
-    }
-  }
 }

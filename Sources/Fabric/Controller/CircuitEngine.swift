@@ -61,7 +61,7 @@ public struct CircuitEngine: Sendable {
     case offer(LiveTerminator, identity: Standing = Standing())
     /// A host changes its terminator at its router.
     case adjust(
-      terminator: String, router: String, by: Grant, cost: Int?, precedence: Model.Precedence?,
+      terminator: String, router: String, by: Grant, cost: Int?, precedence: Precedence?,
       identity: Standing = Standing())
     /// A router takes back what it offered.
     case withdraw(router: String, terminators: [String])

@@ -2,6 +2,7 @@ import Foundation
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
+import Transport
 import WebRelay
 
 /// An installed Caddy that runs a person's Caddyfile behind a share. It listens on a socket in a directory of its own,
@@ -38,16 +39,12 @@ final class CaddyServer: Sendable {
           "\(path) does not say where Caddy is reached; write 'bind {{ .ZrokBindAddress }}' in its http:// site")
     }
     // Short: the path of a socket has at most 107 bytes.
-    directory = NSTemporaryDirectory() + "caddy-" + String(UInt32.random(in: .min ... .max), radix: 36)
+    directory = try PrivateFile.makeTemporaryDirectory(NSTemporaryDirectory() + "caddy-")
     let files = FileManager.default
-    try files.createDirectory(
-      atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     let (socket, config, log) = (directory + "/site", directory + "/Caddyfile", directory + "/log")
-    guard
-      files.createFile(
-        atPath: config, contents: Data(text.replacing(marker, with: "unix/" + socket).utf8),
-        attributes: [.posixPermissions: 0o600])
-    else { throw ShareBackend.Mismatch(description: "\(config) cannot be written") }
+    do throws(PrivateFile.Failure) {
+      try PrivateFile.writeTransient(Array(text.replacing(marker, with: "unix/" + socket).utf8), to: config)
+    } catch { throw ShareBackend.Mismatch(description: "\(error)") }
 
     let (process, pipe, output) = (Process(), Pipe(), Pipe())
     let hasEnded = NIOLockedValueBox(false)

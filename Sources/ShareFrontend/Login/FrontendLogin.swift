@@ -371,9 +371,10 @@ final class FrontendLogin: Sendable {
     var fields: [String: String] = [:]
     for pair in query.split(separator: "&").prefix(32) {
       let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      guard parts.count == 2, let value = parts[1].removingPercentEncoding, fields[String(parts[0])] == nil else {
-        continue
-      }
+      guard parts.count == 2, fields[String(parts[0])] == nil,
+        let bytes = PercentText.decoded(Array(parts[1].utf8)[...]),
+        let value = String(validating: bytes, as: UTF8.self)
+      else { continue }
       fields[String(parts[0])] = value
     }
     return fields

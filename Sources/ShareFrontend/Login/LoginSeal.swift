@@ -32,7 +32,7 @@ struct LoginSeal: Sendable {
   }
 
   /// A secret that a browser keeps: 256 random bits.
-  static func secret() -> String { SymmetricKey(size: .bits256).withUnsafeBytes { Base64URL.encode(Data($0)) } }
+  static func secret() -> String { Base64URL.encode(RandomSource.bytes(32)) }
 
   /// What may be shown of such a secret to others: 43 characters.
   static func digest(_ secret: some StringProtocol) -> String {

@@ -90,26 +90,3 @@ struct Switch: ExpressibleByArgument, Sendable {
     }
   }
 }
-
-/// A duration as upstream writes it: `30s`, `5m`, `1h30m`, `250ms`.
-struct DurationArgument: ExpressibleByArgument, Sendable {
-  let milliseconds: Int
-
-  init?(argument: String) {
-    var total = 0.0
-    var rest = Substring(argument)
-    if rest == "0" { rest = "0s" }
-    guard !rest.isEmpty else { return nil }
-    while !rest.isEmpty {
-      let number = rest.prefix { $0.isNumber || $0 == "." }
-      rest = rest.dropFirst(number.count)
-      let unit = rest.prefix { $0.isLetter }
-      rest = rest.dropFirst(unit.count)
-      let scales: [Substring: Double] = ["ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000]
-      guard let value = Double(number), let scale = scales[unit] else { return nil }
-      total += value * scale
-    }
-    guard total < 1e15 else { return nil }
-    milliseconds = Int(total)
-  }
-}

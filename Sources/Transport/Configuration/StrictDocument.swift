@@ -270,32 +270,6 @@ public final class StrictSection {
   }
 }
 
-/// Durations in the notation of Go.
-package enum GoDuration {
-  private static let units: [String: Double] = [
-    "ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9,
-  ]
-
-  /// - Parameter withDays: `d` is a unit too, which Go does not know.
-  package static func parse(_ text: String, withDays: Bool = false) -> TimeAmount? {
-    if text == "0" { return .zero }
-    var rest = Substring(text)
-    var total = 0.0
-    guard !rest.isEmpty else { return nil }
-    while !rest.isEmpty {
-      let digits = rest.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
-      rest = rest.dropFirst(digits.count)
-      let unit = rest.prefix { !($0.isASCII && ($0.isNumber || $0 == ".")) }
-      rest = rest.dropFirst(unit.count)
-      guard let number = Double(digits), let factor = units[String(unit)] ?? (withDays && unit == "d" ? 86_400e9 : nil)
-      else { return nil }
-      total += number * factor
-    }
-    guard total < 9e18 else { return nil }
-    return .nanoseconds(Int64(total))
-  }
-}
-
 /// Finds the word that was meant.
 enum Spelling {
   static func nearest(to word: String, among candidates: Set<String>) -> String? {

@@ -11,11 +11,12 @@ import sys
 
 # docs/architecture.md has the same table. Tests may import anything.
 FLOORS = {
-    "CLinuxShims": 0, "CSodium": 0, "CQREncode": 0, "Wire": 1, "WireSchemas": 1, "SealedStream": 1, "PKI": 1, "Model": 1, "Facts": 1, "Access": 2, "Fabric": 2, "Transport": 3, "Store": 3,
+    "CLinuxShims": 0, "CSodium": 0, "CQREncode": 0, "Wire": 1, "WireSchemas": 1, "SealedStream": 1, "PKI": 1, "JSON": 1, "Model": 1, "Facts": 1, "Access": 2, "Fabric": 2, "Transport": 3, "Store": 3,
     "Swiftlet": 4, "EdgeRouter": 4, "REST": 4, "Authentication": 4, "WebRelay": 4, "Controller": 5, "Tunnel": 5, "SwiftletShare": 5, "Share": 6, "SwiftletCommand": 7,
 }
-# Within floor 2 the fabric's cores ask the policy engine, within floor 4 the APIs stand on the pipelines of HTTP; within floor 1 nothing knows its neighbours.
-SAME_FLOOR = {("Fabric", "Access"), ("REST", "WebRelay")}
+# Within floor 1 entities are JSON documents, and nothing else knows its neighbours; within floor 2 the fabric's cores ask the policy engine, within floor 4 the APIs
+# stand on the pipelines of HTTP.
+SAME_FLOOR = {("Model", "JSON"), ("Fabric", "Access"), ("REST", "WebRelay")}
 # Sockets, clocks on sockets and databases stay out of floors 1 and 2.
 HEAVY = {"NIOCore", "NIOPosix", "NIOSSL", "NIOHTTP1", "NIOHTTP2", "GRDB", "ServiceLifecycle", "Yams"}
 IMPORT = re.compile(r"^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:public |package |internal |private |fileprivate )?import (?:struct |class |enum |protocol |func |var |let |typealias )?(\w+)")

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import JSON
 public import Logging
 public import NIOCore
 public import NIOPosix
@@ -98,7 +99,7 @@ public actor Overlay {
     public let encryptionRequired: Bool
     public let canDial: Bool
     public let canHost: Bool
-    let configs: [String: JSONFragment]
+    let configs: JSONObject
 
     /// What a config of the service says; nil where it has none of that type.
     ///

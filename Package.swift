@@ -109,12 +109,13 @@ let package = Package(
     floor("Store", ["Model", "Facts", grdb]),
     // Floor 4
     floor(
-      "Swiftlet", ["Transport", "SealedStream", "Wire", "PKI", "JSON", nioCore, nioPosix, nioHTTP1, nioSSL, x509, logging]),
+      "Swiftlet",
+      ["Transport", "SealedStream", "Wire", "PKI", "JSON", nioCore, nioPosix, nioHTTP1, nioSSL, x509, logging]),
     floor(
       "EdgeRouter",
       [
-        "Transport", "Fabric", "Access", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix, nioSSL,
-        protobuf, x509, logging,
+        "Transport", "Fabric", "Access", "JSON", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix,
+        nioSSL, protobuf, x509, logging,
         lifecycle, yams,
       ]),
     floor(

@@ -7,7 +7,7 @@ import Testing
 @Suite("Random documents, against Python's json", .timeLimit(.minutes(5)))
 struct PythonTests {
   private static let python = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
-    .map { $0 + "/python3" }.first { FileManager.default.isExecutableFile(atPath: $0) }
+    .map { "\($0)/python3" }.first { FileManager.default.isExecutableFile(atPath: $0) }
   private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
     .appendingPathComponent("python/documents.py").path
   /// Documents for each seed.
@@ -19,7 +19,8 @@ struct PythonTests {
     "what one accepts the other accepts, with the same value, and reads what the other wrote",
     .enabled(if: Self.python != nil, "there is no python3 here"), arguments: 1...3)
   func agrees(seed: Int) throws {
-    let documents = try Self.run("make", seed).split(separator: "\n")
+    // A document may be empty, and so its line.
+    let documents = try Self.run("make", seed).split(separator: "\n", omittingEmptySubsequences: false).dropLast()
     #expect(documents.count == Self.count)
     var answers = ""
     for line in documents {
@@ -31,7 +32,9 @@ struct PythonTests {
       }
     }
     var lines = try Self.run("compare", seed, input: answers).split(separator: "\n")
-    let summary = try JSONValue(parsing: String(try #require(lines.popLast())))
+    let last = try #require(lines.last)
+    let summary = try JSONValue(parsing: String(last))
+    lines.removeLast()
     #expect(lines.isEmpty, "\(lines.prefix(20).joined(separator: "\n"))")
     // A comparison of nothing would agree as well.
     #expect(summary["documents"]?.intValue == Self.count)

@@ -38,7 +38,7 @@ struct SchemaSuiteTests {
     var file: String
     var schema: JSONValue
     var tests: [JSONValue]
-    var difference: String? { differences[name] ?? differences[file] }
+    var difference: String? { SchemaSuiteTests.differences[name] ?? SchemaSuiteTests.differences[file] }
   }
 
   @Test(
@@ -68,13 +68,14 @@ struct SchemaSuiteTests {
 
   private static func groups(in directory: String) throws -> [Group] {
     let files = try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasSuffix(".json") }.sorted()
-    return try files.flatMap { file in
+    return try files.flatMap { file -> [Group] in
       let bytes = try Data(contentsOf: URL(fileURLWithPath: directory + "/" + file))
       let groups = try #require(try JSONValue(parsing: Array(bytes)).arrayValue, "\(file)")
-      return try groups.map { group in
-        Group(
-          name: "\(file): \(try #require(group["description"]?.stringValue))", file: file,
-          schema: try #require(group["schema"]), tests: try #require(group["tests"]?.arrayValue))
+      return try groups.map { group -> Group in
+        let name = try #require(group["description"]?.stringValue)
+        let schema = try #require(group["schema"])
+        let tests = try #require(group["tests"]?.arrayValue)
+        return Group(name: "\(file): \(name)", file: file, schema: schema, tests: tests)
       }
     }
   }
@@ -83,7 +84,7 @@ struct SchemaSuiteTests {
   private static func wrongVerdicts(_ group: Group) -> [String] {
     // A schema that is a boolean has no object to compile.
     let schema = Result { try JSONSchema(group.schema.objectValue ?? ["allOf": [group.schema]]) }
-    return group.tests.compactMap { test in
+    return group.tests.compactMap { test -> String? in
       let verdict: String
       switch schema {
       case .failure(let error): verdict = "the schema is refused: \(error)"

@@ -96,7 +96,8 @@ let package = Package(
     floor("WireSchemas", [protobuf]),
     floor("SealedStream", ["CSodium", crypto]),
     floor("PKI", [crypto, cryptoExtras, x509, asn1, jwt]),
-    floor("Model", []),
+    floor("JSON", []),
+    floor("Model", ["JSON"]),
     floor("Facts", []),
     // Floor 2
     floor("Access", ["Model"]),
@@ -108,12 +109,13 @@ let package = Package(
     floor("Store", ["Model", "Facts", grdb]),
     // Floor 4
     floor(
-      "Swiftlet", ["Transport", "SealedStream", "Wire", "PKI", nioCore, nioPosix, nioHTTP1, nioSSL, x509, logging]),
+      "Swiftlet",
+      ["Transport", "SealedStream", "Wire", "PKI", "JSON", nioCore, nioPosix, nioHTTP1, nioSSL, x509, logging]),
     floor(
       "EdgeRouter",
       [
-        "Transport", "Fabric", "Access", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix, nioSSL,
-        protobuf, x509, logging,
+        "Transport", "Fabric", "Access", "JSON", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix,
+        nioSSL, protobuf, x509, logging,
         lifecycle, yams,
       ]),
     floor(
@@ -179,7 +181,8 @@ let package = Package(
     tests("WireSchemasTests", ["WireSchemas", "Wire"], resources: [.copy("Resources")]),
     tests("SealedStreamTests", ["SealedStream"]),
     tests("PKITests", ["PKI", x509, crypto, cryptoExtras, asn1], resources: [.copy("Resources")]),
-    tests("ModelTests", ["Model"]),
+    tests("JSONTests", ["JSON"], exclude: ["python"]),
+    tests("ModelTests", ["JSON", "Model"]),
     tests("AccessTests", ["Access", "Model"]),
     tests("FabricTests", ["Fabric", "Wire", "WireSchemas", "Model", "Access"]),
     tests("TransportTests", ["Transport", "Wire", "PKI", nioCore, nioPosix, nioSSL, nioEmbedded, x509]),

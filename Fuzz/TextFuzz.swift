@@ -1,6 +1,8 @@
 // Parsers of texts that strangers send and that need nothing but their own sources. A trap, a sanitizer report or a
 // broken promise fails.
 
+@testable import JSON
+
 let parsers: [String: Parser] = [
   "json": { bytes in
     guard let value = try? JSONValue(parsing: Array(bytes)) else { return }

@@ -1,6 +1,7 @@
 import Access
 import Fabric
 import Foundation
+import JSON
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
@@ -285,9 +286,7 @@ extension RouterCore {
   }
 
   private func inspected(_ key: String) -> String? {
-    func json(_ value: some Encodable) -> String? {
-      (try? JSONEncoder().encode(value)).map { String(decoding: $0, as: UTF8.self) }
-    }
+    func json(_ value: some Encodable) -> String? { (try? JSONValue(encoding: value))?.text }
     return state.withLockedValue { state in
       switch key.lowercased() {
       case "router-data-model-index": json(["index": state.model.index])

@@ -43,7 +43,7 @@ public struct Config: Entity {
   /// Checks `data` against the schema of its type; every violation found is in the reason.
   public func validate(against type: ConfigType) throws(ModelError) {
     guard let schema = type.schema else { return }
-    let violations = try JSONSchema(schema).violations(of: .object(data))
+    let violations = try ConfigType.compiled(schema).violations(of: .object(data))
     guard let first = violations.first else { return }
     let reasons = violations.prefix(8).map(\.description).joined(separator: "; ")
     throw ModelError(field: first.path, reason: "\(first.path) is invalid: \(reasons)", value: .object(data))

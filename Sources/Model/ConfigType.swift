@@ -42,7 +42,12 @@ public struct ConfigType: Entity {
         throw ModelError(
           field: "schema", reason: "the root type of the schema must be object", value: schema["type"] ?? .null)
       }
-      _ = try JSONSchema(schema)
+      _ = try Self.compiled(schema)
     }
+  }
+
+  /// The schema, ready to judge data.
+  static func compiled(_ schema: JSONObject) throws(ModelError) -> JSONSchema {
+    do throws(JSONSchemaError) { return try JSONSchema(schema) } catch { throw ModelError(error) }
   }
 }

@@ -1,15 +1,10 @@
 // The small value types inside entities, with the words of the REST API as raw values.
 
-/// A word that stands in when a stored document lacks the member.
-protocol DefaultedOnAbsence {
-  static var valueOnAbsence: Self { get }
-}
-
 public enum IdentityType: String, Sendable, Codable, CaseIterable, DefaultedOnAbsence {
   case `default` = "Default"
   case router = "Router"
 
-  static let valueOnAbsence = IdentityType.default
+  public static let valueOnAbsence = IdentityType.default
 
   /// Accepts the legacy names `User`, `Device` and `Service`, which are stored as `Default` (management spec 1.2).
   public init?(text: String) {
@@ -31,7 +26,7 @@ public enum TerminatorStrategy: String, Sendable, Codable, CaseIterable {
 
 public enum ConfigTarget: String, Sendable, Codable, CaseIterable, DefaultedOnAbsence {
   case service, router, other
-  static let valueOnAbsence = ConfigTarget.service
+  public static let valueOnAbsence = ConfigTarget.service
 }
 
 public enum EnrollmentMethod: String, Sendable, Codable, CaseIterable {
@@ -51,7 +46,7 @@ public enum RevocationType: String, Sendable, Codable, CaseIterable {
 public enum PublicKeyFormat: String, Sendable, Codable, CaseIterable, DefaultedOnAbsence {
   case x509CertDer = "X509CertDer"
   case pkixPublicKey = "PKIXPublicKey"
-  static let valueOnAbsence = PublicKeyFormat.x509CertDer
+  public static let valueOnAbsence = PublicKeyFormat.x509CertDer
 }
 
 public enum PublicKeyUsage: String, Sendable, Codable, CaseIterable {
@@ -59,9 +54,9 @@ public enum PublicKeyUsage: String, Sendable, Codable, CaseIterable {
   case clientX509CertValidation = "ClientX509CertValidation"
 }
 
-extension Semantic: DefaultedOnAbsence { static let valueOnAbsence = Semantic.allOf }
-extension Precedence: DefaultedOnAbsence { static let valueOnAbsence = Precedence.default }
-extension Timestamp: DefaultedOnAbsence { static let valueOnAbsence = Timestamp.epoch }
+extension Semantic: DefaultedOnAbsence { public static let valueOnAbsence = Semantic.allOf }
+extension Precedence: DefaultedOnAbsence { public static let valueOnAbsence = Precedence.default }
+extension Timestamp: DefaultedOnAbsence { public static let valueOnAbsence = Timestamp.epoch }
 
 /// A password as stored. Lengths and costs are those of the algorithm named; salt and hash are base64.
 public struct PasswordHash: Sendable, Codable, Equatable {

@@ -21,5 +21,10 @@ public struct ModelError: Error, Equatable, Sendable, CustomStringConvertible {
     self.value = value
   }
 
+  /// A schema that cannot be used.
+  init(_ error: JSONSchemaError) {
+    self.init(field: error.path, reason: error.reason, value: error.value)
+  }
+
   public var description: String { "\(field): \(reason) (value \(value.text))" }
 }

@@ -133,7 +133,7 @@ extension Timestamp: CustomStringConvertible {
   }
 }
 
-extension Timestamp: Codable {
+extension Timestamp: Codable, EncodableAsText {
   public init(from decoder: any Decoder) throws {
     let text = try decoder.singleValueContainer().decode(String.self)
     guard let value = Timestamp(text) else {

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import JSON
 import NIOCore
 import Transport
 import Wire
@@ -37,7 +38,7 @@ struct ControllerClient: Sendable {
     var name: String
     var encryptionRequired: Bool
     var permissions: [String]
-    var config: [String: JSONFragment]?
+    var config: JSONObject?
 
     /// Whether what a dial or a bind rests on is the same.
     func isSame(as other: Service) -> Bool { id == other.id && encryptionRequired == other.encryptionRequired }
@@ -119,7 +120,7 @@ struct ControllerClient: Sendable {
   // MARK: Requests
 
   private func send<Value: Decodable>(
-    _ method: String, _ path: String, _ operation: String, token: String? = nil, body: [String: JSONFragment]? = nil,
+    _ method: String, _ path: String, _ operation: String, token: String? = nil, body: JSONObject? = nil,
     as: Value.Type
   ) async throws -> Envelope<Value> {
     var headers = [("accept", "application/json")]
@@ -147,7 +148,7 @@ struct ControllerClient: Sendable {
   }
 
   func logIn(application: Overlay.Application) async throws -> Login {
-    let body: [String: JSONFragment] = [
+    let body: JSONObject = [
       "sdkInfo": .object([
         "type": .string("swiftlet"), "version": .string(VersionInfo.current.revision), "appID": .string(application.id),
         "appVersion": .string(application.version),

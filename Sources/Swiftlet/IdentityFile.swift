@@ -1,4 +1,5 @@
 import FoundationEssentials
+import JSON
 public import PKI
 public import Transport
 
@@ -23,10 +24,11 @@ public struct IdentityFile: Sendable, Equatable {
   /// but never a certificate that is marked as a router's or an identity's.
   public var trustDomain: String?
   /// The document as it was read, for the members we do not know.
-  private var document: [String: JSONFragment]
+  private var document: JSONObject
 
   /// The largest file that is read, in bytes.
   public static let sizeLimit = 1024 * 1024
+  private static let limits = JSONLimits(bytes: sizeLimit, depth: 64)
 
   /// An identity from its parts.
   ///
@@ -50,21 +52,26 @@ public struct IdentityFile: Sendable, Equatable {
   /// - Throws: `IdentityFileError`.
   public init(parsing text: [UInt8]) throws(IdentityFileError) {
     guard text.count <= Self.sizeLimit else { throw .tooLarge(limit: Self.sizeLimit) }
-    let document: [String: JSONFragment]
-    do { document = try JSONDecoder().decode([String: JSONFragment].self, from: Data(text)) } catch {
+    let parsed: JSONValue
+    do throws(JSONError) { parsed = try JSONValue(parsing: text, limits: Self.limits) } catch {
       throw .notJSON("\(error)")
     }
-    let listed = (document["ztAPIs"]?.items ?? []).compactMap(\.text)
-    controllers = (listed.isEmpty ? [document["ztAPI"]?.text].compactMap { $0 } : listed).filter { !$0.isEmpty }
+    guard let document = parsed.objectValue else { throw .notJSON("found: \(parsed.typeName)") }
+    let listed = (document["ztAPIs"]?.arrayValue ?? []).compactMap(\.stringValue)
+    controllers = (listed.isEmpty ? [document["ztAPI"]?.stringValue].compactMap { $0 } : listed).filter { !$0.isEmpty }
     guard !controllers.isEmpty else { throw .missing(member: "ztAPI") }
-    guard let credentials = document["id"]?.members else { throw .missing(member: "id") }
-    guard let key = credentials["key"]?.text, !key.isEmpty else { throw .missing(member: "id.key") }
-    guard let certificate = credentials["cert"]?.text, !certificate.isEmpty else { throw .missing(member: "id.cert") }
-    guard let authorities = credentials["ca"]?.text, !authorities.isEmpty else { throw .missing(member: "id.ca") }
+    guard let credentials = document["id"]?.objectValue else { throw .missing(member: "id") }
+    guard let key = credentials["key"]?.stringValue, !key.isEmpty else { throw .missing(member: "id.key") }
+    guard let certificate = credentials["cert"]?.stringValue, !certificate.isEmpty else {
+      throw .missing(member: "id.cert")
+    }
+    guard let authorities = credentials["ca"]?.stringValue, !authorities.isEmpty else {
+      throw .missing(member: "id.ca")
+    }
     self.key = key
     self.certificate = certificate
     self.authorities = authorities
-    trustDomain = document["trustDomain"]?.text
+    trustDomain = document["trustDomain"]?.stringValue
     self.document = document
   }
 
@@ -91,7 +98,7 @@ public struct IdentityFile: Sendable, Equatable {
     document["trustDomain"] = trustDomain.map { .string($0) }
     document["ztAPI"] = controllers.first.map { .string($0) }
     document["ztAPIs"] = .array(controllers.map { .string($0) })
-    var credentials = document["id"]?.members ?? [:]
+    var credentials = document["id"]?.objectValue ?? [:]
     credentials["key"] = .string(Self.referenceForm(key))
     credentials["cert"] = .string(Self.referenceForm(certificate))
     credentials["ca"] = .string(Self.referenceForm(authorities))

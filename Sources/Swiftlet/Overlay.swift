@@ -4,6 +4,7 @@
 // tutorial.
 
 import FoundationEssentials
+import JSON
 public import Logging
 public import NIOCore
 public import NIOPosix
@@ -136,7 +137,7 @@ public actor Overlay {
     public let canDial: Bool
     /// Whether a policy lets the identity host it.
     public let canHost: Bool
-    let configs: [String: JSONFragment]
+    let configs: JSONObject
 
     /// What a config of the service says; nil where it has none of that type.
     ///

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import JSON
 import Logging
 import Transport
 
@@ -81,15 +82,13 @@ struct LogOutput: LogHandler {
   }
 
   private func jsonLine(_ level: Logger.Level, _ message: String, _ fields: Logger.Metadata) -> String {
-    var document: [String: String] = [:]
-    for (key, value) in fields { document[key] = ErrorText.plain("\(value)") }
-    document["time"] = Date().ISO8601Format(.iso8601WithTimeZone(includingFractionalSeconds: true))
-    document["level"] = level.rawValue
-    document["logger"] = label
-    document["message"] = message
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return (try? encoder.encode(document)).map { String(decoding: $0, as: UTF8.self) } ?? message
+    var document: JSONObject = [:]
+    for (key, value) in fields { document[key] = .string(ErrorText.plain("\(value)")) }
+    document["time"] = .string(Date().ISO8601Format(.iso8601WithTimeZone(includingFractionalSeconds: true)))
+    document["level"] = .string(level.rawValue)
+    document["logger"] = .string(label)
+    document["message"] = .string(message)
+    return JSONValue.object(document).text
   }
 
   private static func clock() -> String {

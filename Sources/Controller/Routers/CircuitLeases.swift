@@ -1,6 +1,7 @@
 import Dispatch
 import Fabric
 import Foundation
+import JSON
 import Logging
 import Model
 import Transport
@@ -44,7 +45,7 @@ final class CircuitLeases: Sendable {
     var closed: String?
 
     /// With its line feed.
-    var bytes: [UInt8]? { (try? JSONEncoder().encode(self)).map { [UInt8]($0) + [UInt8(ascii: "\n")] } }
+    var bytes: [UInt8]? { (try? JSONValue(encoding: self)).map { $0.serialized() + [UInt8(ascii: "\n")] } }
   }
 
   /// Closed circuits that are left in the file at least before it is written anew.
@@ -67,10 +68,9 @@ final class CircuitLeases: Sendable {
       return
     }
     var open: [String: Open] = [:]
-    let decoder = JSONDecoder()
     for line in (try? PrivateFile.text(path, limit: Self.sizeLimit))?.split(separator: "\n") ?? [] {
       // A torn last line is a circuit that had just been opened or closed.
-      guard let entry = try? decoder.decode(Line.self, from: Data(line.utf8)) else { continue }
+      guard let entry = try? JSONValue(parsing: String(line), limits: .stored).decode(Line.self) else { continue }
       if let circuit = entry.open { open[circuit.id] = circuit }
       if let id = entry.closed { open[id] = nil }
     }

@@ -1,8 +1,14 @@
-/// Any JSON document as a value: the common form of entity documents, config data, tags and REST bodies.
+// JSON is the documents of this house: values, a reader with limits, a writer, a way to Swift's `Codable` types and
+// back, and JSON Schema. It knows no entity, opens no file, and is not for typed answers of strangers whose absent
+// members must be an error: `decode` fills those in. Start reading at `JSONValue`; then `JSONReader`, `JSONSchema`.
+
+/// Any JSON document as a value: the common form of entity documents, config data, tags, REST bodies and identity
+/// files.
 ///
 /// Integers that fit 64 bits stay exact (`int`); every other number is a `double`. Objects are dictionaries: on
 /// duplicate member names the last one wins, as in every JSON reader upstream uses, and the written order is by name,
-/// so that equal values have equal texts.
+/// so that equal values have equal texts. Names and strings are compared as Swift compares strings: two spellings that
+/// Unicode calls equivalent (`é` as one scalar or as two) are one name.
 public enum JSONValue: Sendable, Equatable {
   case null
   case bool(Bool)

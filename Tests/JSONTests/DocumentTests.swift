@@ -1,7 +1,8 @@
-import Model
+import JSON
 import Testing
 
-@Suite struct JSONTests {
+@Suite("JSON documents")
+struct DocumentTests {
   @Test func readsEveryKindOfValue() throws {
     let value = try JSONValue(
       parsing: #" {"a":[1,-2.5,1e3,true,false,null,"x"],"b":{},"c":9223372036854775807,"d":9223372036854775808} "#)
@@ -13,6 +14,13 @@ import Testing
 
   @Test func lastDuplicateWins() throws {
     #expect(try JSONValue(parsing: #"{"a":1,"a":2}"#) == ["a": 2])
+  }
+
+  @Test("two spellings of a name that Unicode calls equivalent are one name")
+  func equivalentNames() throws {
+    let value = try JSONValue(parsing: #"{"\u00e9":1,"e\u0301":2}"#)
+    #expect(value.objectValue?.count == 1)
+    #expect(value["é"] == 2)
   }
 
   @Test func readsEscapesAndSurrogates() throws {
@@ -65,7 +73,7 @@ import Testing
 }
 
 /// A reproducible random source.
-struct Seeded: RandomNumberGenerator {
+private struct Seeded: RandomNumberGenerator {
   private var state: UInt64
   init(_ seed: UInt64) { state = seed }
   mutating func next() -> UInt64 {

@@ -1,3 +1,8 @@
+/// A word that stands in when a stored document lacks the member.
+public protocol DefaultedOnAbsence {
+  static var valueOnAbsence: Self { get }
+}
+
 extension JSONValue {
   /// The typed value of a document that we wrote ourselves.
   ///

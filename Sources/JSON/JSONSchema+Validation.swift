@@ -1,175 +1,6 @@
-/// A JSON Schema (draft-07) as far as config types use it: type, enum, const, required, properties,
-/// additionalProperties, patternProperties, min/maxProperties, items, min/maxItems, uniqueItems, minimum, maximum,
-/// exclusiveMinimum, exclusiveMaximum, multipleOf, min/maxLength, pattern, allOf, anyOf, oneOf, not, if/then/else and
-/// `$ref` into the same document. `format` and annotations are accepted and not judged, as draft-07 permits.
-///
-/// Schemas come from administrators, documents from users. One validation has one budget of steps, which everything
-/// spends whose cost grows with the schema or the document: members, patterns, comparisons, lengths. A document that
-/// needs more is refused, whatever it says.
-public struct JSONSchema: Sendable {
-  public struct Violation: Sendable, Equatable, CustomStringConvertible {
-    /// Dotted path of the offending member; `(root)` is the document.
-    public var path: String
-    public var reason: String
-    public var description: String { "\(path): \(reason)" }
-  }
-
-  private static let depthLimit = 64
-  /// Some 10 ns each: a validation takes a small part of a second at most. A document of the greatest size has a tenth
-  /// of it in members.
-  private static let stepLimit = 2_000_000
-  /// Instructions of all patterns of a schema; some 50 bytes each.
-  private static let patternLimit = 65_536
-
-  private let root: JSONValue
-  private let patterns: [String: Pattern]
-
-  /// Compiles the schema: wrong keyword types, references that lead nowhere and patterns that cannot be read are
-  /// errors.
-  public init(_ schema: JSONObject) throws(ModelError) {
-    root = .object(schema)
-    var patterns = Patterns()
-    try Self.check(root, root: root, path: "schema", depth: 0, patterns: &patterns)
-    self.patterns = patterns.byText
-  }
-
-  /// Everything wrong with the document, at most 32 entries.
-  public func violations(of document: JSONValue) -> [Violation] {
-    var run = Run(schema: self)
-    run.validate(document, against: root, path: [], depth: 0)
-    // What was not judged to the end is refused, also where a `not` would turn that around.
-    if let path = run.gaveUp {
-      return [Violation(path: path, reason: "the schema is too complex for this document; simplify one of them")]
-    }
-    return run.violations
-  }
-
-  // MARK: compiling
-
-  private struct Patterns {
-    var byText: [String: Pattern] = [:]
-    /// Instructions of all.
-    var size = 0
-  }
-
-  private static let types: Set<String> = ["null", "boolean", "integer", "number", "string", "array", "object"]
-  private static let schemaLists = ["allOf", "anyOf", "oneOf"]
-  private static let schemaMembers = [
-    "not", "if", "then", "else", "additionalProperties", "additionalItems", "contains", "propertyNames",
-  ]
-  private static let schemaMaps = ["properties", "patternProperties", "definitions", "$defs"]
-  private static let numbers = [
-    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems",
-    "maxItems", "minProperties",
-    "maxProperties",
-  ]
-
-  private static func check(
-    _ schema: JSONValue, root: JSONValue, path: String, depth: Int, patterns: inout Patterns
-  ) throws(ModelError) {
-    guard depth <= depthLimit else {
-      throw ModelError(field: path, reason: "the schema is nested deeper than \(depthLimit) levels")
-    }
-    if case .bool = schema { return }
-    guard case .object(let members) = schema else {
-      throw ModelError(field: path, reason: "a schema must be an object or a boolean", value: schema)
-    }
-    if let type = members["type"] {
-      let names = type.stringValue.map { [$0] } ?? type.stringArrayValue ?? []
-      guard !names.isEmpty, types.isSuperset(of: names) else {
-        throw ModelError(
-          field: "\(path).type", reason: "type must be one or a list of \(types.sorted().joined(separator: ", "))",
-          value: type)
-      }
-    }
-    if let reference = members["$ref"] {
-      guard let text = reference.stringValue, resolve(text, in: root) != nil else {
-        throw ModelError(
-          field: "\(path).$ref", reason: "the reference must lead into this document and exist", value: reference)
-      }
-    }
-    for name in numbers {
-      guard let value = members[name], value.doubleValue == nil else { continue }
-      throw ModelError(field: "\(path).\(name)", reason: "\(name) must be a number", value: value)
-    }
-    if let required = members["required"], required.stringArrayValue == nil {
-      throw ModelError(field: "\(path).required", reason: "required must be a list of strings", value: required)
-    }
-    if let values = members["enum"], values.arrayValue == nil {
-      throw ModelError(field: "\(path).enum", reason: "enum must be a list", value: values)
-    }
-    if let pattern = members["pattern"] {
-      guard let text = pattern.stringValue else {
-        throw ModelError(field: "\(path).pattern", reason: "pattern must be a string", value: pattern)
-      }
-      try compile(text, path: "\(path).pattern", &patterns)
-    }
-    for name in schemaLists {
-      guard let value = members[name] else { continue }
-      guard let list = value.arrayValue, !list.isEmpty else {
-        throw ModelError(field: "\(path).\(name)", reason: "\(name) must be a non-empty list of schemas", value: value)
-      }
-      for (index, entry) in list.enumerated() {
-        try check(entry, root: root, path: "\(path).\(name)[\(index)]", depth: depth + 1, patterns: &patterns)
-      }
-    }
-    for name in schemaMembers {
-      guard let value = members[name] else { continue }
-      try check(value, root: root, path: "\(path).\(name)", depth: depth + 1, patterns: &patterns)
-    }
-    if let items = members["items"] {
-      for entry in items.arrayValue ?? [items] {
-        try check(entry, root: root, path: "\(path).items", depth: depth + 1, patterns: &patterns)
-      }
-    }
-    for name in schemaMaps {
-      guard let value = members[name] else { continue }
-      guard let map = value.objectValue else {
-        throw ModelError(field: "\(path).\(name)", reason: "\(name) must be an object", value: value)
-      }
-      for (key, entry) in map {
-        if name == "patternProperties" { try compile(key, path: "\(path).\(name)", &patterns) }
-        try check(entry, root: root, path: "\(path).\(name).\(key)", depth: depth + 1, patterns: &patterns)
-      }
-    }
-  }
-
-  private static func compile(_ text: String, path: String, _ patterns: inout Patterns) throws(ModelError) {
-    guard patterns.byText[text] == nil else { return }
-    do throws(Pattern.Failure) {
-      let pattern = try Pattern(text)
-      patterns.size += pattern.size
-      guard patterns.size <= patternLimit else { throw Pattern.Failure(reason: "all patterns together are too large") }
-      patterns.byText[text] = pattern
-    } catch {
-      throw ModelError(field: path, reason: "the pattern cannot be read: \(error.reason)", value: .string(text))
-    }
-  }
-
-  /// Follows `#` and `#/a/b` pointers (RFC 6901).
-  private static func resolve(_ reference: String, in root: JSONValue) -> JSONValue? {
-    guard reference.hasPrefix("#") else { return nil }
-    var value = root
-    for part in reference.dropFirst().split(separator: "/", omittingEmptySubsequences: true) {
-      let name = String(part).split(separator: "~", omittingEmptySubsequences: false)
-      var unescaped = String(name.first ?? "")
-      for piece in name.dropFirst() { unescaped += (piece.hasPrefix("1") ? "/" : "~") + piece.dropFirst() }
-      switch value {
-      case .object(let members):
-        guard let next = members[unescaped] else { return nil }
-        value = next
-      case .array(let elements):
-        guard let index = Int(unescaped), elements.indices.contains(index) else { return nil }
-        value = elements[index]
-      default: return nil
-      }
-    }
-    return value
-  }
-
-  // MARK: validating
-
-  private struct Run {
+extension JSONSchema {
+  /// One validation: its budget, and what it found.
+  struct Run {
     let schema: JSONSchema
     var violations: [Violation] = []
     var steps = JSONSchema.stepLimit
@@ -301,6 +132,9 @@ public struct JSONSchema: Sendable {
       if let limit = members["maxProperties"]?.doubleValue, Double(object.count) > limit {
         fail(path, "Must have at most \(Int(limit)) properties")
       }
+      if let dependencies = members["dependencies"]?.objectValue {
+        validate(object, dependencies: dependencies, path, depth)
+      }
       let properties = members["properties"]?.objectValue ?? [:]
       let byPattern = members["patternProperties"]?.objectValue ?? [:]
       for (name, member) in object.sorted(by: { $0.key < $1.key }) {
@@ -326,6 +160,21 @@ public struct JSONSchema: Sendable {
       }
     }
 
+    /// Whatever depends on a member that is there.
+    private mutating func validate(
+      _ object: JSONObject, dependencies: JSONObject, _ path: [String], _ depth: Int
+    ) {
+      guard spend(dependencies.count, path) else { return }
+      for (name, dependency) in dependencies.sorted(by: { $0.key < $1.key }) where object[name] != nil {
+        guard let required = dependency.stringArrayValue else {
+          validate(.object(object), against: dependency, path: path, depth: depth + 1)
+          continue
+        }
+        guard spend(required.count, path) else { return }
+        for other in required where object[other] == nil { fail(path, "Has a dependency on \(other)") }
+      }
+    }
+
     private mutating func validate(_ elements: [JSONValue], _ members: JSONObject, _ path: [String], _ depth: Int) {
       if let limit = members["minItems"]?.doubleValue, Double(elements.count) < limit {
         fail(path, "Array must have at least \(Int(limit)) items")
@@ -335,8 +184,9 @@ public struct JSONSchema: Sendable {
       }
       if members["uniqueItems"] == true {
         guard spend(elements.reduce(0) { $0 + Self.weight($1) }, path) else { return }
-        // Equal values have equal texts, but for 1 and 1.0, which are told apart here.
-        if Set(elements.map(\.text)).count != elements.count { fail(path, "array items must be unique") }
+        if Set(elements.map { Self.canonical($0).text }).count != elements.count {
+          fail(path, "array items must be unique")
+        }
       }
       if let part = members["contains"] {
         var found = false
@@ -389,9 +239,15 @@ public struct JSONSchema: Sendable {
       if let limit = members["exclusiveMaximum"]?.doubleValue, number >= limit {
         fail(path, "Must be less than \(members["exclusiveMaximum"]?.text ?? "")")
       }
-      if let step = members["multipleOf"]?.doubleValue, step > 0, (number / step).rounded() * step != number {
+      if let step = members["multipleOf"]?.doubleValue, step > 0, !Self.isMultiple(number, of: step) {
         fail(path, "Must be a multiple of \(step)")
       }
+    }
+
+    /// As far as doubles tell: 0.0075 is a multiple of 0.0001, though 75 times the double 0.0001 is another double.
+    private static func isMultiple(_ number: Double, of step: Double) -> Bool {
+      let quotient = number / step
+      return quotient.isFinite && (quotient == quotient.rounded() || quotient.rounded() * step == number)
     }
 
     private static func value(_ value: JSONValue, hasType name: String) -> Bool {
@@ -403,10 +259,28 @@ public struct JSONSchema: Sendable {
       }
     }
 
+    /// Whether both are the same value as a schema sees it: 1 is 1.0, wherever it stands.
     private static func equal(_ left: JSONValue, _ right: JSONValue) -> Bool {
-      if left == right { return true }
-      if let left = left.doubleValue, let right = right.doubleValue { return left == right }
-      return false
+      switch (left, right) {
+      case (.int(let whole), .double(let number)), (.double(let number), .int(let whole)):
+        Int64(exactly: number) == whole
+      case (.array(let left), .array(let right)):
+        left.count == right.count && zip(left, right).allSatisfy { equal($0, $1) }
+      case (.object(let left), .object(let right)):
+        left.count == right.count
+          && left.allSatisfy { name, member in right[name].map { equal(member, $0) } ?? false }
+      default: left == right
+      }
+    }
+
+    /// The value with one form for each number, so that what is equal has equal texts.
+    private static func canonical(_ value: JSONValue) -> JSONValue {
+      switch value {
+      case .double(let number): Int64(exactly: number).map(JSONValue.int) ?? value
+      case .array(let elements): .array(elements.map(canonical))
+      case .object(let members): .object(members.mapValues(canonical))
+      default: value
+      }
     }
   }
 }

@@ -1,3 +1,10 @@
+/// A value whose document is one text. The encoder takes it from here, without a detour over `encode(to:)`: entities
+/// hold several, and are encoded on every write.
+public protocol EncodableAsText: Encodable {
+  /// What `encode(to:)` encodes.
+  var text: String { get }
+}
+
 extension JSONValue {
   /// The document of any encodable value. Absent optionals are left out.
   public init(encoding value: some Encodable) throws {
@@ -28,7 +35,7 @@ private final class JSONValueEncoder: Encoder {
     case let value as [String]: return JSONValue(value)
     case let value as Bool: return .bool(value)
     case let value as Int: return .int(Int64(value))
-    case let value as Timestamp: return .string(value.text)
+    case let value as any EncodableAsText: return .string(value.text)
     default:
       let encoder = JSONValueEncoder(path: path)
       try value.encode(to: encoder)

@@ -106,7 +106,7 @@ let package = Package(
     floor(
       "Transport",
       ["Wire", "PKI", nioCore, nioPosix, nioHTTP1, nioConcurrency, nioTLS, nioSSL, x509, asn1, logging, yams]),
-    floor("Store", ["Model", "Facts", grdb]),
+    floor("Store", ["JSON", "Model", "Facts", grdb]),
     // Floor 4
     floor(
       "Swiftlet",
@@ -123,7 +123,7 @@ let package = Package(
       [
         "CLinuxShims", "Transport", "PKI", crypto, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging,
       ]),
-    floor("REST", ["Transport", "WebRelay", "Model", nioCore, nioHTTP1, nioConcurrency, logging]),
+    floor("REST", ["Transport", "WebRelay", "JSON", "Model", nioCore, nioHTTP1, nioConcurrency, logging]),
     floor(
       "Authentication",
       ["Transport", "PKI", "Model", "Store", "CSodium", nioCore, nioPosix, nioConcurrency, x509, logging]),
@@ -131,31 +131,33 @@ let package = Package(
     floor(
       "Controller",
       [
-        "REST", "Authentication", "Store", "Fabric", "Access", "Model", "Facts", "Transport", "Wire", "WireSchemas",
+        "REST", "Authentication", "Store", "Fabric", "Access", "JSON", "Model", "Facts", "Transport", "Wire",
+        "WireSchemas",
         "PKI", nioCore, nioPosix,
         nioSSL, protobuf, x509, logging, lifecycle, yams,
       ]),
-    floor("SwiftletShare", ["Swiftlet", "Transport", "PKI", "Model", nioCore, nioPosix, logging]),
+    floor("SwiftletShare", ["JSON", "Swiftlet", "Transport", "PKI", nioCore, nioPosix, logging]),
     floor("Tunnel", ["Swiftlet", "Transport", nioCore, nioPosix, logging, lifecycle]),
     floor("AgentProtocol", ["WireSchemas", protobuf, grpc]),
     // Floor 6
     floor(
       "ShareFrontend",
       [
-        "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Authentication", "Transport", "Model", "PKI", nioCore,
+        "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet", "Authentication", "Transport", "JSON", "Model", "PKI",
+        nioCore,
         nioHTTP1, nioConcurrency, crypto, logging, lifecycle,
       ]),
     floor(
       "ShareService",
       [
         "ShareFrontend", "SwiftletShare", "AgentProtocol", "WebRelay", "Tunnel", "Swiftlet", "Controller",
-        "Authentication", "REST", "Store", "Transport", "Model", "PKI", "WireSchemas", nioCore, nioConcurrency,
+        "Authentication", "REST", "Store", "Transport", "JSON", "Model", "PKI", "WireSchemas", nioCore, nioConcurrency,
         protobuf, grpc, grpcNIO, logging, lifecycle,
       ]),
     floor(
       "ShareAgent",
       [
-        "SwiftletShare", "AgentProtocol", "WebRelay", "Tunnel", "Swiftlet", "Transport", "Model", "WireSchemas",
+        "JSON", "SwiftletShare", "AgentProtocol", "WebRelay", "Tunnel", "Swiftlet", "Transport", "WireSchemas",
         nioCore, nioPosix, nioHTTP1, nioConcurrency, protobuf, grpc, grpcNIO, logging, lifecycle,
       ]),
     // Floor 7
@@ -163,7 +165,7 @@ let package = Package(
       name: "SwiftletCommand",
       dependencies: [
         "Controller", "EdgeRouter", "Tunnel", "ShareService", "ShareFrontend", "ShareAgent", "SwiftletShare",
-        "WebRelay", "Swiftlet", "Transport", "PKI", "Model", "CLinuxShims",
+        "WebRelay", "Swiftlet", "Transport", "PKI", "JSON", "Model", "CLinuxShims",
         "CQREncode", argumentParser, yams,
         logging,
         lifecycle, nioCore,
@@ -186,13 +188,14 @@ let package = Package(
     tests("AccessTests", ["Access", "Model"]),
     tests("FabricTests", ["Fabric", "Wire", "WireSchemas", "Model", "Access"]),
     tests("TransportTests", ["Transport", "Wire", "PKI", nioCore, nioPosix, nioSSL, nioEmbedded, x509]),
-    tests("StoreTests", ["Store", "Model"]),
-    tests("RESTTests", ["REST", "Model", "Transport", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioConcurrency]),
+    tests("StoreTests", ["Store", "JSON", "Model"]),
+    tests("RESTTests", ["REST", "JSON", "Model", "Transport", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioConcurrency]),
     tests("AuthenticationTests", ["Authentication", "Model", "PKI", "Store"]),
     tests(
       "ControllerTests",
       [
-        "Controller", "Authentication", "Store", "Model", "REST", "Transport", "PKI", "Wire", "WireSchemas", "Fabric",
+        "Controller", "Authentication", "Store", "JSON", "Model", "REST", "Transport", "PKI", "Wire", "WireSchemas",
+        "Fabric",
         nioCore, nioPosix, nioConcurrency, protobuf,
         logging, x509,
       ]),
@@ -205,23 +208,27 @@ let package = Package(
       "ShareTests",
       [
         "ShareService", "ShareFrontend", "ShareAgent", "SwiftletShare", "WebRelay", "Tunnel", "Swiftlet",
-        "Controller", "EdgeRouter", "REST", "Store", "Transport", "PKI", "Model", "NetworkFixture",
+        "Controller", "EdgeRouter", "REST", "Store", "Transport", "PKI", "JSON", "Model", "NetworkFixture",
         nioCore, nioPosix, nioConcurrency, nioHTTP1, nioWebSocket, crypto, logging, lifecycle,
       ],
       exclude: ["python"]),
     tests(
       "CommandTests",
-      ["SwiftletCommand", "NetworkFixture", "Model", "PKI", "Transport", argumentParser, nioCore, logging, lifecycle]),
+      [
+        "SwiftletCommand", "NetworkFixture", "JSON", "Model", "PKI", "Transport", argumentParser, nioCore, logging,
+        lifecycle,
+      ]),
     // A network in the test's process, shared by the two targets below.
     .target(
       name: "NetworkFixture",
-      dependencies: ["Controller", "EdgeRouter", "Swiftlet", "Transport", "Model", nioCore, nioPosix, logging],
+      dependencies: ["Controller", "EdgeRouter", "Swiftlet", "Transport", "JSON", "Model", nioCore, nioPosix, logging],
       path: "Tests/NetworkFixture",
       swiftSettings: settings),
     tests(
       "EndToEndTests",
       [
-        "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Fabric", "Model", "PKI",
+        "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Fabric", "JSON", "Model",
+        "PKI",
         nioCore, nioPosix, nioConcurrency,
         logging, lifecycle, x509,
       ]),
@@ -229,13 +236,13 @@ let package = Package(
     tests(
       "AttackTests",
       [
-        "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Fabric", "Transport", "Model", "PKI", "Wire",
+        "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Fabric", "Transport", "JSON", "Model", "PKI", "Wire",
         "WireSchemas", nioCore, nioPosix,
         nioConcurrency, logging, crypto, asn1, x509,
       ]),
     // The scripts run in a virtual environment, from where they are.
     tests(
-      "InteropTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Model", nioCore],
+      "InteropTests", ["NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "JSON", "Model", nioCore],
       exclude: ["python"]),
   ]
 )

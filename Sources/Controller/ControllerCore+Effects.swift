@@ -2,6 +2,7 @@ import Access
 import Authentication
 import Fabric
 import Foundation
+import JSON
 import Logging
 import Model
 import Store

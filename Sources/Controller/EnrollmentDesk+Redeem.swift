@@ -1,4 +1,5 @@
 import Authentication
+import JSON
 import Logging
 import Model
 import PKI

@@ -1,4 +1,5 @@
 import Access
+import JSON
 import Model
 import Store
 

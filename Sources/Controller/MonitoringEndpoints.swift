@@ -1,4 +1,5 @@
 import Facts
+import JSON
 import Model
 import REST
 import Store

@@ -1,3 +1,4 @@
+import JSON
 import Model
 
 /// JSON shapes that all APIs share (edge-client-api.md 1.5).

@@ -1,6 +1,7 @@
 import Access
 import Authentication
 import Foundation
+import JSON
 import Logging
 import Model
 import NIOConcurrencyHelpers

@@ -1,3 +1,5 @@
+public import JSON
+
 /// A client's durable session with the controller (management spec 1.13); its token is a random UUID.
 public struct APISession: Entity {
   public static let kind = EntityKind.apiSessions

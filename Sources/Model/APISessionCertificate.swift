@@ -1,3 +1,5 @@
+public import JSON
+
 /// A short-lived certificate issued to an API session (management spec 1.13).
 public struct APISessionCertificate: Entity {
   public static let kind = EntityKind.apiSessionCertificates

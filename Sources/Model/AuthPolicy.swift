@@ -1,3 +1,5 @@
+public import JSON
+
 /// Which proofs an identity may use (management spec 1.16).
 public struct AuthPolicy: Entity {
   public static let kind = EntityKind.authPolicies

@@ -1,3 +1,5 @@
+public import JSON
+
 /// A proof an identity can present: a certificate or a password (management spec 1.17).
 public struct Authenticator: Entity {
   public static let kind = EntityKind.authenticators

@@ -1,3 +1,5 @@
+import JSON
+
 /// The rows every network has from its first start (management spec 1.24). Ids are upstream's: exported configurations
 /// and tools refer to them.
 public enum BuiltIn {

@@ -1,3 +1,5 @@
+public import JSON
+
 /// Named data of a config type, attached to services or routers (management spec 1.6).
 public struct Config: Entity {
   public static let kind = EntityKind.configs

@@ -1,3 +1,5 @@
+public import JSON
+
 /// A kind of config with an optional JSON Schema (management spec 1.5).
 public struct ConfigType: Entity {
   public static let kind = EntityKind.configTypes

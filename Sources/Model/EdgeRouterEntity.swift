@@ -1,3 +1,5 @@
+public import JSON
+
 /// An edge router as configured, and what was last known of it (management spec 1.10).
 public struct EdgeRouterEntity: Entity {
   public static let kind = EntityKind.edgeRouters

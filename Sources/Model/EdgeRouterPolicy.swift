@@ -1,3 +1,5 @@
+public import JSON
+
 /// Grants identities the use of edge routers (management spec 1.8).
 public struct EdgeRouterPolicy: Entity {
   public static let kind = EntityKind.edgeRouterPolicies

@@ -1,3 +1,5 @@
+public import JSON
+
 /// Something that can be dialed by name (management spec 1.4).
 public struct EdgeService: Entity {
   public static let kind = EntityKind.services

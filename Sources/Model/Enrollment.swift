@@ -1,3 +1,5 @@
+public import JSON
+
 /// An outstanding invitation: one token, one use (management spec 1.18).
 public struct Enrollment: Entity {
   public static let kind = EntityKind.enrollments

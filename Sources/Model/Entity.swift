@@ -2,6 +2,8 @@
 // neither stores nor decides anything (that is `Store` and `Access`) and knows no sockets; nothing here reads a clock
 // but `Timestamp.now()`. Start reading at `Entity` and one entity such as `Identity`, then `Roles.swift` and `Filter`.
 
+public import JSON
+
 /// What every stored thing has in common (management spec 1.1). The property names of entities are the JSON member
 /// names of the REST details, so that a stored document and a rendered detail differ by computed members only.
 public protocol Entity: Codable, Sendable, Equatable {

@@ -1,5 +1,7 @@
 // The small value types inside entities, with the words of the REST API as raw values.
 
+public import JSON
+
 public enum IdentityType: String, Sendable, Codable, CaseIterable, DefaultedOnAbsence {
   case `default` = "Default"
   case router = "Router"

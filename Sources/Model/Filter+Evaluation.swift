@@ -1,3 +1,5 @@
+public import JSON
+
 /// What a symbol stands for in one entity, for filtering collections that live in memory.
 public enum FilterValue: Sendable, Equatable {
   case scalar(FilterLiteral)

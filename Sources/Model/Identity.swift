@@ -1,3 +1,5 @@
+public import JSON
+
 /// A person, device, program or router that may connect (management spec 1.2).
 public struct Identity: Entity {
   public static let kind = EntityKind.identities

@@ -1,3 +1,5 @@
+public import JSON
+
 /// A value that the model refuses: which field, why, and the value itself, in the shape of a REST field error
 /// (management spec 4.3).
 public struct ModelError: Error, Equatable, Sendable, CustomStringConvertible {

@@ -1,3 +1,5 @@
+import JSON
+
 /// What names are made of. A name is shown on terminals, in logs and pages, compared in SQL and by people: characters
 /// that end a text early, move a cursor, or turn around how the rest is read, have no business in one.
 public enum NameText {

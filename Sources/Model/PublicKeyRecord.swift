@@ -1,3 +1,5 @@
+public import JSON
+
 /// A key that routers verify tokens or client certificates with (management spec 8.3); its id is the `kid`.
 public struct PublicKeyRecord: Entity {
   public static let kind = EntityKind.publicKeys

@@ -1,3 +1,5 @@
+public import JSON
+
 /// Ends tokens before their time (management spec 1.22). Its id is the `jti`, API session id or identity id.
 public struct Revocation: Entity {
   public static let kind = EntityKind.revocations

@@ -1,3 +1,5 @@
+import JSON
+
 /// How a policy combines the `#attribute` entries of a role list (management spec 2.1).
 public enum Semantic: String, Sendable, Codable, CaseIterable {
   case allOf = "AllOf"

@@ -1,3 +1,5 @@
+public import JSON
+
 /// Grants services the use of edge routers (management spec 1.9).
 public struct ServiceEdgeRouterPolicy: Entity {
   public static let kind = EntityKind.serviceEdgeRouterPolicies

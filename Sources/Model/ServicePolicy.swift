@@ -1,3 +1,5 @@
+public import JSON
+
 /// Grants identities the right to dial or bind services (management spec 1.7).
 public struct ServicePolicy: Entity {
   public static let kind = EntityKind.servicePolicies

@@ -1,3 +1,5 @@
+public import JSON
+
 /// The right of an API session to dial or bind one service (management spec 1.14).
 public struct ServiceSession: Entity {
   public static let kind = EntityKind.sessions

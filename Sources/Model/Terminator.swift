@@ -1,3 +1,5 @@
+public import JSON
+
 /// A way out of the fabric to a host of a service (management spec 1.11).
 public struct Terminator: Entity {
   public static let kind = EntityKind.terminators

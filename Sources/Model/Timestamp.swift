@@ -1,4 +1,5 @@
 import FoundationEssentials
+public import JSON
 
 /// A moment in UTC with millisecond precision, and its one text form `YYYY-MM-DDTHH:MM:SS.sssZ` (client spec 8.2:
 /// deployed clients compare such texts byte by byte, so there is exactly one serialisation everywhere).

@@ -1,3 +1,4 @@
+public import JSON
 public import Model
 
 /// An error of the REST APIs, in the reference's catalogue of codes (edge-client-api.md 1.6, 1.7).

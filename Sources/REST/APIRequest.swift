@@ -1,3 +1,4 @@
+public import JSON
 public import Model
 public import Transport
 

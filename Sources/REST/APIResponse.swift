@@ -1,3 +1,4 @@
+public import JSON
 public import Model
 
 /// An answer: status, headers beyond the standing ones, body.

@@ -1,3 +1,4 @@
+import JSON
 import Model
 
 /// What an operation takes as its body, and each member of it: checked before the operation runs, so that no member of

@@ -2,6 +2,7 @@
 // their service over HTTP/1.1 and HTTP/2 on Transport's listener. It knows no entity and decides no access. Start
 // reading at `Endpoint` and `APIServer`.
 
+import JSON
 import Model
 
 /// Who is asking.

@@ -5,7 +5,6 @@
 
 import Foundation
 public import Logging
-import Model
 import NIOCore
 public import ServiceLifecycle
 import Swiftlet

@@ -1,3 +1,4 @@
+package import JSON
 package import Model
 import NIOCore
 package import SwiftletShare

@@ -1,4 +1,5 @@
 package import Authentication
+import JSON
 public import Logging
 package import Model
 import NIOConcurrencyHelpers

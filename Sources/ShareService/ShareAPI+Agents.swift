@@ -1,5 +1,6 @@
 import AgentProtocol
 import Foundation
+import JSON
 import Model
 import REST
 import SwiftProtobuf

@@ -1,4 +1,5 @@
 import Controller
+import JSON
 import Model
 import NIOCore
 import REST

@@ -1,5 +1,6 @@
 import AgentProtocol
 import Controller
+import JSON
 import Model
 import Store
 import SwiftletShare

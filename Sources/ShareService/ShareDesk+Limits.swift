@@ -1,4 +1,5 @@
 import Controller
+import JSON
 import Logging
 import Model
 import Store

@@ -1,5 +1,6 @@
 import Authentication
 import Controller
+import JSON
 import Logging
 import Model
 import ShareFrontend

@@ -1,4 +1,5 @@
 internal import GRDB
+import JSON
 internal import Model
 
 /// Turns a filter into an SQL condition, with the meaning that `FilterTest` gives it in memory. Every value and every

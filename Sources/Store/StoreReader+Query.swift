@@ -1,4 +1,5 @@
 internal import GRDB
+import JSON
 public import Model
 
 extension StoreReader {

@@ -1,4 +1,5 @@
 internal import GRDB
+import JSON
 public import Model
 
 /// Questions to one consistent state of the store. Valid only inside the closure that received it.

@@ -1,4 +1,5 @@
 internal import GRDB
+import JSON
 public import Model
 
 /// A transaction in progress: reads see its own writes. Valid only inside the closure that received it.

@@ -1,3 +1,4 @@
+import JSON
 import Model
 
 /// The table behind list, show, delete, create and update. Columns as operators know them (management-and-model.md

@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import Model
 
 /// One kind of thing the management API keeps, as data: every verb of the command line reads its path, its names and

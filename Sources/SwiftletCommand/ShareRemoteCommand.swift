@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import Logging
 import Model
 import SwiftletShare

@@ -1,5 +1,5 @@
 import Foundation
-public import Model
+public import JSON
 
 /// Calls of a share service for which no machine need be enabled: what its operators may do, and the way to an account
 /// (zrok.md 2.1, 2.6).

@@ -1,5 +1,5 @@
 import Foundation
-import Model
+import JSON
 public import Swiftlet
 import Transport
 

@@ -1,4 +1,4 @@
-public import Model
+public import JSON
 import NIOCore
 
 /// Agents that take orders from afar: of this machine, and of others of the account (zrok.md 2.5).

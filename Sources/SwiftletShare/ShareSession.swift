@@ -2,8 +2,8 @@
 // them over the overlay. It runs no service and no proxy. Start reading at `ShareSession`, then `ShareEnvironment`.
 
 import Foundation
+public import JSON
 public import Logging
-public import Model
 public import Swiftlet
 
 /// What is shared and how (zrok.md 1.3).

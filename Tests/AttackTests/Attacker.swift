@@ -1,6 +1,7 @@
 import Controller
 import EdgeRouter
 import Foundation
+import JSON
 import Model
 import NIOConcurrencyHelpers
 import NIOCore

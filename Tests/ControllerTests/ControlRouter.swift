@@ -1,5 +1,6 @@
 import Fabric
 import Foundation
+import JSON
 import Model
 import NIOCore
 import NIOPosix

@@ -1,6 +1,7 @@
 import Authentication
 import Fabric
 import Foundation
+import JSON
 import Model
 import NIOConcurrencyHelpers
 import PKI

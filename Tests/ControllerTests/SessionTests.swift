@@ -1,5 +1,6 @@
 import Authentication
 import Foundation
+import JSON
 import Logging
 import Model
 import NIOConcurrencyHelpers

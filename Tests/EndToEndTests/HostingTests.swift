@@ -1,4 +1,5 @@
 import Fabric
+import JSON
 import Model
 import NIOCore
 import NetworkFixture

@@ -4,8 +4,9 @@
 public import Controller
 public import EdgeRouter
 import Foundation
+public import JSON
 public import Logging
-public import Model
+import Model
 import NIOCore
 import NIOPosix
 import Transport

@@ -1,4 +1,5 @@
 import Controller
+import JSON
 import Model
 public import NIOCore
 public import Swiftlet

@@ -1,6 +1,7 @@
 import Controller
 import Crypto
 import Foundation
+import JSON
 import Model
 import NIOHTTP1
 import NetworkFixture

@@ -1,5 +1,6 @@
 import Access
 import Authentication
+import JSON
 import Model
 import PKI
 import REST

@@ -1,6 +1,7 @@
 import Access
 import Authentication
 import Fabric
+import JSON
 import Model
 import REST
 import Store

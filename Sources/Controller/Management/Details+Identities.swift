@@ -1,5 +1,6 @@
 import Access
 import Authentication
+import JSON
 import Model
 import REST
 import Store

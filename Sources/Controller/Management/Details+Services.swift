@@ -1,5 +1,6 @@
 import Access
 import Fabric
+import JSON
 import Model
 import REST
 import Store

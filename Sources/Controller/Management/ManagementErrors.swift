@@ -1,4 +1,5 @@
 import Authentication
+import JSON
 import Model
 import REST
 import Store

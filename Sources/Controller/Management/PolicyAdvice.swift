@@ -1,4 +1,5 @@
 import Access
+import JSON
 import Model
 import REST
 import Store

@@ -1,4 +1,5 @@
 import Fabric
+import JSON
 import Model
 import REST
 import Store

@@ -1,3 +1,4 @@
+import JSON
 import Model
 
 /// A document that creates or changes an entity, read member by member (management-and-model.md 1.1). A member that is

@@ -1,4 +1,5 @@
 import Authentication
+import JSON
 import Model
 import Store
 

@@ -1,4 +1,5 @@
 import Fabric
+public import JSON
 public import Model
 import PKI
 public import Store

@@ -1,6 +1,7 @@
 import Access
 import Fabric
 import Foundation
+import JSON
 import Model
 import Store
 import SwiftProtobuf

@@ -1,6 +1,7 @@
 import Access
 import Fabric
 import Foundation
+import JSON
 import Logging
 import Model
 import NIOCore

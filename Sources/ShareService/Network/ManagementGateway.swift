@@ -1,4 +1,5 @@
 import Controller
+import JSON
 import Model
 import NIOConcurrencyHelpers
 import NIOCore

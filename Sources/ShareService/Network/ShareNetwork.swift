@@ -1,4 +1,5 @@
 import Controller
+import JSON
 import Model
 import Store
 import Swiftlet

@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import Model
 
 /// What create and update of an identity share.

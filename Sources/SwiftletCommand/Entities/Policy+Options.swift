@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import JSON
 import Model
 
 /// The three kinds of policy differ in which roles they relate; `create` demands a semantic, `AnyOf` unless said

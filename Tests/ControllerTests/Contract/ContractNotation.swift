@@ -1,3 +1,4 @@
+import JSON
 import Model
 
 /// A type of the documents, read from the notation of `DeclaredOperations`.

@@ -67,6 +67,15 @@ START = re.compile(r"\bStart reading (?:at|here)\b")
 
 # Files that import the full Foundation, one a line.
 FOUNDATION_LIST = ".ci/foundation.txt"
+# What stands in one place: what it looks like, where it may stand, and what the others call. Ids come from EntityID; cores take
+# a generator as an argument.
+ONE_OF_EACH = [
+    (re.compile(r"SystemRandomNumberGenerator|\.random\(in: (?!.*using:)|SymmetricKey\(size:|randombytes_"),
+     ("Sources/PKI/RandomSource.swift", "Sources/Model/EntityID.swift"), "random numbers come from RandomSource"),
+    (re.compile(r"\bcreateFile\(|\brename\(|\bO_CREAT\b|\.write\(to: (?!&)"),
+     ("Sources/Transport/PrivateFile.swift", "Sources/Transport/ProcessLock.swift", "Sources/Store/", "Sources/WebRelay/"),
+     "files are written by PrivateFile"),
+]
 
 # A line of Swift ends at this column at the latest; string literals, regular expressions, tables and URLs may be longer.
 COLUMNS = 120

@@ -32,7 +32,6 @@ struct ControlLink: Sendable {
   /// Runs until cancelled.
   func run() async {
     var backoff = Backoff(minimum: .milliseconds(100), maximum: .seconds(5))
-    var random = SystemRandomNumberGenerator()
     var known = controllers
     var turn = 0
     while !Task.isCancelled {
@@ -52,7 +51,7 @@ struct ControlLink: Sendable {
           logger.warning("controller not reachable", metadata: ["address": "\(address)", "error": "\(error)"])
         }
       }
-      try? await Task.sleep(backoff.next(using: &random))
+      try? await Task.sleep(backoff.next())
     }
   }
 

@@ -106,7 +106,6 @@ extension RouterCore {
   func establish(_ id: String) async {
     var failures = 0
     var backoff = Backoff(minimum: .milliseconds(500), maximum: .seconds(10))
-    var random = SystemRandomNumberGenerator()
     while !Task.isCancelled {
       // Without a controller it waits for the next channel, which establishes all hosts.
       guard let (hosted, details, control) = establishing(id) else { return }
@@ -146,7 +145,7 @@ extension RouterCore {
         guard control.isOpen else { return }
         logger.warning("terminator not established", metadata: ["terminator": "\(id)", "error": "\(error)"])
       }
-      try? await Task.sleep(backoff.next(using: &random))
+      try? await Task.sleep(backoff.next())
     }
   }
 

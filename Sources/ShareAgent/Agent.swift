@@ -270,7 +270,6 @@ public actor Agent: Service {
   private func keep(_ id: String, _ work: Work) async {
     // Somebody may stand before a share that was gone: it is soon tried again.
     var backoff = Backoff(minimum: .milliseconds(500), maximum: .seconds(8))
-    var random = SystemRandomNumberGenerator()
     while !Task.isCancelled {
       do {
         switch work {
@@ -283,7 +282,7 @@ public actor Agent: Service {
           forgotten.continuation.yield(.environmentGone(endpoint: endpoint))
         }
         if items[id]?.waiting != nil { return settle(id, .failure(error)) }
-        let pause = backoff.next(using: &random)
+        let pause = backoff.next()
         change(id) {
           $0.phase = .failing
           $0.error = "\(error)"

@@ -103,7 +103,6 @@ struct AgentDoor {
     var complaint = ""
     // Of a service that has forgotten the enrollment nobody asks every moment.
     var backoff = Backoff(minimum: .seconds(2), maximum: .seconds(60))
-    var random = SystemRandomNumberGenerator()
     let open = NIOLockedValueBox<(turn: Int, channels: [ObjectIdentifier: any Channel])>((0, [:]))
     func end() async {
       await serving?.server.close()
@@ -146,7 +145,7 @@ struct AgentDoor {
         complaint = ""
         backoff.reset()
       } catch {
-        pause = backoff.next(using: &random)
+        pause = backoff.next()
         if !Task.isCancelled, "\(error)" != complaint {
           complaint = "\(error)"
           logger.warning("the share service cannot reach this agent", metadata: ["reason": "\(error)"])

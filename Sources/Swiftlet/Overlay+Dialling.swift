@@ -24,7 +24,6 @@ extension Overlay {
     var details = try await self.service(service, .dial)
     var isFirst = true
     var backoff = Backoff(minimum: .milliseconds(50), maximum: .milliseconds(500))
-    var random = SystemRandomNumberGenerator()
     while true {
       do { return try await connect(details, options: options, on: loop) } catch let error as OverlayError {
         if isFirst, error.speaksOfSession || error.speaksOfService || error.saysUnhosted && mayAskForUnhosted() {
@@ -42,7 +41,7 @@ extension Overlay {
           throw error
         }
         details = known[service] ?? details
-        try await Task.sleep(backoff.next(using: &random))
+        try await Task.sleep(backoff.next())
       }
     }
   }

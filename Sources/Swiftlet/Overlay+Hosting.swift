@@ -1,5 +1,6 @@
 import Logging
 import NIOCore
+import PKI
 import SealedStream
 import Transport
 import Wire
@@ -92,7 +93,7 @@ extension Overlay {
     let id = lastHosting
     hosted[id] = HostedService(
       name: service, options: options, loop: group.next(),
-      listenerID: (0..<32).map { _ in UInt8.random(in: .min ... .max) }, offered: offered,
+      listenerID: RandomSource.bytes(32), offered: offered,
       report: { continuation.yield($0) }, calls: caller)
     let hosting = Hosting(id) { [weak self] in await self?.keepHosting(id, calls) }
     hostings[id] = hosting
@@ -121,7 +122,6 @@ extension Overlay {
   /// Offers a service at as many of its routers as wanted, until cancelled.
   private func keepHosting(_ id: UInt64, _ calls: AsyncStream<Void>) async {
     var backoff = Backoff(minimum: .milliseconds(100), maximum: .seconds(5))
-    var random = SystemRandomNumberGenerator()
     var timer: Task<Void, any Error>?
     await withDiscardingTaskGroup { group in
       for await _ in calls {
@@ -141,7 +141,7 @@ extension Overlay {
           }
           service.report(.failure(error))
           logger.debug("cannot host", metadata: ["service": "\(service.name)", "error": "\(error)"])
-          pause = backoff.next(using: &random)
+          pause = backoff.next()
         }
         timer = Task { [pause, calls = service.calls] in
           try await Task.sleep(pause)
@@ -235,7 +235,6 @@ extension Overlay {
   /// Offers a service at one router, again and again, until that is not wanted any more.
   private func keepPlace(_ id: UInt64, _ router: String) async {
     var backoff = Backoff(minimum: .milliseconds(100), maximum: .seconds(5))
-    var random = SystemRandomNumberGenerator()
     // It serves until the next one does, which takes its place at the router.
     var standing: Binding?
     var establishedAt: ContinuousClock.Instant?
@@ -272,7 +271,7 @@ extension Overlay {
         await ended(id, router, offer, error)
         if let at = establishedAt, ContinuousClock.now - at > Self.stability { backoff.reset() }
         establishedAt = nil
-        try? await Task.sleep(backoff.next(using: &random))
+        try? await Task.sleep(backoff.next())
       }
       hosted[id]?.places[router]?.isEstablished = false
     }

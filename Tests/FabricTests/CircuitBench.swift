@@ -48,7 +48,7 @@ struct CircuitBench {
   static func terminator(
     _ id: String, cost: Int = 0, key: Bool = false, router: String = "r1", host: String = "bob",
     service: String = "svc", instance: String = "",
-    precedence: Model.Precedence = .default, isLease: Bool = true
+    precedence: Precedence = .default, isLease: Bool = true
   ) -> LiveTerminator {
     LiveTerminator(
       id: id, serviceID: service, routerID: router, hostID: host, instance: instance, address: id, cost: cost,

@@ -124,14 +124,14 @@ struct RouterBeliefTests {
     _ = bench.handle(.routerConnected("r1"))
     let bob = Grant(identity: "bob", service: "svc")
     func now(_ id: String) -> Standing? { bench.engine.terminators[id]?.standing }
-    func identity(_ cost: Int, _ precedence: Model.Precedence) -> Standing {
+    func identity(_ cost: Int, _ precedence: Precedence) -> Standing {
       let standing = Standing(cost: cost, precedence: precedence)
       _ = bench.handle(.standing(identity: "bob", of: ["svc": standing, "other": Standing(cost: 1)]))
       return standing
     }
     var said = Standing(cost: 7, precedence: .required)
     for (id, cost, precedence) in [
-      ("silent", 0, Model.Precedence.default), ("same", 7, .required), ("own", 5, .failed),
+      ("silent", 0, Precedence.default), ("same", 7, .required), ("own", 5, .failed),
     ] {
       _ = bench.handle(.offer(CircuitBench.terminator(id, cost: cost, precedence: precedence), identity: said))
     }
@@ -144,7 +144,7 @@ struct RouterBeliefTests {
     // Told once more by its router, as it was bound.
     _ = bench.handle(.offer(CircuitBench.terminator("same", cost: 7, precedence: .required), identity: said))
     #expect(now("same") == said)
-    func ask(_ id: String, _ cost: Int?, _ precedence: Model.Precedence?) {
+    func ask(_ id: String, _ cost: Int?, _ precedence: Precedence?) {
       _ = bench.handle(
         .adjust(terminator: id, router: "r1", by: bob, cost: cost, precedence: precedence, identity: said))
     }

@@ -120,7 +120,7 @@ struct TerminatorTableTests {
     var random = SeededGenerator(seed: seed)
     var table = TerminatorTable()
     var naive = Naive()
-    let precedences: [Model.Precedence] = [.required, .default, .default, .default, .failed]
+    let precedences: [Precedence] = [.required, .default, .default, .default, .failed]
     let paths = ["r1": 0, "r2": 7, "r3": 2_000_000]
     for step in 0..<2000 {
       let id = "t\(Int.random(in: 0..<250, using: &random))"

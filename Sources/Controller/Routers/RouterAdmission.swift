@@ -51,7 +51,7 @@ struct RouterAdmission: Sendable {
       replyFor: request.hello.sequence, version: .current, controllerID: core.pki.controllerID,
       capabilities: Self.capabilities,
       channelID: hello.channelID ?? EntityID.short(), isGrouped: hello.isGrouped, underlayType: hello.underlayType,
-      groupSecret: hello.isGrouped ? hello.groupSecret ?? (0..<16).map { _ in UInt8.random(in: .min ... .max) } : nil)
+      groupSecret: hello.isGrouped ? hello.groupSecret ?? RandomSource.bytes(16) : nil)
     return .accept(headers: answer.message().headers) { [core, fleet] underlay in
       let channel = MessageChannel(underlay: underlay, helloHeaders: request.hello.headers)
       return {

@@ -138,10 +138,9 @@ public struct RunningAccess: Service {
   private func watch(_ held: NIOLockedValueBox<ShareAccess>, _ address: String) async throws -> ShareAccess? {
     var isLost = false
     var backoff = Backoff(minimum: .seconds(1), maximum: .seconds(15))
-    var random = SystemRandomNumberGenerator()
     while true {
       do {
-        if isLost { try await Task.sleep(backoff.next(using: &random)) } else { try await lapse() }
+        if isLost { try await Task.sleep(backoff.next()) } else { try await lapse() }
       } catch { return nil }
       guard let isThere = try await mayDial() else { continue }
       if !isThere {

@@ -1,4 +1,5 @@
 import NIOCore
+import PKI
 import Swiftlet
 
 /// A nonce sent through the real data path: dialled like any connection to a share, over router and encryption, and
@@ -34,7 +35,7 @@ enum PathProof {
   /// Dials a share and waits for the nonce.
   /// - Throws: `OverlayError`, or `ProofFailure` when the answer is another one.
   static func run(_ share: String, overlay: Overlay) async throws {
-    let nonce = (0..<nonceSize).map { _ in UInt8.random(in: .min ... .max) }
+    let nonce = RandomSource.bytes(nonceSize)
     let stream = try await overlay.dial(share, options: .init(timeout: .seconds(8), appData: appData(nonce)))
     let answer = await Result { try await read(stream) }
     await stream.close()

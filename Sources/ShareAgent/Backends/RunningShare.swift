@@ -113,13 +113,12 @@ public struct RunningShare: Service {
 
   /// - Returns: nil when it was stopped meanwhile.
   private func makeAgain(_ wanted: ShareOptions, _ backoff: inout Backoff) async throws -> Share? {
-    var random = SystemRandomNumberGenerator()
     while !Task.isCancelled {
       do { return try await make(wanted) } catch let error as ShareError {
         guard error.isPassing else { throw error }
         logger.info("a share cannot be made again yet", metadata: ["share": "\(wanted.token)", "reason": "\(error)"])
       }
-      try? await Task.sleep(backoff.next(using: &random))
+      try? await Task.sleep(backoff.next())
     }
     return nil
   }

@@ -2,11 +2,12 @@ package import Model
 import NIOConcurrencyHelpers
 
 /// How often an identity may do what costs a transaction on disk: log in, have a certificate made, have a session for a
-/// service made. A bucket that fills while it does not. Proven callers only, so that nobody uses up another's.
+/// service made. Each identity has a bucket of permits, which fills again with time. Only callers that have proven who
+/// they are are counted, so that nobody uses up another's.
 package final class LoginPace: Sendable {
-  /// At once.
+  /// Permits of a full bucket: so many at once.
   private let burst: Double
-  /// A second, lasting.
+  /// Permits that come back in a second.
   private let rate: Double
   /// Buckets beyond which full ones, which say nothing, are forgotten.
   private static let remembered = 10_000
@@ -17,7 +18,7 @@ package final class LoginPace: Sendable {
 
     mutating func fill(_ now: Timestamp, _ pace: LoginPace) {
       left = min(pace.burst, left + Double(max(0, now.milliseconds(since: at))) / 1000 * pace.rate)
-      // Also back, with a clock that was ahead.
+      // Set back as well, where the clock was ahead.
       at = now
     }
   }

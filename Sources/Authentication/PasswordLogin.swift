@@ -12,7 +12,8 @@ package struct PasswordLogin: Sendable {
     self.clock = clock
   }
 
-  /// Refusals of every kind count alike: whether a password is right is not told by when one has to wait.
+  /// Every refusal counts as a failed attempt, whatever its reason: how long one has to wait must not tell whether the
+  /// password was right.
   ///
   /// - Parameters:
   ///   - source: who asks, as an address.

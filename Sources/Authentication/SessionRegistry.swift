@@ -299,7 +299,7 @@ package final class SessionRegistry: Sendable {
         state.undeleted.api.formUnion(api)
         state.undeleted.services.formUnion(services)
       }
-      // They ended; that the rows are there yet is for the next call.
+      // The sessions have ended in memory already; the next call deletes their rows.
       if let error = error as? StoreError, error.isOfDisk { return }
       throw error
     }
@@ -324,7 +324,7 @@ package final class SessionRegistry: Sendable {
     state.withLockedValue { state in
       for (id, session) in state.api {
         let moved = session.lastActivityAt.adding(milliseconds: milliseconds)
-        // Used after the jump already: told in the new time.
+        // Used after the jump, so its time was told by the new clock already.
         guard milliseconds > 0 ? moved.milliseconds(since: now) <= tolerance : session.lastActivityAt > now
         else { continue }
         _ = state.change(id) {
@@ -369,7 +369,7 @@ package final class SessionRegistry: Sendable {
     let rows = self.rows
     do {
       _ = try await store.write(.system("session"), now: now) { transaction in
-        // Whoever ends a session takes it out of memory first, and off the disk after this.
+        // A session that ends leaves memory first and the disk later: one that has left memory is not written again.
         for session in api where self.apiSession(session.id) != nil { try transaction.put(try rows.sealed(session)) }
         for session in services where self.serviceSession(session.id) != nil {
           try transaction.put(try rows.sealed(session))

@@ -46,7 +46,7 @@ struct SessionDesk: Sendable {
         proof = try await byPassword(
           try body.required("username", body.string("username")),
           try body.required("password", body.string("password")), from: address)
-      // By tokens of signers, of which this network has none (`ext-jwt`).
+      // `ext-jwt` among them, tokens of external signers: this network has no such signers.
       default: throw APIError.invalidAuth
       }
     } catch let error as APIError where error.code == .invalidAuth {
@@ -138,7 +138,7 @@ struct SessionDesk: Sendable {
     do {
       isLocked = try await core.write(.system("login lock-out")) { try $0.lockOut(identity, rules, now: now) }
     } catch let error as StoreError where error.isOfDisk {
-      // The waits of the limiter grow all the same.
+      // The lock-out could not be stored; the waits of the limiter, which grow with each guess, stand without it.
       core.logger.error("nobody is locked out", metadata: ["identity": "\(identity)", "reason": "\(error)"])
       return
     }
@@ -176,7 +176,7 @@ struct SessionDesk: Sendable {
         try transaction.put(stored)
       }
     } catch let error as StoreError where error.isOfDisk {
-      // What a client says of itself is worth less than that it gets in.
+      // The login goes on: what a client says of itself may be stored another time.
       core.logger.warning("not stored", metadata: ["what": "client of \(identity.name)", "reason": "\(error)"])
     }
     return sdk
@@ -293,7 +293,7 @@ struct SessionDesk: Sendable {
     var object = try Rendering.base(session)
     // Which policies grant it is for administrators.
     object["servicePolicies"] = nil
-    // A row of the store has it sealed.
+    // The stored row has the token sealed; memory has it in clear.
     object["token"] = .string(core.sessions.serviceSession(session.id)?.token ?? "")
     object["service"] = Rendering.reference(
       .services, session.serviceId, core.model { $0.services[session.serviceId]?.name })

@@ -23,7 +23,7 @@ final class Fleet: Sendable {
     let error: StructuredError
   }
 
-  /// A router's standing order for the data model (fabric-planes.md 4.4).
+  /// That a router wants to hear of each change of the data model (fabric-planes.md 4.4).
   struct Subscription {
     var id: String
     var position: UInt64
@@ -204,12 +204,12 @@ final class Fleet: Sendable {
   /// Ids of the circuits over a router.
   func circuits(of router: String) -> Set<String> { state.withLockedValue { $0.engine.circuits(of: router) } }
   var allCircuits: [Circuit] { state.withLockedValue { $0.engine.all } }
-  /// Those of the ids that there are.
+  /// The circuits of these ids; ids that nothing has are passed over.
   func circuits(_ ids: some Sequence<String>) -> [Circuit] {
     state.withLockedValue { state in ids.compactMap { state.engine[$0] } }
   }
 
-  /// What is taken out of the lock at a time.
+  /// How many are copied before the lock is given up for others.
   private static let part = 512
 
   /// Terminators in the order of their ids. There may be a hundred thousand: they are copied some at a time and sorted

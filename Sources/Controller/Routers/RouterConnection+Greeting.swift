@@ -15,8 +15,8 @@ extension RouterConnection {
   /// Addresses that a router may have for SDKs, and the characters of each (a host name has 253 at most).
   private static let addressLimit = 16
   private static let addressLength = 300
-  /// Whole states that a router asked for in advance of its pace cost it its channel, once they are due later than
-  /// this.
+  /// A router that asks for whole states (all sessions, the whole data model) faster than its pace waits for them; one
+  /// that would have to wait longer than this loses its channel.
   private static let patience = Duration.seconds(30)
 
   /// Without it a Go router stays away for good after a heartbeat timeout (fabric-planes.md 2.8).
@@ -66,7 +66,7 @@ extension RouterConnection {
         protocols[name] = "\(name)://\(HostPort(host: hello.hostname, port: port))"
       }
     }
-    // Every SDK is told of them.
+    // Every SDK is told these addresses, so their number and length are bounded.
     protocols = protocols.filter { $0.value.utf8.count <= Self.addressLength }
     core.routers.update(router) {
       $0.hostname = String(hello.hostname.prefix(Self.addressLength))

@@ -42,7 +42,7 @@ extension RouterConnection {
 
   /// Only identities that may use the router can be connected to it, whatever it says.
   func connectEvents(_ events: EdgeCtrlConnectEvents) throws {
-    // Of a copy: a message may name any number of them.
+    // Asked of a copy of the engine: a message may name any number of identities.
     let access = core.model { $0.access }
     let possible = Set(
       events.events.lazy.filter {

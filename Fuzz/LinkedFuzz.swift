@@ -89,9 +89,9 @@ let parsers: [String: Parser] = [
       (try? IdentityFile(parsing: file.serialized())) != nil, "an identity file that was written does not parse")
   },
   "secretstream": { bytes in
-    _ = try? Multipart.parts(of: Array(bytes))
+    _ = try? PlaintextParts.parts(of: Array(bytes))
     var copy = Array(bytes)
-    _ = copy.withUnsafeMutableBytes { try? Multipart.joinInPlace($0) }
+    _ = copy.withUnsafeMutableBytes { try? PlaintextParts.joinInPlace($0) }
     guard bytes.count > 24, let key = try? StreamKey(bytes: [UInt8](repeating: 7, count: 32)) else { return }
     guard let opener = try? Opener(key: key, header: Array(bytes[..<24])) else { return }
     _ = try? opener.open(Array(bytes[24...]))

@@ -12,7 +12,7 @@ let arguments = CommandLine.arguments.dropFirst()
 switch (arguments.first, arguments.count) {
 case ("enroll", 3):
   let jwt = try String(contentsOfFile: arguments[2], encoding: .utf8)
-  try await Enrollment.enroll(jwt: jwt).save(to: arguments[3])
+  try await IdentityFile.enroll(jwt: jwt).save(to: arguments[3])
 case ("serve", 2):
   let overlay = try await Overlay(identity: .load(from: arguments[2]))
   let listener = try await overlay.listen("echo")

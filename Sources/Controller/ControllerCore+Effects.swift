@@ -16,7 +16,7 @@ extension ControllerCore {
     // Worked out on a copy of the model: what a policy changes may take long, and nobody waits for the model's lock
     // meanwhile.
     let changes = try DataModel.delta(update, model { $0 }, now: now)
-    fleet.publish(changes)
+    fabric.publish(changes)
     try endWhatLostItsRight(update)
     applyToFabric(update.changeSet)
     // All of that has happened, and the change is committed: a full disk may keep the rows of ended sessions for a
@@ -52,7 +52,7 @@ extension ControllerCore {
     }
     // After the routers were told why: they end circuits with the reason, and this ends what is left.
     for lost in update.delta.access where !lost.gained {
-      fleet.handle(.rightLost(Grant(identity: lost.identity, service: lost.service), lost.action))
+      fabric.handle(.rightLost(Grant(identity: lost.identity, service: lost.service), lost.action))
     }
   }
 
@@ -91,8 +91,8 @@ extension ControllerCore {
       let isWelcome = model { state in state.identities[id].map { !$0.isDisabled(at: now) } ?? false }
       ended.formUnion(isWelcome ? forbiddenSessions(of: id) : sessions.apiSessions(identity: id))
     }
-    let circuits = fleet.allCircuits
-    let isPlaced = Dictionary(uniqueKeysWithValues: circuits.map { ($0.id, fleet.terminator($0.terminatorID) != nil) })
+    let circuits = fabric.allCircuits
+    let isPlaced = Dictionary(uniqueKeysWithValues: circuits.map { ($0.id, fabric.terminator($0.terminatorID) != nil) })
     let keepsLost = configuration.keepsCircuitsOfLostRouters
     let lost = model { state in
       circuits.filter { circuit in
@@ -114,7 +114,7 @@ extension ControllerCore {
       "what had lost its right when the last process ended is ended now",
       metadata: ["sessions": "\(ended.count)", "circuits": "\(lost.count)"])
     // Routers that still carry these circuits are told to end them when they report them.
-    for circuit in lost { fleet.handle(.remove(circuit: circuit.id)) }
+    for circuit in lost { fabric.handle(.remove(circuit: circuit.id)) }
     try await endSessions(apiSessions: ended)
   }
 
@@ -143,7 +143,7 @@ extension ControllerCore {
       Dictionary(uniqueKeysWithValues: services.map { ($0, state.access.routers(service: $0)) })
     }
     for (service, usable) in usable {
-      let stranded = fleet.keep(service: service, to: usable)
+      let stranded = fabric.keep(service: service, to: usable)
       // The sessions stay good at other routers: only this one is told that they ended, and drops the hosts.
       for (router, hosts) in Dictionary(grouping: stranded, by: \.routerID) {
         let ids = Set(hosts.map(\.hostID)).reduce(into: Set<String>()) {
@@ -159,14 +159,14 @@ extension ControllerCore {
       switch change.kind {
       case .terminators:
         let terminator = try? change.after?.decode(Terminator.self)
-        fleet.handle(terminator.map { .place(LiveTerminator($0)) } ?? .displace(terminator: change.id))
+        fabric.handle(terminator.map { .place(LiveTerminator($0)) } ?? .displace(terminator: change.id))
       case .services where change.action == .delete:
-        fleet.handle(.serviceRemoved(change.id))
+        fabric.handle(.serviceRemoved(change.id))
       case .identities where change.action == .update: restand(change)
       case .edgeRouters:
         let router = model { $0.edgeRouters[change.id] }
         if router == nil {
-          fleet.handle(.routerRemoved(change.id))
+          fabric.handle(.routerRemoved(change.id))
           routers.forget(change.id)
           wholeStatePace.forget(change.id)
           routerCertificatePace.forget(change.id)
@@ -187,21 +187,21 @@ extension ControllerCore {
       old.standing(of: $0) != new.standing(of: $0)
     }
     guard !services.isEmpty else { return }
-    fleet.handle(
+    fabric.handle(
       .standing(identity: change.id, of: Dictionary(uniqueKeysWithValues: services.map { ($0, new.standing(of: $0)) })))
   }
 
   /// Ends everything at a router that was deleted or disabled, or enrolls anew, and then its channel.
   private func expel(_ router: String) {
     // First: from here on nobody listens to the router, so nothing that it says brings back what ends below.
-    fleet.expel(router)
+    fabric.expel(router)
     publication.expel(router)
-    fleet.handle(.routerDisabled(router))
-    fleet.disconnect(router)
+    fabric.handle(.routerDisabled(router))
+    fabric.disconnect(router)
   }
 
   /// Terminators as the fabric knows them: those made over REST and the leases of live hosts.
-  nonisolated var liveTerminators: [LiveTerminator] { fleet.terminators }
+  nonisolated var liveTerminators: [LiveTerminator] { fabric.terminators }
 
   /// Ends API sessions with everything that hangs on them; routers close their connections.
   /// - Throws: `StoreError` when they ended but their rows cannot be deleted now; that is tried again.

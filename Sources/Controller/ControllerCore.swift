@@ -33,9 +33,9 @@ actor ControllerCore {
   nonisolated let sessionPace: LoginPace
   nonisolated let logger: Logger
   nonisolated let routers = RouterDirectory()
-  nonisolated let fleet: Fleet
+  nonisolated let fabric: ControllerFabric
   nonisolated let facts = ControllerFacts()
-  nonisolated let usage = UsageHub()
+  nonisolated let usage = UsageFeed()
   /// Which router hears of which API session.
   nonisolated let publication: SessionPublication
   nonisolated let wholeDataModel: WholeDataModel
@@ -96,11 +96,11 @@ actor ControllerCore {
     settings.routeTimeout = configuration.routeTimeout
     settings.attempts = configuration.circuitAttempts
     settings.routerAbsence = configuration.routerAbsence
-    fleet = Fleet(
+    fabric = ControllerFabric(
       settings: settings, leases: CircuitLeases(path: configuration.dataDirectory + "/circuits.jsonl", logger: logger),
       usage: usage,
       clock: configuration.clock, logger: logger)
-    for terminator in loaded.1 { fleet.handle(.place(LiveTerminator(terminator))) }
+    for terminator in loaded.1 { fabric.handle(.place(LiveTerminator(terminator))) }
     if !pki.isNamed {
       logger.warning(
         "the server certificate bears no SPIFFE id of a controller; SDKs cannot tell it from a router's by more than its host name",

@@ -42,8 +42,8 @@ final class ControllerFacts: Sendable {
       ("enrollment.done", "Enrollments completed", .counter(enrollments)),
       ("api-sessions", "API sessions now", gauge { $0.sessions.counts.api }),
       ("sessions", "Service sessions now", gauge { $0.sessions.counts.services }),
-      ("circuits", "Circuits now", gauge { $0.fleet.circuitCount }),
-      ("terminators", "Terminators now", gauge { $0.fleet.terminatorCount }),
+      ("circuits", "Circuits now", gauge { $0.fabric.circuitCount }),
+      ("terminators", "Terminators now", gauge { $0.fabric.terminatorCount }),
       ("identities", "Identities in the model", gauge { core in core.model { $0.identities.count } }),
       ("services", "Services in the model", gauge { core in core.model { $0.services.count } }),
       (

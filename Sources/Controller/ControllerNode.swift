@@ -30,7 +30,7 @@ public final class ControllerNode: Service {
     self.core = core
     self.logger = logger
     let http = HTTPAcceptor(Self.server(core), requestID: { EntityID.short() })
-    let routers = RouterAdmission(core: core, fleet: core.fleet).acceptor
+    let routers = RouterAdmission(core: core, fabric: core.fabric).acceptor
     listeners = configuration.listeners.map { address in
       TLSListener(
         host: address.host, port: address.port, identity: core.pki.serverIdentity,
@@ -42,13 +42,13 @@ public final class ControllerNode: Service {
 
   /// All APIs of a controller, as one server.
   static func server(_ core: ControllerCore) -> APIServer {
-    let desk = SessionDesk(core: core)
+    let issuer = SessionIssuer(core: core)
     let client = API(
       basePaths: [InformationEndpoints.clientPath, InformationEndpoints.legacyClientPath],
-      endpoints: ClientAPI.endpoints(desk))
+      endpoints: ClientAPI.endpoints(issuer))
     let management = API(
       basePaths: [InformationEndpoints.managementPath],
-      endpoints: ClientAPI.shared(desk, isAdminAPI: true) + ManagementAPI.endpoints(core: core))
+      endpoints: ClientAPI.shared(issuer, isAdminAPI: true) + ManagementAPI.endpoints(core: core))
     return APIServer(
       apis: [
         client, management,
@@ -60,7 +60,7 @@ public final class ControllerNode: Service {
       // C SDKs take a new instance id for a restarted controller, and 0.29 crashes without one.
       standing: [("ziti-instance-id", EntityID.uuid()), ("server", "ziti-controller/\(VersionInfo.current.version)")],
       logger: core.logger,
-      authenticate: { desk.caller($0) }, translate: { ManagementErrors.translate($0) })
+      authenticate: { issuer.caller($0) }, translate: { ManagementErrors.translate($0) })
   }
 
   public var provisioning: Provisioning { Provisioning(core: core) }
@@ -70,8 +70,8 @@ public final class ControllerNode: Service {
   /// Base address of the APIs: `https://host:port`.
   public var url: String { core.url }
   /// Routers whose control channel is up.
-  public var connectedRouters: [String] { core.fleet.connected }
-  public var circuitCount: Int { core.fleet.circuitCount }
+  public var connectedRouters: [String] { core.fabric.connected }
+  public var circuitCount: Int { core.fabric.circuitCount }
 
   /// Renews the server certificate now; a new one is taken into use without a restart.
   public func renewCertificates() async throws { try await core.renewCertificatesIfDue(force: true) }
@@ -129,7 +129,7 @@ public final class ControllerNode: Service {
       turn += 1
       do {
         try await core.mindClock()
-        core.fleet.handle(.tick)
+        core.fabric.handle(.tick)
         try await core.enableWhoseTimeIsOver()
         try await core.endSessions(apiSessions: core.sessions.expired(now: core.now))
         if turn.isMultiple(of: 12) {

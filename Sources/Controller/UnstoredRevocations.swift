@@ -42,7 +42,7 @@ extension ControllerCore {
       case .identities: try await endSessions(apiSessions: sessions.apiSessions(identity: id))
       case .authenticators:
         try await endSessions(apiSessions: Set(sessions.apiSessions.filter { $0.authenticatorId == id }.map(\.id)))
-      case .edgeRouters: fleet.disconnect(id)
+      case .edgeRouters: fabric.disconnect(id)
       default: break
       }
       throw OperationError.revokedInMemory(kind: kind, id: id, reason: "\(error)")

@@ -52,7 +52,7 @@ extension EdgeConnection {
   }
 
   /// The session may host: confirm, then make the terminator known.
-  func acceptBind(_ bind: HostingQueue.Bind, facts: ServiceSessionFacts, isEncrypted: Bool) {
+  func acceptBind(_ bind: HostingQueue.Bind, presented: PresentedServiceSession, isEncrypted: Bool) {
     guard hosting.settle(bind) else { return }
     let (request, sequence, place) = (bind.request, bind.sequence, bind.place)
     switch slots[request.connID] {
@@ -68,7 +68,7 @@ extension EdgeConnection {
     ).message()
     let outcome: HostedTerminators<UInt64>.BindOutcome
     do throws(EdgeRefusal) {
-      outcome = try core.host(request, facts, isEncrypted: isEncrypted, on: handle, place)
+      outcome = try core.host(request, presented, isEncrypted: isEncrypted, on: handle, place)
     } catch {
       return refuse(request, sequence, error.error)
     }

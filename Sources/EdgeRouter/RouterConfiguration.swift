@@ -65,7 +65,7 @@ public struct RouterConfiguration: Sendable {
   public var endpointsFile: String?
   /// How often the controller hears which API sessions are in use here.
   public var sessionHeartbeat: TimeAmount
-  /// How often the controller hears what circuits moved.
+  /// How often the controller hears the usage of circuits.
   public var usageInterval: TimeAmount
   public var strangerLimits: StrangerLimits
   /// Bytes of one circuit that wait for a reader before the channel they come from is not read.

@@ -49,18 +49,18 @@ extension RouterCore {
       handle.run { $0.failDial(connID, ticket: ticket, error, circuit: circuit) }
     }
     do {
-      let facts = try await facts(of: request.token)
+      let presented = try await presentedSession(of: request.token)
       let name = try state.withLockedValue { state -> String? in
         try state.model.judge(
-          facts, for: .dial, session: handle.session, hasPublicKey: request.options.publicKey != nil)
-        return state.model.identities[facts.identityID]?.name
+          presented, for: .dial, session: handle.session, hasPublicKey: request.options.publicKey != nil)
+        return state.model.identities[presented.identityID]?.name
       }
       guard let control else {
         return fail(StructuredError(message: "no controller available, cannot create circuit", code: .internal))
       }
       var peerData = request.options.peerData
       peerData[ControlHeader.stickinessToken.peerDataKey] = request.options.stickinessToken
-      peerData[ControlHeader.dialingIdentityID.peerDataKey] = Array(facts.identityID.utf8)
+      peerData[ControlHeader.dialingIdentityID.peerDataKey] = Array(presented.identityID.utf8)
       peerData[ControlHeader.dialingIdentityName.peerDataKey] = name.map { Array($0.utf8) }
       let creation = ControlMessages.CreateCircuitV2(
         sessionToken: request.token, apiSessionToken: handle.session.token, fingerprints: [handle.fingerprint],
@@ -80,7 +80,7 @@ extension RouterCore {
       }
       let created = try ControlMessages.CircuitCreated(parsing: reply)
       handle.run(
-        { $0.completeDial(connID, ticket: ticket, created, sessionID: facts.sessionID) },
+        { $0.completeDial(connID, ticket: ticket, created, sessionID: presented.sessionID) },
         otherwise: { self.abandonCircuit(created.circuitID) })
     } catch let refusal as EdgeRefusal {
       fail(refusal.error)
@@ -91,9 +91,9 @@ extension RouterCore {
 
   func bind(_ bind: HostingQueue.Bind, on handle: ConnectionHandle) async {
     do {
-      let facts = try await facts(of: bind.request.tokenText)
-      let isEncrypted = try judgeBind(facts, on: handle)
-      handle.run { $0.acceptBind(bind, facts: facts, isEncrypted: isEncrypted) }
+      let presented = try await presentedSession(of: bind.request.tokenText)
+      let isEncrypted = try judgeBind(presented, on: handle)
+      handle.run { $0.acceptBind(bind, presented: presented, isEncrypted: isEncrypted) }
     } catch {
       let error = error.error
       logger.info("bind refused", metadata: ["identity": "\(handle.session.identityID)", "reason": "\(error.message)"])

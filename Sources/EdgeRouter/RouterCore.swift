@@ -241,13 +241,13 @@ final class RouterCore: Sendable {
   // MARK: Tokens
 
   /// Verifies a service session token with the keys of the model.
-  func facts(of token: String) async throws(EdgeRefusal) -> ServiceSessionFacts {
+  func presentedSession(of token: String) async throws(EdgeRefusal) -> PresentedServiceSession {
     do {
       let claims = try await verifier().verify(token, as: ServiceSessionClaims.self, now: Date())
       guard claims.aud.contains(ServiceSessionClaims.audience) else {
         throw PKIError.badToken("it is not for routers of this network")
       }
-      return ServiceSessionFacts(
+      return PresentedServiceSession(
         sessionID: claims.jti, serviceID: claims.sub, apiSessionID: claims.apiSessionID, identityID: claims.identityID,
         tokenType: claims.tokenType,
         sessionType: claims.sessionType)
@@ -326,17 +326,20 @@ final class RouterCore: Sendable {
 
   /// Judges a bind.
   /// - Returns: whether its service demands encryption.
-  func judgeBind(_ facts: ServiceSessionFacts, on handle: ConnectionHandle) throws(EdgeRefusal) -> Bool {
-    try state.withLockedValue { state -> Result<Bool, EdgeRefusal> in Self.judgeBind(facts, on: handle, state) }.get()
+  func judgeBind(_ presented: PresentedServiceSession, on handle: ConnectionHandle) throws(EdgeRefusal) -> Bool {
+    try state.withLockedValue { state -> Result<Bool, EdgeRefusal> in Self.judgeBind(presented, on: handle, state) }
+      .get()
   }
 
-  private static func judgeBind(_ facts: ServiceSessionFacts, on handle: ConnectionHandle, _ state: State) -> Result<
-    Bool, EdgeRefusal
-  > {
-    do throws(EdgeRefusal) { try state.model.judge(facts, for: .bind, session: handle.session) } catch {
+  private static func judgeBind(_ presented: PresentedServiceSession, on handle: ConnectionHandle, _ state: State)
+    -> Result<
+      Bool, EdgeRefusal
+    >
+  {
+    do throws(EdgeRefusal) { try state.model.judge(presented, for: .bind, session: handle.session) } catch {
       return .failure(error)
     }
-    return .success(state.model.services[facts.serviceID]?.encryptionRequired ?? false)
+    return .success(state.model.services[presented.serviceID]?.encryptionRequired ?? false)
   }
 
   /// - Parameters:
@@ -345,16 +348,16 @@ final class RouterCore: Sendable {
   /// - Throws: when the model has changed since then, so that it would not be judged like that any more: what the
   ///   change ended did not know of this host.
   func host(
-    _ request: EdgeMessages.Bind, _ facts: ServiceSessionFacts, isEncrypted: Bool, on handle: ConnectionHandle,
+    _ request: EdgeMessages.Bind, _ presented: PresentedServiceSession, isEncrypted: Bool, on handle: ConnectionHandle,
     _ place: IdentityShare.Ticket
   ) throws(EdgeRefusal) -> HostedTerminators<UInt64>.BindOutcome {
     let bind = Hosted(
-      id: freshID(), connection: handle.id, connID: request.connID, identityID: facts.identityID,
-      serviceID: facts.serviceID,
-      sessionID: facts.sessionID,
+      id: freshID(), connection: handle.id, connID: request.connID, identityID: presented.identityID,
+      serviceID: presented.serviceID,
+      sessionID: presented.sessionID,
       token: request.token, instance: request.terminatorIdentity ?? "", listenerID: request.listenerID)
     let outcome = try state.withLockedValue { state -> Result<HostedTerminators<UInt64>.BindOutcome, EdgeRefusal> in
-      switch Self.judgeBind(facts, on: handle, state) {
+      switch Self.judgeBind(presented, on: handle, state) {
       case .failure(let refusal): return .failure(refusal)
       case .success(isEncrypted): break
       case .success: return .failure(.encryptionChanged)

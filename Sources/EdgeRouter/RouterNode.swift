@@ -1,7 +1,7 @@
 // EdgeRouter: the shell of an edge router: configuration, enrollment, the listener for SDKs, the control channel and
 // the loops that move payload. What is decided here is decided by `Fabric` (replica of the model, sessions,
 // forwarding); nothing is stored but the identity files. Start reading at `RouterNode`, then `EdgeConnection` (data
-// plane) and `ControlLink` (control plane).
+// plane) and `ControlChannel` (control plane).
 
 import Foundation
 public import Logging
@@ -16,7 +16,7 @@ import X509
 public final class RouterNode: Service {
   let core: RouterCore
   private let listener: TLSListener
-  private let control: ControlLink
+  private let control: ControlChannel
   private let address: SocketAddress
   private let lock: ProcessLock?
   private let logger: Logger
@@ -40,7 +40,7 @@ public final class RouterNode: Service {
     address = try await listener.start()
     var advertised = configuration.listener.advertised
     if advertised.port == 0 { advertised = PeerAddress(host: advertised.host, port: address.port ?? 0) }
-    control = ControlLink(
+    control = ControlChannel(
       core: core, controllers: configuration.controllers,
       bound: PeerAddress(host: configuration.listener.host, port: address.port ?? 0),
       advertised: advertised, identity: identity,

@@ -14,7 +14,7 @@ public enum SealedStreamError: Error, Equatable, Sendable, CustomStringConvertib
   /// The peer ended the stream with a tag that this protocol does not use.
   case unexpectedTag(UInt8)
   /// A multipart body that does not split into its parts.
-  case badMultipart
+  case badParts
 
   public var description: String {
     switch self {
@@ -29,7 +29,7 @@ public enum SealedStreamError: Error, Equatable, Sendable, CustomStringConvertib
     case .notAuthentic:
       "a sealed message cannot be opened: it was changed, lost or repeated on the way, or the keys differ"
     case .unexpectedTag(let tag): "a sealed message with tag \(tag), only 0 is used"
-    case .badMultipart: "a multipart message does not split into its parts"
+    case .badParts: "a multipart message does not split into its parts"
     }
   }
 }

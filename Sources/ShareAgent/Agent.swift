@@ -78,7 +78,7 @@ public actor Agent: Service {
   /// - Throws: `ShareError.badFile` when what it was asked before cannot be read, `ShareError.environmentGone` when the
   ///   share service knows this machine no more, `AgentRefusal` when another agent runs for this environment.
   public func run() async throws {
-    let listener = try await AgentDoor(agent: self, session: session, logger: logger)
+    let listener = try await AgentListener(agent: self, session: session, logger: logger)
     let orders = try registry.load()
     for entry in configuration.shares {
       begin(

@@ -3,7 +3,7 @@ package import Logging
 package import Model
 package import NIOCore
 
-/// What a public frontend stands on: the desk of the share service in its process, or, in a process of its own, what
+/// What a public frontend stands on: the core of the share service in its process, or, in a process of its own, what
 /// the overlay tells it.
 package protocol FrontendContext: AnyObject, Sendable {
   var settings: FrontendSettings { get }

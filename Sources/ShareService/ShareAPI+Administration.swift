@@ -16,22 +16,22 @@ extension ShareAPI {
   }
 
   private var commonAdminCalls: [Endpoint] {
-    let desk = desk
+    let core = core
     return [
       Endpoint("POST", "/account", access: .admin, "Make an account") { request, _ in
         let body = try request.object()
-        let token = try await desk.createAccount(
+        let token = try await core.createAccount(
           email: try Self.text(body, "email"), password: try Self.text(body, "password"))
         return ShareForm.json(["accountToken": .string(token)], status: 201)
       },
       Endpoint("DELETE", "/account", access: .admin, "Delete an account with everything it has") { request, _ in
-        try await desk.deleteAccount(email: try Self.text(try request.object(), "email"))
+        try await core.deleteAccount(email: try Self.text(try request.object(), "email"))
         return ShareForm.empty()
       },
       Endpoint("POST", "/frontend", access: .admin, "Declare a public frontend") { request, _ in
         let body = try request.object()
         let mode = PermissionMode(rawValue: try body.string("permissionMode") ?? "") ?? .open
-        let token = try await desk.createFrontend(
+        let token = try await core.createFrontend(
           identity: try Self.text(body, "zId"), publicName: try body.string("public_name") ?? "",
           template: try body.string("url_template") ?? "",
           permissionMode: mode, dynamic: try body.bool("dynamic") ?? false)
@@ -41,7 +41,7 @@ extension ShareAPI {
         let body = try request.object()
         let (name, template) = (try body.string("publicName") ?? "", try body.string("urlTemplate") ?? "")
         let dynamic = try body.bool("dynamicSet") ?? false ? try body.bool("dynamic") ?? false : nil
-        try await desk.change(ShareFrontendRow.self, try Self.text(body, "frontendToken")) { frontend in
+        try await core.change(ShareFrontendRow.self, try Self.text(body, "frontendToken")) { frontend in
           if !name.isEmpty { frontend.publicName = name }
           if !template.isEmpty { frontend.urlTemplate = template }
           if let dynamic { frontend.dynamic = dynamic }
@@ -49,7 +49,7 @@ extension ShareAPI {
         return ShareForm.empty()
       },
       Endpoint("DELETE", "/frontend", access: .admin, "Remove a public frontend") { request, _ in
-        try await desk.deleteFrontend(try Self.text(try request.object(), "frontendToken"))
+        try await core.deleteFrontend(try Self.text(try request.object(), "frontendToken"))
         return ShareForm.empty()
       },
       Endpoint("GET", "/frontends", access: .admin, "All public frontends") { _, _ in
@@ -68,38 +68,38 @@ extension ShareAPI {
       },
     ] + grant("/frontend/grant", ShareFrontendRow.self, "frontendToken", \.frontendGrants) + [
       Endpoint("POST", "/identity", access: .admin, "Make an identity for a frontend") { request, _ in
-        let made = try await desk.createIdentity(name: try Self.text(try request.object(), "name"))
+        let made = try await core.createIdentity(name: try Self.text(try request.object(), "name"))
         return ShareForm.json(
           ["identity": .string(made.identityID), "cfg": .string(Self.identityText(made))], status: 201)
       },
       Endpoint("DELETE", "/identity", access: .admin, "Delete an identity made for a frontend") { request, _ in
-        try await desk.deleteIdentity(try Self.text(try request.object(), "zId"))
+        try await core.deleteIdentity(try Self.text(try request.object(), "zId"))
         return ShareForm.empty()
       },
       Endpoint("POST", "/invite/token/generate", access: .admin, "Accept these invitation tokens") { request, _ in
-        try await desk.addInvitations(try request.object().strings("inviteTokens") ?? [])
+        try await core.addInvitations(try request.object().strings("inviteTokens") ?? [])
         return ShareForm.empty(201)
       },
       Endpoint("POST", "/organization", access: .admin, "Make an organization") { request, _ in
         let row = ShareOrganization(
           id: ShareTokens.secret(), description: try request.object().string("description") ?? "")
-        try await desk.put(row)
+        try await core.put(row)
         return ShareForm.json(["organizationToken": .string(row.id)], status: 201)
       },
       Endpoint("DELETE", "/organization", access: .admin, "Delete an organization; its members stay") { request, _ in
-        try await desk.delete(ShareOrganization.self, try Self.text(try request.object(), "organizationToken"))
+        try await core.delete(ShareOrganization.self, try Self.text(try request.object(), "organizationToken"))
         return ShareForm.empty()
       },
       Endpoint("POST", "/organization/add", access: .admin, "Make an account a member") { request, _ in
         let body = try request.object()
-        try await desk.setMember(
+        try await core.setMember(
           try Self.text(body, "organizationToken"), email: try Self.text(body, "email"),
           admin: try body.bool("admin") ?? false)
         return ShareForm.empty(201)
       },
       Endpoint("POST", "/organization/remove", access: .admin, "End a membership") { request, _ in
         let body = try request.object()
-        try await desk.setMember(
+        try await core.setMember(
           try Self.text(body, "organizationToken"), email: try Self.text(body, "email"), admin: nil)
         return ShareForm.empty()
       },
@@ -128,17 +128,17 @@ extension ShareAPI {
   private func grant<E: Entity>(
     _ path: String, _ type: E.Type, _ member: String, _ list: any WritableKeyPath<ShareAccount, [String]> & Sendable
   ) -> [Endpoint] {
-    let desk = desk
+    let core = core
     func endpoint(_ method: String, _ summary: String, _ body: @escaping @Sendable (inout [String], String) -> Void)
       -> Endpoint
     {
       Endpoint(method, path, access: .admin, summary) { request, _ in
         let object = try request.object()
         let (token, email) = (try Self.text(object, member), try Self.text(object, "email"))
-        guard try await desk.network.read({ try $0.exists(E.kind, token) }) else {
+        guard try await core.network.read({ try $0.exists(E.kind, token) }) else {
           throw ShareRefusal.notFound("\(member) \(token)")
         }
-        try await desk.change(email: email) { body(&$0[keyPath: list], token) }
+        try await core.change(email: email) { body(&$0[keyPath: list], token) }
         return ShareForm.empty()
       }
     }
@@ -149,19 +149,19 @@ extension ShareAPI {
   }
 
   private var accountAdminCalls: [Endpoint] {
-    let desk = desk
+    let core = core
     func skip(_ method: String, _ value: Bool, _ summary: String) -> Endpoint {
       Endpoint(method, "/skip-interstitial-grant", access: .admin, summary) { request, _ in
         let email = try Self.text(try request.object(), "email")
-        try await desk.change(email: email) { $0.skipsInterstitial = value }
-        try await desk.refreshInterstitials(email: email)
+        try await core.change(email: email) { $0.skipsInterstitial = value }
+        try await core.refreshInterstitials(email: email)
         return ShareForm.empty()
       }
     }
     return [
       Endpoint("PATCH", "/account", access: .admin, "Set a password") { request, _ in
         let body = try request.object()
-        try await desk.setPassword(email: try Self.text(body, "email"), password: try Self.text(body, "password"))
+        try await core.setPassword(email: try Self.text(body, "email"), password: try Self.text(body, "password"))
         return ShareForm.empty()
       },
       Endpoint(
@@ -178,8 +178,8 @@ extension ShareAPI {
   }
 
   private var limitClassCalls: [Endpoint] {
-    let desk = desk
-    let limits = desk.configuration.limits
+    let core = core
+    let limits = core.configuration.limits
     @Sendable func list(_ classes: [ShareLimits.LimitClass]) -> JSONValue {
       .array(classes.map { ShareViews.limitClass($0, changed: limits.changed) })
     }
@@ -196,12 +196,12 @@ extension ShareAPI {
       },
       Endpoint("POST", "/applied-limit-class", access: .admin, "Apply limit classes to an account") { request, _ in
         let body = try request.object()
-        try await desk.applyLimitClasses(email: try Self.text(body, "email"), try ids(body))
+        try await core.applyLimitClasses(email: try Self.text(body, "email"), try ids(body))
         return ShareForm.empty()
       },
       Endpoint("DELETE", "/applied-limit-class", access: .admin, "Take limit classes from an account") { request, _ in
         let body = try request.object()
-        try await desk.takeLimitClasses(email: try Self.text(body, "email"), try ids(body))
+        try await core.takeLimitClasses(email: try Self.text(body, "email"), try ids(body))
         return ShareForm.empty()
       },
       Endpoint("POST", "/applied-limit-class/list", access: .admin, "Limit classes of an account") { request, _ in
@@ -212,7 +212,7 @@ extension ShareAPI {
   }
 
   private var namespaceCalls: [Endpoint] {
-    let desk = desk
+    let core = core
     @Sendable func mapping(_ namespace: ShareNamespace, _ frontend: ShareNamespace.Frontend) -> JSONValue {
       [
         "namespaceToken": .string(namespace.id), "frontendToken": .string(frontend.token),
@@ -228,23 +228,23 @@ extension ShareAPI {
           id: token.isEmpty ? ShareTokens.share() : token, name: try Self.text(body, "name").lowercased())
         row.description = try body.string("description") ?? ""
         row.open = try body.bool("open") ?? false
-        try await desk.createNamespace(row)
+        try await core.createNamespace(row)
         return ShareForm.json(["namespaceToken": .string(row.id)], status: 201)
       },
       Endpoint("PATCH", "/namespace", access: .admin, "Change a namespace") { request, _ in
         let body = try request.object()
         let (name, description) = (try body.string("name") ?? "", try body.string("description") ?? "")
         let open = try body.bool("openSet") ?? false ? try body.bool("open") ?? false : nil
-        try await desk.change(ShareNamespace.self, try Self.text(body, "namespaceToken")) { row in
+        try await core.change(ShareNamespace.self, try Self.text(body, "namespaceToken")) { row in
           if !name.isEmpty { row.name = name.lowercased() }
           if !description.isEmpty { row.description = description }
           if let open { row.open = open }
         }
-        if !name.isEmpty { try await desk.renameHosts() }
+        if !name.isEmpty { try await core.renameHosts() }
         return ShareForm.empty()
       },
       Endpoint("DELETE", "/namespace", access: .admin, "Delete a namespace with the names in it") { request, _ in
-        try await desk.deleteNamespace(try Self.text(try request.object(), "namespaceToken"))
+        try await core.deleteNamespace(try Self.text(try request.object(), "namespaceToken"))
         return ShareForm.empty()
       },
       Endpoint("GET", "/namespaces", access: .admin, "All namespaces") { _, _ in
@@ -261,7 +261,7 @@ extension ShareAPI {
       },
       Endpoint("POST", "/namespace/frontend/mapping", access: .admin, "Serve a namespace at a frontend") { request, _ in
         let body = try request.object()
-        try await desk.map(
+        try await core.map(
           namespace: try Self.text(body, "namespaceToken"), frontend: try Self.text(body, "frontendToken"),
           isDefault: try body.bool("isDefault") ?? false)
         return ShareForm.empty()
@@ -270,7 +270,7 @@ extension ShareAPI {
         request, _ in
         let body = try request.object()
         let frontend = try Self.text(body, "frontendToken")
-        try await desk.change(ShareNamespace.self, try Self.text(body, "namespaceToken")) {
+        try await core.change(ShareNamespace.self, try Self.text(body, "namespaceToken")) {
           $0.frontends.removeAll { $0.token == frontend }
         }
         return ShareForm.empty()

@@ -16,13 +16,13 @@ extension ShareAPI {
   private static let longTimeLimit = Duration.seconds(120)
 
   var agentCalls: [Endpoint] {
-    let desk = desk
+    let core = core
     // Whatever was enrolled once can be taken back.
     let unenroll = Endpoint("POST", "/agent/unenroll", "End that") { request, caller in
-      try await desk.unenrollAgent(caller.identityID, environment: try Self.environment(try request.object()))
+      try await core.unenrollAgent(caller.identityID, environment: try Self.environment(try request.object()))
       return ShareForm.empty()
     }
-    guard desk.configuration.remotesAgents else {
+    guard core.configuration.remotesAgents else {
       return ["enroll", "ping", "status", "share", "unshare", "access", "unaccess", "share/http-healthcheck"].map {
         call in
         Endpoint("POST", "/agent/" + call, "Not offered by this service") { _, _ in
@@ -35,13 +35,13 @@ extension ShareAPI {
     let isV1 = generation == .v1
     return [
       Endpoint("POST", "/agent/enroll", "Let the service give orders to an environment's agent") { request, caller in
-        let token = try await desk.enrollAgent(
+        let token = try await core.enrollAgent(
           caller.identityID, environment: try Self.environment(try request.object()))
         return ShareForm.json(["token": .string(token)])
       },
       unenroll,
       Endpoint("POST", "/agent/ping", timeLimit: Self.timeLimit, "The version of an agent") { request, caller in
-        let version = try await desk.reachAgent(
+        let version = try await core.reachAgent(
           caller.identityID, environment: try Self.environment(try request.object())
         ) {
           try await $0.call(AgentMethods.version, .init()).v
@@ -49,7 +49,7 @@ extension ShareAPI {
         return ShareForm.json(["version": .string(version)])
       },
       Endpoint("POST", "/agent/status", timeLimit: Self.timeLimit, "What an agent keeps") { request, caller in
-        let answer = try await desk.reachAgent(
+        let answer = try await core.reachAgent(
           caller.identityID, environment: try Self.environment(try request.object())
         ) { agent in
           if try await agent.isFirstGeneration() {
@@ -63,7 +63,7 @@ extension ShareAPI {
         request, caller in
         let body = try request.object()
         let order = try AgentShareOrder(body, isV1: isV1)
-        let made = try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) {
+        let made = try await core.reachAgent(caller.identityID, environment: try Self.environment(body)) {
           try await order.give($0)
         }
         return ShareForm.json(["token": .string(made.token), "frontendEndpoints": JSONValue(made.endpoints)])
@@ -72,7 +72,7 @@ extension ShareAPI {
         request, caller in
         let body = try request.object()
         let token = try body.required("token", try body.string("token"))
-        try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) { agent in
+        try await core.reachAgent(caller.identityID, environment: try Self.environment(body)) { agent in
           _ = try await agent.call(
             AgentMethods.releaseShare, .with { $0.token = token }, patience: AgentCaller.longPatience)
         }
@@ -82,7 +82,7 @@ extension ShareAPI {
       { request, caller in
         let body = try request.object()
         let order = try AgentAccessPrivateRequest(body)
-        let token = try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) {
+        let token = try await core.reachAgent(caller.identityID, environment: try Self.environment(body)) {
           try await $0.call(AgentMethods.accessPrivate, order, patience: AgentCaller.longPatience).frontendToken
         }
         return ShareForm.json(["frontendToken": .string(token)])
@@ -91,7 +91,7 @@ extension ShareAPI {
         request, caller in
         let body = try request.object()
         let token = try body.required("frontendToken", try body.string("frontendToken"))
-        try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) { agent in
+        try await core.reachAgent(caller.identityID, environment: try Self.environment(body)) { agent in
           _ = try await agent.call(
             AgentMethods.releaseAccess, .with { $0.frontendToken = token }, patience: AgentCaller.longPatience)
         }
@@ -105,7 +105,7 @@ extension ShareAPI {
         let body = try request.object()
         let check = try AgentShareHttpHealthcheckRequest(body)
         let patience = AgentCaller.patience + .milliseconds(Int64(check.timeoutMs))
-        let answer = try await desk.reachAgent(caller.identityID, environment: try Self.environment(body)) {
+        let answer = try await core.reachAgent(caller.identityID, environment: try Self.environment(body)) {
           try await $0.call(AgentMethods.checkShare, check, patience: patience)
         }
         return ShareForm.json(["healthy": .bool(answer.healthy), "error": .string(answer.error)])

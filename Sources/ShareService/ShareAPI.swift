@@ -13,29 +13,29 @@ struct ShareAPI: Sendable {
   static let basePathV1 = "/api/v1"
   static let basePathV2 = "/api/v2"
 
-  let desk: ShareDesk
+  let core: ShareCore
   let generation: ShareViews.Generation
 
-  static func apis(_ desk: ShareDesk) -> [API] {
+  static func apis(_ core: ShareCore) -> [API] {
     let dialect = APIDialect(
-      authenticate: { try await caller($0, desk) }, answer: { error, _ in ShareForm.answer(error) })
+      authenticate: { try await caller($0, core) }, answer: { error, _ in ShareForm.answer(error) })
     return [
-      API(basePaths: [basePathV1], endpoints: ShareAPI(desk: desk, generation: .v1).endpoints, dialect: dialect),
-      API(basePaths: [basePathV2], endpoints: ShareAPI(desk: desk, generation: .v2).endpoints, dialect: dialect),
+      API(basePaths: [basePathV1], endpoints: ShareAPI(core: core, generation: .v1).endpoints, dialect: dialect),
+      API(basePaths: [basePathV2], endpoints: ShareAPI(core: core, generation: .v2).endpoints, dialect: dialect),
     ]
   }
 
   /// Who holds the token of an account, or a secret of the administrators.
-  private static func caller(_ request: APIRequest, _ desk: ShareDesk) async throws -> Caller? {
+  private static func caller(_ request: APIRequest, _ core: ShareCore) async throws -> Caller? {
     guard let token = request.header("x-token"), !token.isEmpty else { return nil }
-    if let account = try await desk.account(token: token) {
+    if let account = try await core.account(token: token) {
       return Caller(identityID: account.id, identityName: account.email, isAdmin: false, apiSessionID: "")
     }
-    if desk.isAdministrator(token) {
+    if core.isAdministrator(token) {
       return Caller(identityID: "", identityName: "administrator", isAdmin: true, apiSessionID: "")
     }
     // Only whoever guesses waits: behind a proxy everybody comes from one address.
-    try desk.count(from: peerAddress(request, trustsProxy: false))
+    try core.count(from: peerAddress(request, trustsProxy: false))
     return nil
   }
 
@@ -53,26 +53,26 @@ struct ShareAPI: Sendable {
   }
 
   func read(_ body: @escaping @Sendable (ShareViews) throws -> JSONValue) async throws -> APIResponse {
-    let (generation, now) = (generation, desk.network.now)
+    let (generation, now) = (generation, core.network.now)
     return ShareForm.json(
-      try await desk.network.read { try body(ShareViews(reader: $0, generation: generation, now: now)) })
+      try await core.network.read { try body(ShareViews(reader: $0, generation: generation, now: now)) })
   }
 
-  /// Traffic, up to this moment.
-  private func traffic(_ body: @escaping @Sendable (ShareViews) throws -> JSONValue) async throws -> APIResponse {
-    try await desk.storeTraffic()
+  /// Usage, up to this moment.
+  private func usage(_ body: @escaping @Sendable (ShareViews) throws -> JSONValue) async throws -> APIResponse {
+    try await core.storeUsage()
     return try await read(body)
   }
 
   // MARK: Environments, shares, accesses
 
   private var environmentCalls: [Endpoint] {
-    let desk = desk
+    let core = core
     let isV1 = generation == .v1
     return [
       Endpoint("POST", "/enable", "Make an environment and its identity") { request, caller in
         let body = try request.object()
-        let made = try await desk.enable(
+        let made = try await core.enable(
           caller.identityID, description: try body.string("description") ?? "", host: try body.string("host") ?? "",
           address: Self.peerAddress(request, trustsProxy: true))
         return ShareForm.json(
@@ -80,12 +80,12 @@ struct ShareAPI: Sendable {
       },
       Endpoint("POST", "/disable", "Delete an environment with its shares and accesses") { request, caller in
         let body = try request.object()
-        try await desk.disable(
+        try await core.disable(
           caller.identityID, environment: try body.required("identity", try body.string("identity")))
         return ShareForm.empty()
       },
       Endpoint("POST", "/share", "Make a share") { request, caller in
-        let made = try await desk.createShare(caller.identityID, try Self.order(try request.object(), isV1: isV1))
+        let made = try await core.createShare(caller.identityID, try Self.order(try request.object(), isV1: isV1))
         return ShareForm.json(
           [
             "frontendProxyEndpoints": JSONValue(made.endpoints), "shareToken": .string(made.token),
@@ -95,7 +95,7 @@ struct ShareAPI: Sendable {
       },
       Endpoint("PATCH", "/share", "Change who may access a share") { request, caller in
         let body = try request.object()
-        try await desk.updateShare(
+        try await core.updateShare(
           caller.identityID, token: try body.required("shareToken", try body.string("shareToken")),
           target: try body.string("backendProxyEndpoint"),
           add: try body.strings("addAccessGrants") ?? [], remove: try body.strings("removeAccessGrants") ?? [])
@@ -103,7 +103,7 @@ struct ShareAPI: Sendable {
       },
       Endpoint("DELETE", "/unshare", "Delete a share") { request, caller in
         let body = try request.object()
-        try await desk.unshare(
+        try await core.unshare(
           caller.identityID, environment: try body.required("envZId", try body.string("envZId")),
           token: try body.required("shareToken", try body.string("shareToken")),
           reserved: isV1 ? try body.bool("reserved") ?? false : nil)
@@ -111,7 +111,7 @@ struct ShareAPI: Sendable {
       },
       Endpoint("POST", "/access", "Make an access to a private share") { request, caller in
         let body = try request.object()
-        let made = try await desk.createAccess(
+        let made = try await core.createAccess(
           caller.identityID, environment: try body.required("envZId", try body.string("envZId")),
           share: try body.required("shareToken", try body.string("shareToken")),
           bindAddress: try body.string("bindAddress") ?? "",
@@ -124,14 +124,14 @@ struct ShareAPI: Sendable {
       },
       Endpoint("PATCH", "/access", "Record where an access listens") { request, caller in
         let body = try request.object()
-        try await desk.updateAccess(
+        try await core.updateAccess(
           caller.identityID, token: try body.required("frontendToken", try body.string("frontendToken")),
           bindAddress: try body.string("bindAddress") ?? "", description: try body.string("description") ?? "")
         return ShareForm.empty()
       },
       Endpoint("DELETE", "/unaccess", "Delete an access") { request, caller in
         let body = try request.object()
-        try await desk.deleteAccess(
+        try await core.deleteAccess(
           caller.identityID, environment: try body.required("envZId", try body.string("envZId")),
           token: try body.required("frontendToken", try body.string("frontendToken")),
           share: try body.required("shareToken", try body.string("shareToken")))
@@ -219,8 +219,8 @@ struct ShareAPI: Sendable {
   // MARK: Reading
 
   private var metadataCalls: [Endpoint] {
-    let desk = desk
-    let configuration = desk.configuration
+    let core = core
+    let configuration = core.configuration
     return [
       .open("POST", "/clientVersionCheck", "Whether this server serves a client of that version") { request in
         let version = try request.object().string("clientVersion") ?? ""
@@ -314,14 +314,14 @@ struct ShareAPI: Sendable {
       },
       Endpoint("GET", "/metrics/account", "Traffic of the account") { request, caller in
         let seconds = try Self.duration(request)
-        return try await traffic {
+        return try await usage {
           try $0.metrics(scope: "account", id: caller.identityName, ("accountId", caller.identityID), seconds: seconds)
         }
       },
       Endpoint("GET", "/metrics/environment/{id}", "Traffic of an environment") { request, caller in
         let id = request.parameter("id")
         let seconds = try Self.duration(request)
-        return try await traffic { views in
+        return try await usage { views in
           _ = try views.reader.environment(id, of: caller.identityID)
           return try views.metrics(scope: "environment", id: id, ("environmentId", id), seconds: seconds)
         }
@@ -329,7 +329,7 @@ struct ShareAPI: Sendable {
       Endpoint("GET", "/metrics/share/{token}", "Traffic of a share") { request, caller in
         let token = request.parameter("token")
         let seconds = try Self.duration(request)
-        return try await traffic { views in
+        return try await usage { views in
           _ = try views.reader.share(token, of: caller.identityID)
           return try views.metrics(scope: "share", id: token, ("shareToken", token), seconds: seconds)
         }
@@ -338,7 +338,7 @@ struct ShareAPI: Sendable {
         let body = try request.object()
         let account = try body.bool("account") ?? false
         let (environments, shares) = (try body.strings("environments") ?? [], try body.strings("shares") ?? [])
-        return try await traffic { views in
+        return try await usage { views in
           var lines: [JSONValue] = []
           func add(_ scope: String, _ id: String, _ field: (String, String)) throws {
             lines.append(try views.metrics(scope: scope, id: id, field, seconds: 300))
@@ -371,7 +371,7 @@ struct ShareAPI: Sendable {
   }
 
   private var firstGenerationCalls: [Endpoint] {
-    let desk = desk
+    let core = core
     return [
       Endpoint("GET", "/overview/public-frontends", "Frontends the account may use") { _, caller in
         try await read { views in
@@ -388,25 +388,25 @@ struct ShareAPI: Sendable {
       Endpoint("POST", "/grants", access: .admin, "Brings the shares of an account in line with its grants") {
         request, _ in
         let body = try request.object()
-        try await desk.refreshInterstitials(email: try body.required("email", try body.string("email")))
+        try await core.refreshInterstitials(email: try body.required("email", try body.string("email")))
         return ShareForm.empty()
       },
     ]
   }
 
   private var secondGenerationCalls: [Endpoint] {
-    let desk = desk
+    let core = core
     return [
       Endpoint("POST", "/share/name", "Reserve a name") { request, caller in
         let body = try request.object()
-        try await desk.createName(
+        try await core.createName(
           caller.identityID, namespace: try body.string("namespaceToken") ?? "",
           name: try body.required("name", try body.string("name")))
         return ShareForm.empty(201)
       },
       Endpoint("PATCH", "/share/name", "Keep a name, or let it go with its share") { request, caller in
         let body = try request.object()
-        try await desk.updateName(
+        try await core.updateName(
           caller.identityID, namespace: try body.string("namespaceToken") ?? "",
           name: try body.required("name", try body.string("name")),
           reserved: try body.bool("reserved") ?? false)
@@ -414,7 +414,7 @@ struct ShareAPI: Sendable {
       },
       Endpoint("DELETE", "/share/name", "Release a name") { request, caller in
         let body = try request.object()
-        try await desk.deleteName(
+        try await core.deleteName(
           caller.identityID, namespace: try body.string("namespaceToken") ?? "",
           name: try body.required("name", try body.string("name")))
         return ShareForm.empty()
@@ -426,7 +426,7 @@ struct ShareAPI: Sendable {
         let id = request.parameter("namespace")
         return try await read { views in
           let account = try views.reader.account(caller.identityID)
-          let namespace = try ShareDesk.usableNamespace(id, account, views.reader, or: ShareDesk.namesRefusals)
+          let namespace = try ShareCore.usableNamespace(id, account, views.reader, or: ShareCore.namesRefusals)
           return .array(try views.names(account, namespace: namespace.id))
         }
       },
@@ -435,7 +435,7 @@ struct ShareAPI: Sendable {
       },
       Endpoint("GET", "/environments", "Environments, filtered") { request, caller in
         let filter = try ShareListFilter(request)
-        return try await traffic { views in
+        return try await usage { views in
           let rows = try views.environments(caller.identityID).compactMap { row -> JSONValue? in
             let shares = try views.shares(row.id).count
             let accesses = try views.accesses(row.id).count
@@ -461,7 +461,7 @@ struct ShareAPI: Sendable {
       },
       Endpoint("GET", "/shares", "Shares, filtered") { request, caller in
         let filter = try ShareListFilter(request)
-        return try await traffic { views in
+        return try await usage { views in
           let rows = try views.environments(caller.identityID).flatMap { try views.shares($0.id) }.filter { row in
             try filter.equals("envZId", row.environmentId) && filter.equals("shareMode", row.mode.rawValue)
               && filter.equals("backendMode", row.backendMode.rawValue) && filter.contains("shareToken", row.token)
@@ -497,19 +497,19 @@ struct ShareAPI: Sendable {
   // MARK: Accounts
 
   private var accountCalls: [Endpoint] {
-    let desk = desk
+    let core = core
     return [
       .open("POST", "/login", "Sign in with a password") { request in
         let body = try request.object()
         return ShareForm.json(
           .string(
-            try await desk.logIn(
+            try await core.logIn(
               email: try body.string("email") ?? "", password: try body.string("password") ?? "",
               from: Self.peerAddress(request, trustsProxy: false))))
       },
       .open("POST", "/invite", "Ask for an account") { request in
         let body = try request.object()
-        try await desk.invite(
+        try await core.invite(
           email: try body.string("email") ?? "", token: try body.string("inviteToken"),
           from: Self.peerAddress(request, trustsProxy: false))
         return ShareForm.empty(201)
@@ -518,24 +518,24 @@ struct ShareAPI: Sendable {
         let token = try request.object().string("registerToken") ?? ""
         return ShareForm.json([
           "email": .string(
-            try await desk.verify(registration: token, from: Self.peerAddress(request, trustsProxy: false)))
+            try await core.verify(registration: token, from: Self.peerAddress(request, trustsProxy: false)))
         ])
       },
       .open("POST", "/register", "Make the account of a registration") { request in
         let body = try request.object()
-        let token = try await desk.register(
+        let token = try await core.register(
           registration: try body.string("registerToken") ?? "", password: try body.string("password") ?? "",
           from: Self.peerAddress(request, trustsProxy: false))
         return ShareForm.json(["accountToken": .string(token)])
       },
       .open("POST", "/resetPasswordRequest", "Ask for a new password") { request in
-        try await desk.requestReset(
+        try await core.requestReset(
           email: try request.object().string("emailAddress") ?? "", from: Self.peerAddress(request, trustsProxy: false))
         return ShareForm.empty(201)
       },
       .open("POST", "/resetPassword", "Set a new password") { request in
         let body = try request.object()
-        try await desk.resetPassword(
+        try await core.resetPassword(
           try body.string("resetToken") ?? "", password: try body.string("password") ?? "",
           from: Self.peerAddress(request, trustsProxy: false))
         return ShareForm.empty()
@@ -545,14 +545,14 @@ struct ShareAPI: Sendable {
         guard try body.string("email")?.lowercased() == caller.identityName else {
           throw ShareRefusal(400, "the address is not this account's")
         }
-        try await desk.changePassword(
+        try await core.changePassword(
           caller.identityID, old: try body.string("oldPassword") ?? "", new: try body.string("newPassword") ?? "",
           from: Self.peerAddress(request, trustsProxy: false))
         return ShareForm.empty()
       },
       Endpoint("POST", "/regenerateAccountToken", "Replace the account token") { request, caller in
         let email = try request.object().string("emailAddress") ?? ""
-        return ShareForm.json(["accountToken": .string(try await desk.regenerateToken(caller.identityID, email: email))]
+        return ShareForm.json(["accountToken": .string(try await core.regenerateToken(caller.identityID, email: email))]
         )
       },
     ]

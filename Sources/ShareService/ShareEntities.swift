@@ -37,7 +37,7 @@ struct ShareAccount: Entity {
   var limitedModes: [ShareOptions.Backend]?
 
   var uniqueName: String? { email }
-  /// Whether less traffic would change something.
+  /// Whether less usage would change something.
   var isHeldBack: Bool { limited ?? false || warned ?? false || limitedModes != nil }
   func mayUse(_ namespace: ShareNamespace) -> Bool { namespace.open || namespaceGrants.contains(namespace.id) }
 

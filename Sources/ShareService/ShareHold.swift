@@ -110,7 +110,7 @@ extension StoreTransaction {
   }
 }
 
-extension ShareDesk {
+extension ShareCore {
   /// Deletes what is held no longer.
   func forgetHolds() async throws {
     let now = network.now

@@ -65,7 +65,7 @@ final class ShareLeases: Sendable {
   }
 }
 
-extension ShareDesk {
+extension ShareCore {
   /// Deletes leased shares that nobody serves any more: what served them was killed, or its machine is away. Their
   /// names stay with their account (``ShareHold``).
   func takeBackUnserved() async {

@@ -42,7 +42,7 @@ public struct ShareLimits: Sendable {
 
     var isUnlimited: Bool { rx == nil && tx == nil && total == nil }
 
-    func isExceeded(by sample: TrafficSample) -> Bool {
+    func isExceeded(by sample: ShareUsageSample) -> Bool {
       func exceeds(_ value: Int, _ limit: Int?) -> Bool { limit.map { value >= $0 } ?? false }
       return exceeds(sample.rx, rx) || exceeds(sample.tx, tx) || exceeds(sample.total, total)
     }
@@ -135,7 +135,7 @@ public struct ShareLimits: Sendable {
     guard let action = LimitClass.Action(rawValue: word) else {
       throw section.error("limit_action", "'\(word)' is neither warning nor limit")
     }
-    let period = try section.int("period_minutes", in: 1...ShareTrafficRow.retentionMinutes).map { $0 * 60 }
+    let period = try section.int("period_minutes", in: 1...ShareUsageRow.retentionMinutes).map { $0 * 60 }
     let bandwidth = try bandwidth(section, period ?? 0, "rx_bytes", "tx_bytes", "total_bytes")
     guard bandwidth.isUnlimited == (period == nil) else {
       throw section.error(
@@ -200,8 +200,8 @@ public struct ShareLimits: Sendable {
   private static func period(_ section: StrictSection, _ key: String) throws -> Int? {
     guard let duration = try section.duration(key) else { return nil }
     let seconds = Int(duration.nanoseconds / 1_000_000_000)
-    guard (60...ShareTrafficRow.retentionMinutes * 60).contains(seconds) else {
-      throw section.error(key, "from 1m to \(ShareTrafficRow.retentionMinutes / 60)h")
+    guard (60...ShareUsageRow.retentionMinutes * 60).contains(seconds) else {
+      throw section.error(key, "from 1m to \(ShareUsageRow.retentionMinutes / 60)h")
     }
     return seconds
   }

@@ -50,11 +50,11 @@ struct ShareListFilter {
     }
   }
 
-  /// - Parameter field: the member of traffic rows that names what is asked about, and its value.
+  /// - Parameter field: the member of usage rows that names what is asked about, and its value.
   func activity(_ field: String, _ value: String, _ views: ShareViews) throws -> Bool {
     guard request.query("hasActivity") != nil || request.query("idle") != nil else { return true }
-    let moved = try views.hasMoved(field, value, seconds: activityDuration)
-    return flag("hasActivity", moved) && flag("idle", !moved)
+    let isUsed = try views.hasUsage(field, value, seconds: activityDuration)
+    return flag("hasActivity", isUsed) && flag("idle", !isUsed)
   }
 
   /// A duration as Go writes it, or in days, in seconds.

@@ -69,8 +69,8 @@ struct SharePlaces: Sendable {
         "all \(pool.count) ports for public \(mode.rawValue) shares are in use; try again later, or make the share private"
       )
     }
-    guard let frontend = try store.named(ShareFrontendRow.self, ShareDesk.defaultName) else {
-      throw ShareRefusal.notFound("frontend \(ShareDesk.defaultName)")
+    guard let frontend = try store.named(ShareFrontendRow.self, ShareCore.defaultName) else {
+      throw ShareRefusal.notFound("frontend \(ShareCore.defaultName)")
     }
     var places = SharePlaces()
     places.port = port
@@ -117,7 +117,7 @@ struct SharePlaces: Sendable {
     _ publicNames: [String], _ token: String, _ account: ShareAccount, _ store: StoreTransaction
   ) throws -> [Host] {
     guard !publicNames.isEmpty else {
-      throw ShareRefusal(404, "a public share needs a frontend; the default one is called \(ShareDesk.defaultName)")
+      throw ShareRefusal(404, "a public share needs a frontend; the default one is called \(ShareCore.defaultName)")
     }
     guard publicNames.count <= 32 else { throw ShareRefusal(422, "at most 32 frontends for one share") }
     return try publicNames.map { publicName in
@@ -146,7 +146,7 @@ struct SharePlaces: Sendable {
   ) throws -> [Host] {
     let selections = selections.isEmpty ? [ShareOrder.NameSelection(namespace: "", name: "")] : selections
     return try selections.map { selection in
-      let namespace = try ShareDesk.usableNamespace(selection.namespace, account, store)
+      let namespace = try ShareCore.usableNamespace(selection.namespace, account, store)
       let label = selection.name.isEmpty ? token : selection.name
       var name: ShareName
       if let known = try store.named(ShareName.self, ShareName.unique(namespace.id, label)) {
@@ -161,7 +161,7 @@ struct SharePlaces: Sendable {
         guard selection.name.isEmpty || selection.isEphemeral else {
           throw ShareRefusal(409, "the account has no name \(label) in \(namespace.name); reserve it first")
         }
-        try ShareDesk.check(label: label)
+        try ShareCore.check(label: label)
         guard try !store.isHeld(ShareName.unique(namespace.id, label), against: account.id, now: store.now) else {
           throw ShareRefusal(409, "the name \(label) belongs to another account")
         }

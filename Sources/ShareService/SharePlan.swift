@@ -50,7 +50,7 @@ struct SharePlan: Sendable {
   var names: [String] {
     guard case .names(let selections) = place else { return [] }
     return selections.map {
-      ShareName.unique($0.namespace.isEmpty ? ShareDesk.defaultName : $0.namespace, $0.name)
+      ShareName.unique($0.namespace.isEmpty ? ShareCore.defaultName : $0.namespace, $0.name)
     }
   }
 

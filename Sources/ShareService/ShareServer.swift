@@ -1,6 +1,6 @@
 // ShareService: a share service, ours to zrok's interfaces: its rows, its REST API in both generations, its limits, and
 // the network in which its shares are services (`ShareNetwork`: the controller of this process, or one behind the
-// management API). It judges no visitor and serves no share. Start reading at `ShareServer`, then `ShareDesk`.
+// management API). It judges no visitor and serves no share. Start reading at `ShareServer`, then `ShareCore`.
 
 public import Controller
 import Foundation
@@ -18,7 +18,7 @@ import Transport
 /// The share service in the process of a controller: its API and its public frontend. Every change goes through the
 /// controller's single writer.
 public final class ShareServer: Service {
-  let desk: ShareDesk
+  let core: ShareCore
   private let frontend: PublicFrontend
   private let lock: ProcessLock
   private let listeners: (api: TLSListener, frontend: TLSListener)
@@ -53,10 +53,10 @@ public final class ShareServer: Service {
     throws
   {
     self.lock = lock
-    desk = try ShareDesk(network: network, configuration: configuration, logger: logger)
-    frontend = try PublicFrontend(context: desk, logger: logger)
+    core = try ShareCore(network: network, configuration: configuration, logger: logger)
+    frontend = try PublicFrontend(context: core, logger: logger)
     self.logger = logger
-    let http = HTTPAcceptor(Self.server(desk), requestID: { EntityID.short() })
+    let http = HTTPAcceptor(Self.server(core), requestID: { EntityID.short() })
     listeners = (
       TLSListener(
         host: configuration.api.host, port: configuration.api.port, identity: configuration.api.identity,
@@ -70,19 +70,19 @@ public final class ShareServer: Service {
     )
   }
 
-  static func server(_ desk: ShareDesk) -> APIServer {
+  static func server(_ core: ShareCore) -> APIServer {
     let page = API(basePaths: [], endpoints: ShareConsole.endpoints)
     let health = API(
       basePaths: ["/health"],
       endpoints: [
         .open("GET", "/", "Whether the store answers") { _ in
-          _ = try await desk.network.read { try $0.currentIndex() }
+          _ = try await core.network.read { try $0.currentIndex() }
           return .text("<!doctype html><title>healthy</title><p>healthy", contentType: "text/html; charset=utf-8")
         }
       ])
     return APIServer(
-      apis: ShareAPI.apis(desk) + [health], root: page,
-      standing: [("x-content-type-options", "nosniff"), ("cache-control", "no-store")], logger: desk.logger,
+      apis: ShareAPI.apis(core) + [health], root: page,
+      standing: [("x-content-type-options", "nosniff"), ("cache-control", "no-store")], logger: core.logger,
       authenticate: { _ in nil })
   }
 
@@ -91,16 +91,16 @@ public final class ShareServer: Service {
   @discardableResult
   public func start() async throws -> (api: SocketAddress, frontend: SocketAddress?) {
     if let bound = bound.withLockedValue({ $0 }) { return bound }
-    let serves = desk.configuration.servesFrontend
+    let serves = core.configuration.servesFrontend
     let addresses = (
       api: try await listeners.api.start(), frontend: serves ? try await listeners.frontend.start() : nil
     )
-    desk.publicPort.withLockedValue { $0 = addresses.frontend?.port ?? desk.configuration.frontend.port }
-    let identity = try await desk.open()
+    core.publicPort.withLockedValue { $0 = addresses.frontend?.port ?? core.configuration.frontend.port }
+    let identity = try await core.open()
     if serves {
       let (frontend, logger) = (frontend, logger)
       frontend.use { try await Overlay(identity: identity, options: .init(logger: logger)) }
-      await desk.ports.use { try await frontend.network() }
+      await core.ports.use { try await frontend.network() }
     }
     bound.withLockedValue { $0 = addresses }
     return addresses
@@ -114,14 +114,14 @@ public final class ShareServer: Service {
       "share service",
       metadata: [
         "api": "\(addresses.api.text)", "frontend": "\(addresses.frontend?.text ?? "elsewhere")",
-        "zone": "\(desk.configuration.zone)",
+        "zone": "\(core.configuration.zone)",
       ])
     try await cancelWhenGracefulShutdown {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await self.listeners.api.run() }
         if addresses.frontend != nil { group.addTask { try await self.listeners.frontend.run() } }
         group.addTask { await self.keepHouse() }
-        if let mailer = self.desk.mailer {
+        if let mailer = self.core.mailer {
           group.addTask {
             await mailer.run()
             throw CancellationError()
@@ -131,11 +131,11 @@ public final class ShareServer: Service {
         do { try await group.next() } catch is CancellationError {}
       }
     }
-    await desk.ports.close()
+    await core.ports.close()
     await frontend.close()
-    await desk.agents.close()
+    await core.agents.close()
     // In a task of its own: this one may be cancelled, and a cancelled task cannot write.
-    _ = try? await Task { try await self.desk.storeTraffic() }.value
+    _ = try? await Task { try await self.core.storeUsage() }.value
   }
 
   private func keepHouse() async {
@@ -146,18 +146,18 @@ public final class ShareServer: Service {
       rounds += 1
       let isMinute = rounds.isMultiple(of: 6)
       // Beside a controller it costs calls.
-      if desk.network.tellsTraffic || isMinute { await desk.takeBackUnserved() }
+      if core.network.tellsUsage || isMinute { await core.takeBackUnserved() }
       do {
         // Limits are worth a closer look.
-        if desk.configuration.limits.limitsBytes || isMinute {
-          try await desk.enforceLimits(try await desk.storeTraffic())
+        if core.configuration.limits.limitsBytes || isMinute {
+          try await core.enforceLimits(try await core.storeUsage())
         }
         guard isMinute else { continue }
-        try await desk.network.settle()
-        try await desk.forgetTickets()
-        try await desk.forgetHolds()
-        try await desk.forgetOldTraffic()
-        desk.traffic.forgetEnded(now: desk.network.now)
+        try await core.network.settle()
+        try await core.forgetTickets()
+        try await core.forgetHolds()
+        try await core.forgetOldUsage()
+        core.usage.forgetEnded(now: core.network.now)
       } catch { logger.error("housekeeping of the share service failed", metadata: ["error": "\(error)"]) }
     }
   }
@@ -167,7 +167,7 @@ public final class ShareServer: Service {
   /// The token of an account, made now with a password if there is none of that address.
   /// - Returns: the account token, and whether it is new.
   public func account(email: String, password: String) async throws -> (token: String, isNew: Bool) {
-    if let known = try await desk.network.read({ try $0.account(email: email) }) { return (known.token, false) }
-    return (try await desk.createAccount(email: email, password: password), true)
+    if let known = try await core.network.read({ try $0.account(email: email) }) { return (known.token, false) }
+    return (try await core.createAccount(email: email, password: password), true)
   }
 }

@@ -212,7 +212,7 @@ public actor Overlay {
   /// Logs in.
   ///
   /// - Parameters:
-  ///   - identity: as `Enrollment` made it or another SDK wrote it.
+  ///   - identity: as ``IdentityFile/enroll(jwt:algorithm:)`` made it or another SDK wrote it.
   ///   - options: how the overlay works.
   /// - Throws: `IdentityFileError` when its parts cannot be used, `OverlayError` when the controller does not answer or
   ///   does not accept it.

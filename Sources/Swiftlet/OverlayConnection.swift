@@ -212,9 +212,9 @@ package final class OverlayConnection {
       let plaintext = UnsafeMutableRawBufferPointer(rebasing: bytes[..<written])
       do throws(SealedStreamError) {
         if wantsParts {
-          parts = try Multipart.ranges(of: UnsafeRawBufferPointer(plaintext)).map(\.count).filter { $0 > 0 }
+          parts = try PlaintextParts.ranges(of: UnsafeRawBufferPointer(plaintext)).map(\.count).filter { $0 > 0 }
         }
-        length = try Multipart.joinInPlace(plaintext)
+        length = try PlaintextParts.joinInPlace(plaintext)
       } catch { failure = error }
     }
     if let failure { throw failure }

@@ -27,7 +27,7 @@ struct DeleteCommand: AsyncParsableCommand {
   @OptionGroup var connection: ConnectionOptions
 
   @Argument(help: "Kind of entity.")
-  var entity: EntityName
+  var entity: KindArgument
 
   @Argument(help: "Ids or names; or the word where and a filter.")
   var names: [String]

@@ -36,7 +36,7 @@ struct EnrollCommand: AsyncParsableCommand {
     try PrivateFile.makeDirectory(PrivateFile.directory(of: target))
     let identity: IdentityFile
     do {
-      identity = try await Spinner.during("enrolling") { try await Enrollment.enroll(jwt: token) }
+      identity = try await Spinner.during("enrolling") { try await IdentityFile.enroll(jwt: token) }
     } catch {
       throw CommandFailure("cannot enroll with \(tokenFile)", error)
     }

@@ -69,7 +69,7 @@ struct Column: Sendable {
 }
 
 /// The name of an entity kind on the command line, in singular, plural or short form.
-struct EntityName: ExpressibleByArgument, Sendable {
+struct KindArgument: ExpressibleByArgument, Sendable {
   let description: EntityDescription
 
   init?(argument: String) {

@@ -25,7 +25,7 @@ struct ListCommand: AsyncParsableCommand {
   @OptionGroup var connection: ConnectionOptions
 
   @Argument(help: "What to list.")
-  var entity: EntityName
+  var entity: KindArgument
 
   @Argument(help: "A filter, or a relation and an id or name.")
   var rest: [String] = []

@@ -16,11 +16,11 @@ final class LiveScreen: Sendable {
     return Terminal.output.isInteractive && isatty(STDIN_FILENO) != 0 && tcgetpgrp(STDIN_FILENO) == getpgrp()
   }
 
-  private let feed: TrafficFeed
+  private let feed: RequestFeed
   private let isStopping = Atomic(false)
   private let running = DispatchGroup()
 
-  init(feed: TrafficFeed) { self.feed = feed }
+  init(feed: RequestFeed) { self.feed = feed }
 
   /// Takes the terminal. Whoever calls this calls `stop` before the process ends.
   /// - Parameter quit: called on the screen's thread when the person wants it to end, or has closed the window.

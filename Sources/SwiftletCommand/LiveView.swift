@@ -42,7 +42,7 @@ struct LiveView {
 
   private struct Line {
     let clock: String
-    let entry: TrafficFeed.Entry
+    let entry: RequestFeed.Entry
   }
 
   private typealias Styled = (text: String, style: Terminal.Style?)
@@ -85,7 +85,7 @@ struct LiveView {
 
   // MARK: What happens
 
-  mutating func add(_ batch: TrafficFeed.Batch, clock: String) {
+  mutating func add(_ batch: RequestFeed.Batch, clock: String) {
     count += batch.count
     bytesIn += batch.bytesIn
     bytesOut += batch.bytesOut
@@ -96,7 +96,7 @@ struct LiveView {
       entry.remote = CellText.clean(entry.remote)
       return Line(clock: clock, entry: entry)
     }
-    lines = Array((fresh + lines).prefix(TrafficFeed.capacity))
+    lines = Array((fresh + lines).prefix(RequestFeed.capacity))
     // Who looks at older ones goes on looking at them.
     if scrolled > 0 { scrolled += fresh.count }
     needsDrawing = true

@@ -165,7 +165,7 @@ struct QuickstartNetwork: Service {
     let file = "\(directory)/\(name).json"
     if member.isEnrolled, FileManager.default.fileExists(atPath: file) { return file }
     let invitation = try await provisioning.reissueEnrollment(identity: member.id)
-    try await Enrollment.enroll(jwt: invitation.jwt).save(to: file)
+    try await IdentityFile.enroll(jwt: invitation.jwt).save(to: file)
     return file
   }
 

@@ -20,7 +20,7 @@ struct DisplayOptions: ParsableArguments {
 
 /// Shows a share or an access while it runs: a live view where a person looks at it, else plain lines.
 struct RunDisplay: Sendable {
-  private let feed = TrafficFeed()
+  private let feed = RequestFeed()
   private let screen: LiveScreen?
   private let wantsCode: Bool
 
@@ -59,7 +59,7 @@ struct RunDisplay: Sendable {
 
 /// One line for each request that is over.
 enum RequestLine {
-  static func show(_ entry: TrafficFeed.Entry) {
+  static func show(_ entry: RequestFeed.Entry) {
     let out = Terminal.output
     let reason = entry.failure.map { "  " + CellText.clean($0) } ?? ""
     out.line(

@@ -18,7 +18,7 @@ struct ShowCommand: AsyncParsableCommand {
   @OptionGroup var connection: ConnectionOptions
 
   @Argument(help: "Kind of entity.")
-  var entity: EntityName
+  var entity: KindArgument
 
   @Argument(help: "Its id or name.")
   var name: String

@@ -5,7 +5,7 @@ import Transport
 
 /// What one kind of entity lets be changed. Only what is given is sent: an update is a PATCH (management-and-model.md
 /// 5.4).
-protocol EntityChange: ParsableArguments {
+protocol UpdateOptions: ParsableArguments {
   static var kind: EntityDescription { get }
   static var examples: String { get }
   var tagging: TagOptions { get }
@@ -31,7 +31,7 @@ struct UpdateCommand: AsyncParsableCommand {
     ])
 }
 
-struct Update<Change: EntityChange>: AsyncParsableCommand {
+struct Update<Change: UpdateOptions>: AsyncParsableCommand {
   static var configuration: CommandConfiguration {
     CommandConfiguration(
       commandName: Change.kind.singular, abstract: "Change \(Change.kind.article) \(Change.kind.title).",

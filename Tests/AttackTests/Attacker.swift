@@ -51,7 +51,7 @@ struct Scene: Sendable {
     }
     func member(_ name: String) async throws -> Member {
       let invitation = try await network.invite(name)
-      let identity = try await Enrollment.enroll(jwt: invitation.jwt)
+      let identity = try await IdentityFile.enroll(jwt: invitation.jwt)
       let (chain, key) = try identity.credentials()
       return Member(id: invitation.id, identity: identity, credential: Credential(key: key, chain: chain))
     }
@@ -134,7 +134,7 @@ struct Scene: Sendable {
 
   var spiffe: String { SPIFFEID.identity(victim.id, trustDomain: trustDomain).description }
 
-  // MARK: Doors
+  // MARK: Listeners
 
   /// - Returns: the id of whoever the client API takes the holder for; nil when it takes him for nobody.
   func logIn(_ credential: Credential) async throws -> (id: String, token: String)? {

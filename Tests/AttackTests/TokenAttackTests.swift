@@ -155,9 +155,9 @@ struct TokenAttackTests {
     let invitation = try await scene.network.invite("guest")
     let (certificate, sign) = try signer(scene)
     for forgery in try await Self.forgeries(of: invitation.jwt, certificate: certificate, resign: sign) {
-      await #expect(throws: (any Error).self, "\(forgery.name)") { try await Enrollment.enroll(jwt: forgery.token) }
+      await #expect(throws: (any Error).self, "\(forgery.name)") { try await IdentityFile.enroll(jwt: forgery.token) }
     }
-    #expect(try await Enrollment.enroll(jwt: invitation.jwt).trustDomain == scene.trustDomain)
+    #expect(try await IdentityFile.enroll(jwt: invitation.jwt).trustDomain == scene.trustDomain)
     await scene.stop()
   }
 

@@ -16,15 +16,15 @@ struct LiveViewTests {
   }
 
   private func entry(_ path: String, status: Int? = 200, method: String = "GET", remote: String = "10.0.0.1")
-    -> TrafficFeed.Entry
+    -> RequestFeed.Entry
   {
     .init(
       method: method, path: path, remote: remote, status: status, duration: .microseconds(1234), bytesIn: 10,
       bytesOut: 1500)
   }
 
-  private func batch(_ entries: [TrafficFeed.Entry]) throws -> TrafficFeed.Batch {
-    let feed = TrafficFeed()
+  private func batch(_ entries: [RequestFeed.Entry]) throws -> RequestFeed.Batch {
+    let feed = RequestFeed()
     for entry in entries { feed.add(entry) }
     return try #require(feed.take())
   }
@@ -214,14 +214,14 @@ struct LiveViewTests {
 }
 
 @Suite("The way from event loops to the screen")
-struct TrafficFeedTests {
-  private func entry(_ path: String) -> TrafficFeed.Entry {
+struct RequestFeedTests {
+  private func entry(_ path: String) -> RequestFeed.Entry {
     .init(method: "GET", path: path, remote: "", status: 200, duration: .zero, bytesIn: 1, bytesOut: 2)
   }
 
   @Test("it keeps the latest in their order and counts all")
   func bounded() throws {
-    let feed = TrafficFeed()
+    let feed = RequestFeed()
     for number in 0..<1000 { feed.add(entry("\(number)")) }
     let batch = try #require(feed.take())
     #expect(batch.entries.map(\.path) == (744..<1000).map(String.init))
@@ -231,7 +231,7 @@ struct TrafficFeedTests {
 
   @Test("nothing is lost between many writers and a reader")
   func concurrent() async {
-    let feed = TrafficFeed()
+    let feed = RequestFeed()
     let total = await withTaskGroup(of: Int.self) { group in
       for _ in 0..<4 {
         group.addTask {

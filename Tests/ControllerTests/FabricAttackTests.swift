@@ -435,7 +435,7 @@ struct FabricAttackTests {
       try transaction.delete(ServicePolicy.self, network.dialPolicy)
     }
     let again = try await LiveController.start(directory: network.controller.directory)
-    #expect(again.core.fleet.circuits([kept]).isEmpty && again.core.sessions.apiSessions(identity: id).isEmpty)
+    #expect(again.core.fabric.circuits([kept]).isEmpty && again.core.sessions.apiSessions(identity: id).isEmpty)
     await again.stop()
   }
 }
@@ -481,11 +481,11 @@ struct HostSDKTests {
     let ids = (0..<2500).map { "m\($0)" }
     for id in ids { #expect(try await network.bind(id).result == .success) }
     #expect(
-      network.controller.core.fleet.terminators.count == 2501
-        && network.controller.core.fleet.terminatorIDs.byService.count == 1)
+      network.controller.core.fabric.terminators.count == 2501
+        && network.controller.core.fabric.terminatorIDs.byService.count == 1)
     let removal = CtrlRemoveTerminatorsRequest.with { $0.terminatorIds = ids + ["nobody's"] }
     _ = try await network.router.request(Wire.Message(.removeTerminators, removal))
-    #expect(network.controller.core.fleet.terminators.map(\.id) == ["t1"])
+    #expect(network.controller.core.fabric.terminators.map(\.id) == ["t1"])
     await network.controller.stop()
   }
 
@@ -513,7 +513,7 @@ struct HostSDKTests {
       }
       try await group.waitForAll()
     }
-    let costs = controller.core.fleet.terminators.map(\.cost)
+    let costs = controller.core.fabric.terminators.map(\.cost)
     #expect(costs.count == 201 && costs.allSatisfy { $0 == changes })
     await controller.stop()
   }

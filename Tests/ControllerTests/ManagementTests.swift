@@ -451,7 +451,7 @@ struct ManagementTests {
     // A live host's terminator is one.
     let live = LiveTerminator(
       id: "t1", serviceID: ssh, routerID: router, hostID: bob, address: "a", cost: 7, createdAt: .epoch)
-    bench.core.fleet.handle(.place(live))
+    bench.core.fabric.handle(.place(live))
     #expect(try await names("/services", "isEmpty(terminators)") == ["web"])
     #expect(
       try await names("/services", "not isEmpty(from terminators where cost > 5 and router.name = \"paris\")") == [

@@ -31,7 +31,7 @@ struct RouterExpulsionTests {
     try await router.settle()
     let before = try #require(controller.core.model { $0.edgeRouters[router.id] })
     let heard = try await router.added().count
-    controller.core.fleet.expel(router.id)
+    controller.core.fabric.expel(router.id)
     router.channel.post(try Self.extend(router, verified: false))
     router.channel.post(try Self.extend(router))
     router.channel.post(Wire.Message(contentType: .requestClientReSync))
@@ -55,9 +55,9 @@ struct RouterExpulsionTests {
     let core = controller.core
     // It was admitted with a certificate that is void by now.
     await RouterConnection(
-      core: core, fleet: core.fleet, channel: router.channel, router: other.id, hello: hello, certificate: "void"
+      core: core, fabric: core.fabric, channel: router.channel, router: other.id, hello: hello, certificate: "void"
     ).run()
-    #expect(!core.fleet.isConnected(other.id) && !core.routers.isOnline(other.id))
+    #expect(!core.fabric.isConnected(other.id) && !core.routers.isOnline(other.id))
     router.close()
     await controller.stop()
   }

@@ -90,13 +90,13 @@ struct HostileBindTests {
       let core = router.node.core
       let handle = try #require(core.state.withLockedValue { $0.connections.of(identity: "bob") }.first)
       func refusal(_ service: String, isEncrypted: Bool) throws -> EdgeRefusal? {
-        let facts = ServiceSessionFacts(
+        let presented = PresentedServiceSession(
           sessionID: "s", serviceID: service, apiSessionID: "as-bob", identityID: "bob", tokenType: "s",
           sessionType: "Bind")
         let place = try #require(handle.share.take(.bind))
         do throws(EdgeRefusal) {
           _ = try core.host(
-            EdgeMessages.Bind(connID: 7, token: [1]), facts, isEncrypted: isEncrypted, on: handle, place)
+            EdgeMessages.Bind(connID: 7, token: [1]), presented, isEncrypted: isEncrypted, on: handle, place)
         } catch { return error }
         return nil
       }

@@ -324,7 +324,7 @@ final class FakeController: Sendable {
             replyFor: request.sequence, text: error.message, code: error.code, retryHint: error.retryHint,
             circuitID: circuit.isEmpty ? nil : circuit)
           channel.reply(failure.message(), to: request)
-        case .wake, .removeTerminator, .offered, .adjusted, .stranded, .ended, .moved, .usageClamped, .givenUp: break
+        case .wake, .removeTerminator, .offered, .adjusted, .stranded, .ended, .charged, .usageClamped, .givenUp: break
         }
       }
     }

@@ -72,7 +72,7 @@ struct HostingTests {
       try await bench.network.api("PATCH", "/services/\(ids.service)", ["encryptionRequired": .bool(encrypted)])
       try await OverlayBench.roundTrip(try await client.dial("echo"), 1000)
       try await Network.wait("the host has bound anew") {
-        await bench.network.controller.core.fleet.terminators(ofService: ids.service).map { !$0.peerData.isEmpty } == [
+        await bench.network.controller.core.fabric.terminators(ofService: ids.service).map { !$0.peerData.isEmpty } == [
           encrypted
         ]
       }
@@ -140,7 +140,7 @@ struct HostingTests {
     let plain = try await host.listen("one")
     let own = try await host.listen("one", options: .init(cost: 44))
     let special = try await host.listen("two")
-    try await Network.wait("all are hosted") { await bench.network.controller.core.fleet.terminatorCount == 3 }
+    try await Network.wait("all are hosted") { await bench.network.controller.core.fabric.terminatorCount == 3 }
     #expect(try await Self.standings(bench, one) == ["44 failed", "7 failed"])
     #expect(try await Self.standings(bench, two) == ["9 required"])
     try await bench.network.api(
@@ -154,7 +154,7 @@ struct HostingTests {
     // As when the router reports its hosts once more.
     await bench.network.stopController()
     try await bench.network.startController()
-    try await Network.wait("all are hosted again") { await bench.network.controller.core.fleet.terminatorCount == 3 }
+    try await Network.wait("all are hosted again") { await bench.network.controller.core.fabric.terminatorCount == 3 }
     #expect(try await Self.standings(bench, one) == ["44 required", "8 required"])
     for listener in [plain, own, special] { await listener.close() }
     await bench.stop()

@@ -67,7 +67,7 @@ struct IPv6Tests {
     let invitation = try await bench.network.invite("somebody")
     let claims = try TokenParts(invitation.jwt).unverifiedClaims(as: EnrollmentClaims.self)
     #expect(claims.iss == "https://[::1]:\(port)" && claims.ctrls == ["tls:[::1]:\(port)"])
-    let identity = try await Enrollment.enroll(jwt: invitation.jwt)
+    let identity = try await IdentityFile.enroll(jwt: invitation.jwt)
     #expect(identity.controllers.allSatisfy { $0.hasPrefix("https://[::1]:\(port)") })
     #expect(try await HTTPSClient.leaf(of: "HTTPS://[::1]:\(port)").names(host: "::1"))
 

@@ -128,18 +128,18 @@ struct OverlayTests {
   func badTokens() async throws {
     let bench = try await OverlayBench.start()
     let invitation = try await bench.network.invite("a")
-    _ = try await Enrollment.enroll(jwt: invitation.jwt)
-    await #expect(throws: (any Error).self, "used twice") { _ = try await Enrollment.enroll(jwt: invitation.jwt) }
+    _ = try await IdentityFile.enroll(jwt: invitation.jwt)
+    await #expect(throws: (any Error).self, "used twice") { _ = try await IdentityFile.enroll(jwt: invitation.jwt) }
     let other = try await OverlayBench.start()
     let foreign = try await other.network.invite("b")
     // The token of another network, told to be of this one.
     let parts = foreign.jwt.split(separator: ".").map(String.init)
     let mine = try await bench.network.invite("c").jwt.split(separator: ".").map(String.init)
     await #expect(throws: (any Error).self, "foreign signature") {
-      _ = try await Enrollment.enroll(jwt: [mine[0], mine[1], parts[2]].joined(separator: "."))
+      _ = try await IdentityFile.enroll(jwt: [mine[0], mine[1], parts[2]].joined(separator: "."))
     }
     for garbage in ["", "a.b.c", "....", String(repeating: "x", count: 100_000)] {
-      await #expect(throws: (any Error).self) { _ = try await Enrollment.enroll(jwt: garbage) }
+      await #expect(throws: (any Error).self) { _ = try await IdentityFile.enroll(jwt: garbage) }
     }
     await other.stop()
     await bench.stop()
@@ -172,7 +172,7 @@ struct OverlayTests {
     let ids = try await bench.network.service("echo", bind: ["#hosts"])
     let invitation = try await bench.network.invite("host", roles: ["hosts"])
     let host = try await Overlay(
-      identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
+      identity: try await IdentityFile.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
     let client = try await bench.overlay("client")
     let serving = try await bench.echo(host, "echo")
     let stream = try await OverlayBench.dial(client, "echo")
@@ -196,7 +196,7 @@ struct OverlayTests {
     let host = try await bench.overlay("host")
     let invitation = try await bench.network.invite("client")
     let client = try await Overlay(
-      identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
+      identity: try await IdentityFile.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
     let serving = try await bench.echo(host, "echo")
     let stream = try await OverlayBench.dial(client, "echo")
     let sessions = try await bench.network.api("GET", "/api-sessions?limit=100")
@@ -256,7 +256,7 @@ struct OverlayTests {
     let stream = try await OverlayBench.dial(client, "echo")
     try await bench.network.controller.renewCertificates()
     let late = try await Overlay(
-      identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
+      identity: try await IdentityFile.enroll(jwt: invitation.jwt), options: .init(logger: bench.network.logger))
     try await OverlayBench.roundTrip(try await OverlayBench.dial(late, "echo"), 100_000)
     try await OverlayBench.roundTrip(stream, 1 << 20)
     serving.cancel()
@@ -269,7 +269,7 @@ struct OverlayTests {
     try await bench.network.service("first")
     let invitation = try await bench.network.invite("reader")
     let reader = try await Overlay(
-      identity: try await Enrollment.enroll(jwt: invitation.jwt),
+      identity: try await IdentityFile.enroll(jwt: invitation.jwt),
       options: .init(logger: bench.network.logger, pollInterval: .milliseconds(100)))
     var changes = await reader.serviceChanges().makeAsyncIterator()
     #expect(await changes.next()?.map(\.name) == ["first"])

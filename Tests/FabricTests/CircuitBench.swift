@@ -91,7 +91,7 @@ struct CircuitBench {
     actions.compactMap { action in if case .ended(let circuit) = action { circuit.id } else { nil } }
   }
 
-  static func moved(in actions: [CircuitEngine.Action]) -> [CircuitTraffic] {
-    actions.flatMap { action -> [CircuitTraffic] in if case .moved(let traffic) = action { traffic } else { [] } }
+  static func charged(in actions: [CircuitEngine.Action]) -> [UsageRecord] {
+    actions.flatMap { action -> [UsageRecord] in if case .charged(let charged) = action { charged } else { [] } }
   }
 }

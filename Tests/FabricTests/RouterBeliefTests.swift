@@ -181,37 +181,38 @@ struct RouterBeliefTests {
 
   // MARK: Usage
 
-  private func claim(_ circuit: String, _ bytes: UInt64) -> CircuitTraffic.Claim {
-    CircuitTraffic.Claim(circuit: circuit, toHost: bytes, fromHost: 1)
+  private func claim(_ circuit: String, _ bytes: UInt64) -> UsageRecord.Claim {
+    UsageRecord.Claim(circuit: circuit, toHost: bytes, fromHost: 1)
   }
 
   @Test("bytes are charged for circuits that end at the very router, to the service of the circuit")
   func usage() throws {
     var (bench, circuit) = try bench()
     bench.now = bench.now.adding(seconds: 10)
-    #expect(CircuitBench.moved(in: bench.handle(.usage(router: "r1", [claim("invented", 10)]))).isEmpty)
-    #expect(CircuitBench.moved(in: bench.handle(.usage(router: "r2", [claim(circuit, 10)]))).isEmpty)
-    let moved = CircuitBench.moved(in: bench.handle(.usage(router: "r1", [claim(circuit, 10), claim("invented", 10)])))
-    #expect(moved == [CircuitTraffic(circuit: circuit, serviceID: "svc", toHost: 10, fromHost: 1)])
+    #expect(CircuitBench.charged(in: bench.handle(.usage(router: "r1", [claim("invented", 10)]))).isEmpty)
+    #expect(CircuitBench.charged(in: bench.handle(.usage(router: "r2", [claim(circuit, 10)]))).isEmpty)
+    let charged = CircuitBench.charged(
+      in: bench.handle(.usage(router: "r1", [claim(circuit, 10), claim("invented", 10)])))
+    #expect(charged == [UsageRecord(circuit: circuit, serviceID: "svc", toHost: 10, fromHost: 1)])
     // The last report of a circuit comes after its end.
     _ = bench.handle(.fault(router: "r1", circuit: circuit, immediate: false))
     bench.now = bench.now.adding(seconds: 60)
-    #expect(CircuitBench.moved(in: bench.handle(.usage(router: "r1", [claim(circuit, 20)]))).first?.toHost == 20)
+    #expect(CircuitBench.charged(in: bench.handle(.usage(router: "r1", [claim(circuit, 20)]))).first?.toHost == 20)
     bench.now = bench.now.adding(seconds: 1000)
     _ = bench.handle(.tick)
-    #expect(CircuitBench.moved(in: bench.handle(.usage(router: "r1", [claim(circuit, 20)]))).isEmpty)
+    #expect(CircuitBench.charged(in: bench.handle(.usage(router: "r1", [claim(circuit, 20)]))).isEmpty)
   }
 
   @Test("9,000 reports of 2^50 bytes count as no more than the time can carry")
   func poison() throws {
     var (bench, circuit) = try bench()
     bench.now = bench.now.adding(seconds: 60)
-    let flood = (0..<9000).map { _ in CircuitTraffic.Claim(circuit: circuit, toHost: .max, fromHost: 1 << 50) }
+    let flood = (0..<9000).map { _ in UsageRecord.Claim(circuit: circuit, toHost: .max, fromHost: 1 << 50) }
     let actions = bench.handle(.usage(router: "r1", flood))
-    let total = CircuitBench.moved(in: actions).reduce(0) { $0 + $1.toHost + $1.fromHost }
+    let total = CircuitBench.charged(in: actions).reduce(0) { $0 + $1.toHost + $1.fromHost }
     #expect(total > 0 && total <= 61_000 * UsageAccount.bytesPerMillisecond)
     #expect(actions.contains { if case .usageClamped("r1") = $0 { true } else { false } })
-    #expect(CircuitBench.moved(in: bench.handle(.usage(router: "r1", flood))).isEmpty, "no time has passed since")
+    #expect(CircuitBench.charged(in: bench.handle(.usage(router: "r1", flood))).isEmpty, "no time has passed since")
     // An honest figure counts again a minute later, also when the clock had been ahead.
     bench.now = bench.now.adding(seconds: 365 * 86_400)
     _ = bench.handle(.usage(router: "r1", [claim(circuit, 1)]))
@@ -219,7 +220,7 @@ struct RouterBeliefTests {
     _ = bench.handle(.usage(router: "r1", [claim(circuit, 1)]))
     bench.now = bench.now.adding(seconds: 60)
     #expect(
-      CircuitBench.moved(in: bench.handle(.usage(router: "r1", [claim(circuit, 1 << 30)]))).first?.toHost == 1 << 30)
+      CircuitBench.charged(in: bench.handle(.usage(router: "r1", [claim(circuit, 1 << 30)]))).first?.toHost == 1 << 30)
   }
 
   @Test("of a metrics message numbers are read, never whose they are")
@@ -235,7 +236,7 @@ struct RouterBeliefTests {
         }
       ]
     }
-    #expect(CircuitTraffic.claims(message) == [CircuitTraffic.Claim(circuit: "c1", toHost: 5, fromHost: .max)])
+    #expect(UsageRecord.claims(message) == [UsageRecord.Claim(circuit: "c1", toHost: 5, fromHost: .max)])
   }
 
   @Test("what one router may make the controller keep is counted in bytes, and given back")

@@ -215,10 +215,10 @@ struct RouterModelTests {
       kind: String = "s",
       for action: AccessAction = .dial
     ) -> EdgeRefusal? {
-      let facts = ServiceSessionFacts(
+      let presented = PresentedServiceSession(
         sessionID: "j", serviceID: service, apiSessionID: api, identityID: identity, tokenType: kind, sessionType: type)
       do throws(EdgeRefusal) {
-        try model.judge(facts, for: action, session: session)
+        try model.judge(presented, for: action, session: session)
         return nil
       } catch { return error }
     }

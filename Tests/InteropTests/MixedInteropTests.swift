@@ -13,7 +13,7 @@ struct MixedInteropTests {
   private func overlay(_ network: Network, _ name: String) async throws -> Overlay {
     let invitation = try await network.invite(name)
     return try await Overlay(
-      identity: try await Enrollment.enroll(jwt: invitation.jwt), options: .init(logger: network.logger))
+      identity: try await IdentityFile.enroll(jwt: invitation.jwt), options: .init(logger: network.logger))
   }
 
   @Test("curl reaches a site that Python hosts, through our proxy")

@@ -28,7 +28,7 @@ public struct OverlayBench: Sendable {
     if let authPolicy {
       try await network.api("PATCH", "/identities/\(invitation.id)", ["authPolicyId": .string(authPolicy)])
     }
-    let identity = try await Enrollment.enroll(jwt: invitation.jwt)
+    let identity = try await IdentityFile.enroll(jwt: invitation.jwt)
     return (invitation.id, try await Overlay(identity: identity, options: .init(logger: network.logger)))
   }
 

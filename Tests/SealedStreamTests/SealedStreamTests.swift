@@ -135,11 +135,11 @@ private func hex(_ text: String) -> [UInt8] {
         var changed = plaintext
         changed[offset] = UInt8(length & 0xff)
         changed[offset + 1] = UInt8(length >> 8)
-        let parts = try? Multipart.parts(of: changed)
+        let parts = try? PlaintextParts.parts(of: changed)
         #expect((parts ?? []).reduce(0) { $0 + $1.count + 2 } <= changed.count)
         if length > 0x7ffe { #expect(parts == nil) }
         var joined = changed
-        let count = joined.withUnsafeMutableBytes { try? Multipart.joinInPlace($0) }
+        let count = joined.withUnsafeMutableBytes { try? PlaintextParts.joinInPlace($0) }
         #expect(count == parts.map { $0.reduce(0) { $0 + $1.count } })
       }
     }
@@ -147,16 +147,16 @@ private func hex(_ text: String) -> [UInt8] {
 
   @Test func multipartSplits() throws {
     let plaintext = hex("0500 68656c6c6f 0300 616263 0000")
-    #expect(try Multipart.parts(of: plaintext) == [Array("hello".utf8), Array("abc".utf8), []])
-    #expect(try Multipart.parts(of: []) == [])
+    #expect(try PlaintextParts.parts(of: plaintext) == [Array("hello".utf8), Array("abc".utf8), []])
+    #expect(try PlaintextParts.parts(of: []) == [])
     var joined = plaintext
-    let count = try joined.withUnsafeMutableBytes { try Multipart.joinInPlace($0) }
+    let count = try joined.withUnsafeMutableBytes { try PlaintextParts.joinInPlace($0) }
     #expect(Array(joined[..<count]) == Array("helloabc".utf8))
     for cut in [1, 3, 6, 8, 11, 13] {
-      #expect(throws: SealedStreamError.badMultipart) { try Multipart.parts(of: Array(plaintext[..<cut])) }
+      #expect(throws: SealedStreamError.badParts) { try PlaintextParts.parts(of: Array(plaintext[..<cut])) }
       var copy = Array(plaintext[..<cut])
-      #expect(throws: SealedStreamError.badMultipart) {
-        _ = try copy.withUnsafeMutableBytes { try Multipart.joinInPlace($0) }
+      #expect(throws: SealedStreamError.badParts) {
+        _ = try copy.withUnsafeMutableBytes { try PlaintextParts.joinInPlace($0) }
       }
     }
   }

@@ -63,7 +63,7 @@ struct BrowserTests {
     let site = try #require(shares["site"]?.urls.first)
     let account = try #require(sharer.session.environment.enabled?.token)
     _ = try Zrok.run("/usr/bin/env", ["curl", "--silent", "--fail", "--max-time", "30", site])
-    try await Network.wait("traffic is counted") {
+    try await Network.wait("usage is counted") {
       let samples =
         await bench.call("GET", "/api/v2/metrics/account?duration=1h", account).body["samples"]?.arrayValue ?? []
       return samples.contains { $0["tx"]?.intValue ?? 0 > 0 }

@@ -478,7 +478,7 @@ private actor World {
     let http = try await FarEnd.bind(speaksHTTP: true, open: NIOLockedValueBox(0))
     try await bench.network.service("raw")
     let client = try await OverlayBench(network: bench.network).overlay("client")
-    let identity = try await Enrollment.enroll(jwt: try await bench.network.invite("host").jwt)
+    let identity = try await IdentityFile.enroll(jwt: try await bench.network.invite("host").jwt)
     let host = try await Overlay(identity: identity, options: .init(logger: logger))
     let hosting = HostTunnel(overlay: host, service: "raw", host: "127.0.0.1", port: port(raw), logger: logger)
     try await hosting.start()

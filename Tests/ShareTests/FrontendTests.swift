@@ -80,16 +80,16 @@ struct FrontendTests {
       #expect(try Self.curl(url + "/small") == "small")
       #expect(try Self.curl(url + "/large").utf8.count == 150_000)
       let host = try #require(share.endpoints.first?.split(separator: ":").first.map(String.init))
-      while bench.desk.directory.route(host)?.isPaused != true {
+      while bench.core.directory.route(host)?.isPaused != true {
         try await Task.sleep(for: .milliseconds(200))
-        try await bench.desk.enforceLimits(try await bench.desk.storeTraffic())
+        try await bench.core.enforceLimits(try await bench.core.storeUsage())
       }
       let page = try Self.curl("--write-out", "%{http_code}", url + "/small")
       #expect(page.contains("paused") && page.hasSuffix("503"))
-      try await bench.desk.network.write(author: "test") { change in
-        for row in try change.store.all(ShareTrafficRow.self) { try change.store.delete(ShareTrafficRow.self, row.id) }
+      try await bench.core.network.write(author: "test") { change in
+        for row in try change.store.all(ShareUsageRow.self) { try change.store.delete(ShareUsageRow.self, row.id) }
       }
-      try await bench.desk.enforceLimits([])
+      try await bench.core.enforceLimits([])
       // The frontend's session learns of the service again.
       var answer = ""
       while answer != "small" {

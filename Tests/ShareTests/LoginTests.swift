@@ -63,7 +63,7 @@ struct LoginTests {
 
     /// A browser with cookies of its own.
     func browser(_ name: String) -> Browser { Browser(jar: bench.network.directory + "/jar-" + name) }
-    var login: String { bench.desk.configuration.login?.origin.url(nil, "") ?? "" }
+    var login: String { bench.core.configuration.login?.origin.url(nil, "") ?? "" }
   }
 
   private struct Browser {
@@ -438,7 +438,7 @@ struct LoginTests {
       "uniqueName": "myname",
     ]
     #expect(await bench.call("POST", "/api/v1/share", token, .object(first)).status == 201)
-    let gate = try #require(bench.desk.directory.route("myname.share.localhost")?.gate)
+    let gate = try #require(bench.core.directory.route("myname.share.localhost")?.gate)
     #expect(gate.provider == "corp" && gate.emailPatterns == ["*@x.y"] && gate.interval == .hours(1))
     let made = try await bench.publicShare(
       token, environment.id,
@@ -446,7 +446,7 @@ struct LoginTests {
         "authScheme": "oauth", "oauthProvider": "corp", "oauthEmailDomains": ["*@corp.example"],
         "oauthRefreshInterval": "0s",
       ])
-    let data = try await bench.desk.network.read { reader in
+    let data = try await bench.core.network.read { reader in
       try reader.named(ShareRow.self, made.token).flatMap { try reader.get(Config.self, $0.configId) }?.data
     }
     #expect(

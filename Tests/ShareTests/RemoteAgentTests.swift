@@ -197,7 +197,7 @@ struct RemoteAgentTests {
     try await sharer.session.enrollAgent()
     let disabled = await bench.call("POST", "/api/v2/disable", enabled.token, ["identity": .string(enabled.identity)])
     #expect(disabled.status == 200)
-    let left = try await bench.desk.network.read { try $0.all(ShareAgentEnrollment.self) }
+    let left = try await bench.core.network.read { try $0.all(ShareAgentEnrollment.self) }
     #expect(left.isEmpty)
     await bench.stop()
   }

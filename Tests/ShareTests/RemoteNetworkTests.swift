@@ -62,41 +62,41 @@ struct RemoteNetworkTests {
     }
   }
 
-  private static func desk(_ network: Network, _ directory: String, _ gateway: any NetworkGateway) async throws
-    -> ShareDesk
+  private static func core(_ network: Network, _ directory: String, _ gateway: any NetworkGateway) async throws
+    -> ShareCore
   {
     let configuration = ShareConfiguration(
       directory: directory, api: .init(host: "127.0.0.1", port: 0), frontend: .init(host: "127.0.0.1", port: 0),
       zone: "share.localhost")
     let store = try await Store.open(path: directory + "/share.db", now: .now())
-    return try ShareDesk(
+    return try ShareCore(
       network: RemoteNetwork(store: store, gateway: gateway, logger: network.logger), configuration: configuration,
       logger: network.logger)
   }
 
   /// What people do, from the first start to the last farewell. Every call of it changes the network.
-  private static func live(_ desk: ShareDesk) async throws {
-    _ = try await desk.open()
-    _ = try await desk.createAccount(email: "ann@example.com", password: "Secret-123")
-    let account = try #require(try await desk.network.read { try $0.account(email: "ann@example.com") }).id
-    let environment = try await desk.enable(account, description: "one", host: "here", address: "127.0.0.1").identityID
-    let made = try await desk.createShare(
+  private static func live(_ core: ShareCore) async throws {
+    _ = try await core.open()
+    _ = try await core.createAccount(email: "ann@example.com", password: "Secret-123")
+    let account = try #require(try await core.network.read { try $0.account(email: "ann@example.com") }).id
+    let environment = try await core.enable(account, description: "one", host: "here", address: "127.0.0.1").identityID
+    let made = try await core.createShare(
       account, ShareOrder(environment: environment, mode: .private, backendMode: .tcpTunnel))
-    let published = try await desk.createShare(
+    let published = try await core.createShare(
       account, ShareOrder(environment: environment, mode: .public, backendMode: .proxy))
-    let access = try await desk.createAccess(
+    let access = try await core.createAccess(
       account, environment: environment, share: made.token, bindAddress: "", description: "")
-    try await desk.deleteAccess(account, environment: environment, token: access.token, share: made.token)
-    try await desk.unshare(account, environment: environment, token: published.token, reserved: nil)
-    try await desk.disable(account, environment: environment)
+    try await core.deleteAccess(account, environment: environment, token: access.token, share: made.token)
+    try await core.unshare(account, environment: environment, token: published.token, reserved: nil)
+    try await core.disable(account, environment: environment)
   }
 
   /// Ids of entities, by kind.
   private typealias Inventory = [String: Set<String>]
 
   /// What the rows speak of.
-  private static func known(_ desk: ShareDesk) async throws -> Inventory {
-    try await desk.network.read { reader in
+  private static func known(_ core: ShareCore) async throws -> Inventory {
+    try await core.network.read { reader in
       let shares = try reader.all(ShareRow.self)
       return [
         "identities": Set(
@@ -136,9 +136,9 @@ struct RemoteNetworkTests {
       let directory = network.directory + "/share-\(step)"
       let mortal = MortalGateway(management, dying: before ? .before : .after, atChange: step)
       // The login, which changes nothing, is not counted.
-      _ = try? await Self.live(Self.desk(network, directory, mortal))
+      _ = try? await Self.live(Self.core(network, directory, mortal))
       wasKilled = mortal.isDead
-      let next = try await Self.desk(network, directory, management)
+      let next = try await Self.core(network, directory, management)
       _ = try await next.open()
       #expect(try await next.network.read { try $0.all(ShareJournalEntry.self) }.isEmpty, "step \(step)")
       let (known, existing) = (try await Self.known(next), try await Self.existing(network))
@@ -171,29 +171,29 @@ struct RemoteNetworkTests {
   func controllerAway() async throws {
     let network = try await Network.start()
     let management = ManagementGateway(try await ShareBench.remoteController(network))
-    let desk = try await Self.desk(network, network.directory + "/share", management)
-    _ = try await desk.open()
-    _ = try await desk.createAccount(email: "ann@example.com", password: "Secret-123")
-    let account = try #require(try await desk.network.read { try $0.account(email: "ann@example.com") }).id
-    let environment = try await desk.enable(account, description: "one", host: "here", address: "127.0.0.1").identityID
-    let share = try await desk.createShare(
+    let core = try await Self.core(network, network.directory + "/share", management)
+    _ = try await core.open()
+    _ = try await core.createAccount(email: "ann@example.com", password: "Secret-123")
+    let account = try #require(try await core.network.read { try $0.account(email: "ann@example.com") }).id
+    let environment = try await core.enable(account, description: "one", host: "here", address: "127.0.0.1").identityID
+    let share = try await core.createShare(
       account, ShareOrder(environment: environment, mode: .public, backendMode: .proxy))
-    #expect(desk.directory.route(share.token + ".share.localhost") != nil)
+    #expect(core.directory.route(share.token + ".share.localhost") != nil)
     await network.stopController()
     await #expect(throws: ShareRefusal.self) {
-      try await desk.unshare(account, environment: environment, token: share.token, reserved: nil)
+      try await core.unshare(account, environment: environment, token: share.token, reserved: nil)
     }
-    #expect(desk.directory.route(share.token + ".share.localhost") == nil)
+    #expect(core.directory.route(share.token + ".share.localhost") == nil)
     await #expect(throws: ShareRefusal.self) {
-      _ = try await desk.createShare(
+      _ = try await core.createShare(
         account, ShareOrder(environment: environment, mode: .private, backendMode: .tcpTunnel))
     }
     try await network.startController()
     try await Network.wait("the journal is settled") {
-      try? await desk.network.settle()
-      return try await desk.network.read { try $0.all(ShareJournalEntry.self) }.isEmpty
+      try? await core.network.settle()
+      return try await core.network.read { try $0.all(ShareJournalEntry.self) }.isEmpty
     }
-    #expect(try await Self.known(desk) == Self.existing(network))
+    #expect(try await Self.known(core) == Self.existing(network))
     await network.stop()
   }
 

@@ -73,7 +73,7 @@ struct ShareAPITests {
     let made = try await bench.publicShare(token, environment.id)
     #expect(made.endpoints == ["\(made.token).share.localhost:\(bench.frontendPort)"])
     #expect(Set(try await overlay.services().filter(\.canHost).map(\.name)) == [privateToken, made.token])
-    #expect(bench.desk.directory.route("\(made.token).share.localhost")?.token == made.token)
+    #expect(bench.core.directory.route("\(made.token).share.localhost")?.token == made.token)
     #expect(
       await bench.call(
         "POST", "/api/v2/access", token, ["envZId": .string(environment.id), "shareToken": .string(privateToken)]
@@ -90,7 +90,7 @@ struct ShareAPITests {
     #expect(await bench.call("GET", "/api/v2/detail/share/\(privateToken)", other).status == 404)
 
     #expect(await bench.call("POST", "/api/v2/disable", token, ["identity": .string(environment.id)]).status == 200)
-    #expect(bench.desk.directory.route("\(made.token).share.localhost") == nil)
+    #expect(bench.core.directory.route("\(made.token).share.localhost") == nil)
     for kind in ["services", "configs", "service-policies"] {
       let left = try await bench.network.api("GET", "/\(kind)").arrayValue ?? []
       #expect(left.isEmpty, "\(kind) left: \(left)")
@@ -166,7 +166,7 @@ struct ShareAPITests {
         == 409)
     let made = try await bench.publicShare(ann, home.id, selection)
     #expect(made.endpoints == ["docs.share.localhost:\(bench.frontendPort)"])
-    #expect(bench.desk.directory.route("docs.share.localhost")?.token == made.token)
+    #expect(bench.core.directory.route("docs.share.localhost")?.token == made.token)
     // In use: neither for a second share, nor to be deleted.
     #expect(
       await bench.call(
@@ -212,14 +212,14 @@ struct ShareAPITests {
     #expect(await bench.call("POST", "/api/v2/share", ann, .object(body)).status == 409)
     await listener.close()
     await overlay.close()
-    let desk = bench.desk
-    let service = try #require(try await desk.network.read { try $0.named(ShareRow.self, first.token)?.serviceId })
+    let core = bench.core
+    let service = try #require(try await core.network.read { try $0.named(ShareRow.self, first.token)?.serviceId })
     try await Network.wait("nobody hosts it") {
-      try await desk.network.write(author: "test") { try !$0.isHosted(service) }
+      try await core.network.write(author: "test") { try !$0.isHosted(service) }
     }
     let second = await bench.call("POST", "/api/v2/share", ann, .object(body))
     #expect(second.status == 201)
-    #expect(bench.desk.directory.route("docs.share.localhost")?.token == second.body["shareToken"]?.stringValue)
+    #expect(bench.core.directory.route("docs.share.localhost")?.token == second.body["shareToken"]?.stringValue)
     #expect(await bench.call("GET", "/api/v2/detail/share/\(first.token)", ann).status == 404)
     await bench.stop()
   }
@@ -302,7 +302,7 @@ struct ShareAPITests {
       await bench.call("POST", "/api/v2/invite", nil, ["email": "bob@example.com", "inviteToken": "come-in"]).status
         == 400)
     let ticket = try #require(
-      try await bench.desk.network.read { try $0.all(ShareTicket.self) }.first { $0.purpose == .registration })
+      try await bench.core.network.read { try $0.all(ShareTicket.self) }.first { $0.purpose == .registration })
     #expect(
       await bench.call("POST", "/api/v2/verify", nil, ["registerToken": .string(ticket.id)]).body["email"]
         == "bob@example.com")
@@ -323,7 +323,7 @@ struct ShareAPITests {
         == 201)
     #expect(
       await bench.call("POST", "/api/v2/resetPasswordRequest", nil, ["emailAddress": "bob@example.com"]).status == 201)
-    let resets = try await bench.desk.network.read { try $0.all(ShareTicket.self) }.filter {
+    let resets = try await bench.core.network.read { try $0.all(ShareTicket.self) }.filter {
       $0.purpose == .passwordReset
     }
     #expect(resets.map(\.email) == ["bob@example.com"])
@@ -387,7 +387,7 @@ struct ShareAPITests {
       try await letter("bob@example.com").firstMatch(of: /https:\/\/share\.example\.com\/resetPassword\/(\S+)/)?.1)
     #expect(await bench.call("POST", "/api/v2/resetPasswordRequest", nil, reset).status == 201)
     #expect(
-      try await bench.desk.network.read { try $0.all(ShareTicket.self) }.filter { $0.purpose == .passwordReset }.count
+      try await bench.core.network.read { try $0.all(ShareTicket.self) }.filter { $0.purpose == .passwordReset }.count
         == 1)
     let password: JSONValue = ["resetToken": .string(String(link)), "password": "Again-0000"]
     #expect(await bench.call("POST", "/api/v2/resetPassword", nil, password).status == 200)
@@ -506,15 +506,15 @@ struct ShareAPITests {
     let proxy = try await bench.privateShare(token, environment.id, ["backendMode": "proxy"])
     let access: JSONObject = ["envZId": .string(environment.id), "shareToken": .string(share)]
     #expect(await bench.call("POST", "/api/v2/access", token, .object(access)).status == 201)
-    let services = try await bench.desk.network.read { reader in
+    let services = try await bench.core.network.read { reader in
       try [share, proxy].map { try reader.named(ShareRow.self, $0)?.serviceId ?? "" }
     }
     func move(_ index: Int, rx: Int, tx: Int) async throws {
-      bench.desk.traffic.add(service: services[index], rx: rx, tx: tx, now: bench.desk.network.now)
-      try await bench.desk.enforceLimits(try await bench.desk.storeTraffic())
+      bench.core.usage.add(service: services[index], rx: rx, tx: tx, now: bench.core.network.now)
+      try await bench.core.enforceLimits(try await bench.core.storeUsage())
     }
     func state() async throws -> (paused: [Bool], account: ShareAccount, access: ShareAccessRow?) {
-      try await bench.desk.network.read { reader in
+      try await bench.core.network.read { reader in
         (
           try [share, proxy].map { try reader.named(ShareRow.self, $0)?.isPaused ?? false },
           try reader.requireAccount(email: "ann@example.com"),
@@ -525,7 +525,7 @@ struct ShareAPITests {
     try await move(0, rx: 600, tx: 0)
     var now = try await state()
     #expect(now.paused == [false, false] && now.account.warned == true && now.account.limited != true)
-    try await bench.desk.applyLimitClasses(email: "ann@example.com", [1])
+    try await bench.core.applyLimitClasses(email: "ann@example.com", [1])
     try await move(1, rx: 5000, tx: 99)
     #expect(try await state().paused == [false, false])
     try await move(1, rx: 0, tx: 1)
@@ -544,12 +544,12 @@ struct ShareAPITests {
         && overview["environments"]?.arrayValue?.first?["environment"]?["limited"] == true)
     #expect(await bench.call("POST", "/api/v2/access", token, .object(access)).status == 404)
     // A class for everybody's bytes raises the limit: the other share goes on.
-    try await bench.desk.network.write(author: "test") { change in
-      for row in try change.store.all(ShareTrafficRow.self) where row.backendMode == .tcpTunnel {
-        try change.store.delete(ShareTrafficRow.self, row.id)
+    try await bench.core.network.write(author: "test") { change in
+      for row in try change.store.all(ShareUsageRow.self) where row.backendMode == .tcpTunnel {
+        try change.store.delete(ShareUsageRow.self, row.id)
       }
     }
-    try await bench.desk.enforceLimits([])
+    try await bench.core.enforceLimits([])
     now = try await state()
     #expect(now.paused == [false, true] && now.account.limited == false && now.account.warned == false)
     #expect(now.access?.dialPolicyId.isEmpty == false)
@@ -557,7 +557,7 @@ struct ShareAPITests {
   }
 
   @Test("rows and counts beyond all measure, as a lying router left them once, end nothing")
-  func poisonedTraffic() async throws {
+  func poisonedUsage() async throws {
     let bench = try await ShareBench.start {
       $0.limits.limit = .init(period: 3600, total: 1000)
       $0.limits.classes = [
@@ -568,42 +568,42 @@ struct ShareAPITests {
     let token = try await bench.account("ann@example.com")
     let environment = try await bench.enable(token)
     let share = try await bench.privateShare(token, environment.id)
-    let (service, account) = try await bench.desk.network.read { reader in
+    let (service, account) = try await bench.core.network.read { reader in
       (try reader.named(ShareRow.self, share)?.serviceId ?? "", try reader.requireAccount(email: "ann@example.com").id)
     }
-    let hour = Int(bench.desk.network.now.secondsSinceEpoch) / 3600 * 3600
+    let hour = Int(bench.core.network.now.secondsSinceEpoch) / 3600 * 3600
     // Whole hours of the greatest number there is, one too short, one below zero, and times that are none.
     let rows = [
       (hour, Array(repeating: Int.max, count: 60)), (hour - 3600, Array(repeating: Int.max, count: 60)),
       (hour - 7200, [Int.max]),
       (hour - 10_800, Array(repeating: Int.min, count: 90)), (Int.max, Array(repeating: 1, count: 60)), (Int.min, [1]),
     ]
-    try await bench.desk.network.write(author: "test") { change in
+    try await bench.core.network.write(author: "test") { change in
       for (hour, counts) in rows {
         try change.store.put(
-          ShareTrafficRow(
-            id: ShareTrafficRow.id(share, hour: hour), shareToken: share, accountId: account,
+          ShareUsageRow(
+            id: ShareUsageRow.id(share, hour: hour), shareToken: share, accountId: account,
             environmentId: environment.id, hour: hour, rx: counts,
             tx: counts))
       }
     }
     // As at a start, with rows of an older version.
-    try await bench.desk.enforceLimits(nil)
-    let now = bench.desk.network.now
+    try await bench.core.enforceLimits(nil)
+    let now = bench.core.network.now
     for _ in 0..<3 {
-      bench.desk.traffic.add(service: service, rx: .max, tx: .max, now: now)
-      bench.desk.traffic.add(service: service, rx: -1, tx: .min, now: now)
-      bench.desk.traffic.add(service: service, rx: 1, tx: 1, now: now.adding(seconds: -7200))
-      #expect(try await bench.desk.storeTraffic() == [account])
+      bench.core.usage.add(service: service, rx: .max, tx: .max, now: now)
+      bench.core.usage.add(service: service, rx: -1, tx: .min, now: now)
+      bench.core.usage.add(service: service, rx: 1, tx: 1, now: now.adding(seconds: -7200))
+      #expect(try await bench.core.storeUsage() == [account])
     }
-    bench.desk.traffic.putBack([.init(service: service, minute: hour / 60): .init(rx: .max, tx: .max)])
-    bench.desk.traffic.putBack([.init(service: service, minute: hour / 60): .init(rx: .max, tx: .max)])
-    try await bench.desk.enforceLimits(try await bench.desk.storeTraffic())
-    #expect(try await bench.desk.network.read { try $0.requireAccount(email: "ann@example.com").limited } == true)
+    bench.core.usage.putBack([.init(service: service, minute: hour / 60): .init(rx: .max, tx: .max)])
+    bench.core.usage.putBack([.init(service: service, minute: hour / 60): .init(rx: .max, tx: .max)])
+    try await bench.core.enforceLimits(try await bench.core.storeUsage())
+    #expect(try await bench.core.network.read { try $0.requireAccount(email: "ann@example.com").limited } == true)
     for path in ["metrics/account", "metrics/share/" + share, "overview", "detail/share/" + share, "shares?idle=true"] {
       #expect(await bench.call("GET", "/api/v2/" + path, token).status == 200, "\(path)")
     }
-    try await bench.desk.forgetOldTraffic()
+    try await bench.core.forgetOldUsage()
     await bench.stop()
   }
 
@@ -622,7 +622,7 @@ struct ShareAPITests {
       let made = await bench.call("POST", "/api/v2/share", token, .object(order))
       let share = try #require(made.body["shareToken"]?.stringValue)
       #expect(made.body["warnings"]?.arrayValue?.count == (upstream ? 1 : 0))
-      let data = try await bench.desk.network.read { reader in
+      let data = try await bench.core.network.read { reader in
         try reader.named(ShareRow.self, share).flatMap { try reader.get(Config.self, $0.configId) }?.data
       }
       #expect(data?["basic_auth"] == (upstream ? ["users": [["username": "eve", "password": "open sesame"]]] : .null))
@@ -640,15 +640,15 @@ struct ShareAPITests {
     let token = try await bench.account("ann@example.com")
     let (busy, quiet) = (try await bench.enable(token), try await bench.enable(token))
     let (share, other) = (try await bench.privateShare(token, busy.id), try await bench.privateShare(token, busy.id))
-    let service = try await bench.desk.network.read { try $0.named(ShareRow.self, share)?.serviceId ?? "" }
+    let service = try await bench.core.network.read { try $0.named(ShareRow.self, share)?.serviceId ?? "" }
     func found(_ path: String, _ list: String, _ key: String) async -> Set<String> {
       let body = await bench.call("GET", "/api/v2/" + path, token).body
       return Set((body[list]?.arrayValue ?? []).compactMap { $0[key]?.stringValue })
     }
     #expect(await found("shares?idle=true", "shares", "shareToken") == [share, other])
-    let now = bench.desk.network.now
-    bench.desk.traffic.add(service: service, rx: 7, tx: 9, now: now)
-    bench.desk.traffic.add(service: service, rx: 1, tx: 0, now: now.adding(seconds: -120))
+    let now = bench.core.network.now
+    bench.core.usage.add(service: service, rx: 7, tx: 9, now: now)
+    bench.core.usage.add(service: service, rx: 1, tx: 0, now: now.adding(seconds: -120))
     #expect(await found("shares?hasActivity=true", "shares", "shareToken") == [share])
     #expect(await found("shares?hasActivity=false", "shares", "shareToken") == [other])
     #expect(await found("environments?idle=true", "environments", "envZId") == [quiet.id])
@@ -707,9 +707,9 @@ struct ShareAPITests {
       ).status == 200)
     let made = await bench.call("POST", "/api/v2/share", token, .object(share.merging(selection) { $1 }))
     #expect(made.status == 201)
-    #expect(bench.desk.directory.route("docs.second.example") != nil)
+    #expect(bench.core.directory.route("docs.second.example") != nil)
     #expect(await bench.call("DELETE", "/api/v2/namespace", admin, ["namespaceToken": "second"]).status == 200)
-    #expect(bench.desk.directory.route("docs.second.example") == nil)
+    #expect(bench.core.directory.route("docs.second.example") == nil)
     #expect(await bench.call("GET", "/api/v2/frontends", admin).body.arrayValue?.count == 2)
 
     let organization = await bench.call("POST", "/api/v2/organization", admin, ["description": "us"])
@@ -743,9 +743,9 @@ struct ShareAPITests {
       ["authScheme": "basic", "basicAuthUsers": [["username": "eve", "password": "open sesame"]]])
     await bench.stopService()
     let again = try await ShareBench.start(on: bench.network)
-    #expect(again.desk.directory.route("\(made.token).share.localhost")?.gate.users.map(\.username) == ["eve"])
+    #expect(again.core.directory.route("\(made.token).share.localhost")?.gate.users.map(\.username) == ["eve"])
     #expect(await again.call("GET", "/api/v2/overview", token).body["environments"]?.arrayValue?.count == 1)
-    let changes = try await again.desk.network.read { try $0.changeSets(after: 0) } ?? []
+    let changes = try await again.core.network.read { try $0.changeSets(after: 0) } ?? []
     let text = try changes.map { try JSONValue(encoding: $0.changes).text }.joined()
     #expect(!text.contains(token))
     #expect(!text.contains("open sesame"))

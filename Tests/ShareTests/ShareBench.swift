@@ -21,7 +21,7 @@ struct ShareBench: Sendable {
   let network: Network
   let service: ShareServer
   let server: APIServer
-  let desk: ShareDesk
+  let core: ShareCore
   let apiPort: Int
   let frontendPort: Int
   private let running: Task<Void, Never>
@@ -74,7 +74,7 @@ struct ShareBench: Sendable {
     let addresses = try await service.start()
     let running = Task { do { try await service.run() } catch { logger.error("share service ended: \(error)") } }
     return ShareBench(
-      network: network, service: service, server: ShareServer.server(service.desk), desk: service.desk,
+      network: network, service: service, server: ShareServer.server(service.core), core: service.core,
       apiPort: addresses.api.port ?? 0,
       frontendPort: addresses.frontend?.port ?? 0, running: running)
   }

@@ -88,7 +88,7 @@ struct ShareLifeTests {
       $0.clock = { Timestamp.now().adding(seconds: ahead.withLockedValue { $0 }) }
     }
     let bench = try await ShareBench.start(on: network)
-    let desk = bench.desk
+    let core = bench.core
     let (ann, bob) = (try await bench.account("ann@example.com"), try await bench.account("bob@example.com"))
     let home = try await bench.enable(ann)
     #expect(await bench.call("POST", "/api/v2/share/name", ann, ["name": "kept"]).status == 201)
@@ -111,32 +111,32 @@ struct ShareLifeTests {
 
     let overlay = try await Overlay(identity: IdentityFile(parsing: Array(home.cfg.utf8)))
     let listener = try await overlay.listen(share)
-    await desk.takeBackUnserved()
+    await core.takeBackUnserved()
     ahead.withLockedValue { $0 += ShareLeases.patience }
-    await desk.takeBackUnserved()
+    await core.takeBackUnserved()
     #expect(await status(share, ann) == 200)
     await listener.close()
     await overlay.close()
-    let service = try #require(try await desk.network.read { try $0.named(ShareRow.self, share)?.serviceId })
-    try await Network.wait("nobody hosts it") { try await desk.network.hosting([service]).routers.isEmpty }
-    await desk.takeBackUnserved()
+    let service = try #require(try await core.network.read { try $0.named(ShareRow.self, share)?.serviceId })
+    try await Network.wait("nobody hosts it") { try await core.network.hosting([service]).routers.isEmpty }
+    await core.takeBackUnserved()
     ahead.withLockedValue { $0 += ShareLeases.patience - 30 }
-    await desk.takeBackUnserved()
+    await core.takeBackUnserved()
     #expect(await status(share, ann) == 200)
     // Without a router nobody can host: that is not the hosts' doing.
     await network.stopRouter()
-    try await Network.wait("the router is gone") { try await !desk.network.hosting([service]).isPossible }
+    try await Network.wait("the router is gone") { try await !core.network.hosting([service]).isPossible }
     ahead.withLockedValue { $0 += 1000 }
-    await desk.takeBackUnserved()
+    await core.takeBackUnserved()
     try await network.startRouter()
-    await desk.takeBackUnserved()
+    await core.takeBackUnserved()
     #expect(await status(share, ann) == 200)
     ahead.withLockedValue { $0 += ShareLeases.patience }
-    await desk.takeBackUnserved()
+    await core.takeBackUnserved()
     // Its owner learns why; the others as of any share.
     #expect(await status(share, ann) == 410)
     #expect(await status(share, bob) == 404)
-    #expect(desk.directory.route("docs.share.localhost") == nil && desk.directory.route("kept.share.localhost") == nil)
+    #expect(core.directory.route("docs.share.localhost") == nil && core.directory.route("kept.share.localhost") == nil)
     #expect(
       await bench.call("GET", "/api/v2/share/names", ann).body.arrayValue?.compactMap { $0["name"]?.stringValue }
         .contains("kept") == true)
@@ -151,21 +151,21 @@ struct ShareLifeTests {
     let token = try await bench.account("ann@example.com")
     let home = try await bench.enable(token)
     let shares = [try await bench.privateShare(token, home.id), try await bench.privateShare(token, home.id)]
-    let services = try await bench.desk.network.read { reader in
+    let services = try await bench.core.network.read { reader in
       try shares.map { try reader.named(ShareRow.self, $0)?.serviceId ?? "" }
     }
     let overlay = try await Overlay(identity: IdentityFile(parsing: Array(home.cfg.utf8)))
     let listener = try await overlay.listen(shares[0])
     let router = await bench.network.routerID
     #expect(
-      try await bench.desk.network.hosting(services + ["nosuchservice"])
+      try await bench.core.network.hosting(services + ["nosuchservice"])
         == NetworkHosting(routers: [services[0]: [router]], isPossible: true, away: []))
     await listener.close()
     await overlay.close()
-    try await Network.wait("nobody hosts it") { try await bench.desk.network.hosting(services).routers.isEmpty }
+    try await Network.wait("nobody hosts it") { try await bench.core.network.hosting(services).routers.isEmpty }
     await bench.network.stopRouter()
     try await Network.wait("the router is gone") {
-      try await bench.desk.network.hosting(services) == NetworkHosting(routers: [:], isPossible: false, away: [router])
+      try await bench.core.network.hosting(services) == NetworkHosting(routers: [:], isPossible: false, away: [router])
     }
     await bench.stop()
   }
@@ -188,11 +188,11 @@ struct ShareLifeTests {
     let site = try await first.publicShare(ann, home.id, docs).token
     #expect(try await first.privateShare(ann, home.id, notes) == "notes")
     for _ in 0..<2 {
-      await first.desk.takeBackUnserved()
+      await first.core.takeBackUnserved()
       ahead.withLockedValue { $0 += ShareLeases.patience }
     }
-    await first.desk.takeBackUnserved()
-    #expect(first.desk.directory.route("docs.share.localhost") == nil)
+    await first.core.takeBackUnserved()
+    #expect(first.core.directory.route("docs.share.localhost") == nil)
     await first.stopService()
 
     let bench = try await ShareBench.start(on: network)
@@ -224,28 +224,28 @@ struct ShareLifeTests {
     // Its account gets it, and what that account ends itself is anybody's.
     let again = try await bench.publicShare(ann, home.id, docs)
     #expect(again.endpoints.contains { $0.contains("docs.share.localhost") })
-    let account = try #require(try await bench.desk.network.read { try $0.account(email: "ann@example.com") }).id
-    try await bench.desk.unshare(account, environment: home.id, token: again.token, reserved: nil)
+    let account = try #require(try await bench.core.network.read { try $0.account(email: "ann@example.com") }).id
+    try await bench.core.unshare(account, environment: home.id, token: again.token, reserved: nil)
     #expect(await status(again.token, ann) == 404)
     #expect(await share(bob, away.id, docs, mode: "public") == 201)
     #expect(await share(bob, away.id, notes, mode: "private") == 409)
     ahead.withLockedValue { $0 += ShareHold.duration }
     #expect(await status(site, ann) == 404)
     #expect(await share(bob, away.id, notes, mode: "private") == 201)
-    try await bench.desk.forgetHolds()
-    #expect(try await bench.desk.network.read { try $0.all(ShareHold.self).isEmpty })
+    try await bench.core.forgetHolds()
+    #expect(try await bench.core.network.read { try $0.all(ShareHold.self).isEmpty })
 
     // Nobody holds any number of names.
-    let many = try await bench.desk.network.write(author: "test") { change -> Int in
+    let many = try await bench.core.network.write(author: "test") { change -> Int in
       for number in 0..<ShareHold.limit + 10 {
         let row = Self.row("t\(number)", account: account)
-        try ShareDesk.remove(row, change, isTakenBack: true)
+        try ShareCore.remove(row, change, isTakenBack: true)
       }
       return try change.store.all(ShareHold.self).count
     }
     #expect(many == ShareHold.limit)
     // Nor does anybody come into what an account leaves that is gone.
-    try await bench.desk.deleteAccount(email: "ann@example.com")
+    try await bench.core.deleteAccount(email: "ann@example.com")
     #expect(await share(bob, away.id, ["privateShareToken": "t70"], mode: "private") == 409)
     await bench.stop()
   }
@@ -258,8 +258,8 @@ struct ShareLifeTests {
     var row = Self.row("t", account: "ann")
     (row.backendMode, row.publicPort) = (.tcpTunnel, 7001)
     let share = row
-    let given = try await bench.desk.network.write(author: "test") { change -> [Int?] in
-      try ShareDesk.remove(share, change, isTakenBack: true)
+    let given = try await bench.core.network.write(author: "test") { change -> [Int?] in
+      try ShareCore.remove(share, change, isTakenBack: true)
       let free = [7001, 7002]
       var given = try [
         change.store.port(of: free, .tcpTunnel, for: "bob"), change.store.port(of: free, .udpTunnel, for: "bob"),
@@ -289,7 +289,7 @@ struct ShareLifeTests {
     let running = Self.share(session, options, .directory(try Self.site(bench, "first")), bench, diary)
     try await diary.wait(for: "shared my-site ")
     // As if it had been taken back and made by the other machine, all before this one was there again.
-    try await bench.desk.network.write(author: "test") { change in
+    try await bench.core.network.write(author: "test") { change in
       guard var row = try change.store.named(ShareRow.self, "my-site") else { return }
       try change.deleteServicePolicy(row.bindPolicyId)
       row.bindPolicyId = try change.createServicePolicy(
@@ -298,7 +298,7 @@ struct ShareLifeTests {
       try change.store.put(row)
     }
     await #expect(throws: ShareError.shareElsewhere(token: "my-site")) { try await running.value }
-    #expect(try await bench.desk.network.read { try $0.named(ShareRow.self, "my-site")?.environmentId } == other)
+    #expect(try await bench.core.network.read { try $0.named(ShareRow.self, "my-site")?.environmentId } == other)
     await session.close()
     await bench.stop()
   }
@@ -357,13 +357,13 @@ struct ShareLifeTests {
     try await network.addRouter("thief")
     let honest = await network.routerID
     await network.stopRouter()
-    try await Network.wait("the router is away") { try await bench.desk.network.hosting([]).away == [honest] }
-    await bench.desk.takeBackUnserved()
+    try await Network.wait("the router is away") { try await bench.core.network.hosting([]).away == [honest] }
+    await bench.core.takeBackUnserved()
     ahead.withLockedValue { $0 += ShareLeases.patienceWithRouters - 60 }
-    await bench.desk.takeBackUnserved()
+    await bench.core.takeBackUnserved()
     #expect(await status() == 200)
     ahead.withLockedValue { $0 += 60 }
-    await bench.desk.takeBackUnserved()
+    await bench.core.takeBackUnserved()
     #expect(await status() == 410)
     await bench.stop()
   }
@@ -374,14 +374,14 @@ struct ShareLifeTests {
     let (ann, bob) = (try await bench.account("ann@example.com"), try await bench.account("bob@example.com"))
     let (home, away) = (try await bench.enable(ann), try await bench.enable(bob))
     let share = try await bench.privateShare(ann, home.id)
-    let account = try #require(try await bench.desk.network.read { try $0.account(email: "bob@example.com") }).id
+    let account = try #require(try await bench.core.network.read { try $0.account(email: "bob@example.com") }).id
     func access() async throws -> ShareAccessRow {
-      let made = try await bench.desk.createAccess(
+      let made = try await bench.core.createAccess(
         account, environment: away.id, share: share, bindAddress: "", description: "")
-      return try #require(try await bench.desk.network.read { try $0.named(ShareAccessRow.self, made.token) })
+      return try #require(try await bench.core.network.read { try $0.named(ShareAccessRow.self, made.token) })
     }
     let (first, second) = (try await access(), try await access())
-    try await bench.desk.deleteAccess(account, environment: away.id, token: second.token, share: share)
+    try await bench.core.deleteAccess(account, environment: away.id, token: second.token, share: share)
     let third = try await access()
     #expect(first.number < second.number && second.number < third.number)
     #expect(
@@ -390,14 +390,14 @@ struct ShareLifeTests {
     #expect(await bench.call("GET", "/api/v2/detail/frontend/\(third.number)", ann).status == 404)
     // An access waits for the next share of its token: that is no other account's, and one that was ended on purpose
     // was not taken back.
-    let owner = try #require(try await bench.desk.network.read { try $0.account(email: "ann@example.com") }).id
-    try await bench.desk.unshare(owner, environment: home.id, token: share, reserved: nil)
+    let owner = try #require(try await bench.core.network.read { try $0.account(email: "ann@example.com") }).id
+    try await bench.core.unshare(owner, environment: home.id, token: share, reserved: nil)
     #expect(await bench.call("GET", "/api/v2/detail/share/" + share, ann).status == 404)
     func order(_ environment: String) -> ShareOrder {
       ShareOrder(environment: environment, mode: .private, backendMode: .tcpTunnel, token: share)
     }
-    await #expect(throws: ShareRefusal.self) { _ = try await bench.desk.createShare(account, order(away.id)) }
-    #expect(try await bench.desk.createShare(owner, order(home.id)).token == share)
+    await #expect(throws: ShareRefusal.self) { _ = try await bench.core.createShare(account, order(away.id)) }
+    #expect(try await bench.core.createShare(owner, order(home.id)).token == share)
     await bench.stop()
   }
 
@@ -408,24 +408,24 @@ struct ShareLifeTests {
     let bench = try await ShareBench.start()
     let sharer = try await Sharer.enable(bench, "ann@example.com")
     let session = try Self.session(sharer)
-    let (diary, desk) = (Diary(), bench.desk)
+    let (diary, core) = (Diary(), bench.core)
     var options = ShareOptions(.public, backend: .web, target: "site")
     options.names = [.init(name: "photos")]
     let running = Self.share(session, options, .directory(try Self.site(bench, "photos")), bench, diary)
     try await Network.wait("it is shared") { !diary.all.isEmpty }
     let url = "http://photos.share.localhost:\(bench.frontendPort)"
-    let row = try #require(try await desk.network.read { try $0.all(ShareRow.self) }.first)
+    let row = try #require(try await core.network.read { try $0.all(ShareRow.self) }.first)
     #expect(diary.all == ["shared \(row.token) \(url)"] && row.leased == true)
     #expect(Self.page(url) == "photos")
     // As the service does it.
-    try await desk.network.write(author: "test") { change in
+    try await core.network.write(author: "test") { change in
       guard let row = try change.store.named(ShareRow.self, row.token) else { return }
-      try ShareDesk.remove(row, change, isTakenBack: true)
+      try ShareCore.remove(row, change, isTakenBack: true)
     }
-    try await desk.refresh(row.token)
+    try await core.refresh(row.token)
     try await diary.wait(for: "again \(row.token) \(url)")
     try await Network.wait("the page is back") { Self.page(url) == "photos" }
-    #expect(try await desk.network.read { try $0.all(ShareRow.self).map(\.token) } == [row.token])
+    #expect(try await core.network.read { try $0.all(ShareRow.self).map(\.token) } == [row.token])
     try await session.deleteShare(row.token)
     await #expect(throws: ShareError.shareDeleted(token: row.token)) { try await running.value }
     #expect(diary.all.filter { $0.hasPrefix("again") }.count == 1 && diary.all.last == "ending")
@@ -434,10 +434,10 @@ struct ShareLifeTests {
     let silent = try BackendTarget.recognise("127.0.0.1:1")
     let second = Self.share(session, ShareOptions(.private, backend: .proxy), silent, bench, diary)
     try await diary.wait(for: "silent http://127.0.0.1:1")
-    #expect(try await desk.network.read { try $0.all(ShareRow.self).count } == 1)
+    #expect(try await core.network.read { try $0.all(ShareRow.self).count } == 1)
     second.cancel()
     try await second.value
-    #expect(try await desk.network.read { try $0.all(ShareRow.self).isEmpty })
+    #expect(try await core.network.read { try $0.all(ShareRow.self).isEmpty })
     #expect(try await BackendTarget.recognise("\(bench.apiPort)").isSilent() == false)
     await session.close()
     await bench.stop()
@@ -475,11 +475,11 @@ struct ShareLifeTests {
         Self.page(url + (mode == .web ? "" : "health"))?.contains(mode == .web ? "first" : "healthy") ?? false
       }
     }
-    let rows = try await bench.desk.network.read { try $0.all(ShareAccessRow.self) }
+    let rows = try await bench.core.network.read { try $0.all(ShareAccessRow.self) }
     #expect(rows.count == 1 && rows.first?.bindAddress.hasSuffix(":\(port)") == true)
     accessing.cancel()
     try await accessing.value
-    #expect(try await bench.desk.network.read { try $0.all(ShareAccessRow.self).isEmpty })
+    #expect(try await bench.core.network.read { try $0.all(ShareAccessRow.self).isEmpty })
     running.cancel()
     try await running.value
     await session.close()
@@ -504,8 +504,8 @@ struct ShareLifeTests {
     let accessing = Self.access(session, "my-site", bench, accesses)
     try await Network.wait("the access is ready") { !accesses.all.isEmpty }
     // From another machine, or by an operator.
-    let account = try #require(try await bench.desk.network.read { try $0.account(email: "ann@example.com") }).id
-    try await bench.desk.disable(account, environment: enabled.identity)
+    let account = try #require(try await bench.core.network.read { try $0.account(email: "ann@example.com") }).id
+    try await bench.core.disable(account, environment: enabled.identity)
     await #expect(throws: gone) { try await sharing.value }
     await #expect(throws: gone) { try await accessing.value }
     let agent = Agent(
@@ -530,7 +530,7 @@ struct ShareLifeTests {
     var isRefused = false
     do { try await ShareSession.disable(&environment) } catch is ShareError { isRefused = true }
     #expect(isRefused && environment.enabled != nil)
-    try await bench.desk.deleteAccount(email: "ann@example.com")
+    try await bench.core.deleteAccount(email: "ann@example.com")
     #expect(try await ShareSession.disable(&environment) == false)
     await bench.stop()
   }

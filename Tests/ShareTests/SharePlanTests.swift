@@ -24,7 +24,9 @@ struct SharePlanTests {
     return order
   }
 
-  private static func status(_ order: ShareOrder, _ configuration: ShareConfiguration = SharePlanTests.configuration()) -> Int? {
+  private static func status(_ order: ShareOrder, _ configuration: ShareConfiguration = SharePlanTests.configuration())
+    -> Int?
+  {
     do {
       _ = try SharePlan(order, configuration)
       return nil

@@ -27,7 +27,7 @@ struct ShareStrangerTests {
       await bench.call("POST", "/api/v2/" + path, nil, body).status
     }
     func resets() async throws -> Int {
-      try await bench.desk.network.read {
+      try await bench.core.network.read {
         try $0.all(ShareTicket.self, field: "email", equals: "ann@example.com").count
       }
     }
@@ -39,9 +39,9 @@ struct ShareStrangerTests {
     }
     #expect(try await resets() == 3)
     // Tickets whose time is over go without the writer looking for them.
-    let index = try await bench.desk.network.read { try $0.currentIndex() }
-    try await bench.desk.forgetTickets()
-    #expect(try await bench.desk.network.read { try $0.currentIndex() } == index)
+    let index = try await bench.core.network.read { try $0.currentIndex() }
+    try await bench.core.forgetTickets()
+    #expect(try await bench.core.network.read { try $0.currentIndex() } == index)
     #expect(try await resets() == 3)
 
     #expect(await post("login", ["email": "ann@example.com", "password": "Secret-123"]) == 200)
@@ -77,11 +77,11 @@ struct ShareStrangerTests {
     let bench = try await ShareBench.start()
     let provisioning = await bench.network.provisioning
     let failure = #expect(throws: ProcessLock.Failure.self) {
-      try ShareServer(network: provisioning, configuration: bench.desk.configuration, logger: bench.network.logger)
+      try ShareServer(network: provisioning, configuration: bench.core.configuration, logger: bench.network.logger)
     }
     #expect(failure?.description.contains("another share service") == true)
     await bench.stopService()
-    _ = try ShareServer(network: provisioning, configuration: bench.desk.configuration, logger: bench.network.logger)
+    _ = try ShareServer(network: provisioning, configuration: bench.core.configuration, logger: bench.network.logger)
     await bench.network.stop()
   }
 

@@ -21,7 +21,7 @@ struct StandaloneFrontendTests {
   ) async throws -> (frontend: StandaloneFrontend, running: Task<Void, any Error>) {
     let identity = try IdentityFile.load(from: bench.network.directory + "/share/public.json")
     var configuration = StandaloneFrontend.Configuration(
-      listener: .init(host: "127.0.0.1", port: bench.desk.configuration.frontend.port), zone: "share.localhost")
+      listener: .init(host: "127.0.0.1", port: bench.core.configuration.frontend.port), zone: "share.localhost")
     configure(&configuration)
     let frontend = try StandaloneFrontend(
       identity: identity, configuration: configuration, logger: bench.network.logger)
@@ -47,7 +47,7 @@ struct StandaloneFrontendTests {
     let sharer = try await Sharer.enable(bench, "ann@example.com")
     let server = try await FrontendTests.mirror()
     let target = BackendTarget.server(.http, host: "127.0.0.1", port: server.localAddress?.port ?? 0)
-    let (_, running) = try await Self.start(bench) { $0.login = bench.desk.configuration.login }
+    let (_, running) = try await Self.start(bench) { $0.login = bench.core.configuration.login }
     func share(_ options: ShareOptions, _ body: @Sendable (String) async throws -> Void) async throws -> String {
       try await sharer.session.withShare(options) { share in
         let backend = try await ShareBackend.start(
@@ -103,7 +103,7 @@ struct StandaloneFrontendTests {
       _ = try await sharer.session.create(ShareOptions(.public, backend: .tcpTunnel, target: "x"))
     }
     #expect(
-      try Self.status("http://nobody.share.localhost:\(bench.desk.configuration.frontend.port)/").hasSuffix("404"))
+      try Self.status("http://nobody.share.localhost:\(bench.core.configuration.frontend.port)/").hasSuffix("404"))
     running.cancel()
     _ = await running.result
     try await server.close()
@@ -122,7 +122,7 @@ struct StandaloneFrontendTests {
     let (frontend, running) = try await Self.start(bench) { $0.listener.port = 0 }
     let port = try await frontend.start().port ?? 0
     let zId = try #require(
-      try await bench.desk.network.read { try $0.named(ShareFrontendRow.self, ShareDesk.defaultName)?.zId })
+      try await bench.core.network.read { try $0.named(ShareFrontendRow.self, ShareCore.defaultName)?.zId })
     let environment = try #require(sharer.session.environment.enabled?.identity)
     let shares: [(String, JSONObject)] = [
       ("open0", ["interstitial": true, "auth_scheme": "none", "basic_auth": .null, "oauth": .null]),
@@ -142,7 +142,7 @@ struct StandaloneFrontendTests {
       ), ("strange0", ["interstitial": false, "auth_scheme": "magic", "basic_auth": .null, "oauth": .null]),
       ("broken0", ["auth_scheme": 7]),
     ]
-    try await bench.desk.network.write(author: "test") { change in
+    try await bench.core.network.write(author: "test") { change in
       for (name, data) in shares {
         let config = try change.createConfig(
           name: name, typeID: change.configType(named: ProxyConfig.typeName), data: data, tags: [:])

@@ -31,7 +31,7 @@ struct UpstreamAnswerTests {
         "POST", "/api/v2/applied-limit-class", Self.admin, ["email": .string(email), "limitClassIds": [1]]
       ).status == 200)
 
-    let now = bench.desk.network.now
+    let now = bench.core.network.now
     func isNow(_ value: JSONValue?, seconds: Bool) -> Bool {
       guard let value = value?.intValue else { return false }
       let moment = Timestamp(millisecondsSinceEpoch: seconds ? Int64(value) * 1000 : Int64(value))
@@ -161,10 +161,10 @@ struct UpstreamAnswerTests {
       "nameSelections": [["namespaceToken": "second", "name": "docs"], ["namespaceToken": "public", "name": "docs"]]
     ]
     let share = try await bench.publicShare(token, home.id, names).token
-    #expect(bench.desk.directory.route("docs.second.example")?.token == share)
+    #expect(bench.core.directory.route("docs.second.example")?.token == share)
     #expect(await bench.call("DELETE", "/api/v2/namespace", Self.admin, ["namespaceToken": "second"]).status == 200)
-    #expect(bench.desk.directory.route("docs.second.example") == nil)
-    #expect(bench.desk.directory.route("docs.share.localhost")?.token == share)
+    #expect(bench.core.directory.route("docs.second.example") == nil)
+    #expect(bench.core.directory.route("docs.share.localhost")?.token == share)
     #expect(await bench.call("DELETE", "/api/v2/namespace", Self.admin, ["namespaceToken": "second"]).status == 404)
     #expect(await bench.call("POST", "/api/v2/namespace", Self.admin, .object(namespace)).status == 201)
     #expect(

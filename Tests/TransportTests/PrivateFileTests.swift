@@ -103,7 +103,9 @@ struct PrivateFileTests {
     try Self.withDirectory { directory in
       try PrivateFile.write("old", to: directory + "/secret")
       chmod(directory, 0o500)
-      let failure = #expect(throws: PrivateFile.Failure.self) { try PrivateFile.write("new", to: directory + "/secret") }
+      let failure = #expect(throws: PrivateFile.Failure.self) {
+        try PrivateFile.write("new", to: directory + "/secret")
+      }
       #expect(failure?.next?.contains("write in \(directory)") == true)
       #expect(try PrivateFile.text(directory + "/secret") == "old" && Self.names(directory) == ["secret"])
     }

@@ -5,17 +5,17 @@ import Store
 
 /// The API of SDKs (edge-client-api.md). Start here; each subject has its own file of endpoints.
 enum ClientAPI {
-  static func endpoints(_ desk: SessionDesk) -> [Endpoint] {
-    let core = desk.core
-    return shared(desk, isAdminAPI: false) + InformationEndpoints.client(core) + EnrollmentEndpoints.all(core)
-      + SessionEndpoints.client(desk)
-      + IdentityEndpoints.client(core) + ServiceEndpoints.all(desk)
+  static func endpoints(_ issuer: SessionIssuer) -> [Endpoint] {
+    let core = issuer.core
+    return shared(issuer, isAdminAPI: false) + InformationEndpoints.client(core) + EnrollmentEndpoints.all(core)
+      + SessionEndpoints.client(issuer)
+      + IdentityEndpoints.client(core) + ServiceEndpoints.all(issuer)
   }
 
   /// What the client and the management API have in common.
-  static func shared(_ desk: SessionDesk, isAdminAPI: Bool) -> [Endpoint] {
-    InformationEndpoints.shared(desk.core) + SessionEndpoints.shared(desk, isAdminAPI: isAdminAPI)
-      + IdentityEndpoints.shared(desk.core)
+  static func shared(_ issuer: SessionIssuer, isAdminAPI: Bool) -> [Endpoint] {
+    InformationEndpoints.shared(issuer.core) + SessionEndpoints.shared(issuer, isAdminAPI: isAdminAPI)
+      + IdentityEndpoints.shared(issuer.core)
   }
 
   /// One page of stored entities, rendered for the caller.

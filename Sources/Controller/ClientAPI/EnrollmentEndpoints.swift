@@ -8,7 +8,7 @@ import Transport
 /// Enrollment, open to whoever holds a token (edge-client-api.md 2.4, 2.7).
 enum EnrollmentEndpoints {
   static func all(_ core: ControllerCore) -> [Endpoint] {
-    let desk = EnrollmentDesk(core: core)
+    let authority = EnrollmentAuthority(core: core)
     return [
       .open(
         "POST", "/enroll", body: RequestBody(.enrollment, isRequired: false, mediaTypes: mediaTypes),
@@ -18,7 +18,7 @@ enum EnrollmentEndpoints {
         guard let method = EnrollmentMethod(rawValue: word) else {
           throw APIError(.invalidEnrollMethod, "There is no enrollment method \(word.prefix(50))")
         }
-        return try await redeem(desk, request, method: method, token: request.query("token"))
+        return try await redeem(authority, request, method: method, token: request.query("token"))
       },
       .open(
         "POST", "/enroll/extend/router",
@@ -26,7 +26,7 @@ enum EnrollmentEndpoints {
         "New certificates for an enrolled router"
       ) { request in
         let body = try request.object()
-        let issued = try await desk.extendRouter(
+        let issued = try await authority.extendRouter(
           request.peer, client: text(body, clientNames), server: text(body, serverNames))
         return .data(["cert": .string(issued.client.pem), "serverCert": .string(issued.server.pem)])
       },
@@ -36,7 +36,7 @@ enum EnrollmentEndpoints {
           "POST", "/enroll/\(method.rawValue)", body: RequestBody(.enrollment),
           "Redeem a token of method \(method.rawValue)"
         ) { request in
-          try await redeem(desk, request, method: method, token: request.query("token"))
+          try await redeem(authority, request, method: method, token: request.query("token"))
         }
       }
   }
@@ -51,7 +51,9 @@ enum EnrollmentEndpoints {
     return ""
   }
 
-  private static func redeem(_ desk: EnrollmentDesk, _ request: APIRequest, method: EnrollmentMethod, token: String?)
+  private static func redeem(
+    _ authority: EnrollmentAuthority, _ request: APIRequest, method: EnrollmentMethod, token: String?
+  )
     async throws -> APIResponse
   {
     // A request may name its token and its signing request in JSON, or send the signing request alone.
@@ -61,23 +63,23 @@ enum EnrollmentEndpoints {
     } else {
       body["clientCsr"] = .string(String(decoding: request.body, as: UTF8.self))
     }
-    let enrollment = try await desk.pending(
+    let enrollment = try await authority.pending(
       token: try token ?? body.string("token") ?? "", method: method, from: request.peer.remoteHost)
     switch method {
     case .ott:
-      let chain = try await desk.redeemIdentity(enrollment, csr: try text(body, clientNames.reversed()))
-      return .data(["cert": .string(chain.pem), "ca": .string(desk.core.pki.bundlePEM)])
+      let chain = try await authority.redeemIdentity(enrollment, csr: try text(body, clientNames.reversed()))
+      return .data(["cert": .string(chain.pem), "ca": .string(authority.core.pki.bundlePEM)])
     case .updb:
-      let name = try await desk.redeemPassword(
+      let name = try await authority.redeemPassword(
         enrollment, username: try body.string("username"),
         password: try body.required("password", body.string("password")))
       return .data(["username": .string(name)])
     case .erott:
-      let issued = try await desk.redeemRouter(
+      let issued = try await authority.redeemRouter(
         enrollment, client: try text(body, clientNames), server: try text(body, serverNames))
       return .data([
         "cert": .string(issued.client.pem), "serverCert": .string(issued.server.pem),
-        "ca": .string(desk.core.pki.bundlePEM),
+        "ca": .string(authority.core.pki.bundlePEM),
       ])
     case .ottca, .trott:
       throw APIError(.invalidEnrollMethod, "This network has no enrollments of method \(method.rawValue)")

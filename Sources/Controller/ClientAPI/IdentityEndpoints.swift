@@ -141,7 +141,8 @@ struct CertificateExtension: Sendable {
     let authenticator = try await extendable(id, caller)
     guard let shown = peer.fingerprint, shown == authenticator.fingerprint else { throw APIError.unauthorized }
     try core.admitCertificate(caller.identityID)
-    let chain = try EnrollmentDesk(core: core).certify(identity: caller.identityID, EnrollmentDesk.request(text))
+    let chain = try EnrollmentAuthority(core: core).certify(
+      identity: caller.identityID, EnrollmentAuthority.request(text))
     try await core.write(context(caller)) { transaction in
       var stored = try transaction.require(Authenticator.self, id)
       stored.unverifiedFingerprint = chain.leaf.sha1Fingerprint

@@ -8,20 +8,20 @@ import Store
 
 /// Services of the caller and sessions for them (edge-client-api.md 5.5 to 5.9, 5.12).
 enum ServiceEndpoints {
-  static func all(_ desk: SessionDesk) -> [Endpoint] { services(desk) + sessions(desk) + posture() }
+  static func all(_ issuer: SessionIssuer) -> [Endpoint] { services(issuer) + sessions(issuer) + posture() }
 
-  private static func services(_ desk: SessionDesk) -> [Endpoint] {
-    let core = desk.core
+  private static func services(_ issuer: SessionIssuer) -> [Endpoint] {
+    let core = issuer.core
     return [
       Endpoint("GET", "/services", "Services the caller may dial or host") { request, caller in
         try await Resource<EdgeService>(core: core).list(
           request, caller, ids: core.model { $0.access }.grants.services(for: caller.identityID),
-          configTypes: try configTypes(desk, request, caller),
+          configTypes: try configTypes(issuer, request, caller),
           symbols: ClientSymbols.services)
       },
       Endpoint("GET", "/services/{id}", "A service the caller may dial or host") { request, caller in
         let service = try visible(core, request, caller)
-        let types = try configTypes(desk, request, caller)
+        let types = try configTypes(issuer, request, caller)
         return .data(
           .object(
             try await core.store.read {
@@ -32,7 +32,7 @@ enum ServiceEndpoints {
         // All of them, whatever page is asked for: SDKs choose among them.
         _ = try ListQuery(request)
         let service = try visible(core, request, caller)
-        let routers = try desk.routers(identity: caller.identityID, service: service.id).map { router in
+        let routers = try issuer.routers(identity: caller.identityID, service: service.id).map { router in
           JSONValue.object(try Rendering.routerCommon(router, core.routers[router.id]))
         }
         return .data(["edgeRouters": .array(routers)])
@@ -44,7 +44,7 @@ enum ServiceEndpoints {
         try query.checkSort(symbols.checkOrder)
         // A service may have many: callers take turns, and get all of them as they take them.
         let page = try await core.store.search(for: caller.identityID) { _ in
-          let terminators = core.fleet.terminators(ofService: service.id)
+          let terminators = core.fabric.terminators(ofService: service.id)
           return try (query.filter ?? .all).apply(to: terminators, symbols: symbols, page: query.page) {
             value(of: $1, $0, service)
           }
@@ -88,13 +88,15 @@ enum ServiceEndpoints {
   }
 
   /// Config types of the request, else those the session was made with.
-  private static func configTypes(_ desk: SessionDesk, _ request: APIRequest, _ caller: Caller) throws -> Set<String> {
+  private static func configTypes(_ issuer: SessionIssuer, _ request: APIRequest, _ caller: Caller) throws -> Set<
+    String
+  > {
     let asked = request.queryList("configTypes")
-    return Set(asked.isEmpty ? try desk.session(of: caller).configTypes : asked)
+    return Set(asked.isEmpty ? try issuer.session(of: caller).configTypes : asked)
   }
 
-  private static func sessions(_ desk: SessionDesk) -> [Endpoint] {
-    let core = desk.core
+  private static func sessions(_ issuer: SessionIssuer) -> [Endpoint] {
+    let core = issuer.core
     @Sendable func owned(_ request: APIRequest, _ caller: Caller) throws -> ServiceSession {
       let id = request.parameter("id")
       guard let session = core.sessions.serviceSession(id), session.apiSessionId == caller.apiSessionID else {
@@ -110,20 +112,20 @@ enum ServiceEndpoints {
         guard let type = PolicyType(rawValue: word) else {
           throw APIError.field("type", "type in body should be one of [Dial Bind]", value: .string(word))
         }
-        let session = try await desk.serviceSession(
+        let session = try await issuer.serviceSession(
           caller, service: try body.required("serviceId", body.string("serviceId")), type: type)
-        return .data(.object(try desk.render(session)), status: 201)
+        return .data(.object(try issuer.render(session)), status: 201)
       },
       Endpoint("GET", "/sessions", "Sessions of the session in use") { request, caller in
         let ids = Set(core.sessions.serviceSessions(apiSession: caller.apiSessionID).map(\.id))
         return try await ClientAPI.page(
           core, ServiceSession.self, request, caller, symbols: ClientSymbols.sessions, ids: { _ in ids }
         ) {
-          try desk.render($0)
+          try issuer.render($0)
         }
       },
       Endpoint("GET", "/sessions/{id}", "A session for a service") { request, caller in
-        .data(.object(try desk.render(try owned(request, caller))))
+        .data(.object(try issuer.render(try owned(request, caller))))
       },
       Endpoint("DELETE", "/sessions/{id}", "End a session for a service") { request, caller in
         try await core.endSessions(serviceSessions: [try owned(request, caller).id])

@@ -9,15 +9,15 @@ import X509
 /// Logging in and what belongs to the API session in use (edge-client-api.md 3, 5.4, 5.10).
 enum SessionEndpoints {
   /// In every API. - Parameter isAdminAPI: whether sessions made here are for administration.
-  static func shared(_ desk: SessionDesk, isAdminAPI: Bool) -> [Endpoint] {
-    let core = desk.core
+  static func shared(_ issuer: SessionIssuer, isAdminAPI: Bool) -> [Endpoint] {
+    let core = issuer.core
     return [
       .open(
         "POST", "/authenticate", body: RequestBody(.login, isRequired: false),
         words: [QueryWords("method", ["password", "cert", "ext-jwt"], isRequired: true)],
         "Log in by certificate or password"
       ) { request in
-        let session = try await desk.logIn(request, isAdminAPI: isAdminAPI)
+        let session = try await issuer.logIn(request, isAdminAPI: isAdminAPI)
         var response = render(core, session)
         response.headers.append(("zt-session", session.token))
         return response
@@ -26,7 +26,7 @@ enum SessionEndpoints {
         throw APIError(.mfaNotEnrolled, "The identity has no second factor")
       },
       Endpoint("GET", "/current-api-session", "Show and prolong the session in use") { _, caller in
-        render(core, try desk.session(of: caller))
+        render(core, try issuer.session(of: caller))
       },
       Endpoint("DELETE", "/current-api-session", "Log out") { _, caller in
         try await core.endSessions(apiSessions: [caller.apiSessionID])
@@ -39,23 +39,23 @@ enum SessionEndpoints {
     .data(.object(Rendering.apiSession(session, core.model { $0.identities[session.identityId] }, now: core.now)))
   }
 
-  static func client(_ desk: SessionDesk) -> [Endpoint] {
-    let core = desk.core
+  static func client(_ issuer: SessionIssuer) -> [Endpoint] {
+    let core = issuer.core
     let start = core.now
     let certificates = "/current-api-session/certificates"
     return [
       Endpoint("GET", "/current-api-session/service-updates", "When the services of the caller changed last") {
         _, caller in
-        let session = try desk.session(of: caller)
+        let session = try issuer.session(of: caller)
         let changed = core.model { $0.lastChange[caller.identityID] } ?? max(session.createdAt, start)
         return .data(["lastChangeAt": .string(changed.text)])
       },
       Endpoint(
         "POST", certificates, body: RequestBody(["csr": .required(.text)]), "A certificate for the session in use"
       ) { request, caller in
-        let session = try desk.session(of: caller)
+        let session = try issuer.session(of: caller)
         let body = try request.object()
-        let made = try await desk.certify(session, try body.required("csr", body.string("csr")))
+        let made = try await issuer.certify(session, try body.required("csr", body.string("csr")))
         return .data(
           [
             "id": .string(made.id), "_links": Rendering.links("current-api-session/certificates", made.id),
@@ -74,7 +74,7 @@ enum SessionEndpoints {
         .data(.object(try certificate(try await owned(core, request, caller))))
       },
       Endpoint("DELETE", certificates + "/{id}", "Withdraw a certificate of the session in use") { request, caller in
-        try await desk.withdraw(try await owned(core, request, caller))
+        try await issuer.withdraw(try await owned(core, request, caller))
         return .empty
       },
     ]
@@ -101,7 +101,7 @@ enum SessionEndpoints {
   }
 }
 
-extension SessionDesk {
+extension SessionIssuer {
   /// Certificates a session may have; SDKs renew one after eight of its twelve hours.
   private static let certificateLimit = 10
 
@@ -109,7 +109,7 @@ extension SessionDesk {
   /// makes room where there are too many.
   func certify(_ session: APISession, _ text: String) async throws -> APISessionCertificate {
     try core.admitCertificate(session.identityId)
-    let request = try EnrollmentDesk.request(text)
+    let request = try EnrollmentAuthority.request(text)
     let known = try await core.store.read {
       try $0.all(APISessionCertificate.self, field: "apiSessionId", equals: session.id)
     }

@@ -120,7 +120,7 @@ extension Terminator: DetailedEntity {
     for member in ["peerData", "savedPrecedence", "sourceCtrl"] { object[member] = nil }
     object["service"] = view.reference(.services, serviceId)
     object["router"] = view.reference(.edgeRouters, routerId)
-    object["dynamicCost"] = JSONValue(view.core.fleet.dynamicCost(id))
+    object["dynamicCost"] = JSONValue(view.core.fabric.dynamicCost(id))
     return object
   }
 }

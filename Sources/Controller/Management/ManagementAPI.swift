@@ -208,7 +208,7 @@ enum ManagementAPI {
       service.action("route-path", method: "GET", "Routers of the newest circuit of a session") { operations, id, _ in
         let core = operations.core
         guard let session = core.sessions.serviceSession(id) else { throw StoreError.notFound(kind: .sessions, id: id) }
-        let circuits = core.fleet.allCircuits.filter {
+        let circuits = core.fabric.allCircuits.filter {
           $0.clientID == session.identityId && $0.serviceID == session.serviceId
         }
         return .data(["routePath": JSONValue(circuits.max { $0.createdAt < $1.createdAt }?.path ?? [])])
@@ -237,7 +237,7 @@ enum ManagementAPI {
         var counts: JSONObject = try await core.store.read { reader in
           try counted.reduce(into: [:]) { counts, kind in counts[kind.memberName] = JSONValue(try reader.count(kind)) }
         }
-        counts["terminators"] = JSONValue(core.fleet.terminatorCount)
+        counts["terminators"] = JSONValue(core.fabric.terminatorCount)
         return .data(.object(counts))
       },
     ]

@@ -33,7 +33,7 @@ struct RuntimeFacts: RuntimeSymbols {
   }
 
   private func terminators(_ kind: EntityKind) -> [RelationGroup] {
-    let ids = core.fleet.terminatorIDs
+    let ids = core.fabric.terminatorIDs
     return (kind == .services ? ids.byService : ids.byRouter).map {
       RelationGroup(holders: [$0.key], members: $0.value)
     }

@@ -18,7 +18,7 @@ enum TerminatorResource {
         return .data(
           .object(
             try await core.store.read { reader in
-              let lease = core.fleet.terminator(id).flatMap { $0.isLease ? Terminator(lease: $0) : nil }
+              let lease = core.fabric.terminator(id).flatMap { $0.isLease ? Terminator(lease: $0) : nil }
               guard let terminator = try lease ?? reader.get(Terminator.self, id) else {
                 throw StoreError.notFound(kind: .terminators, id: id)
               }
@@ -30,15 +30,15 @@ enum TerminatorResource {
     ]
       + resource.updating(.terminator) { operations, id, body, partial in
         // Cost and precedence of a lease are its host's to change.
-        if core.fleet.terminator(id)?.isLease ?? false {
+        if core.fabric.terminator(id)?.isLease ?? false {
           throw OperationError.cannotBeUpdated(kind: .terminators, id: id, reason: "a live host owns it")
         }
         try await operations.update(Terminator.self, id, body, partial: partial)
       } + [
         resource.deleting { operations, id in
-          if core.fleet.terminator(id)?.isLease ?? false {
+          if core.fabric.terminator(id)?.isLease ?? false {
             try ChangeDeadline.current?.begin()
-            core.fleet.handle(.displace(terminator: id))
+            core.fabric.handle(.displace(terminator: id))
             return
           }
           try await operations.delete(Terminator.self, id)
@@ -64,7 +64,7 @@ enum TerminatorResource {
     }
     return try services.flatMap { service in
       try reader.all(Terminator.self, field: "serviceId", equals: service)
-        + core.fleet.terminators(ofService: service).filter(\.isLease).map { Terminator(lease: $0) }
+        + core.fabric.terminators(ofService: service).filter(\.isLease).map { Terminator(lease: $0) }
     }
   }
 

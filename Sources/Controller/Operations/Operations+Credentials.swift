@@ -5,7 +5,7 @@ import Store
 
 /// Invitations and the proofs that come of them.
 extension Operations {
-  private var desk: EnrollmentDesk { EnrollmentDesk(core: core) }
+  private var enrollments: EnrollmentAuthority { EnrollmentAuthority(core: core) }
 
   /// An identity, with the enrollment its document asks for (management-and-model.md 1.2).
   func createIdentity(_ members: JSONObject) async throws -> Identity {
@@ -22,13 +22,13 @@ extension Operations {
     try body.setOptional("updb", &username)
     var enrollment: Enrollment?
     if ott {
-      enrollment = try await desk.invite(.identity(draft.id), method: .ott)
+      enrollment = try await enrollments.invite(.identity(draft.id), method: .ott)
     } else if let authority {
       throw ModelError(
         code: .notFound, field: "enrollment.ottca", reason: "cas with id \(authority) not found",
         value: .string(authority))
     } else if let username {
-      enrollment = try await desk.invite(.identity(draft.id), method: .updb, username: username)
+      enrollment = try await enrollments.invite(.identity(draft.id), method: .updb, username: username)
     }
     let made = draft
     let invitation = enrollment
@@ -45,7 +45,7 @@ extension Operations {
     var draft = EdgeRouterEntity.blank()
     try draft.read(EntityBody(members: members, mode: .create))
     let made = draft
-    let invitation = try await desk.invite(.edgeRouter(made.id), method: .erott)
+    let invitation = try await enrollments.invite(.edgeRouter(made.id), method: .erott)
     return try await core.write(context) { transaction in
       let stored = try transaction.insert(made)
       return (stored, try transaction.put(invitation))
@@ -56,7 +56,7 @@ extension Operations {
   @discardableResult
   func reenrollEdgeRouter(_ id: String) async throws -> Enrollment {
     guard core.model({ $0.edgeRouters[id] }) != nil else { throw StoreError.notFound(kind: .edgeRouters, id: id) }
-    let invitation = try await desk.invite(.edgeRouter(id), method: .erott)
+    let invitation = try await enrollments.invite(.edgeRouter(id), method: .erott)
     let context = context
     return try await core.revoking(.edgeRouters, id) {
       try await core.write(context) { transaction in
@@ -105,7 +105,7 @@ extension Operations {
   ) async throws
     -> Enrollment
   {
-    var enrollment = try await desk.invite(
+    var enrollment = try await enrollments.invite(
       .identity(identity), method: method, username: username, expiresAt: expiresAt)
     enrollment.tags = tags
     let invitation = enrollment
@@ -146,7 +146,7 @@ extension Operations {
     try EntityBody(members: members, mode: .create).setTime("expiresAt", &expiresAt)
     try checkFuture(expiresAt)
     let old = try await core.store.read { try $0.require(Enrollment.self, id) }
-    let renewed = try await desk.renewed(old, expiresAt: expiresAt)
+    let renewed = try await enrollments.renewed(old, expiresAt: expiresAt)
     try await core.write(context) { transaction in
       _ = try transaction.require(Enrollment.self, id)
       try transaction.put(renewed)
@@ -266,7 +266,7 @@ extension Operations {
     try checkFuture(expiresAt)
     let old = try await core.store.read { try $0.require(Authenticator.self, id) }
     let method: EnrollmentMethod = old.method == .updb ? .updb : .ott
-    let invitation = try await desk.invite(
+    let invitation = try await enrollments.invite(
       .identity(old.identityId), method: method, username: old.username, expiresAt: expiresAt)
     let context = context
     return try await core.revoking(.authenticators, id) {

@@ -89,7 +89,7 @@ public struct Provisioning: Sendable {
 
   /// A new one-time token for an identity: what it proved itself with before is void.
   public func reissueEnrollment(identity id: String) async throws -> Invitation {
-    let invitation = try await EnrollmentDesk(core: core).invite(.identity(id), method: .ott)
+    let invitation = try await EnrollmentAuthority(core: core).invite(.identity(id), method: .ott)
     return try await core.write(.system("provisioning")) { transaction in
       _ = try transaction.require(Identity.self, id)
       for old in try transaction.all(Authenticator.self, field: "identityId", equals: id) where old.method == .cert {

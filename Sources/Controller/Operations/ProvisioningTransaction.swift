@@ -82,7 +82,7 @@ public struct ProvisioningTransaction {
   }
 
   /// Whether anybody offers the service at this moment.
-  public func isHosted(_ serviceID: String) -> Bool { core.fleet.isHosted(serviceID) }
+  public func isHosted(_ serviceID: String) -> Bool { core.fabric.isHosted(serviceID) }
 
   /// A service that demands end-to-end encryption. - Returns: the id.
   public func createService(name: String, configs: [String], tags: JSONObject = [:]) throws -> String {
@@ -169,30 +169,30 @@ extension Provisioning {
     try await core.store.read(body)
   }
 
-  /// Calls back, for as long as the controller runs, with what circuits moved, as often as routers tell. The call must
+  /// Calls back, for as long as the controller runs, with circuits' usage, as often as routers tell. The call must
   /// not wait.
   /// - Parameter listener: gets the id of a service, and the bytes to and from its host.
   public func onUsage(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void) {
-    core.usage.listen { traffic in
-      for circuit in traffic { listener(circuit.serviceID, circuit.toHost, circuit.fromHost) }
+    core.usage.listen { charged in
+      for circuit in charged { listener(circuit.serviceID, circuit.toHost, circuit.fromHost) }
     }
   }
 
   /// The routers at which each of the services is offered at this moment; what nobody offers is not named.
   public func routers(hosting services: [String]) -> [String: Set<String>] {
     services.reduce(into: [:]) { hosting, service in
-      let routers = core.fleet.routers(hosting: service)
+      let routers = core.fabric.routers(hosting: service)
       if !routers.isEmpty { hosting[service] = routers }
     }
   }
 
   /// Whether a router is connected: without one nobody can offer anything.
-  public var hasRouters: Bool { !core.fleet.connected.isEmpty }
+  public var hasRouters: Bool { !core.fabric.connected.isEmpty }
 
   /// Routers that have enrolled, are not disabled, and are not connected.
   public var routersAway: Set<String> {
     let routers = core.model { $0.edgeRouters }.values
-    return Set(routers.lazy.filter { $0.isVerified && !$0.disabled }.map(\.id)).subtracting(core.fleet.connected)
+    return Set(routers.lazy.filter { $0.isVerified && !$0.disabled }.map(\.id)).subtracting(core.fabric.connected)
   }
 
   /// The network's clock.

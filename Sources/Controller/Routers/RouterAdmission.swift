@@ -14,7 +14,7 @@ struct RouterAdmission: Sendable {
   ])
 
   let core: ControllerCore
-  let fleet: Fleet
+  let fabric: ControllerFabric
 
   var acceptor: HelloAcceptor { HelloAcceptor { await judge($0) } }
 
@@ -46,17 +46,17 @@ struct RouterAdmission: Sendable {
     guard !router.disabled, !core.unstored.contains(.edgeRouters, router.id) else {
       return refuse("router \(router.name) is disabled")
     }
-    guard !fleet.isConnected(router.id) else { return refuse("router \(router.name) is already connected") }
+    guard !fabric.isConnected(router.id) else { return refuse("router \(router.name) is already connected") }
     let answer = ControlMessages.ControllerHelloResult(
       replyFor: request.hello.sequence, version: .current, controllerID: core.pki.controllerID,
       capabilities: Self.capabilities,
       channelID: hello.channelID ?? EntityID.short(), isGrouped: hello.isGrouped, underlayType: hello.underlayType,
       groupSecret: hello.isGrouped ? hello.groupSecret ?? RandomSource.bytes(16) : nil)
-    return .accept(headers: answer.message().headers) { [core, fleet] underlay in
+    return .accept(headers: answer.message().headers) { [core, fabric] underlay in
       let channel = MessageChannel(underlay: underlay, helloHeaders: request.hello.headers)
       return {
         await RouterConnection(
-          core: core, fleet: fleet, channel: channel, router: router.id, hello: hello, certificate: fingerprint
+          core: core, fabric: fabric, channel: channel, router: router.id, hello: hello, certificate: fingerprint
         ).run()
       }
     }

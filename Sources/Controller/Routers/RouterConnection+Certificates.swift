@@ -26,15 +26,15 @@ extension RouterConnection {
     guard core.routerCertificatePace.admits(router) else {
       return log.write(.warning, "a router renews its certificates too often; this time it gets none", [:])
     }
-    let issued = try EnrollmentDesk(core: core).certify(
+    let issued = try EnrollmentAuthority(core: core).certify(
       router: router, client: request.clientCertCsr, server: request.serverCertCsr, at: .renewal)
     let (clientChain, serverChain) = (issued.client, issued.server)
     let id = router
     let mustVerify = request.requireVerification
     let isStored = try await core.write(ChangeContext(authorID: router, source: "router")) {
-      [fleet] transaction -> Bool in
+      [fabric] transaction -> Bool in
       // Asked in the one writer: whoever enrolls the router anew has expelled it before the next change begins.
-      guard fleet.listens(to: id, connection: connection), var entity = try transaction.get(EdgeRouterEntity.self, id)
+      guard fabric.listens(to: id, connection: connection), var entity = try transaction.get(EdgeRouterEntity.self, id)
       else { return false }
       if mustVerify {
         entity.unverifiedFingerprint = clientChain.leaf.sha1Fingerprint
@@ -63,8 +63,8 @@ extension RouterConnection {
       let fingerprint = try CertificateChain(pem: request.clientCertPem).leaf.sha1Fingerprint
       let id = router
       let isPromoted = try await core.write(ChangeContext(authorID: router, source: "router")) {
-        [fleet] transaction -> Bool in
-        guard fleet.listens(to: id, connection: connection),
+        [fabric] transaction -> Bool in
+        guard fabric.listens(to: id, connection: connection),
           var entity = try transaction.get(EdgeRouterEntity.self, id),
           entity.unverifiedFingerprint == fingerprint
         else { return false }

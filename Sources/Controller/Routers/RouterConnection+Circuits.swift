@@ -98,20 +98,20 @@ extension RouterConnection {
       let (identity, service) = try judge(wish)
       let name = core.model { $0.identities[identity]?.name } ?? ""
       let request = CircuitRequest(
-        ticket: fleet.nextNumber(), serviceID: service.id,
+        ticket: fabric.nextNumber(), serviceID: service.id,
         strategy: TerminatorStrategy(rawValue: service.terminatorStrategy) ?? .smartRouting,
         encryptionRequired: service.encryptionRequired, instance: wish.instance, ingressRouter: router,
         clientID: identity,
         peerData: PeerData.toHost(wish.peerData, identity: identity, name: name),
         sticky: PeerData.stickiness(wish.peerData),
         weight: message.headers.all.reduce(message.body.count) { $0 + $1.value.count })
-      fleet.create(request) { [core, fleet, log] result in
+      fabric.create(request) { [core, fabric, log] result in
         switch result {
         case .success(let (circuit, peerData)):
           // Rights may have gone while the host was asked. What goes from here on finds the circuit among those that
           // there are.
           do throws(EdgeAuthorization.Refusal) { _ = try judge(wish) } catch {
-            fleet.handle(.remove(circuit: circuit.id))
+            fabric.handle(.remove(circuit: circuit.id))
             log.write(.info, "circuit refused", ["reason": "\(error.error.message)"])
             return refuse(error.error, circuit: circuit.id)
           }
@@ -139,10 +139,10 @@ extension RouterConnection {
 
   func fault(_ fault: CtrlFault) {
     switch fault.subject {
-    case .ingressFault, .egressFault: fleet.handle(.fault(router: router, circuit: fault.id, immediate: false))
+    case .ingressFault, .egressFault: fabric.handle(.fault(router: router, circuit: fault.id, immediate: false))
     case .forwardFault:
       for id in Self.ids(fault.id.split(separator: " ", maxSplits: Self.idLimit).lazy.map { String($0) }) {
-        fleet.handle(.fault(router: router, circuit: id, immediate: true))
+        fabric.handle(.fault(router: router, circuit: id, immediate: true))
       }
     default: break
     }
@@ -153,7 +153,7 @@ extension RouterConnection {
   }
 
   private func confirm(_ ids: [String], _ confirmation: CtrlCircuitConfirmation) {
-    let circuits = fleet.circuits(ids)
+    let circuits = fabric.circuits(ids)
     let limits = core.model { state in
       Dictionary(
         circuits.map { ($0.serviceID, state.services[$0.serviceID]?.maxIdleTimeMillis) },
@@ -163,7 +163,7 @@ extension RouterConnection {
       guard let limit = limits[circuit.serviceID] ?? nil else { return true }
       return limit > 0 && (confirmation.idleTimes[circuit.id] ?? 0) / 1_000_000 >= Int64(limit)
     }
-    fleet.handle(.confirmation(router: router, circuits: ids, expired: Set(expired.map(\.id))))
+    fabric.handle(.confirmation(router: router, circuits: ids, expired: Set(expired.map(\.id))))
   }
 
   // MARK: Reconciliation
@@ -175,7 +175,7 @@ extension RouterConnection {
   /// Asks the router for its circuits: those that it lost end here, those that ended here end there. A router that was
   /// killed has none.
   func reconcileCircuits() async {
-    let asked = fleet.circuits(of: router)
+    let asked = fabric.circuits(of: router)
     let request = CtrlInspectRequest.with { $0.requestedValues = [Self.circuitsKey] }
     guard let reply = try? await channel.request(Wire.Message(.inspect, request), timeout: .seconds(30)),
       let answer = try? reply.decode(CtrlInspectResponse.self),
@@ -191,10 +191,10 @@ extension RouterConnection {
     }
     let circuits = Set(Self.ids(held))
     for part in Self.parts(asked.sorted()) {
-      fleet.handle(.held(router: router, asked: Set(part), circuits: circuits.intersection(part)))
+      fabric.handle(.held(router: router, asked: Set(part), circuits: circuits.intersection(part)))
     }
     for part in Self.parts(circuits.subtracting(asked).sorted()) {
-      fleet.handle(.held(router: router, asked: [], circuits: Set(part)))
+      fabric.handle(.held(router: router, asked: [], circuits: Set(part)))
     }
   }
 

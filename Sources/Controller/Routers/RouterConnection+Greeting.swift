@@ -78,7 +78,7 @@ extension RouterConnection {
 
   /// The full state of API sessions, then the keys that verify tokens (fabric-planes.md 4.8).
   func sendSessions(_ connection: UInt64) async {
-    guard await isWholeStateDue(), fleet.listens(to: router, connection: connection) else { return }
+    guard await isWholeStateDue(), fabric.listens(to: router, connection: connection) else { return }
     core.publication.join(
       router, connection: connection, channel: channel, form: .init(hello.capabilities), now: core.now)
     channel.post(Wire.Message(.changeSet, core.model { DataModel.keys($0) }))
@@ -101,12 +101,12 @@ extension RouterConnection {
   func subscribe(_ request: EdgeCtrlSubscribeToDataModelRequest, _ connection: UInt64) async {
     // What a router missed may be a thousand changes.
     guard await isWholeStateDue() else { return }
-    let isResumed = fleet.resume(
+    let isResumed = fabric.resume(
       router, connection: connection, request: request, timeline: core.store.timelineID,
       index: { core.model { $0.index } })
     guard !isResumed else { return }
     var whole = await core.wholeDataModel.state()
-    while !fleet.subscribe(router, connection: connection, subscription: request.subscriptionID, whole: whole) {
+    while !fabric.subscribe(router, connection: connection, subscription: request.subscriptionID, whole: whole) {
       whole = await core.wholeDataModel.state(since: .now)
     }
   }

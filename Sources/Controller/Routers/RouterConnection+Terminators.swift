@@ -52,7 +52,7 @@ extension RouterConnection {
         peerData: request.peerData.mapValues { Array($0) },
         createdAt: core.now)
       let standing = core.standing(of: grant)
-      switch fleet.offer(terminator, identity: standing) {
+      switch fabric.offer(terminator, identity: standing) {
       case .idTaken: return refuse("terminator id \(terminator.id) is taken", .invalidTerminator)
       case .instanceTaken:
         return refuse(
@@ -69,7 +69,7 @@ extension RouterConnection {
         _ = try host(
           session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
       } catch {
-        fleet.handle(.withdraw(router: router, terminators: [terminator.id]))
+        fabric.handle(.withdraw(router: router, terminators: [terminator.id]))
         throw error
       }
       core.facts.terminatorMade()
@@ -99,7 +99,7 @@ extension RouterConnection {
     Standing.follow(
       from: judged, now: { core.standing(of: grant) },
       tell: {
-        fleet.handle(.standing(identity: grant.identity, of: [grant.service: $0]))
+        fabric.handle(.standing(identity: grant.identity, of: [grant.service: $0]))
       })
   }
 
@@ -116,7 +116,7 @@ extension RouterConnection {
       let (grant, _) = try host(
         session: request.sessionToken, apiSession: request.apiSessionToken, fingerprints: request.fingerprints)
       let standing = core.standing(of: grant)
-      let isDone = fleet.adjust(
+      let isDone = fabric.adjust(
         request.terminatorID, at: router, by: grant, cost: request.updateCost ? Int(min(request.cost, 65535)) : nil,
         precedence: request.updatePrecedence ? Precedence(request.precedence) : nil, identity: standing)
       settle(grant, since: standing)
@@ -129,7 +129,7 @@ extension RouterConnection {
 
   func quiesce(_ message: Wire.Message) {
     let isAdmitted = core.quiescePace.admits(router)
-    if isAdmitted { fleet.handle(.quiesce(router: router, message.contentType == .quiesce)) }
+    if isAdmitted { fabric.handle(.quiesce(router: router, message.contentType == .quiesce)) }
     let text = isAdmitted ? "" : "the router quiesces too often; try again in half a minute"
     channel.reply(Wire.Message.result(success: isAdmitted, text: text, replyTo: message), to: message)
   }
@@ -143,7 +143,7 @@ extension RouterConnection {
 
   /// Asks the router which of the terminators known here it still serves; the others are dropped.
   func validateTerminators() async {
-    let known = fleet.terminators(of: router).filter(\.isLease)
+    let known = fabric.terminators(of: router).filter(\.isLease)
     guard !known.isEmpty else { return }
     let request = CtrlValidateTerminatorsV2Request.with {
       $0.fixInvalid = true
@@ -167,7 +167,7 @@ extension RouterConnection {
   }
 
   private func withdraw(_ ids: [String]) {
-    for part in Self.parts(ids) { fleet.handle(.withdraw(router: router, terminators: part)) }
+    for part in Self.parts(ids) { fabric.handle(.withdraw(router: router, terminators: part)) }
   }
 }
 

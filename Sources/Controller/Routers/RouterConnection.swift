@@ -11,7 +11,7 @@ import WireSchemas
 /// the messages mean is told by concern in the files beside this one.
 struct RouterConnection: Sendable {
   let core: ControllerCore
-  let fleet: Fleet
+  let fabric: ControllerFabric
   let channel: MessageChannel
   let router: String
   let hello: ControlMessages.RouterHello
@@ -20,11 +20,12 @@ struct RouterConnection: Sendable {
   let log: RouterLog
 
   init(
-    core: ControllerCore, fleet: Fleet, channel: MessageChannel, router: String, hello: ControlMessages.RouterHello,
+    core: ControllerCore, fabric: ControllerFabric, channel: MessageChannel, router: String,
+    hello: ControlMessages.RouterHello,
     certificate: String
   ) {
     self.core = core
-    self.fleet = fleet
+    self.fabric = fabric
     self.channel = channel
     self.router = router
     self.hello = hello
@@ -35,11 +36,11 @@ struct RouterConnection: Sendable {
   var authorization: EdgeAuthorization { EdgeAuthorization(core: core) }
 
   func run() async {
-    guard let connection = fleet.join(router, channel) else { return channel.close() }
+    guard let connection = fabric.join(router, channel) else { return channel.close() }
     // It was judged before it joined. Whatever expels it from here on finds it.
     guard core.model({ $0.edgeRouters[router]?.admits(certificate) ?? false }) else {
       channel.close()
-      _ = fleet.leave(router, connection: connection)
+      _ = fabric.leave(router, connection: connection)
       return
     }
     let now = core.now
@@ -61,14 +62,14 @@ struct RouterConnection: Sendable {
       group.addTask { await validateTerminators() }
       group.addTask { await reconcileCircuits() }
       // What a router that was expelled had sent before is in the queue still.
-      for await message in channel.messages where fleet.listens(to: router, connection: connection) {
+      for await message in channel.messages where fabric.listens(to: router, connection: connection) {
         await handle(message, connection)
       }
       group.cancelAll()
     }
     channel.close()
     core.publication.leave(router, connection: connection)
-    guard fleet.leave(router, connection: connection) else { return }
+    guard fabric.leave(router, connection: connection) else { return }
     core.routers.update(router) {
       // A newer connection of the router may have said more already.
       guard $0.connection == connection else { return }
@@ -93,7 +94,8 @@ struct RouterConnection: Sendable {
           case .success(let peerData): .success(peerData: peerData)
           case .failure(let text, let code): .failure(text: text, code: code)
           }
-        fleet.handle(.routeResult(router: router, circuit: result.circuitID, attempt: result.attempt, outcome: outcome))
+        fabric.handle(
+          .routeResult(router: router, circuit: result.circuitID, attempt: result.attempt, outcome: outcome))
       case .fault: fault(try message.decode(CtrlFault.self))
       case .circuitConfirmation: confirmation(try message.decode(CtrlCircuitConfirmation.self))
       case .createTerminatorV2: createTerminator(message)
@@ -122,7 +124,7 @@ struct RouterConnection: Sendable {
         channel.reply(refusal.message(), to: message)
       case .quiesce, .dequiesce: quiesce(message)
       case .metrics:
-        fleet.handle(.usage(router: router, CircuitTraffic.claims(try message.decode(MetricsMetricsMessage.self))))
+        fabric.handle(.usage(router: router, UsageRecord.claims(try message.decode(MetricsMetricsMessage.self))))
       default: break  // Links, alerts and traces: of no consequence in a network whose circuits stay on one router.
       }
     } catch {

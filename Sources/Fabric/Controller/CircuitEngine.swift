@@ -50,8 +50,8 @@ public struct CircuitEngine: Sendable {
     case confirmation(router: String, circuits: [String], expired: Set<String>)
     /// A router tells of all its circuits. - Parameter asked: circuits over it when it was asked.
     case held(router: String, asked: Set<String>, circuits: Set<String>)
-    /// A router says what circuits moved.
-    case usage(router: String, [CircuitTraffic.Claim])
+    /// A router tells the usage of circuits.
+    case usage(router: String, [UsageRecord.Claim])
     case routerConnected(String)
     case routerLost(String)
 
@@ -115,7 +115,7 @@ public struct CircuitEngine: Sendable {
     case ended(Circuit)
     /// Hosts at routers that may no longer carry their service.
     case stranded([LiveTerminator])
-    case moved([CircuitTraffic])
+    case charged([UsageRecord])
     /// A router told of more than it can have carried.
     case usageClamped(router: String)
     /// A router stayed away for too long.
@@ -170,8 +170,8 @@ public struct CircuitEngine: Sendable {
     case .confirmation(let router, let ids, let expired): return confirm(router, ids, expired, now: now)
     case .held(let router, let asked, let held): return reconcile(router, asked, held, now: now)
     case .usage(let router, let claims):
-      let (traffic, isClamped) = usage.charge(claims, by: router, circuits: circuits, now: now)
-      return (traffic.isEmpty ? [] : [.moved(traffic)]) + (isClamped ? [.usageClamped(router: router)] : [])
+      let (charged, isClamped) = usage.charge(claims, by: router, circuits: circuits, now: now)
+      return (charged.isEmpty ? [] : [.charged(charged)]) + (isClamped ? [.usageClamped(router: router)] : [])
     case .routerConnected(let router):
       online.insert(router)
       away[router] = nil

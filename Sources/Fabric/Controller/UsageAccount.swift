@@ -59,10 +59,10 @@ struct UsageAccount: Sendable {
 
   /// Both ends count the same bytes; the router of the host is asked.
   /// - Returns: what is believed, and whether it was less than what was claimed.
-  mutating func charge(_ claims: [CircuitTraffic.Claim], by router: String, circuits: CircuitTable, now: Timestamp) -> (
-    traffic: [CircuitTraffic], isClamped: Bool
+  mutating func charge(_ claims: [UsageRecord.Claim], by router: String, circuits: CircuitTable, now: Timestamp) -> (
+    charged: [UsageRecord], isClamped: Bool
   ) {
-    let own = claims.compactMap { claim -> (CircuitTraffic.Claim, Known)? in
+    let own = claims.compactMap { claim -> (UsageRecord.Claim, Known)? in
       guard let known = circuits[claim.circuit].map(Self.known) ?? ended[claim.circuit], known.egressRouter == router
       else { return nil }
       return (claim, known)
@@ -75,7 +75,7 @@ struct UsageAccount: Sendable {
     // Also backwards: a clock that was ahead must not stop the count for as long as it was.
     credit.at = now
     var isClamped = false
-    let traffic = own.compactMap { claim, known -> CircuitTraffic? in
+    let charged = own.compactMap { claim, known -> UsageRecord? in
       // A second more than its age, since clocks have a grain.
       var left = min(credit.bytes, Self.carried(in: now.milliseconds(since: known.createdAt) + 1000))
       func take(_ bytes: UInt64) -> Int {
@@ -87,10 +87,10 @@ struct UsageAccount: Sendable {
       }
       let (toHost, fromHost) = (take(claim.toHost), take(claim.fromHost))
       guard toHost > 0 || fromHost > 0 else { return nil }
-      return CircuitTraffic(circuit: claim.circuit, serviceID: known.serviceID, toHost: toHost, fromHost: fromHost)
+      return UsageRecord(circuit: claim.circuit, serviceID: known.serviceID, toHost: toHost, fromHost: fromHost)
     }
     credits[router] = credit
-    return (traffic, isClamped)
+    return (charged, isClamped)
   }
 
   /// Bytes that a time carries at most.

@@ -21,7 +21,7 @@ public final class CircuitUsage: Sendable {
   }
 }
 
-/// What a circuit moved in an interval, with both of its ends at this router.
+/// Usage of a circuit in an interval, with both of its ends at this router.
 public struct UsageSample: Sendable, Equatable {
   public let circuit: String
   public let serviceID: String

@@ -95,7 +95,7 @@ public struct ForwardingTable<End: Sendable>: Sendable {
 
   private static var endedLimit: Int { 100_000 }
 
-  /// What circuits moved since the last time; idle ones are left out.
+  /// Usage of circuits since the last time; idle ones are left out.
   public mutating func takeUsage() -> [UsageSample] {
     let known = ended + entries.values
     ended = []

@@ -1,7 +1,7 @@
 public import Access
 
 /// What a service session token says, once its signature is verified.
-public struct ServiceSessionFacts: Sendable, Equatable {
+public struct PresentedServiceSession: Sendable, Equatable {
   /// `jti`
   public var sessionID: String
   /// `sub`
@@ -48,14 +48,18 @@ extension RouterModel {
   ///   - session: of the channel that sent the token.
   ///   - hasPublicKey: whether a dialler sent a key for the end-to-end encryption.
   public func judge(
-    _ facts: ServiceSessionFacts, for action: AccessAction, session: SessionTable.APISession, hasPublicKey: Bool = true
+    _ presented: PresentedServiceSession, for action: AccessAction, session: SessionTable.APISession,
+    hasPublicKey: Bool = true
   ) throws(EdgeRefusal) {
-    guard facts.tokenType == "s", facts.apiSessionID == session.id, facts.identityID == session.identityID else {
+    guard presented.tokenType == "s", presented.apiSessionID == session.id, presented.identityID == session.identityID
+    else {
       throw .invalidSession
     }
-    guard facts.sessionType == action.rawValue else { throw .wrongType(expected: action, got: facts.sessionType) }
-    guard let service = services[facts.serviceID] else { throw .serviceGone }
-    let decision = decide(identity: session.identityID, service: facts.serviceID, action: action)
+    guard presented.sessionType == action.rawValue else {
+      throw .wrongType(expected: action, got: presented.sessionType)
+    }
+    guard let service = services[presented.serviceID] else { throw .serviceGone }
+    let decision = decide(identity: session.identityID, service: presented.serviceID, action: action)
     guard decision.isAllowed else { throw .noAccess(decision) }
     guard action != .dial || hasPublicKey || !service.encryptionRequired else { throw .encryptionDataMissing }
   }

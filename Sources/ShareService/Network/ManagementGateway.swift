@@ -53,7 +53,7 @@ final class ManagementGateway: NetworkGateway {
     return try await request(method, path, body, try await logIn())
   }
 
-  func enroll(_ jwt: String) async throws -> IdentityFile { try await Enrollment.enroll(jwt: jwt) }
+  func enroll(_ jwt: String) async throws -> IdentityFile { try await IdentityFile.enroll(jwt: jwt) }
 
   private func logIn() async throws -> String {
     let answer = try await request(

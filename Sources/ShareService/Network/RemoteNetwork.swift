@@ -36,9 +36,9 @@ final class RemoteNetwork: ShareNetwork {
   var now: Timestamp { .now() }
 
   // Usage events are a websocket of OpenZiti's that only a metrics bridge reads today.
-  var tellsTraffic: Bool { false }
+  var tellsUsage: Bool { false }
   var issuesCredentialsAgain: Bool { false }
-  func onTraffic(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void) {}
+  func onUsage(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void) {}
 
   func read<R: Sendable>(_ body: @escaping @Sendable (StoreReader) throws -> R) async throws -> R {
     try await store.read(body)

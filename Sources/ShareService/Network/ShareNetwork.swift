@@ -25,10 +25,10 @@ protocol ShareNetwork: Sendable {
   /// Whether an identity whose file was lost can be given new credentials.
   var issuesCredentialsAgain: Bool { get }
 
-  /// Whether routers tell what services move; else nobody knows but who carries it.
-  var tellsTraffic: Bool { get }
+  /// Whether routers tell the usage of services; else nobody knows but who carries it.
+  var tellsUsage: Bool { get }
   /// Calls back with the id of a service and the bytes to and from its host. The call must not wait.
-  func onTraffic(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void)
+  func onUsage(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void)
 }
 
 /// Where services are offered, as the controller knows it.
@@ -106,9 +106,9 @@ struct LocalNetwork: ShareNetwork {
 
   var issuesCredentialsAgain: Bool { true }
 
-  var tellsTraffic: Bool { true }
+  var tellsUsage: Bool { true }
 
-  func onTraffic(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void) {
+  func onUsage(_ listener: @escaping @Sendable (_ service: String, _ toHost: Int, _ fromHost: Int) -> Void) {
     provisioning.onUsage(listener)
   }
 }

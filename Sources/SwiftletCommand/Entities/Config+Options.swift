@@ -37,7 +37,7 @@ struct NewConfig: NewEntity {
   }
 }
 
-struct ConfigChange: EntityChange {
+struct ConfigChange: UpdateOptions {
   static let kind = EntityDescription.config
   static let examples = """
     swiftlet update config web-host --data '{"protocol": "tcp", "address": "127.0.0.1", "port": 8001}'
@@ -100,7 +100,7 @@ struct NewConfigType: NewEntity {
   }
 }
 
-struct ConfigTypeChange: EntityChange {
+struct ConfigTypeChange: UpdateOptions {
   static let kind = EntityDescription.configType
   static let examples = """
     swiftlet update config-type app.v1 -f schema.json

@@ -77,7 +77,7 @@ struct NewAuthenticator: NewEntity {
   }
 }
 
-struct AuthenticatorChange: EntityChange {
+struct AuthenticatorChange: UpdateOptions {
   static let kind = EntityDescription.authenticator
   static let examples = """
     swiftlet update authenticator 2yfVuztZt. --username admin --password 'a better one'

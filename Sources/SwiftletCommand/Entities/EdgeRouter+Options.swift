@@ -61,7 +61,7 @@ struct NewEdgeRouter: NewEntity {
   }
 }
 
-struct EdgeRouterChange: EntityChange {
+struct EdgeRouterChange: UpdateOptions {
   static let kind = EntityDescription.edgeRouter
   static let examples = """
     swiftlet update edge-router paris -a public,europe

@@ -106,7 +106,7 @@ struct NewIdentity: NewEntity {
   }
 }
 
-struct IdentityChange: EntityChange {
+struct IdentityChange: UpdateOptions {
   static let kind = EntityDescription.identity
   static let examples = """
     swiftlet update identity alice -a staff,admins

@@ -33,7 +33,7 @@ struct NewServicePolicy: NewEntity {
   }
 }
 
-struct ServicePolicyChange: EntityChange {
+struct ServicePolicyChange: UpdateOptions {
   static let kind = EntityDescription.servicePolicy
   static let examples = """
     swiftlet update service-policy staff-dial --identity-roles '#staff,@bob'
@@ -97,7 +97,7 @@ struct NewEdgeRouterPolicy: NewEntity {
   }
 }
 
-struct EdgeRouterPolicyChange: EntityChange {
+struct EdgeRouterPolicyChange: UpdateOptions {
   static let kind = EntityDescription.edgeRouterPolicy
   static let examples = """
     swiftlet update edge-router-policy everyone --identity-roles '#staff'
@@ -161,7 +161,7 @@ struct NewServiceEdgeRouterPolicy: NewEntity {
   }
 }
 
-struct ServiceEdgeRouterPolicyChange: EntityChange {
+struct ServiceEdgeRouterPolicyChange: UpdateOptions {
   static let kind = EntityDescription.serviceEdgeRouterPolicy
   static let examples = """
     swiftlet update service-edge-router-policy everywhere --edge-router-roles '#public'

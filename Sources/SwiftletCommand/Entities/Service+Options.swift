@@ -57,7 +57,7 @@ struct NewService: NewEntity {
   }
 }
 
-struct ServiceChange: EntityChange {
+struct ServiceChange: UpdateOptions {
   static let kind = EntityDescription.service
   static let examples = """
     swiftlet update service web -a intranet,public

@@ -49,7 +49,7 @@ struct NewTerminator: NewEntity {
   }
 }
 
-struct TerminatorChange: EntityChange {
+struct TerminatorChange: UpdateOptions {
   static let kind = EntityDescription.terminator
   static let examples = """
     swiftlet update terminator 4EcDuuUIO0ORgWXZ33RUH0 --cost 100 --precedence required

@@ -1,7 +1,7 @@
 public import WireSchemas
 
-/// What a circuit moved, as the controller believes it.
-public struct CircuitTraffic: Sendable, Equatable {
+/// Usage of a circuit, as the controller believes it.
+public struct UsageRecord: Sendable, Equatable {
   /// Names of the values: what the first router had from the dialler and sent to it, the last router from the host and
   /// to it (fabric-planes.md 3.6, management-and-model.md, usage events).
   public static let ingressReceived = "ingress.rx"
@@ -15,7 +15,7 @@ public struct CircuitTraffic: Sendable, Equatable {
   public let toHost: Int
   public let fromHost: Int
 
-  /// What a router says a circuit moved. Nothing but numbers is taken from it: whose they are follows from the circuit.
+  /// Usage as a router tells it. Nothing but numbers is taken from it: whose they are follows from the circuit.
   public struct Claim: Sendable, Equatable {
     public let circuit: String
     public let toHost: UInt64
@@ -28,7 +28,7 @@ public struct CircuitTraffic: Sendable, Equatable {
     }
   }
 
-  /// Circuits that one message may tell of. Ours sends a thousand, OpenZiti's as many as moved something in the
+  /// Circuits that one message may tell of. Ours sends a thousand, OpenZiti's as many as had usage in the
   /// interval.
   private static let claimLimit = 100_000
 

@@ -3,7 +3,7 @@ import Store
 import SwiftletShare
 
 /// Rights of environments to dial shares (zrok.md 1.4).
-extension ShareDesk {
+extension ShareCore {
   struct MadeAccess: Sendable {
     let token: String
     let backendMode: ShareOptions.Backend

@@ -11,7 +11,7 @@ import SwiftletShare
 ///
 /// A share is made in three steps: what its order comes to (``SharePlan``), where it will be found (``SharePlaces``),
 /// and its rows and entities of the network, the last two in one change.
-extension ShareDesk {
+extension ShareCore {
   struct MadeShare: Sendable {
     let token: String
     let endpoints: [String]

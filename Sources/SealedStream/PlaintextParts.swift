@@ -7,20 +7,20 @@
 /// ```
 ///
 /// The application sees the parts without their lengths.
-public enum Multipart {
+public enum PlaintextParts {
   /// The longest part.
   public static let partSizeLimit = Int(UInt16.max)
 
   /// Where the parts lie, in order.
-  /// - Throws: `badMultipart` when a part does not end within the plaintext.
+  /// - Throws: `badParts` when a part does not end within the plaintext.
   public static func ranges(of plaintext: UnsafeRawBufferPointer) throws(SealedStreamError) -> [Range<Int>] {
     var ranges: [Range<Int>] = []
     var offset = 0
     while offset < plaintext.count {
-      guard plaintext.count - offset >= 2 else { throw .badMultipart }
+      guard plaintext.count - offset >= 2 else { throw .badParts }
       let length = Int(UInt16(littleEndian: plaintext.loadUnaligned(fromByteOffset: offset, as: UInt16.self)))
       offset += 2
-      guard length <= plaintext.count - offset else { throw .badMultipart }
+      guard length <= plaintext.count - offset else { throw .badParts }
       ranges.append(offset..<offset + length)
       offset += length
     }
@@ -38,15 +38,15 @@ public enum Multipart {
   /// Moves the bytes of all parts to the front of the buffer, one after the other, for readers to whom boundaries say
   /// nothing.
   /// - Returns: how many bytes there are.
-  /// - Throws: `badMultipart`, possibly with bytes moved already.
+  /// - Throws: `badParts`, possibly with bytes moved already.
   public static func joinInPlace(_ plaintext: UnsafeMutableRawBufferPointer) throws(SealedStreamError) -> Int {
     var read = 0
     var written = 0
     while read < plaintext.count {
-      guard plaintext.count - read >= 2 else { throw .badMultipart }
+      guard plaintext.count - read >= 2 else { throw .badParts }
       let length = Int(UInt16(littleEndian: plaintext.loadUnaligned(fromByteOffset: read, as: UInt16.self)))
       read += 2
-      guard length <= plaintext.count - read else { throw .badMultipart }
+      guard length <= plaintext.count - read else { throw .badParts }
       UnsafeMutableRawBufferPointer(rebasing: plaintext[written..<written + length]).copyMemory(
         from: UnsafeRawBufferPointer(rebasing: plaintext[read..<read + length]))
       read += length

@@ -5,7 +5,7 @@ import Store
 import SwiftletShare
 
 /// Names in namespaces (zrok.md 1.3).
-extension ShareDesk {
+extension ShareCore {
   static func check(label: String) throws {
     guard ShareTokens.isLabel(label, lengths: 3...63, dash: true), !label.hasPrefix("-"), !label.hasSuffix("-") else {
       throw ShareRefusal(409, "a name has 3 to 63 characters of a-z, 0-9 and -, and no - at its ends")

@@ -4,7 +4,7 @@ import WebRelay
 
 /// Carries what happens on event loops to the screen. An event loop adds to a bounded buffer and goes on; all
 /// formatting is the screen's.
-final class TrafficFeed: Sendable {
+final class RequestFeed: Sendable {
   /// A request that is over.
   struct Entry: Sendable, Equatable {
     var method: String
@@ -63,7 +63,7 @@ final class TrafficFeed: Sendable {
   }
 }
 
-extension TrafficFeed.Entry {
+extension RequestFeed.Entry {
   init(_ record: RequestRecord) {
     self.init(
       method: record.method, path: record.path, remote: record.remoteAddress,

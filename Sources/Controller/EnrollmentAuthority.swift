@@ -5,7 +5,7 @@ import Store
 import Transport
 
 /// Makes invitations: enrollments with their signed tokens.
-struct EnrollmentDesk: Sendable {
+struct EnrollmentAuthority: Sendable {
   enum Invitee: Sendable {
     case identity(String)
     case edgeRouter(String)

@@ -8,7 +8,7 @@ import Synchronization
 
 /// Bandwidth limits (zrok.md 1.10): who moved too much loses the dial policies of its shares until usage falls below
 /// the limit again.
-extension ShareDesk {
+extension ShareCore {
   private static let author = "share limits"
 
   /// Judges accounts by what they moved, and pauses or resumes their shares. Those that are held back are judged each
@@ -156,12 +156,12 @@ private struct Verdict {
   init(_ account: ShareAccount, _ limits: ShareLimits, _ reader: StoreReader, now: Int) throws {
     let effective = limits.effective(account)
     guard effective.limitsBytes else { return }
-    let rows = try reader.all(ShareTrafficRow.self, field: "accountId", equals: account.id)
-    func usage(_ bandwidth: ShareLimits.Bandwidth, of mode: ShareOptions.Backend?) -> TrafficSample {
+    let rows = try reader.all(ShareUsageRow.self, field: "accountId", equals: account.id)
+    func usage(_ bandwidth: ShareLimits.Bandwidth, of mode: ShareOptions.Backend?) -> ShareUsageSample {
       rows.filter { row in
         mode.map { row.backendMode == $0 } ?? (row.backendMode.map { effective.backends[$0] == nil } ?? true)
       }
-      .reduce(into: TrafficSample(time: now)) { $0.add($1, since: now - bandwidth.period) }
+      .reduce(into: ShareUsageSample(time: now)) { $0.add($1, since: now - bandwidth.period) }
     }
     for (action, bandwidth) in effective.bandwidth where bandwidth.isExceeded(by: usage(bandwidth, of: nil)) {
       switch action {

@@ -5,7 +5,7 @@ import Store
 import SwiftletShare
 
 /// Machines of accounts (zrok.md 1.2).
-extension ShareDesk {
+extension ShareCore {
   /// Makes an identity with its key and certificate: the client gets the whole identity file and enrolls nothing.
   func enable(_ accountID: String, description: String, host: String, address: String) async throws
     -> ProvisioningTransaction.Credentials

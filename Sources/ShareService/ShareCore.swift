@@ -13,14 +13,14 @@ import Synchronization
 
 /// What one may do with the share service, free of HTTP. Every change is one of `ShareNetwork`: rows of ours and the
 /// entities of the network that they stand for come and go together.
-final class ShareDesk: Sendable {
+final class ShareCore: Sendable {
   /// Token and public name of the namespace and the frontend made at the first start.
   static let defaultName = "public"
 
   let network: any ShareNetwork
   let configuration: ShareConfiguration
   let directory = ShareDirectory()
-  let traffic = TrafficMeter()
+  let usage = UsageMeter()
   let ports: PortPool
   let passwords: PasswordHasher
   let agents: AgentCaller
@@ -103,8 +103,8 @@ final class ShareDesk: Sendable {
     for share in try await network.read({ try $0.all(ShareRow.self) }) { try await refresh(share.token) }
     // The operator may have changed the limits.
     try await enforceLimits()
-    network.onTraffic { [traffic, network] service, toHost, fromHost in
-      traffic.add(service: service, rx: toHost, tx: fromHost, now: network.now)
+    network.onUsage { [usage, network] service, toHost, fromHost in
+      usage.add(service: service, rx: toHost, tx: fromHost, now: network.now)
     }
     return try file.load()
   }
@@ -126,12 +126,12 @@ final class ShareDesk: Sendable {
 
   /// Brings the directory up to date with what the store says of a share.
   func refresh(_ token: String) async throws {
-    let (traffic, leases, now) = (traffic, leases, network.now)
+    let (usage, leases, now) = (usage, leases, network.now)
     let (version, hosts, route, place) = try await network.read {
       reader -> (UInt64, [String], ShareRoute?, PortPool.Place?) in
       let version = try reader.currentIndex()
       let row = try reader.named(ShareRow.self, token)
-      traffic.note(token, row, now: now)
+      usage.note(token, row, now: now)
       leases.note(token, row)
       guard let share = row, share.mode == .public else { return (version, [], nil, nil) }
       if let port = share.publicPort, let transport = share.backendMode.transport {

@@ -6,7 +6,7 @@ import Store
 import SwiftletShare
 
 /// Accounts, how one comes to have one, and passwords (zrok.md 1.1).
-extension ShareDesk {
+extension ShareCore {
   /// - Parameter email: at most 254 bytes, one `@`, no blanks and nothing that `NameText` forbids; kept in lower case.
   static func address(_ email: String) throws -> String {
     let email = email.lowercased()

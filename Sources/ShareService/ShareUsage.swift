@@ -5,8 +5,8 @@ import Store
 import SwiftletShare
 import Synchronization
 
-/// What crossed a share in one hour, by minute. Traffic is activity: durable, of no interest to routers.
-struct ShareTrafficRow: Entity {
+/// Usage of a share in one hour, by minute. Usage is activity: durable, of no interest to routers.
+struct ShareUsageRow: Entity {
   static let kind = EntityKind(rawValue: "share-traffic")
   static let isIntent = false
   static let indexedMembers = [IndexedMember("shareToken"), IndexedMember("accountId"), IndexedMember("environmentId")]
@@ -33,14 +33,14 @@ struct ShareTrafficRow: Entity {
 
   static func id(_ token: String, hour: Int) -> String { "\(token)/\(hour)" }
 
-  /// The minutes of the hour that something moved in. Nothing that a row holds is taken for granted: rows outlive
+  /// The minutes of the hour that have usage. Nothing that a row holds is taken for granted: rows outlive
   /// mistakes.
-  var minutes: [(minute: Int, bytes: TrafficMeter.Bytes)] {
-    var moved: [(minute: Int, bytes: TrafficMeter.Bytes)] = []
+  var minutes: [(minute: Int, bytes: UsageMeter.Bytes)] {
+    var used: [(minute: Int, bytes: UsageMeter.Bytes)] = []
     for minute in 0..<min(60, rx.count, tx.count) where rx[minute] > 0 || tx[minute] > 0 {
-      moved.append((minute, TrafficMeter.Bytes(rx: max(0, rx[minute]), tx: max(0, tx[minute]))))
+      used.append((minute, UsageMeter.Bytes(rx: max(0, rx[minute]), tx: max(0, tx[minute]))))
     }
-    return moved
+    return used
   }
 
   mutating func add(rx more: Int, tx moreSent: Int, minute: Int) {
@@ -54,8 +54,8 @@ struct ShareTrafficRow: Entity {
   func validate() throws(ModelError) { try validateBase() }
 }
 
-/// Bytes that a share moved in some time.
-struct TrafficSample: Sendable, Equatable {
+/// Usage of a share in some time.
+struct ShareUsageSample: Sendable, Equatable {
   /// Seconds since 1970.
   var time: Int
   var rx = 0
@@ -69,7 +69,7 @@ struct TrafficSample: Sendable, Equatable {
   }
 
   /// Adds what a row counted from a time on, by whole minutes.
-  mutating func add(_ row: ShareTrafficRow, since start: Int) {
+  mutating func add(_ row: ShareUsageRow, since start: Int) {
     for (minute, bytes) in row.minutes where row.hour.adding(clamped: minute * 60 + 60) > start {
       add(rx: bytes.rx, tx: bytes.tx)
     }
@@ -85,9 +85,9 @@ extension Int {
   }
 }
 
-/// Counts what shares move; the counts reach the store once a minute and when the service ends. Routers of a controller
+/// Counts shares' usage; the counts reach the store once a minute and when the service ends. Routers of a controller
 /// in this process tell of everything, elsewhere the public frontend tells of what it carries.
-final class TrafficMeter: Sendable {
+final class UsageMeter: Sendable {
   /// Whose bytes they are: kept beyond the share's end, since routers tell of the last bytes later.
   struct Owner: Sendable {
     let token: String
@@ -176,24 +176,24 @@ final class TrafficMeter: Sendable {
   }
 }
 
-extension ShareDesk {
+extension ShareCore {
   /// Stores what was counted.
-  /// - Returns: accounts that moved something.
+  /// - Returns: accounts with usage.
   @discardableResult
-  func storeTraffic() async throws -> Set<String> {
-    let traffic = traffic
-    let taken = traffic.take()
+  func storeUsage() async throws -> Set<String> {
+    let usage = usage
+    let taken = usage.take()
     guard !taken.isEmpty else { return [] }
     do {
       try await network.write(author: "share service") { change in
         let store = change.store
         for (key, bytes) in taken {
-          guard let owner = traffic.owner(key.service) else { continue }
+          guard let owner = usage.owner(key.service) else { continue }
           let hour = key.minute / 60 * 3600
-          let id = ShareTrafficRow.id(owner.token, hour: hour)
+          let id = ShareUsageRow.id(owner.token, hour: hour)
           var row =
-            try store.get(ShareTrafficRow.self, id)
-            ?? ShareTrafficRow(
+            try store.get(ShareUsageRow.self, id)
+            ?? ShareUsageRow(
               id: id, shareToken: owner.token, accountId: owner.accountID, environmentId: owner.environmentID,
               hour: hour,
               rx: Array(repeating: 0, count: 60), tx: Array(repeating: 0, count: 60))
@@ -203,30 +203,30 @@ extension ShareDesk {
         }
       }
     } catch {
-      traffic.putBack(taken)
+      usage.putBack(taken)
       throw error
     }
-    return Set(taken.keys.compactMap { traffic.owner($0.service)?.accountID })
+    return Set(taken.keys.compactMap { usage.owner($0.service)?.accountID })
   }
 
-  func forgetOldTraffic() async throws {
-    let oldest = Int(network.now.secondsSinceEpoch - ShareTrafficRow.retention)
-    let old = try await network.read { try $0.all(ShareTrafficRow.self).filter { $0.hour < oldest }.map(\.id) }
+  func forgetOldUsage() async throws {
+    let oldest = Int(network.now.secondsSinceEpoch - ShareUsageRow.retention)
+    let old = try await network.read { try $0.all(ShareUsageRow.self).filter { $0.hour < oldest }.map(\.id) }
     guard !old.isEmpty else { return }
     try await network.write(author: "share service") { change in
-      for id in old { try change.store.delete(ShareTrafficRow.self, id) }
+      for id in old { try change.store.delete(ShareUsageRow.self, id) }
     }
   }
 }
 
 extension ShareViews {
-  /// What shares moved in the last five minutes, by minute; nothing where nothing moved.
+  /// Usage of shares in the last five minutes, by minute; nothing where there was none.
   func activity(_ tokens: [String]) throws -> JSONValue {
     let last = Int(now.secondsSinceEpoch / 60)
-    var sparks = (last - 4...last).map { TrafficSample(time: $0 * 60) }
+    var sparks = (last - 4...last).map { ShareUsageSample(time: $0 * 60) }
     for token in tokens {
       for hour in Set(sparks.map { $0.time / 3600 * 3600 }) {
-        guard let row = try reader.get(ShareTrafficRow.self, ShareTrafficRow.id(token, hour: hour)) else { continue }
+        guard let row = try reader.get(ShareUsageRow.self, ShareUsageRow.id(token, hour: hour)) else { continue }
         for (minute, bytes) in row.minutes {
           if let index = sparks.firstIndex(where: { $0.time == hour + minute * 60 }) {
             sparks[index].add(rx: bytes.rx, tx: bytes.tx)
@@ -239,36 +239,36 @@ extension ShareViews {
   }
 
   /// Whether a byte crossed in the last `seconds`.
-  /// - Parameter field: an indexed member of traffic rows.
-  func hasMoved(_ field: String, _ value: String, seconds: Int) throws -> Bool {
-    var sum = TrafficSample(time: 0)
-    for row in try reader.all(ShareTrafficRow.self, field: field, equals: value) {
+  /// - Parameter field: an indexed member of usage rows.
+  func hasUsage(_ field: String, _ value: String, seconds: Int) throws -> Bool {
+    var sum = ShareUsageSample(time: 0)
+    for row in try reader.all(ShareUsageRow.self, field: field, equals: value) {
       sum.add(row, since: Int(now.secondsSinceEpoch) - seconds)
     }
     return sum.total > 0
   }
 
   /// Samples of the last `seconds`: by minute for up to two hours, by hour for up to two days, by day beyond. Times
-  /// without traffic are there too, so that a plot shows them.
+  /// without usage are there too, so that a plot shows them.
   /// - Parameter field: the indexed member of the rows that are summed, and its value.
   func metrics(scope: String, id: String, _ field: (name: String, value: String), seconds: Int) throws -> JSONValue {
     let step = seconds <= 7200 ? 60 : seconds <= 2 * 86_400 ? 3600 : 86_400
     let last = Int(now.secondsSinceEpoch) / step
     let first = last - max(1, min(seconds / step, 2000)) + 1
-    var samples = (first...last).map { TrafficSample(time: $0 * step) }
-    var hasMoved = false
-    for row in try reader.all(ShareTrafficRow.self, field: field.name, equals: field.value) {
+    var samples = (first...last).map { ShareUsageSample(time: $0 * step) }
+    var hasUsage = false
+    for row in try reader.all(ShareUsageRow.self, field: field.name, equals: field.value) {
       for (minute, bytes) in row.minutes {
         let index = row.hour.adding(clamped: minute * 60) / step - first
         guard samples.indices.contains(index) else { continue }
         samples[index].add(rx: bytes.rx, tx: bytes.tx)
-        hasMoved = true
+        hasUsage = true
       }
     }
     return [
       "scope": .string(scope), "id": .string(id), "period": JSONValue(seconds),
       "samples": .array(
-        !hasMoved
+        !hasUsage
           ? []
           : samples.map { ["timestamp": JSONValue($0.time * 1000), "rx": JSONValue($0.rx), "tx": JSONValue($0.tx)] }),
     ]

@@ -13,7 +13,7 @@ import WebRelay
 
 /// Where a running agent takes orders: zrok's gRPC at `agent.socket` in the environment's directory, for programs of
 /// this user, and for the share service over the overlay while the machine is enrolled for it (zrok.md 5.6).
-struct AgentDoor {
+struct AgentListener {
   /// How often the enrollment is looked for.
   private static let interval = TimeAmount.seconds(2)
   /// Bytes a socket's path may have.

@@ -9,7 +9,7 @@ import Transport
 import X509
 
 /// Redeems invitations: a token once, for exactly one proof (edge-client-api.md 2.4, fabric-planes.md 1).
-extension EnrollmentDesk {
+extension EnrollmentAuthority {
   struct RouterCertificates: Sendable {
     let client: CertificateChain
     let server: CertificateChain

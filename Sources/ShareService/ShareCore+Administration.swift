@@ -5,7 +5,7 @@ import Store
 import SwiftletShare
 
 /// Frontends, namespaces and organizations (zrok.md 1.3, 1.5, 1.9).
-extension ShareDesk {
+extension ShareCore {
   private static let author = "share administrator"
 
   func put<E: Entity>(_ entity: E) async throws {
@@ -54,7 +54,9 @@ extension ShareDesk {
         namespace.frontends.removeAll { $0.token == token }
         try change.store.put(namespace)
       }
-      guard try change.store.delete(ShareFrontendRow.self, token) else { throw ShareRefusal.notFound("frontend \(token)") }
+      guard try change.store.delete(ShareFrontendRow.self, token) else {
+        throw ShareRefusal.notFound("frontend \(token)")
+      }
     }
   }
 

@@ -4,7 +4,7 @@ import Transport
 import X509
 
 /// Turns a one-time token into an identity (edge-client-api.md 2).
-public enum Enrollment {
+extension IdentityFile {
   private struct Answer: Decodable {
     struct Certificates: Decodable { var cert: String? }
     var data: Certificates

@@ -11,7 +11,7 @@ import WireSchemas
 
 /// Keeps the control channel: dials, greets, carries out what the controller says, and dials again (fabric-planes.md
 /// 2).
-struct ControlLink: Sendable {
+struct ControlChannel: Sendable {
   private static let subscriptionSeconds: UInt32 = 300
   private static let renewal = TimeAmount.seconds(200)
   private static let parallelHosts = 32
@@ -135,7 +135,7 @@ struct ControlLink: Sendable {
     }
   }
 
-  /// Tells what circuits moved (fabric-planes.md 3.6). Nothing is taken while nobody listens.
+  /// Tells the usage of circuits (fabric-planes.md 3.6). Nothing is taken while nobody listens.
   private func reportUsage(_ channel: MessageChannel) async {
     let seconds = UInt64(max(1, usageInterval.nanoseconds / 1_000_000_000))
     while !Task.isCancelled {
@@ -163,8 +163,8 @@ struct ControlLink: Sendable {
             counter.buckets[sample.circuit] = .with {
               // Both ends are here: what enters at one leaves at the other.
               $0.values = [
-                CircuitTraffic.ingressReceived: sample.fromClient, CircuitTraffic.egressSent: sample.fromClient,
-                CircuitTraffic.egressReceived: sample.fromHost, CircuitTraffic.ingressSent: sample.fromHost,
+                UsageRecord.ingressReceived: sample.fromClient, UsageRecord.egressSent: sample.fromClient,
+                UsageRecord.egressReceived: sample.fromHost, UsageRecord.ingressSent: sample.fromHost,
               ].filter { $0.value > 0 }
               $0.tags = ["serviceId": sample.serviceID, "clientId": sample.clientID, "hostId": sample.hostID]
             }

@@ -12,7 +12,7 @@ import Transport
 import X509
 
 /// Logs identities in and gives them sessions (edge-client-api.md 3, 5.9).
-struct SessionDesk: Sendable {
+struct SessionIssuer: Sendable {
   /// Routers named with a session, at most.
   private static let routerLimit = 25
 

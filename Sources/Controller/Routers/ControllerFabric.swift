@@ -14,7 +14,7 @@ import WireSchemas
 ///
 /// Messages are posted while the lock is held, so that each router sees them in the order in which the decisions were
 /// taken; posting never waits.
-final class Fleet: Sendable {
+final class ControllerFabric: Sendable {
   /// Answers the router that asked for a circuit.
   typealias CircuitReply = @Sendable (Result<(circuit: Circuit, peerData: [UInt32: [UInt8]]), CircuitFailure>) -> Void
 
@@ -50,12 +50,12 @@ final class Fleet: Sendable {
   private let state: NIOLockedValueBox<State>
   private let counter = Atomic<UInt64>(0)
   private let leases: CircuitLeases
-  private let usage: UsageHub
+  private let usage: UsageFeed
   private let logger: Logger
   private let clock: @Sendable () -> Timestamp
 
   init(
-    settings: CircuitEngine.Settings, leases: CircuitLeases, usage: UsageHub,
+    settings: CircuitEngine.Settings, leases: CircuitLeases, usage: UsageFeed,
     clock: @escaping @Sendable () -> Timestamp, logger: Logger
   ) {
     var engine = CircuitEngine(settings: settings)
@@ -288,7 +288,7 @@ final class Fleet: Sendable {
         logger.info("terminator removed: its router does not know it", metadata: ["terminator": "\(id)"])
       case .offered, .adjusted, .stranded: break  // For those who asked, see `offer`, `adjust` and `keep`.
       case .ended(let circuit): leases.closed(circuit.id)
-      case .moved(let traffic): answers.append { [usage] in usage.report(traffic) }
+      case .charged(let charged): answers.append { [usage] in usage.report(charged) }
       case .usageClamped(let router): answers.append { [self] in sayClamped(router) }
       case .givenUp(let router, let circuits, let terminators):
         logger.warning(

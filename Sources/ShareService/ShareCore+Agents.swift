@@ -7,7 +7,7 @@ import SwiftletShare
 import WireSchemas
 
 /// Agents that take orders of the API (zrok.md 2.5).
-extension ShareDesk {
+extension ShareCore {
   /// Makes the identity that agents are dialled with, once.
   func openAgents() async throws {
     let file = OwnIdentityFile(configuration.directory + "/agent-controller.json")

@@ -2,8 +2,8 @@ import Model
 import NIOCore
 import ShareFrontend
 
-/// The public frontend in the process of the share service asks its desk.
-extension ShareDesk: FrontendContext {
+/// The public frontend in the process of the share service asks its core.
+extension ShareCore: FrontendContext {
   var settings: FrontendSettings {
     FrontendSettings(
       zone: configuration.zone, isTLS: configuration.frontend.identity != nil, limits: configuration.limits.frontend,
@@ -14,8 +14,8 @@ extension ShareDesk: FrontendContext {
 
   func relayed(service: String, rx: Int, tx: Int) {
     // Routers of this process count everything themselves.
-    guard !network.tellsTraffic else { return }
-    traffic.add(service: service, rx: rx, tx: tx, now: now)
+    guard !network.tellsUsage else { return }
+    usage.add(service: service, rx: rx, tx: tx, now: now)
   }
 
   /// The directory is filled from the store, as soon as that changes.

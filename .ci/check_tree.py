@@ -67,6 +67,7 @@ START = re.compile(r"\bStart reading (?:at|here)\b")
 
 # Files that import the full Foundation, one a line.
 FOUNDATION_LIST = ".ci/foundation.txt"
+
 # What stands in one place: what it looks like, where it may stand, and what the others call. Ids come from EntityID; cores take
 # a generator as an argument.
 ONE_OF_EACH = [
@@ -244,6 +245,17 @@ def main_files(targets):
             yield f"{path}:1: the first words do not say where to start (`Start reading at`)"
 
 
+def one_of_each(tracked):
+    for path in tracked:
+        if not path.startswith("Sources/") or not path.endswith(".swift") or not os.path.exists(path):
+            continue
+        with open(path, encoding="utf-8") as source:
+            for number, line in enumerate(source, 1):
+                for pattern, places, words in ONE_OF_EACH:
+                    if pattern.search(line) and not line.lstrip().startswith("//") and not path.startswith(places):
+                        yield f"{path}:{number}: {words}"
+
+
 def long_lines(tracked):
     for path in tracked:
         if path.endswith(".swift") and not path.endswith(".pb.swift") and os.path.exists(path):
@@ -282,7 +294,7 @@ def main():
         return 0
     targets = package_targets()
     problems = [*floors(targets), *dependencies(targets), *sdk(targets), *foundation(tracked), *main_files(targets)]
-    problems += [*long_lines(tracked), *build_products(tracked)]
+    problems += [*one_of_each(tracked), *long_lines(tracked), *build_products(tracked)]
     for problem in problems:
         print(problem)
     return 1 if problems else 0

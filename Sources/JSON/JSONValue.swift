@@ -1,4 +1,4 @@
-// JSON is the documents of this house: values, a reader with limits, a writer, a way to Swift's `Codable` types and
+// JSON: the documents of this house: values, a reader with limits, a writer, a way to Swift's `Codable` types and
 // back, and JSON Schema. It knows no entity, opens no file, and is not for typed answers of strangers whose absent
 // members must be an error: `decode` fills those in. Start reading at `JSONValue`; then `JSONReader`, `JSONSchema`.
 

@@ -94,50 +94,45 @@ let package = Package(
     // Floor 1
     floor("Wire", []),
     floor("WireSchemas", [protobuf]),
-    floor("SealedStream", ["CSodium", crypto]),
+    floor("SealedStream", ["CSodium"]),
     floor("PKI", [crypto, cryptoExtras, x509, asn1, jwt]),
     floor("JSON", []),
     floor("Model", ["JSON"]),
     floor("Facts", []),
     // Floor 2
     floor("Access", ["Model"]),
-    floor("Fabric", ["Wire", "WireSchemas", "Model", "Access", "Facts", protobuf]),
+    floor("Fabric", ["Wire", "WireSchemas", "Model", "Access", protobuf]),
     // Floor 3
     floor(
       "Transport",
       ["Wire", "PKI", nioCore, nioPosix, nioHTTP1, nioConcurrency, nioTLS, nioSSL, x509, asn1, logging, yams]),
-    floor("Store", ["JSON", "Model", "Facts", grdb]),
+    floor("Store", ["JSON", "Model", grdb]),
     // Floor 4
     floor(
       "Swiftlet",
-      ["Transport", "SealedStream", "Wire", "PKI", "JSON", nioCore, nioPosix, nioHTTP1, nioSSL, x509, logging]),
+      ["Transport", "SealedStream", "Wire", "PKI", "JSON", nioCore, nioPosix, x509, logging]),
     floor(
       "EdgeRouter",
       [
-        "Transport", "Fabric", "Access", "JSON", "Model", "Wire", "WireSchemas", "PKI", "Facts", nioCore, nioPosix,
-        nioSSL, protobuf, x509, logging,
-        lifecycle, yams,
+        "Transport", "Fabric", "Access", "JSON", "Model", "Wire", "WireSchemas", "PKI", nioCore, nioPosix, protobuf,
+        x509, logging, lifecycle, asn1, nioConcurrency,
       ]),
     floor(
       "WebRelay",
-      [
-        "CLinuxShims", "Transport", "PKI", crypto, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL, logging,
-      ]),
+      ["CLinuxShims", "Transport", "PKI", crypto, nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioSSL]),
     floor("REST", ["Transport", "WebRelay", "JSON", "Model", nioCore, nioHTTP1, nioConcurrency, logging]),
     floor(
       "Authentication",
-      ["Transport", "PKI", "Model", "Store", "CSodium", nioCore, nioPosix, nioConcurrency, x509, logging]),
+      ["Transport", "PKI", "Model", "Store", "CSodium", nioPosix, nioConcurrency, x509, logging]),
     // Floor 5
     floor(
       "Controller",
       [
         "REST", "Authentication", "Store", "Fabric", "Access", "JSON", "Model", "Facts", "Transport", "Wire",
-        "WireSchemas",
-        "PKI", nioCore, nioPosix,
-        nioSSL, protobuf, x509, logging, lifecycle, yams,
+        "WireSchemas", "PKI", nioCore, nioPosix, protobuf, x509, logging, lifecycle, nioConcurrency,
       ]),
-    floor("SwiftletShare", ["JSON", "Swiftlet", "Transport", "PKI", nioCore, nioPosix, logging]),
-    floor("Tunnel", ["Swiftlet", "Transport", nioCore, nioPosix, logging, lifecycle]),
+    floor("SwiftletShare", ["JSON", "Swiftlet", "Transport", "PKI", nioCore, logging]),
+    floor("Tunnel", ["Swiftlet", "Transport", nioCore, nioPosix, logging, lifecycle, nioConcurrency]),
     floor("AgentProtocol", ["WireSchemas", protobuf, grpc]),
     // Floor 6
     floor(
@@ -157,7 +152,7 @@ let package = Package(
     floor(
       "ShareAgent",
       [
-        "JSON", "SwiftletShare", "AgentProtocol", "WebRelay", "Tunnel", "Swiftlet", "Transport", "WireSchemas",
+        "JSON", "SwiftletShare", "AgentProtocol", "WebRelay", "Tunnel", "Swiftlet", "Transport", "WireSchemas", "PKI",
         nioCore, nioPosix, nioHTTP1, nioConcurrency, protobuf, grpc, grpcNIO, logging, lifecycle,
       ]),
     // Floor 7
@@ -165,11 +160,8 @@ let package = Package(
       name: "SwiftletCommand",
       dependencies: [
         "Controller", "EdgeRouter", "Tunnel", "ShareService", "ShareFrontend", "ShareAgent", "SwiftletShare",
-        "WebRelay", "Swiftlet", "Transport", "PKI", "JSON", "Model", "CLinuxShims",
-        "CQREncode", argumentParser, yams,
-        logging,
-        lifecycle, nioCore,
-        nioPosix, x509,
+        "WebRelay", "Swiftlet", "Transport", "PKI", "JSON", "Model", "CLinuxShims", "CQREncode", argumentParser,
+        logging, lifecycle, nioCore, x509,
       ],
       swiftSettings: settings),
     // Programs that show how the SDK is used; the tutorial's code is this one.
@@ -180,17 +172,20 @@ let package = Package(
     ),
     // Tests, one target a floor's target
     tests("WireTests", ["Wire"], resources: [.copy("Resources")]),
-    tests("WireSchemasTests", ["WireSchemas", "Wire"], resources: [.copy("Resources")]),
+    tests("WireSchemasTests", ["WireSchemas", "Wire", protobuf], resources: [.copy("Resources")]),
     tests("SealedStreamTests", ["SealedStream"]),
     tests("PKITests", ["PKI", x509, crypto, cryptoExtras, asn1], resources: [.copy("Resources")]),
     tests("JSONTests", ["JSON"], exclude: ["python"]),
     tests("ModelTests", ["JSON", "Model"]),
     tests("AccessTests", ["Access", "Model"]),
-    tests("FabricTests", ["Fabric", "Wire", "WireSchemas", "Model", "Access"]),
-    tests("TransportTests", ["Transport", "Wire", "PKI", nioCore, nioPosix, nioSSL, nioEmbedded, x509]),
+    tests("FabricTests", ["Fabric", "Wire", "WireSchemas", "Model", "Access", protobuf]),
+    tests(
+      "TransportTests", ["Transport", "Wire", "PKI", nioCore, nioPosix, nioEmbedded, x509, logging, nioConcurrency]),
     tests("StoreTests", ["Store", "JSON", "Model"]),
-    tests("RESTTests", ["REST", "JSON", "Model", "Transport", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioConcurrency]),
-    tests("AuthenticationTests", ["Authentication", "Model", "PKI", "Store"]),
+    tests(
+      "RESTTests",
+      ["REST", "JSON", "Model", "Transport", "PKI", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioConcurrency, logging]),
+    tests("AuthenticationTests", ["Authentication", "Model", "PKI", x509]),
     tests(
       "ControllerTests",
       [
@@ -201,9 +196,12 @@ let package = Package(
       ]),
     tests(
       "EdgeRouterTests",
-      ["EdgeRouter", "Transport", "Wire", "PKI", "Fabric", nioCore, nioPosix, nioConcurrency, nioEmbedded]),
+      [
+        "EdgeRouter", "Transport", "Wire", "PKI", "Fabric", "Model", "WireSchemas", nioCore, nioPosix, nioConcurrency,
+        logging, protobuf, x509,
+      ]),
     tests("SwiftletTests", ["Swiftlet", "Transport", "Wire", "SealedStream", "PKI", nioCore, nioEmbedded]),
-    tests("WebRelayTests", ["WebRelay", "Transport", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded, nioSSL]),
+    tests("WebRelayTests", ["WebRelay", nioCore, nioPosix, nioHTTP1, nioEmbedded, nioSSL, nioConcurrency]),
     tests(
       "ShareTests",
       [
@@ -215,8 +213,8 @@ let package = Package(
     tests(
       "CommandTests",
       [
-        "SwiftletCommand", "NetworkFixture", "JSON", "Model", "PKI", "Transport", argumentParser, nioCore, logging,
-        lifecycle,
+        "SwiftletCommand", "NetworkFixture", "JSON", "Model", "PKI", "Transport", "Controller", argumentParser, nioCore,
+        logging, lifecycle,
       ]),
     // A network in the test's process, shared by the two targets below.
     .target(
@@ -228,17 +226,14 @@ let package = Package(
       "EndToEndTests",
       [
         "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Tunnel", "Transport", "Fabric", "JSON", "Model",
-        "PKI",
-        nioCore, nioPosix, nioConcurrency,
-        logging, lifecycle, x509,
+        "PKI", nioCore, nioPosix, nioConcurrency, logging, lifecycle,
       ]),
     // Whoever means harm: strangers, enrolled SDKs, enrolled routers (docs/security.md).
     tests(
       "AttackTests",
       [
-        "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Fabric", "Transport", "JSON", "Model", "PKI", "Wire",
-        "WireSchemas", nioCore, nioPosix,
-        nioConcurrency, logging, crypto, asn1, x509,
+        "NetworkFixture", "Controller", "EdgeRouter", "Swiftlet", "Transport", "JSON", "Model", "PKI", "Wire", nioCore,
+        nioPosix, nioConcurrency, logging, crypto, asn1, x509,
       ]),
     // The scripts run in a virtual environment, from where they are.
     tests(

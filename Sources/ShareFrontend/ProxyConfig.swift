@@ -1,5 +1,5 @@
 package import JSON
-package import Model
+import Model
 import NIOCore
 package import SwiftletShare
 

@@ -1,5 +1,6 @@
 import Controller
 import Foundation
+import JSON
 import Model
 import NIOConcurrencyHelpers
 import NetworkFixture

@@ -11,6 +11,7 @@ import Swiftlet
 import SwiftletShare
 import Testing
 
+@testable import ShareFrontend
 @testable import ShareService
 
 @Suite(

@@ -6,8 +6,10 @@ import NIOConcurrencyHelpers
 import NetworkFixture
 import Store
 import Swiftlet
+import SwiftletShare
 import Testing
 
+@testable import ShareFrontend
 @testable import ShareService
 
 @Suite("The share API", .timeLimit(.minutes(8)))

@@ -6,6 +6,7 @@ import NIOPosix
 import NetworkFixture
 import Testing
 
+@testable import ShareFrontend
 @testable import ShareService
 @testable import SwiftletShare
 

@@ -3,6 +3,7 @@ import JSON
 import Model
 import Testing
 
+@testable import ShareFrontend
 @testable import ShareService
 
 /// What upstream's service answers where its command line, which panics at anything else, depends on it (zrok 2.0.4,

@@ -1,7 +1,7 @@
 // Authentication: proofs of identity and the sessions that follow from them: Argon2id passwords on a bounded thread
-// pool, certificates against the network's anchors, lock-outs, the limits that keep guessing expensive, and the registry
-// of sessions. It knows no HTTP and opens no socket. Start reading at `PasswordLogin` and `CertificateLogin`, then
-// `SessionRegistry`.
+// pool, certificates against the network's anchors, lock-outs, the limits that keep guessing expensive, and the
+// registry of sessions. It knows no HTTP and opens no socket. Start reading at `PasswordLogin` and `CertificateLogin`,
+// then `SessionRegistry`.
 
 import CSodium
 import Foundation

@@ -1,7 +1,7 @@
 // ShareAgent: what runs on the machine of whoever shares or visits: the agent that keeps shares and accesses up, what
-// serves a share (`ShareBackend`, `RunningShare`), and private shares at local ports (`RunningAccess`). It calls a share
-// service through the share SDK and knows nothing of how one works. Start reading at `Agent`, or at `RunningShare` for
-// one share alone.
+// serves a share (`ShareBackend`, `RunningShare`), and private shares at local ports (`RunningAccess`). It calls a
+// share service through the share SDK and knows nothing of how one works. Start reading at `Agent`, or at
+// `RunningShare` for one share alone.
 
 import Foundation
 public import Logging

@@ -1,10 +1,6 @@
 /// The right of an API session to dial or bind one service (management spec 1.14).
-public struct ServiceSession: Entity {
-  public static let kind = EntityKind.sessions
+public struct ServiceSession: DeclaredEntity {
   public static let isIntent = false
-  public static let indexedMembers = [
-    IndexedMember("apiSessionId"), IndexedMember("serviceId"), IndexedMember("identityId"),
-  ]
   public static let secretMembers = ["token"]
 
   public let id: String
@@ -47,4 +43,17 @@ public struct ServiceSession: Entity {
       throw ModelError(field: field, reason: "\(field) is required", value: "")
     }
   }
+}
+
+extension ServiceSession {
+  public static let declaration = Kind<ServiceSession>(
+    .sessions, "session",
+    filters: [
+      .text("apiSession", at: "apiSessionId"), .text("service", at: "serviceId"),
+      .text("identity", at: "identityId").unlisted, .text("type"),
+      .linked("service.name", "serviceId", .services).unlisted,
+      .linked("identity.name", "identityId", .identities).unlisted,
+      .linked("apiSession.identity", "apiSessionId", .apiSessions, "identityId").unlisted,
+    ],
+    indexed: [IndexedMember("apiSessionId"), IndexedMember("serviceId"), IndexedMember("identityId")])
 }

@@ -23,8 +23,9 @@ struct UpdateCommand: AsyncParsableCommand {
       """,
     subcommands: [
       Update<IdentityChange>.self, Update<ServiceChange>.self, Update<ConfigChange>.self, Update<ConfigTypeChange>.self,
-      Update<ServicePolicyChange>.self,
-      Update<EdgeRouterPolicyChange>.self, Update<ServiceEdgeRouterPolicyChange>.self, Update<EdgeRouterChange>.self,
+      Update<DeclaredChange<ServicePolicy>>.self,
+      Update<DeclaredChange<EdgeRouterPolicy>>.self, Update<DeclaredChange<ServiceEdgeRouterPolicy>>.self,
+      Update<EdgeRouterChange>.self,
       Update<TerminatorChange>.self,
       Update<AuthenticatorChange>.self,
     ])
@@ -44,8 +45,9 @@ struct Update<Change: EntityChange>: AsyncParsableCommand {
   @OptionGroup var change: Change
   @OptionGroup var connection: ConnectionOptions
 
-  func run() async throws {
-    let client = try connection.client()
+  func run() async throws { try await run(try connection.client()) }
+
+  func run(_ client: ManagementClient) async throws {
     let names = NameResolver(client: client)
     let kind = Change.kind
     var body = try await change.body(names)

@@ -193,7 +193,10 @@ let package = Package(
       exclude: ["python"]),
     tests(
       "CommandTests",
-      ["SwiftletCommand", "NetworkFixture", "Model", "PKI", "Transport", argumentParser, nioCore, logging, lifecycle]),
+      [
+        "SwiftletCommand", "NetworkFixture", "Controller", "Model", "PKI", "Transport", argumentParser, nioCore,
+        logging, lifecycle,
+      ]),
     // A network in the test's process, shared by the two targets below.
     .target(
       name: "NetworkFixture",

@@ -92,13 +92,13 @@ struct MemberOptions<E: DeclaredEntity, Verb: DeclaredVerb>: ParsableArguments, 
           return
         }
         let name: NameSpecification = if let short { [.customShort(short), .long] } else { .long }
-        let help = ArgumentHelp(help, valueName: value)
+        let told = ArgumentHelp(help, valueName: value)
         if case .list = member.shape {
-          self = .list(name, help)
+          self = .list(name, told)
         } else if let initial, Verb.isCreation {
-          self = .initial(initial, name, help)
+          self = .initial(initial, name, told)
         } else {
-          self = .option(name, help)
+          self = .option(name, told)
         }
       }
     }

@@ -25,11 +25,16 @@ public final class ControllerNode: Service {
   /// Opens the store, making keys, certificates and built-in rows at the first start. Binds nothing yet.
   /// - Throws: `ProcessLock.Failure` when another process has the directory, `StoreError`, `PKIError`, or an error of
   ///   the file system.
-  public init(configuration: ControllerConfiguration, logger: Logger) async throws {
+  public convenience init(configuration: ControllerConfiguration, logger: Logger) async throws {
+    try await self.init(configuration: configuration, logger: logger, kinds: [])
+  }
+
+  /// - Parameter kinds: further ones that the management API serves.
+  init(configuration: ControllerConfiguration, logger: Logger, kinds: [any ManagedEntity.Type]) async throws {
     let core = try await ControllerCore(configuration: configuration, logger: logger)
     self.core = core
     self.logger = logger
-    let http = HTTPAcceptor(Self.server(core), requestID: { EntityID.short() })
+    let http = HTTPAcceptor(Self.server(core, kinds: kinds), requestID: { EntityID.short() })
     let routers = RouterAdmission(core: core, fabric: core.fabric).acceptor
     listeners = configuration.listeners.map { address in
       TLSListener(
@@ -41,14 +46,14 @@ public final class ControllerNode: Service {
   }
 
   /// All APIs of a controller, as one server.
-  static func server(_ core: ControllerCore) -> APIServer {
+  static func server(_ core: ControllerCore, kinds: [any ManagedEntity.Type] = []) -> APIServer {
     let issuer = SessionIssuer(core: core)
     let client = API(
       basePaths: [InformationEndpoints.clientPath, InformationEndpoints.legacyClientPath],
       endpoints: ClientAPI.endpoints(issuer))
     let management = API(
       basePaths: [InformationEndpoints.managementPath],
-      endpoints: ClientAPI.shared(issuer, isAdminAPI: true) + ManagementAPI.endpoints(core: core))
+      endpoints: ClientAPI.shared(issuer, isAdminAPI: true) + ManagementAPI.endpoints(core: core, kinds: kinds))
     return APIServer(
       apis: [
         client, management,

@@ -1,10 +1,8 @@
 public import JSON
 
 /// A client's durable session with the controller (management spec 1.13); its token is a random UUID.
-public struct APISession: Entity {
-  public static let kind = EntityKind.apiSessions
+public struct APISession: DeclaredEntity {
   public static let isIntent = false
-  public static let indexedMembers = [IndexedMember("identityId"), IndexedMember("authenticatorId")]
   public static let secretMembers = ["token"]
 
   public let id: String
@@ -101,4 +99,16 @@ public struct APISession: Entity {
   public var isCertificateBound: Bool { authenticationMethod == .cert && !isAdminAPI }
 
   public func isExpired(at now: Timestamp) -> Bool { now >= endsAt }
+}
+
+extension APISession {
+  public static let declaration = Kind<APISession>(
+    .apiSessions, "api-session",
+    filters: [
+      .text("identity", at: "identityId"), .datetime("lastActivityAt"), .text("authenticator", at: "authenticatorId"),
+      .text("ipAddress"), .bool("improperClientCertChain"), .bool("mfaComplete", at: "isMfaComplete"),
+      .bool("mfaRequired", at: "isMfaRequired"), .linked("identity.name", "identityId", .identities).unlisted,
+      .reverse("sessions", .sessions, "apiSessionId"),
+    ],
+    indexed: [IndexedMember("identityId"), IndexedMember("authenticatorId")])
 }

@@ -1,10 +1,8 @@
 public import JSON
 
 /// A short-lived certificate issued to an API session (management spec 1.13).
-public struct APISessionCertificate: Entity {
-  public static let kind = EntityKind.apiSessionCertificates
+public struct APISessionCertificate: DeclaredEntity {
   public static let isIntent = false
-  public static let indexedMembers = [IndexedMember("apiSessionId"), IndexedMember("fingerprint")]
 
   public let id: String
   public var createdAt: Timestamp
@@ -43,4 +41,14 @@ public struct APISessionCertificate: Entity {
       throw ModelError(field: "apiSessionId", reason: "apiSessionId is required", value: "")
     }
   }
+}
+
+extension APISessionCertificate {
+  public static let declaration = Kind<APISessionCertificate>(
+    .apiSessionCertificates, "api-session-certificate",
+    filters: [
+      .text("apiSession", at: "apiSessionId"), .text("subject"), .text("fingerprint"), .datetime("validFrom").unlisted,
+      .datetime("validTo").unlisted,
+    ],
+    indexed: [IndexedMember("apiSessionId"), IndexedMember("fingerprint")])
 }

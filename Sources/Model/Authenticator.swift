@@ -1,13 +1,7 @@
 public import JSON
 
 /// A proof an identity can present: a certificate or a password (management spec 1.17).
-public struct Authenticator: Entity {
-  public static let kind = EntityKind.authenticators
-  public static let indexedMembers = [
-    IndexedMember("fingerprint", isUnique: true), IndexedMember("username", isUnique: true),
-    IndexedMember("identityId"),
-    IndexedMember("unverifiedFingerprint"),
-  ]
+public struct Authenticator: DeclaredEntity {
   public static let secretMembers = ["password"]
 
   public let id: String
@@ -93,4 +87,21 @@ public struct Authenticator: Entity {
       }
     }
   }
+}
+
+extension Authenticator {
+  public static let declaration = Kind<Authenticator>(
+    .authenticators, "authenticator",
+    filters: [
+      .text("method"), .text("certFingerprint", at: "fingerprint"), .text("updbUsername", at: "username"),
+      .text("identity", at: "identityId"), .text("certPem"), .text("publicKeyPrint"), .bool("isIssuedByNetwork"),
+      .bool("isExtendRequested"), .bool("isKeyRollRequested"), .datetime("extendRequestedAt"),
+      .bool("lastExtendRolledKeys"), .bool("lastAuthResolvedToRoot"),
+      .linked("identity.name", "identityId", .identities).unlisted,
+    ],
+    indexed: [
+      IndexedMember("fingerprint", isUnique: true), IndexedMember("username", isUnique: true),
+      IndexedMember("identityId"), IndexedMember("unverifiedFingerprint"),
+    ],
+    hidden: ["isSystem", "publicKeyPrint", "unverifiedFingerprint", "unverifiedCertPem"])
 }

@@ -12,6 +12,16 @@ public enum BuiltIn {
       secondary: SecondaryAuthPolicy(), isSystem: true, createdAt: now, updatedAt: now)
   }
 
+  /// Every kind of the network itself; applications have more.
+  public static var kinds: [any DeclaredEntity.Type] {
+    [
+      Identity.self, EdgeService.self, Config.self, ConfigType.self, ServicePolicy.self, EdgeRouterPolicy.self,
+      ServiceEdgeRouterPolicy.self, EdgeRouterEntity.self, Terminator.self, Enrollment.self, Authenticator.self,
+      APISession.self, ServiceSession.self, APISessionCertificate.self, AuthPolicy.self, PublicKeyRecord.self,
+      Revocation.self,
+    ]
+  }
+
   public static let identityTypes: [IdentityType] = IdentityType.allCases
 
   public static func configTypes(at now: Timestamp = .epoch) -> [ConfigType] {

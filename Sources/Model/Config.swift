@@ -1,10 +1,7 @@
 public import JSON
 
 /// Named data of a config type, attached to services or routers (management spec 1.6).
-public struct Config: Entity {
-  public static let kind = EntityKind.configs
-  public static let indexedMembers = [IndexedMember("configTypeId")]
-
+public struct Config: DeclaredEntity {
   public let id: String
   public var createdAt: Timestamp
   public var updatedAt: Timestamp
@@ -35,8 +32,7 @@ public struct Config: Entity {
   public var uniqueName: String? { name }
 
   public func validate() throws(ModelError) {
-    try validateBase()
-    try validate(name: name)
+    try validateMembers()
     guard !configTypeId.isEmpty else {
       throw ModelError(field: "configTypeId", reason: "configTypeId is required", value: "")
     }
@@ -50,4 +46,15 @@ public struct Config: Entity {
     let reasons = violations.prefix(8).map(\.description).joined(separator: "; ")
     throw ModelError(field: first.path, reason: "\(first.path) is invalid: \(reasons)", value: .object(data))
   }
+}
+
+extension Config {
+  public static let declaration = Kind<Config>(
+    .configs, "config",
+    members: [
+      .name(\.name),
+      .reference("configTypeId", \.configTypeId, to: .configTypes, shownAs: "configType")
+        .createOnly().filterable(as: "type").indexed().shown("Config Type"),
+      .object("data", \.data, isRequired: true).filterable(isListed: false),
+    ], related: ["services"])
 }

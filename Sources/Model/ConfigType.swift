@@ -1,9 +1,7 @@
 public import JSON
 
 /// A kind of config with an optional JSON Schema (management spec 1.5).
-public struct ConfigType: Entity {
-  public static let kind = EntityKind.configTypes
-
+public struct ConfigType: DeclaredEntity {
   public let id: String
   public var createdAt: Timestamp
   public var updatedAt: Timestamp
@@ -34,8 +32,7 @@ public struct ConfigType: Entity {
   public var uniqueName: String? { name }
 
   public func validate() throws(ModelError) {
-    try validateBase()
-    try validate(name: name)
+    try validateMembers()
     guard name != "all" else {
       throw ModelError(field: "name", reason: "config type name 'all' is reserved", value: "all")
     }
@@ -52,4 +49,17 @@ public struct ConfigType: Entity {
   static func compiled(_ schema: JSONObject) throws(ModelError) -> JSONSchema {
     do throws(JSONSchemaError) { return try JSONSchema(schema) } catch { throw ModelError(error) }
   }
+}
+
+extension ConfigType {
+  public static let declaration = Kind<ConfigType>(
+    .configTypes, "config-type",
+    members: [
+      .name(\.name),
+      .optionalObject("schema", \.schema).filterable(),
+      // `other` is no word of OpenZiti's document; its own model has such types all the same.
+      .word("target", \.target, ["service", "router", "other"], default: .service) { ConfigTarget(rawValue: $0) }
+        .createOnly().filterable().shown("Target"),
+    ],
+    filters: [.reverse("configs", .configs, "configTypeId")], related: ["configs"])
 }

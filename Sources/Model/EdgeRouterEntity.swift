@@ -1,12 +1,7 @@
 public import JSON
 
 /// An edge router as configured, and what was last known of it (management spec 1.10).
-public struct EdgeRouterEntity: Entity {
-  public static let kind = EntityKind.edgeRouters
-  public static let indexedMembers = [
-    IndexedMember("fingerprint", isUnique: true), IndexedMember("unverifiedFingerprint"),
-  ]
-
+public struct EdgeRouterEntity: DeclaredEntity {
   public let id: String
   public var createdAt: Timestamp
   public var updatedAt: Timestamp
@@ -88,11 +83,30 @@ public struct EdgeRouterEntity: Entity {
   }
 
   public var uniqueName: String? { name }
+}
 
-  public func validate() throws(ModelError) {
-    try validateBase()
-    try validate(name: name)
-    try validate(attributes: roleAttributes)
-    try validate(cost: cost)
-  }
+extension EdgeRouterEntity {
+  public static let declaration = Kind<EdgeRouterEntity>(
+    .edgeRouters, "edge-router", aliases: ["er", "ers"],
+    members: [
+      .name(\.name), .attributes(\.roleAttributes), .cost("cost", \.cost).filterable(),
+      .flag("noTraversal", \.noTraversal, default: false).filterable(),
+      .flag("disabled", \.disabled, default: false).filterable(),
+      .flag("isTunnelerEnabled", \.isTunnelerEnabled, default: false).filterable(),
+      .object("appData", \.appData), .texts("configs", \.configs, of: .configs).filterable(),
+      .custom("ctrlChanListeners", .map(.texts), source: .object(["ctrlChanListeners"])) {
+        (body: EntityBody, router: inout EdgeRouterEntity) throws(ModelError) in
+        try body.setMap("ctrlChanListeners", "lists of strings", &router.ctrlChanListeners) { $0.stringArrayValue }
+      }
+      .filterable(),
+    ],
+    filters: [
+      .text("fingerprint"), .bool("isVerified"), .live("connected"), .live("online"),
+      .relation("terminators", .terminators), .reverse("enrollments", .enrollments, "edgeRouterId"),
+      .relation("edgeRouterPolicies", .edgeRouterPolicies),
+      .relation("serviceEdgeRouterPolicies", .serviceEdgeRouterPolicies), .relation("identities", .identities),
+      .relation("services", .services),
+    ],
+    indexed: [IndexedMember("fingerprint", isUnique: true), IndexedMember("unverifiedFingerprint")],
+    related: ["edge-router-policies", "service-edge-router-policies", "identities", "services"])
 }

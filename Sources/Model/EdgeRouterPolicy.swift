@@ -1,9 +1,7 @@
 public import JSON
 
 /// Grants identities the use of edge routers (management spec 1.8).
-public struct EdgeRouterPolicy: Entity {
-  public static let kind = EntityKind.edgeRouterPolicies
-
+public struct EdgeRouterPolicy: DeclaredEntity {
   public let id: String
   public var createdAt: Timestamp
   public var updatedAt: Timestamp
@@ -32,11 +30,22 @@ public struct EdgeRouterPolicy: Entity {
   }
 
   public var uniqueName: String? { name }
+}
 
-  public func validate() throws(ModelError) {
-    try validateBase()
-    try validate(name: name)
-    try validate(roles: edgeRouterRoles, field: "edgeRouterRoles")
-    try validate(roles: identityRoles, field: "identityRoles")
-  }
+extension EdgeRouterPolicy {
+  public static let declaration = Kind<EdgeRouterPolicy>(
+    .edgeRouterPolicies, "edge-router-policy", aliases: ["erp", "erps"],
+    members: [
+      .name(\.name), .semantic(\.semantic),
+      .roles("edgeRouterRoles", \.edgeRouterRoles, of: .edgeRouters).shown("Edge Router Roles")
+        .option("Edge routers: #attribute, @name or #all.", value: "roles"),
+      .roles("identityRoles", \.identityRoles, of: .identities).shown("Identity Roles")
+        .option("Identities: #attribute, @name or #all.", value: "roles"),
+    ],
+    filters: [.relation("identities", .identities), .relation("edgeRouters", .edgeRouters)],
+    hidden: [], related: ["edge-routers", "identities"],
+    examples: (
+      create: ["everyone --edge-router-roles '#public' --identity-roles '#all'"],
+      update: ["everyone --identity-roles '#staff'"]
+    ))
 }

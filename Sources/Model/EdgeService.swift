@@ -1,9 +1,7 @@
 public import JSON
 
 /// Something that can be dialed by name (management spec 1.4).
-public struct EdgeService: Entity {
-  public static let kind = EntityKind.services
-
+public struct EdgeService: DeclaredEntity {
   public let id: String
   public var createdAt: Timestamp
   public var updatedAt: Timestamp
@@ -47,9 +45,7 @@ public struct EdgeService: Entity {
   public var uniqueName: String? { name }
 
   public func validate() throws(ModelError) {
-    try validateBase()
-    try validate(name: name)
-    try validate(attributes: roleAttributes)
+    try validateMembers()
     guard TerminatorStrategy(rawValue: terminatorStrategy) != nil else {
       throw ModelError(
         code: .notFound, field: "terminatorStrategy",
@@ -65,4 +61,33 @@ public struct EdgeService: Entity {
       throw ModelError(field: "configs", reason: "a config may be listed only once", value: JSONValue(configs))
     }
   }
+}
+
+extension EdgeService {
+  public static let declaration = Kind<EdgeService>(
+    .services, "service",
+    members: [
+      .name(\.name),
+      // A replacement may leave it out; a service never becomes less protected by an omission.
+      .flag("encryptionRequired", \.encryptionRequired, default: true).requiredToCreate().shown("Encryption Required"),
+      .custom("terminatorStrategy", .text, source: .member(["terminatorStrategy"], .text)) {
+        (body: EntityBody, service: inout EdgeService) throws(ModelError) in
+        let usual = TerminatorStrategy.smartRouting.rawValue
+        try body.set("terminatorStrategy", &service.terminatorStrategy, or: usual)
+        if service.terminatorStrategy.isEmpty { service.terminatorStrategy = usual }
+      }
+      .filterable().shown("Terminator Strategy"),
+      .attributes(\.roleAttributes),
+      .texts("configs", \.configs, of: .configs).filterable(),
+      .number("maxIdleTimeMillis", \.maxIdleTimeMillis, default: 0),
+    ],
+    filters: [
+      .bool("isFabricOnly"), .relation("terminators", .terminators), .relation("servicePolicies", .servicePolicies),
+      .relation("serviceEdgeRouterPolicies", .serviceEdgeRouterPolicies), .relation("identities", .identities),
+      .relation("edgeRouters", .edgeRouters), .relation("dialIdentities", .identities),
+      .relation("bindIdentities", .identities),
+    ], hidden: ["isSystem", "isFabricOnly"],
+    related: [
+      "configs", "service-policies", "service-edge-router-policies", "terminators", "identities", "edge-routers",
+    ])
 }

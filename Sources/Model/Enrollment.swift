@@ -1,12 +1,7 @@
 public import JSON
 
 /// An outstanding invitation: one token, one use (management spec 1.18).
-public struct Enrollment: Entity {
-  public static let kind = EntityKind.enrollments
-  public static let indexedMembers = [
-    IndexedMember("token", isUnique: true), IndexedMember("identityId"), IndexedMember("edgeRouterId"),
-    IndexedMember("transitRouterId"),
-  ]
+public struct Enrollment: DeclaredEntity {
   public static let secretMembers = ["token", "jwt"]
 
   public let id: String
@@ -82,4 +77,18 @@ public struct Enrollment: Entity {
       throw ModelError(field: "username", reason: "username is required for method updb", value: .null)
     }
   }
+}
+
+extension Enrollment {
+  public static let declaration = Kind<Enrollment>(
+    .enrollments, "enrollment",
+    filters: [
+      .text("token"), .text("method").unlisted, .text("identity", at: "identityId"),
+      .text("edgeRouter", at: "edgeRouterId"), .text("transitRouter", at: "transitRouterId"), .text("caId"),
+      .datetime("expiresAt").unlisted, .linked("identity.name", "identityId", .identities).unlisted,
+    ],
+    indexed: [
+      IndexedMember("token", isUnique: true), IndexedMember("identityId"), IndexedMember("edgeRouterId"),
+      IndexedMember("transitRouterId"),
+    ])
 }

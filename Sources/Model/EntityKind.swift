@@ -27,6 +27,8 @@ extension EntityKind {
   public static let authenticators = EntityKind(rawValue: "authenticators")
   public static let apiSessions = EntityKind(rawValue: "api-sessions")
   public static let sessions = EntityKind(rawValue: "sessions")
+  /// OpenZiti's; nothing of it is stored here.
+  public static let postureChecks = EntityKind(rawValue: "posture-checks")
   public static let authPolicies = EntityKind(rawValue: "auth-policies")
   public static let publicKeys = EntityKind(rawValue: "public-keys")
   public static let revocations = EntityKind(rawValue: "revocations")

@@ -1,10 +1,7 @@
 public import JSON
 
 /// A person, device, program or router that may connect (management spec 1.2).
-public struct Identity: Entity {
-  public static let kind = EntityKind.identities
-  public static let indexedMembers = [IndexedMember("externalId", isUnique: true), IndexedMember("authPolicyId")]
-
+public struct Identity: DeclaredEntity {
   public let id: String
   public var createdAt: Timestamp
   public var updatedAt: Timestamp
@@ -94,10 +91,7 @@ public struct Identity: Entity {
   public var uniqueName: String? { name }
 
   public func validate() throws(ModelError) {
-    try validateBase()
-    try validate(name: name)
-    try validate(attributes: roleAttributes)
-    try validate(cost: defaultHostingCost, field: "defaultHostingCost")
+    try validateMembers()
     for cost in serviceHostingCosts.values { try validate(cost: cost, field: "serviceHostingCosts") }
     guard !authPolicyId.isEmpty else {
       throw ModelError(field: "authPolicyId", reason: "authPolicyId must not be empty", value: "")
@@ -138,4 +132,58 @@ public struct Identity: Entity {
     if !Self.holds(disabledAt, disabledUntil, now) { (disabledAt, disabledUntil) = (nil, nil) }
     if !Self.holds(lockedAt, lockedUntil, now) { (lockedAt, lockedUntil) = (nil, nil) }
   }
+}
+
+extension Identity {
+  public static let declaration = Kind<Identity>(
+    .identities, "identity",
+    members: [
+      .name(\.name), typeMember,
+      .flag("isAdmin", \.isAdmin).filterable(), .attributes(\.roleAttributes), .texts("permissions", \.permissions),
+      .custom("authPolicyId", .text, source: .member(["authPolicyId"], .text)) {
+        (body: EntityBody, identity: inout Identity) throws(ModelError) in
+        try body.set("authPolicyId", &identity.authPolicyId, or: AuthPolicy.defaultID)
+        if identity.authPolicyId.allSatisfy(\.isWhitespace) { identity.authPolicyId = AuthPolicy.defaultID }
+      }
+      .filterable().indexed().meaning(.plain, shownAs: "authPolicy").shown("Auth-Policy"),
+      .optionalText("externalId", \.externalId).filterable().indexed(isUnique: true),
+      .object("appData", \.appData), .precedence("defaultHostingPrecedence", \.defaultHostingPrecedence),
+      .cost("defaultHostingCost", \.defaultHostingCost),
+      .custom("serviceHostingPrecedences", .map(.word(Precedence.allCases.map(\.rawValue)))) {
+        (body: EntityBody, identity: inout Identity) throws(ModelError) in
+        try body.setMap("serviceHostingPrecedences", "strings", &identity.serviceHostingPrecedences) {
+          $0.stringValue.map { Precedence(text: $0) }
+        }
+      },
+      .custom("serviceHostingCosts", .map(.number(0...65535))) {
+        (body: EntityBody, identity: inout Identity) throws(ModelError) in
+        try body.setMap("serviceHostingCosts", "integers", &identity.serviceHostingCosts) { $0.intValue }
+      },
+    ],
+    filters: [
+      .bool("isDefaultAdmin"), .reverse("authenticators", .authenticators, "identityId"),
+      .reverse("enrollments", .enrollments, "identityId"), .relation("services", .services),
+      .relation("edgeRouters", .edgeRouters), .relation("servicePolicies", .servicePolicies),
+      .relation("edgeRouterPolicies", .edgeRouterPolicies), .relation("dialServices", .services),
+      .relation("bindServices", .services),
+    ],
+    related: [
+      "services", "service-policies", "edge-routers", "edge-router-policies", "authenticators", "enrollments",
+    ])
+
+  private static let typeMember = Member<Identity>.custom(
+    "type", stored: "typeId", .word(["User", "Device", "Service", "Router", "Default"]), isRequired: true,
+    source: .member(["typeId"], .text)
+  ) { (body: EntityBody, identity: inout Identity) throws(ModelError) in
+    var type = identity.typeId
+    try body.setWord("type", &type, words: ["User", "Device", "Service", "Router", "Default"]) {
+      IdentityType(text: $0)
+    }
+    guard type == identity.typeId else {
+      throw ModelError(
+        field: "type", reason: "the type Router belongs to the identities of edge routers; it cannot be set or changed",
+        value: .string(type.rawValue))
+    }
+  }
+  .filterable().shown("Type")
 }

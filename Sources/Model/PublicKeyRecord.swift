@@ -1,9 +1,7 @@
 public import JSON
 
 /// A key that routers verify tokens or client certificates with (management spec 8.3); its id is the `kid`.
-public struct PublicKeyRecord: Entity {
-  public static let kind = EntityKind.publicKeys
-
+public struct PublicKeyRecord: DeclaredEntity {
   public let id: String
   public var createdAt: Timestamp
   public var updatedAt: Timestamp
@@ -45,4 +43,12 @@ public struct PublicKeyRecord: Entity {
     guard !kid.isEmpty else { throw ModelError(field: "kid", reason: "kid is required", value: "") }
     guard !der.isEmpty else { throw ModelError(field: "der", reason: "der is required", value: "") }
   }
+}
+
+extension PublicKeyRecord {
+  public static let declaration = Kind<PublicKeyRecord>(
+    .publicKeys, "public-key",
+    filters: [
+      .text("kid"), .text("format"), .datetime("notAfter"), .datetime("publishedUntil"), .strings("usages"),
+    ])
 }

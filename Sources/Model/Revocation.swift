@@ -1,9 +1,7 @@
 public import JSON
 
 /// Ends tokens before their time (management spec 1.22). Its id is the `jti`, API session id or identity id.
-public struct Revocation: Entity {
-  public static let kind = EntityKind.revocations
-
+public struct Revocation: DeclaredEntity {
   public let id: String
   public var createdAt: Timestamp
   public var updatedAt: Timestamp
@@ -30,8 +28,9 @@ public struct Revocation: Entity {
     self.createdAt = createdAt
     self.updatedAt = updatedAt
   }
+}
 
-  public func validate() throws(ModelError) {
-    try validateBase()
-  }
+extension Revocation {
+  public static let declaration = Kind<Revocation>(
+    .revocations, "revocation", filters: [.datetime("expiresAt"), .text("type"), .datetime("issuedBefore")])
 }

@@ -1,9 +1,7 @@
 public import JSON
 
 /// Grants services the use of edge routers (management spec 1.9).
-public struct ServiceEdgeRouterPolicy: Entity {
-  public static let kind = EntityKind.serviceEdgeRouterPolicies
-
+public struct ServiceEdgeRouterPolicy: DeclaredEntity {
   public let id: String
   public var createdAt: Timestamp
   public var updatedAt: Timestamp
@@ -32,11 +30,22 @@ public struct ServiceEdgeRouterPolicy: Entity {
   }
 
   public var uniqueName: String? { name }
+}
 
-  public func validate() throws(ModelError) {
-    try validateBase()
-    try validate(name: name)
-    try validate(roles: edgeRouterRoles, field: "edgeRouterRoles")
-    try validate(roles: serviceRoles, field: "serviceRoles")
-  }
+extension ServiceEdgeRouterPolicy {
+  public static let declaration = Kind<ServiceEdgeRouterPolicy>(
+    .serviceEdgeRouterPolicies, "service-edge-router-policy", aliases: ["serp", "serps"],
+    members: [
+      .name(\.name), .semantic(\.semantic),
+      .roles("serviceRoles", \.serviceRoles, of: .services).shown("Service Roles")
+        .option("Services: #attribute, @name or #all.", value: "roles"),
+      .roles("edgeRouterRoles", \.edgeRouterRoles, of: .edgeRouters).shown("Edge Router Roles")
+        .option("Edge routers: #attribute, @name or #all.", value: "roles"),
+    ],
+    filters: [.relation("services", .services), .relation("edgeRouters", .edgeRouters)],
+    related: ["services", "edge-routers"],
+    examples: (
+      create: ["everywhere --edge-router-roles '#all' --service-roles '#all'"],
+      update: ["everywhere --edge-router-roles '#public'"]
+    ))
 }

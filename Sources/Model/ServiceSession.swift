@@ -1,12 +1,8 @@
 public import JSON
 
 /// The right of an API session to dial or bind one service (management spec 1.14).
-public struct ServiceSession: Entity {
-  public static let kind = EntityKind.sessions
+public struct ServiceSession: DeclaredEntity {
   public static let isIntent = false
-  public static let indexedMembers = [
-    IndexedMember("apiSessionId"), IndexedMember("serviceId"), IndexedMember("identityId"),
-  ]
   public static let secretMembers = ["token"]
 
   public let id: String
@@ -49,4 +45,17 @@ public struct ServiceSession: Entity {
       throw ModelError(field: field, reason: "\(field) is required", value: "")
     }
   }
+}
+
+extension ServiceSession {
+  public static let declaration = Kind<ServiceSession>(
+    .sessions, "session",
+    filters: [
+      .text("apiSession", at: "apiSessionId"), .text("service", at: "serviceId"),
+      .text("identity", at: "identityId").unlisted, .text("type"),
+      .linked("service.name", "serviceId", .services).unlisted,
+      .linked("identity.name", "identityId", .identities).unlisted,
+      .linked("apiSession.identity", "apiSessionId", .apiSessions, "identityId").unlisted,
+    ],
+    indexed: [IndexedMember("apiSessionId"), IndexedMember("serviceId"), IndexedMember("identityId")])
 }

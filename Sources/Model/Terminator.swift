@@ -1,9 +1,7 @@
 public import JSON
 
 /// A way out of the fabric to a host of a service (management spec 1.11).
-public struct Terminator: Entity {
-  public static let kind = EntityKind.terminators
-  public static let indexedMembers = [IndexedMember("serviceId"), IndexedMember("routerId"), IndexedMember("hostId")]
+public struct Terminator: DeclaredEntity {
   public static let secretMembers = ["identitySecret"]
 
   public let id: String
@@ -62,11 +60,32 @@ public struct Terminator: Entity {
   }
 
   public func validate() throws(ModelError) {
-    try validateBase()
-    try validate(cost: cost)
+    try validateMembers()
     for (field, value) in [("service", serviceId), ("router", routerId), ("binding", binding), ("address", address)]
     where value.isEmpty {
       throw ModelError(field: field, reason: "\(field) is required", value: "")
     }
   }
+}
+
+extension Terminator {
+  public static let declaration = Kind<Terminator>(
+    .terminators, "terminator",
+    members: [
+      .reference("service", stored: "serviceId", \.serviceId, to: .services, shownAs: "service")
+        .filterable().indexed().shown("Service"),
+      .reference("router", stored: "routerId", \.routerId, to: .edgeRouters, shownAs: "router")
+        .filterable().indexed().shown("Router"),
+      .text("binding", \.binding).filterable().shown("Binding"),
+      .text("address", \.address).filterable().shown("Address"),
+      .text("identity", \.identity, default: "").createOnly().filterable(as: "instanceId").shown("Identity"),
+      .optionalText("identitySecret", \.identitySecret).createOnly(),
+      .cost("cost", \.cost).filterable(isListed: false).shown("Cost"),
+      .precedence("precedence", \.precedence).filterable(isListed: false).shown("Precedence"),
+    ],
+    filters: [
+      .text("hostId"), .text("sourceCtrl"), .linked("service.name", "serviceId", .services),
+      .linked("router.name", "routerId", .edgeRouters),
+    ],
+    indexed: [IndexedMember("hostId")], hidden: ["isSystem", "peerData", "savedPrecedence", "sourceCtrl"])
 }

@@ -188,7 +188,7 @@ struct FilterSQL {
     case .reverse(let kind, let members):
       value = .text("\(own: inner).id")
       element = (kind, inner)
-      if let field = members.first, members.count == 1, StoreSchema.isIndexed(field, of: kind) {
+      if let field = members.first, members.count == 1, SymbolTable.of(kind).indexed.contains(field) {
         let lookup = nextAlias()
         sql = "SELECT \(own: columns) FROM lookups \(own: lookup) JOIN documents \(own: inner)"
         sql += " ON \(own: inner).kind = \(own: lookup).kind AND \(own: inner).id = \(own: lookup).id"
@@ -344,7 +344,7 @@ struct FilterSQL {
     case .id?: return "\(own: alias).id IN (\(list: texts))"
     case .name?: return "\(own: alias).name IN (\(list: texts))"
     case .member(let members, .text)?:
-      guard let field = members.first, members.count == 1, StoreSchema.isIndexed(field, of: table.kind) else {
+      guard let field = members.first, members.count == 1, table.indexed.contains(field) else {
         return nil
       }
       let found: SQLText =

@@ -27,7 +27,7 @@ public enum StoreError: Error, Equatable, Sendable, CustomStringConvertible {
       "duplicate value '\(value)' of \(field) in unique index on \(kind.rawValue) store: choose another value"
     case .notFound(let kind, let id): "\(kind.rawValue) with id \(id) not found"
     case .notIndexed(let kind, let field):
-      "\(kind.rawValue) have no index on \(field): use a query, or declare it in indexedMembers of the entity"
+      "\(kind.rawValue) have no index on \(field): use a query, or declare it in the kind"
     case .unreadable(let kind, let id, let reason):
       "stored document \(id) of \(kind.rawValue) cannot be read: \(reason); restore it from a backup"
     case .full: "the disk of the controller database is full; nothing was changed: free some space and try again"

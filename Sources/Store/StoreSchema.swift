@@ -1,24 +1,8 @@
 internal import GRDB
 internal import Model
 
-/// The tables and what is indexed in them.
+/// The tables. What is indexed in them is declared by the kinds.
 enum StoreSchema {
-  /// Indexed members by kind, for queries in the filter language, which knows kinds by name.
-  static let lookups: [EntityKind: [IndexedMember]] = {
-    func entry<E: Entity>(_ type: E.Type) -> (EntityKind, [IndexedMember]) { (E.kind, E.indexedMembers) }
-    return Dictionary(
-      uniqueKeysWithValues: [
-        entry(Identity.self), entry(Config.self), entry(EdgeRouterEntity.self), entry(Terminator.self),
-        entry(Enrollment.self),
-        entry(Authenticator.self),
-        entry(APISession.self), entry(ServiceSession.self), entry(APISessionCertificate.self),
-      ])
-  }()
-
-  static func isIndexed(_ field: String, of kind: EntityKind) -> Bool {
-    lookups[kind]?.contains { $0.field == field } ?? false
-  }
-
   static let migrator: DatabaseMigrator = {
     var migrator = DatabaseMigrator()
     migrator.registerMigration("1 documents and change-sets") { database in

@@ -31,8 +31,9 @@ struct CreateCommand: AsyncParsableCommand {
       """,
     subcommands: [
       Create<NewIdentity>.self, Create<NewService>.self, Create<NewConfig>.self, Create<NewConfigType>.self,
-      Create<NewServicePolicy>.self,
-      Create<NewEdgeRouterPolicy>.self, Create<NewServiceEdgeRouterPolicy>.self, Create<NewEdgeRouter>.self,
+      Create<NewDeclared<ServicePolicy>>.self,
+      Create<NewDeclared<EdgeRouterPolicy>>.self, Create<NewDeclared<ServiceEdgeRouterPolicy>>.self,
+      Create<NewEdgeRouter>.self,
       Create<NewTerminator>.self,
       Create<NewEnrollment>.self, Create<NewAuthenticator>.self,
     ])
@@ -49,8 +50,9 @@ struct Create<New: NewEntity>: AsyncParsableCommand {
   @OptionGroup var new: New
   @OptionGroup var connection: ConnectionOptions
 
-  func run() async throws {
-    let client = try connection.client()
+  func run() async throws { try await run(try connection.client()) }
+
+  func run(_ client: ManagementClient) async throws {
     let kind = New.kind
     var body = try await new.body(NameResolver(client: client))
     if let tags = try new.tagging.object() { body["tags"] = .object(tags) }

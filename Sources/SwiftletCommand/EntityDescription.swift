@@ -31,6 +31,20 @@ struct EntityDescription: Sendable {
     self.hasName = hasName
   }
 
+  /// What the declaration of a kind says.
+  /// - Parameters:
+  ///   - columns: others than those of its members.
+  ///   - more: those that no member has.
+  init<E: DeclaredEntity>(_ type: E.Type, columns: [Column]? = nil, more: [Column] = []) {
+    let kind = E.declaration
+    self.init(
+      kind.singular, kind.collection.rawValue, aliases: kind.aliases, related: kind.related,
+      hasName: kind.members.contains { $0.name == "name" },
+      columns: columns ?? [.id] + kind.members.compactMap { Column($0) } + more)
+  }
+
+  static func of(_ kind: EntityKind) -> EntityDescription? { catalogue.first { $0.plural == kind.rawValue } }
+
   static func named(_ name: String) -> EntityDescription? {
     catalogue.first { $0.singular == name || $0.plural == name || $0.aliases.contains(name) }
   }
@@ -61,6 +75,19 @@ struct Column: Sendable {
     Column(header) { document in
       let shown = document[member + "Display"]?.arrayValue?.compactMap { $0["name"]?.stringValue }
       return (shown ?? document[member]?.stringArrayValue ?? []).joined(separator: " ")
+    }
+  }
+
+  /// Of a member; nil where lists do not show it.
+  init?<E: Entity>(_ member: Member<E>) {
+    guard let header = member.column else { return nil }
+    let isNumber = if case .number = member.shape { true } else { false }
+    if let reference = member.referenceName {
+      self = .member(header, reference + ".name")
+    } else if case .roles = member.meaning {
+      self = .roles(header, member.name)
+    } else {
+      self = .member(header, member.stored, isNumber ? .right : .left)
     }
   }
 

@@ -40,9 +40,9 @@ struct NameResolver: Sendable {
   }
 
   /// Roles as the API stores them: `@name` becomes `@id`, `#attribute` stays.
-  func roles(_ lists: [CommaList], of kind: EntityDescription) async throws -> JSONValue {
+  func roles(_ entries: [String], of kind: EntityDescription) async throws -> JSONValue {
     var roles: [JSONValue] = []
-    for role in lists.flat {
+    for role in entries {
       if role.hasPrefix("#"), role.count > 1 {
         roles.append(.string(role))
       } else if role.hasPrefix("@"), role.count > 1 {

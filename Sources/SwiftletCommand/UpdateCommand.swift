@@ -24,8 +24,9 @@ struct UpdateCommand: AsyncParsableCommand {
       """,
     subcommands: [
       Update<IdentityChange>.self, Update<ServiceChange>.self, Update<ConfigChange>.self, Update<ConfigTypeChange>.self,
-      Update<ServicePolicyChange>.self,
-      Update<EdgeRouterPolicyChange>.self, Update<ServiceEdgeRouterPolicyChange>.self, Update<EdgeRouterChange>.self,
+      Update<DeclaredChange<ServicePolicy>>.self,
+      Update<DeclaredChange<EdgeRouterPolicy>>.self, Update<DeclaredChange<ServiceEdgeRouterPolicy>>.self,
+      Update<EdgeRouterChange>.self,
       Update<TerminatorChange>.self,
       Update<AuthenticatorChange>.self,
     ])
@@ -45,8 +46,9 @@ struct Update<Change: UpdateOptions>: AsyncParsableCommand {
   @OptionGroup var change: Change
   @OptionGroup var connection: ConnectionOptions
 
-  func run() async throws {
-    let client = try connection.client()
+  func run() async throws { try await run(try connection.client()) }
+
+  func run(_ client: ManagementClient) async throws {
     let names = NameResolver(client: client)
     let kind = Change.kind
     var body = try await change.body(names)

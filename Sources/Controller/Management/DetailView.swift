@@ -5,8 +5,12 @@ import REST
 import Store
 
 /// An entity that the management API shows: its document, and the members that are computed for whoever looks.
-protocol DetailedEntity: Entity {
+protocol DetailedEntity: DeclaredEntity {
   func detail(_ view: DetailView) throws -> JSONObject
+}
+
+extension DetailedEntity {
+  func detail(_ view: DetailView) throws -> JSONObject { try view.base(self) }
 }
 
 /// What details are computed from: the running controller, one consistent state of the store, and who looks at it.
@@ -17,10 +21,19 @@ struct DetailView {
   /// Config types (ids or names) whose data services show; `all` for every one.
   var configTypes: Set<String> = []
 
-  /// The stored document with links to itself and to its relations.
-  func base<E: Entity>(_ entity: E) throws -> JSONObject {
+  /// What the declaration says: the stored document with links to itself and to its relations, references to what it
+  /// names, and role lists as people read them.
+  func base<E: DeclaredEntity>(_ entity: E) throws -> JSONObject {
     var object = try Rendering.base(entity)
-    if E.self != EdgeRouterPolicy.self { object["isSystem"] = nil }
+    for member in E.declaration.hidden { object[member] = nil }
+    for member in E.declaration.members {
+      switch member.meaning {
+      case .plain: break
+      case .reference(let kind, let path):
+        if let name = member.referenceName { object[name] = reference(kind, entity[keyPath: path]) }
+      case .roles(let kind, let path): object[member.name + "Display"] = display(entity[keyPath: path], kind)
+      }
+    }
     return object
   }
 

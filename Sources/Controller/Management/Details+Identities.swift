@@ -50,10 +50,6 @@ extension Identity: DetailedEntity {
   }
 }
 
-extension AuthPolicy: DetailedEntity {
-  func detail(_ view: DetailView) throws -> JSONObject { try view.base(self) }
-}
-
 extension Enrollment: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
     var object = try view.base(self)
@@ -71,7 +67,7 @@ extension Authenticator: DetailedEntity {
 
   func detail(_ core: ControllerCore) throws -> JSONObject {
     var object = try Rendering.base(self)
-    for member in ["isSystem", "publicKeyPrint", "unverifiedFingerprint", "unverifiedCertPem"] { object[member] = nil }
+    for member in Self.declaration.hidden { object[member] = nil }
     object["identity"] = Rendering.reference(core.model { $0.identities[identityId] }, id: identityId)
     object["_links"] = Rendering.links(Self.kind.rawValue, id, ["identity": Rendering.link("identities/\(identityId)")])
     return object

@@ -8,7 +8,6 @@ import Store
 extension EdgeService: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
     var object = try view.base(self)
-    object["isFabricOnly"] = nil
     let actions = view.core.model { $0.access.grants.actions(identity: view.caller.identityID, service: id) }
     object["permissions"] =
       actions.isEmpty ? ["Invalid"] : JSONValue(AccessAction.allCases.filter(actions.contains).map(\.rawValue))
@@ -44,46 +43,10 @@ extension EdgeService: DetailedEntity {
   }
 }
 
-extension Config: DetailedEntity {
-  func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self)
-    object["configType"] = view.reference(.configTypes, configTypeId)
-    return object
-  }
-}
-
 extension ConfigType: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
     var object = try view.base(self)
     if object["schema"] == nil { object["schema"] = [:] }
-    return object
-  }
-}
-
-extension ServicePolicy: DetailedEntity {
-  func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self)
-    object["identityRolesDisplay"] = view.display(identityRoles, .identities)
-    object["serviceRolesDisplay"] = view.display(serviceRoles, .services)
-    object["postureCheckRolesDisplay"] = view.display(postureCheckRoles, EntityKind(rawValue: "posture-checks"))
-    return object
-  }
-}
-
-extension EdgeRouterPolicy: DetailedEntity {
-  func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self)
-    object["identityRolesDisplay"] = view.display(identityRoles, .identities)
-    object["edgeRouterRolesDisplay"] = view.display(edgeRouterRoles, .edgeRouters)
-    return object
-  }
-}
-
-extension ServiceEdgeRouterPolicy: DetailedEntity {
-  func detail(_ view: DetailView) throws -> JSONObject {
-    var object = try view.base(self)
-    object["serviceRolesDisplay"] = view.display(serviceRoles, .services)
-    object["edgeRouterRolesDisplay"] = view.display(edgeRouterRoles, .edgeRouters)
     return object
   }
 }
@@ -117,9 +80,6 @@ extension EdgeRouterEntity: DetailedEntity {
 extension Terminator: DetailedEntity {
   func detail(_ view: DetailView) throws -> JSONObject {
     var object = try view.base(self)
-    for member in ["peerData", "savedPrecedence", "sourceCtrl"] { object[member] = nil }
-    object["service"] = view.reference(.services, serviceId)
-    object["router"] = view.reference(.edgeRouters, routerId)
     object["dynamicCost"] = JSONValue(view.core.fabric.dynamicCost(id))
     return object
   }

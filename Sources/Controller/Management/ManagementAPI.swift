@@ -8,17 +8,26 @@ import Store
 /// The management API as a table: every kind of entity is a `Resource`, and what goes beyond the usual verbs stands
 /// beside it (management-and-model.md 4.6). Everything here is for administrators.
 enum ManagementAPI {
-  static func endpoints(core: ControllerCore) -> [Endpoint] {
-    identities(core) + services(core) + configs(core) + policies(core) + edgeRouters(core) + credentials(core)
+  /// - Parameter kinds: those of an application, which do nothing beyond the usual verbs.
+  static func endpoints(core: ControllerCore, kinds: [any ManagedEntity.Type] = []) -> [Endpoint] {
+    let own =
+      identities(core) + services(core) + configs(core) + policies(core) + edgeRouters(core) + credentials(core)
       + sessions(core) + overview(core)
+    return own + kinds.flatMap { managing($0, core) }
+  }
+
+  private static func managing<E: ManagedEntity>(_ type: E.Type, _ core: ControllerCore) -> [Endpoint] {
+    Resource<E>(core: core).managing()
   }
 
   private static func identities(_ core: ControllerCore) -> [Endpoint] {
     let identities = Resource<Identity>(core: core)
     return identities.reading() + [
-      identities.creating(.identityCreation) { operations, body in try await operations.createIdentity(body).id }
+      identities.creating(
+        Identity.declaration.creationShape.adding(["enrollment": ["ott": .boolean, "ottca": .text, "updb": .text]])
+      ) { operations, body in try await operations.createIdentity(body).id }
     ]
-      + identities.changing(.identity) + [
+      + identities.changing() + [
         identities.relation("services", EdgeService.self, byPolicyType: true),
         identities.relation("edge-routers", EdgeRouterEntity.self),
         identities.relation("service-policies", ServicePolicy.self),
@@ -106,7 +115,7 @@ enum ManagementAPI {
 
   private static func services(_ core: ControllerCore) -> [Endpoint] {
     let services = Resource<EdgeService>(core: core)
-    return services.managing(.service, creation: .serviceCreation) + [
+    return services.managing() + [
       services.relation("identities", Identity.self, byPolicyType: true),
       services.relation("edge-routers", EdgeRouterEntity.self),
       services.relation("service-policies", ServicePolicy.self),
@@ -121,10 +130,10 @@ enum ManagementAPI {
   private static func configs(_ core: ControllerCore) -> [Endpoint] {
     let types = Resource<ConfigType>(core: core)
     let configs = Resource<Config>(core: core)
-    return types.managing(.configType, creation: .configTypeCreation) + [
+    return types.managing() + [
       types.owned("configs", Config.self, by: "configTypeId")
     ]
-      + configs.managing(.config, creation: .configCreation) + [
+      + configs.managing() + [
         configs.relation("services", EdgeService.self) { request, reader in
           let id = request.parameter("id")
           return Set(try reader.all(EdgeService.self).filter { $0.configs.contains(id) }.map(\.id))
@@ -136,9 +145,8 @@ enum ManagementAPI {
     let service = Resource<ServicePolicy>(core: core)
     let router = Resource<EdgeRouterPolicy>(core: core)
     let serviceRouter = Resource<ServiceEdgeRouterPolicy>(core: core)
-    return service.managing(.servicePolicy) + router.managing(.edgeRouterPolicy)
-      + serviceRouter.managing(.serviceEdgeRouterPolicy)
-      + Resource<AuthPolicy>(core: core).managing(.authPolicy) + [
+    return service.managing() + router.managing() + serviceRouter.managing()
+      + Resource<AuthPolicy>(core: core).managing() + [
         service.relation("identities", Identity.self), service.relation("services", EdgeService.self),
         service.action("posture-checks", method: "GET", "List posture checks of a service policy") {
           operations, id, request in
@@ -156,9 +164,11 @@ enum ManagementAPI {
   private static func edgeRouters(_ core: ControllerCore) -> [Endpoint] {
     let routers = Resource<EdgeRouterEntity>(core: core)
     return routers.reading() + [
-      routers.creating(.edgeRouter) { operations, body in try await operations.createEdgeRouter(body).router.id }
+      routers.creating(EdgeRouterEntity.declaration.creationShape) { operations, body in
+        try await operations.createEdgeRouter(body).router.id
+      }
     ]
-      + routers.changing(.edgeRouter) + [
+      + routers.changing() + [
         routers.relation("identities", Identity.self),
         routers.relation("services", EdgeService.self),
         routers.relation("edge-router-policies", EdgeRouterPolicy.self),

@@ -37,7 +37,7 @@ struct Resource<E: DetailedEntity>: Sendable {
   ///   - symbols: what filters may name; all there is, for administrators.
   func list(
     _ request: APIRequest, _ caller: Caller, ids: Set<String>? = nil, configTypes types: Set<String>? = nil,
-    symbols: SymbolTable = .of(E.kind)
+    symbols: SymbolTable = SymbolTable(of: E.self)
   ) async throws -> APIResponse {
     let query = try ListQuery(request)
     let core = core
@@ -134,16 +134,17 @@ struct Resource<E: DetailedEntity>: Sendable {
 
 extension Resource where E: ManagedEntity {
   /// All the usual verbs.
-  /// - Parameter creation: what creating takes, where that is more than what replacing takes.
-  func managing(_ shape: BodyShape, creation: BodyShape? = nil) -> [Endpoint] {
-    reading() + [creating(creation ?? shape) { operations, body in try await operations.create(E.self, body).id }]
-      + changing(shape)
+  func managing() -> [Endpoint] {
+    reading() + [
+      creating(E.declaration.creationShape) { operations, body in try await operations.create(E.self, body).id }
+    ] + changing()
   }
 
   /// Update and delete.
-  func changing(_ shape: BodyShape) -> [Endpoint] {
-    updating(shape) { operations, id, body, partial in try await operations.update(E.self, id, body, partial: partial) }
-      + [deleting { operations, id in try await operations.delete(E.self, id) }]
+  func changing() -> [Endpoint] {
+    updating(E.declaration.shape) { operations, id, body, partial in
+      try await operations.update(E.self, id, body, partial: partial)
+    } + [deleting { operations, id in try await operations.delete(E.self, id) }]
   }
 }
 

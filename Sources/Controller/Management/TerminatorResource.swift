@@ -25,10 +25,11 @@ enum TerminatorResource {
               return try terminator.detail(DetailView(core: core, reader: reader, caller: caller))
             }))
       },
-      resource.creating(.terminatorCreation) { operations, body in try await operations.create(Terminator.self, body).id
+      resource.creating(Terminator.declaration.creationShape) { operations, body in
+        try await operations.create(Terminator.self, body).id
       },
     ]
-      + resource.updating(.terminator) { operations, id, body, partial in
+      + resource.updating(Terminator.declaration.shape) { operations, id, body, partial in
         // Cost and precedence of a lease are its host's to change.
         if core.fabric.terminator(id)?.isLease ?? false {
           throw OperationError.cannotBeUpdated(kind: .terminators, id: id, reason: "a live host owns it")

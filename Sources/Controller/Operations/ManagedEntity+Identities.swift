@@ -20,42 +20,14 @@ extension Identity: ManagedEntity {
 
   mutating func read(_ body: EntityBody) throws {
     let nameBefore = name
-    try body.set("name", &name)
-    var type = typeId
-    try body.setWord("type", &type, words: ["User", "Device", "Service", "Router", "Default"]) {
-      IdentityType(text: $0)
-    }
-    guard type == typeId else {
-      throw ModelError(
-        field: "type", reason: "the type Router belongs to the identities of edge routers; it cannot be set or changed",
-        value: .string(type.rawValue)
-      )
-    }
+    try readMembers(body)
     guard typeId != .router || name == nameBefore else {
       throw ModelError(
         field: "name", reason: "rename the edge router instead: its identity follows", value: .string(name))
     }
-    try body.set("isAdmin", &isAdmin)
-    try body.set("roleAttributes", &roleAttributes)
-    try body.set("permissions", &permissions)
     for permission in permissions where !PermissionWords.all.contains(permission) {
       throw ModelError(field: "permissions", reason: "\(permission) is no permission", value: .string(permission))
     }
-    try body.set("authPolicyId", &authPolicyId, or: AuthPolicy.defaultID)
-    if authPolicyId.allSatisfy(\.isWhitespace) { authPolicyId = AuthPolicy.defaultID }
-    try body.setOptional("externalId", &externalId)
-    try body.set("appData", &appData)
-    try body.setWord(
-      "defaultHostingPrecedence", &defaultHostingPrecedence, or: .default, words: Precedence.allCases.map(\.rawValue)
-    ) {
-      Precedence(rawValue: $0)
-    }
-    try body.set("defaultHostingCost", &defaultHostingCost, or: 0)
-    try body.setMap("serviceHostingPrecedences", "strings", &serviceHostingPrecedences) {
-      $0.stringValue.map { Precedence(text: $0) }
-    }
-    try body.setMap("serviceHostingCosts", "integers", &serviceHostingCosts, \.intValue)
-    try body.set("tags", &tags)
   }
 
   func checkReferences(_ old: Identity?, _ transaction: StoreTransaction) throws {
@@ -96,14 +68,7 @@ extension EdgeRouterEntity: ManagedEntity {
   static func blank() -> EdgeRouterEntity { EdgeRouterEntity(id: EntityID.short(), name: "") }
 
   mutating func read(_ body: EntityBody) throws {
-    try body.set("name", &name)
-    try body.set("roleAttributes", &roleAttributes)
-    try body.set("cost", &cost, or: 0)
-    try body.set("noTraversal", &noTraversal, or: false)
-    try body.set("disabled", &disabled, or: false)
-    try body.set("isTunnelerEnabled", &isTunnelerEnabled, or: false)
-    try body.set("appData", &appData)
-    try body.set("configs", &configs)
+    try readMembers(body)
     // Kept where the body does not name it: OpenZiti's clients, which do not know it, must not widen it.
     if body.members["allowedNames"] != nil {
       var names: [String] = []
@@ -114,8 +79,6 @@ extension EdgeRouterEntity: ManagedEntity {
       }
       allowedNames = names.isEmpty ? nil : names
     }
-    try body.setMap("ctrlChanListeners", "lists of strings", &ctrlChanListeners, \.stringArrayValue)
-    try body.set("tags", &tags)
   }
 
   func checkReferences(_ old: EdgeRouterEntity?, _ transaction: StoreTransaction) throws {

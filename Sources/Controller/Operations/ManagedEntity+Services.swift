@@ -5,18 +5,6 @@ import Store
 extension EdgeService: ManagedEntity {
   static func blank() -> EdgeService { EdgeService(id: EntityID.uuidBase62(), name: "") }
 
-  mutating func read(_ body: EntityBody) throws {
-    try body.set("name", &name)
-    // A replacement may leave it out; a service never becomes less protected by an omission.
-    try body.set("encryptionRequired", &encryptionRequired, or: body.mode == .create ? nil : true)
-    try body.set("terminatorStrategy", &terminatorStrategy, or: TerminatorStrategy.smartRouting.rawValue)
-    if terminatorStrategy.isEmpty { terminatorStrategy = TerminatorStrategy.smartRouting.rawValue }
-    try body.set("roleAttributes", &roleAttributes)
-    try body.set("configs", &configs)
-    try body.set("maxIdleTimeMillis", &maxIdleTimeMillis, or: 0)
-    try body.set("tags", &tags)
-  }
-
   func checkReferences(_ old: EdgeService?, _ transaction: StoreTransaction) throws {
     try transaction.check(configs: configs, target: .service)
   }
@@ -45,17 +33,6 @@ extension EdgeService: ManagedEntity {
 extension ConfigType: ManagedEntity {
   static func blank() -> ConfigType { ConfigType(id: EntityID.uuidBase62(), name: "") }
 
-  mutating func read(_ body: EntityBody) throws {
-    try body.set("name", &name)
-    try body.setOptional("schema", &schema)
-    if body.mode == .create {
-      try body.setWord("target", &target, or: .service, words: ["service", "router", "other"]) {
-        ConfigTarget(rawValue: $0)
-      }
-    }
-    try body.set("tags", &tags)
-  }
-
   func willDelete(_ transaction: StoreTransaction) throws {
     if let config = try transaction.first(Config.self, field: "configTypeId", equals: id) {
       throw OperationError.referenced(kind: .configTypes, id: id, by: "config \(config.name)")
@@ -66,20 +43,9 @@ extension ConfigType: ManagedEntity {
 extension Config: ManagedEntity {
   static func blank() -> Config { Config(id: EntityID.uuidBase62(), name: "", configTypeId: "") }
 
-  mutating func read(_ body: EntityBody) throws {
-    try body.set("name", &name)
-    if body.mode == .create { try body.set("configTypeId", &configTypeId) }
-    try body.set("data", &data, or: nil)
-    try body.set("tags", &tags)
-  }
-
   func checkReferences(_ old: Config?, _ transaction: StoreTransaction) throws {
-    guard let type = try transaction.get(ConfigType.self, configTypeId) else {
-      throw ModelError(
-        code: .notFound, field: "configTypeId", reason: "config-types with id \(configTypeId) not found",
-        value: .string(configTypeId))
-    }
-    try validate(against: type)
+    try checkMembers(transaction)
+    try validate(against: transaction.require(ConfigType.self, configTypeId))
   }
 
   func willDelete(_ transaction: StoreTransaction) throws {
@@ -106,25 +72,8 @@ extension Terminator: ManagedEntity {
     Terminator(id: EntityID.uuidBase62(), serviceId: "", routerId: "", binding: "", address: "")
   }
 
-  mutating func read(_ body: EntityBody) throws {
-    try body.set("service", &serviceId)
-    if body.mode == .create {
-      try body.set("identity", &identity, or: "")
-      try body.setOptional("identitySecret", &identitySecret)
-    }
-    try body.set("router", &routerId)
-    try body.set("binding", &binding)
-    try body.set("address", &address)
-    try body.set("cost", &cost, or: 0)
-    try body.setWord("precedence", &precedence, or: .default, words: Precedence.allCases.map(\.rawValue)) {
-      Precedence(rawValue: $0)
-    }
-    try body.set("tags", &tags)
-  }
-
   func checkReferences(_ old: Terminator?, _ transaction: StoreTransaction) throws {
-    try transaction.check(.services, serviceId, field: "service")
-    try transaction.check(.edgeRouters, routerId, field: "router")
+    try checkMembers(transaction)
     guard !identity.isEmpty else { return }
     for other in try transaction.all(Terminator.self, field: "serviceId", equals: serviceId)
     where other.id != id && other.identity == identity {

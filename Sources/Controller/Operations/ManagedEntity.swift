@@ -3,7 +3,7 @@ import Model
 import Store
 
 /// An entity that operators make and change: how a document is read into it, what it refers to, and what goes with it.
-protocol ManagedEntity: Entity {
+protocol ManagedEntity: DetailedEntity {
   /// A new one, with the defaults of the kind.
   static func blank() -> Self
   mutating func read(_ body: EntityBody) throws
@@ -16,9 +16,24 @@ protocol ManagedEntity: Entity {
 }
 
 extension ManagedEntity {
-  func checkReferences(_ old: Self?, _ transaction: StoreTransaction) throws {}
+  mutating func read(_ body: EntityBody) throws { try readMembers(body) }
+  func checkReferences(_ old: Self?, _ transaction: StoreTransaction) throws { try checkMembers(transaction) }
   func didStore(_ old: Self?, _ transaction: StoreTransaction) throws {}
   func willDelete(_ transaction: StoreTransaction) throws {}
+}
+
+extension ManagedEntity {
+  /// Checks what the members refer to.
+  func checkMembers(_ transaction: StoreTransaction) throws {
+    for member in Self.declaration.members {
+      switch member.meaning {
+      case .plain: break
+      case .reference(let kind, let path): try transaction.check(kind, self[keyPath: path], field: member.name)
+      case .roles(let kind, let path):
+        try transaction.check(roles: self[keyPath: path], of: kind, field: member.name)
+      }
+    }
+  }
 }
 
 extension StoreReader {
@@ -72,31 +87,6 @@ extension StoreReader {
   }
 }
 
-/// The service policies, edge-router policies and service-edge-router policies share how they lose a member that was
-/// deleted.
-protocol RolePolicy: Entity {
-  /// Their role lists, by the kind of entity they name.
-  static var roleLists: [(kind: EntityKind, path: WritableKeyPath<Self, [String]>)] { get }
-}
-
-extension ServicePolicy: RolePolicy {
-  static var roleLists: [(kind: EntityKind, path: WritableKeyPath<Self, [String]>)] {
-    [(.identities, \.identityRoles), (.services, \.serviceRoles)]
-  }
-}
-
-extension EdgeRouterPolicy: RolePolicy {
-  static var roleLists: [(kind: EntityKind, path: WritableKeyPath<Self, [String]>)] {
-    [(.identities, \.identityRoles), (.edgeRouters, \.edgeRouterRoles)]
-  }
-}
-
-extension ServiceEdgeRouterPolicy: RolePolicy {
-  static var roleLists: [(kind: EntityKind, path: WritableKeyPath<Self, [String]>)] {
-    [(.services, \.serviceRoles), (.edgeRouters, \.edgeRouterRoles)]
-  }
-}
-
 extension StoreTransaction {
   /// Takes `@id` out of every policy that lists it.
   func removeRoles(of kind: EntityKind, _ id: String) throws {
@@ -105,8 +95,10 @@ extension StoreTransaction {
     try removeRoles(ServiceEdgeRouterPolicy.self, kind, "@" + id)
   }
 
-  private func removeRoles<P: RolePolicy>(_ type: P.Type, _ kind: EntityKind, _ role: String) throws {
-    let paths = P.roleLists.filter { $0.kind == kind }.map(\.path)
+  private func removeRoles<P: DeclaredEntity>(_ type: P.Type, _ kind: EntityKind, _ role: String) throws {
+    let paths = P.declaration.members.compactMap { member -> Member<P>.Path<[String]>? in
+      if case .roles(kind, let path) = member.meaning { path } else { nil }
+    }
     guard !paths.isEmpty else { return }
     for policy in try all(type) where paths.contains(where: { policy[keyPath: $0].contains(role) }) {
       var policy = policy

@@ -1,14 +1,18 @@
-import JSON
-import Model
+public import JSON
 
 /// A document that creates or changes an entity, read member by member (management-and-model.md 1.1). A member that is
 /// absent or null keeps its value in a patch; otherwise it takes the value given as `or`, and without one it is
 /// required.
-struct EntityBody: Sendable {
-  enum Mode: Sendable { case create, replace, patch }
+public struct EntityBody: Sendable {
+  public enum Mode: Sendable { case create, replace, patch }
 
-  let members: JSONObject
-  let mode: Mode
+  public let members: JSONObject
+  public let mode: Mode
+
+  public init(members: JSONObject, mode: Mode) {
+    self.members = members
+    self.mode = mode
+  }
 
   private func read<T>(_ name: String, _ expected: String, _ target: inout T, or absent: T?, _ parse: (JSONValue) -> T?)
     throws(ModelError)
@@ -26,43 +30,43 @@ struct EntityBody: Sendable {
     target = typed
   }
 
-  func set(_ name: String, _ target: inout String, or absent: String? = nil) throws(ModelError) {
+  public func set(_ name: String, _ target: inout String, or absent: String? = nil) throws(ModelError) {
     try read(name, "string", &target, or: absent, \.stringValue)
   }
 
   /// Blank text counts as none.
-  func setOptional(_ name: String, _ target: inout String?) throws(ModelError) {
+  public func setOptional(_ name: String, _ target: inout String?) throws(ModelError) {
     try read(name, "string", &target, or: .some(nil)) { value in
       value.stringValue.map { text in text.allSatisfy(\.isWhitespace) ? nil : text }
     }
   }
 
-  func set(_ name: String, _ target: inout Bool, or absent: Bool? = nil) throws(ModelError) {
+  public func set(_ name: String, _ target: inout Bool, or absent: Bool? = nil) throws(ModelError) {
     try read(name, "boolean", &target, or: absent, \.boolValue)
   }
 
-  func set(_ name: String, _ target: inout Int, or absent: Int? = nil) throws(ModelError) {
+  public func set(_ name: String, _ target: inout Int, or absent: Int? = nil) throws(ModelError) {
     try read(name, "integer", &target, or: absent, \.intValue)
   }
 
-  func set(_ name: String, _ target: inout [String], or absent: [String] = []) throws(ModelError) {
+  public func set(_ name: String, _ target: inout [String], or absent: [String] = []) throws(ModelError) {
     try read(name, "array of strings", &target, or: absent, \.stringArrayValue)
   }
 
   /// A set written as a list: sorted, each element once.
-  func setSorted(_ name: String, _ target: inout [String]) throws(ModelError) {
+  public func setSorted(_ name: String, _ target: inout [String]) throws(ModelError) {
     try read(name, "array of strings", &target, or: []) { $0.stringArrayValue.map { Set($0).sorted() } }
   }
 
-  func set(_ name: String, _ target: inout JSONObject, or absent: JSONObject? = [:]) throws(ModelError) {
+  public func set(_ name: String, _ target: inout JSONObject, or absent: JSONObject? = [:]) throws(ModelError) {
     try read(name, "object", &target, or: absent, \.objectValue)
   }
 
-  func setOptional(_ name: String, _ target: inout JSONObject?) throws(ModelError) {
+  public func setOptional(_ name: String, _ target: inout JSONObject?) throws(ModelError) {
     try read(name, "object", &target, or: .some(nil)) { value in value.objectValue.map(Optional.some) }
   }
 
-  func setMap<T>(_ name: String, _ expected: String, _ target: inout [String: T], _ parse: (JSONValue) -> T?)
+  public func setMap<T>(_ name: String, _ expected: String, _ target: inout [String: T], _ parse: (JSONValue) -> T?)
     throws(ModelError)
   {
     try read(name, "object of \(expected)", &target, or: [:]) { value in
@@ -77,7 +81,7 @@ struct EntityBody: Sendable {
   }
 
   /// One of a set of words.
-  func setWord<W>(_ name: String, _ target: inout W, or absent: W? = nil, words: [String], _ parse: (String) -> W?)
+  public func setWord<W>(_ name: String, _ target: inout W, or absent: W? = nil, words: [String], _ parse: (String) -> W?)
     throws(ModelError)
   {
     var text = ""
@@ -93,12 +97,12 @@ struct EntityBody: Sendable {
     target = word
   }
 
-  func setTime(_ name: String, _ target: inout Timestamp) throws(ModelError) {
+  public func setTime(_ name: String, _ target: inout Timestamp) throws(ModelError) {
     try read(name, "date-time", &target, or: nil) { $0.stringValue.flatMap { Timestamp($0) } }
   }
 
   /// The members of a nested object, read in the same mode.
-  func nested(_ name: String, required: Bool) throws(ModelError) -> EntityBody? {
+  public func nested(_ name: String, required: Bool) throws(ModelError) -> EntityBody? {
     var object: JSONObject = [:]
     try set(name, &object, or: required ? nil : [:])
     if members[name].map(\.isNull) ?? true { return mode == .patch ? nil : EntityBody(members: [:], mode: mode) }

@@ -81,7 +81,9 @@ public struct EntityBody: Sendable {
   }
 
   /// One of a set of words.
-  public func setWord<W>(_ name: String, _ target: inout W, or absent: W? = nil, words: [String], _ parse: (String) -> W?)
+  public func setWord<W>(
+    _ name: String, _ target: inout W, or absent: W? = nil, words: [String], _ parse: (String) -> W?
+  )
     throws(ModelError)
   {
     var text = ""

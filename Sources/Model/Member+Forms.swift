@@ -1,3 +1,5 @@
+public import JSON
+
 /// The forms of members. `default` is the value where a body leaves the member out; without one it is required.
 extension Member {
   /// The name that is unique within the kind.

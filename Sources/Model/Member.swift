@@ -1,3 +1,5 @@
+import JSON
+
 /// One member of a kind of entity that operators give or change: its name on the wire, where it stands in the entity,
 /// what a body may say for it, and what else follows from it. Made by the functions of `Member+Forms.swift`, completed
 /// by those below: `.text("address", \.address).filterable().shown("Address")`.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import Model
 
 /// Whether an entity is made or changed.
@@ -25,7 +26,7 @@ struct NewDeclared<E: DeclaredEntity>: NewEntity {
 }
 
 /// `update` of a kind whose declaration says all.
-struct DeclaredChange<E: DeclaredEntity>: EntityChange {
+struct DeclaredChange<E: DeclaredEntity>: UpdateOptions {
   static var kind: EntityDescription { EntityDescription(E.self) }
   static var examples: String {
     E.declaration.examples.update.map { "swiftlet update \(E.declaration.singular) \($0)" }.joined(separator: "\n")

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import JSON
 import Logging
 import Model
 import NIOCore
@@ -120,10 +121,14 @@ struct DeclaredKindTests {
   @Test("words that are missing, and options that nothing declares, are refused; help tells of those that are")
   func words() throws {
     typealias New = Create<NewDeclared<Gadget>>
-    let wrong = [["lamp"], ["lamp", "Red"], ["lamp", "Red", "alice", "more"], ["lamp", "Red", "alice", "--color", "x"]]
+    let wrong = [
+      ["lamp"], ["lamp", "Red"], ["lamp", "Red", "alice", "more"], ["lamp", "Red", "alice", "--color", "x"],
+    ]
     for words in wrong { #expect(throws: (any Error).self) { try New.parse(words) } }
     let help = New.helpMessage()
-    let told = ["<name>", "<color>", "<owner-id>", "--weight <kg>", "Kilograms.", "--role-attributes", "lamp Red alice"]
+    let told = [
+      "<name>", "<color>", "<owner-id>", "--weight <kg>", "Kilograms.", "--role-attributes", "lamp Red alice",
+    ]
     for word in told { #expect(help.contains(word), "\(word) in \(help)") }
     #expect(throws: (any Error).self) { try Update<DeclaredChange<Gadget>>.parse(["lamp", "--color", "Red"]) }
   }

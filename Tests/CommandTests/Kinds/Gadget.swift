@@ -1,3 +1,4 @@
+import JSON
 import Model
 
 @testable import Controller
@@ -18,7 +19,10 @@ struct Gadget: DeclaredEntity {
     ],
     examples: (create: ["lamp Red alice --weight 3"], update: ["lamp --weight 4"]))
 
-  enum Color: String, Codable, Sendable { case red = "Red", green = "Green" }
+  enum Color: String, Codable, Sendable {
+    case red = "Red"
+    case green = "Green"
+  }
 
   let id: String
   var createdAt = Timestamp.epoch

@@ -105,7 +105,7 @@ let package = Package(
     // Floor 3
     floor(
       "Transport",
-      ["Wire", "PKI", nioCore, nioPosix, nioHTTP1, nioConcurrency, nioTLS, nioSSL, x509, asn1, logging, yams]),
+      ["Wire", "PKI", "JSON", nioCore, nioPosix, nioHTTP1, nioConcurrency, nioTLS, nioSSL, x509, asn1, logging, yams]),
     floor("Store", ["JSON", "Model", grdb]),
     // Floor 4
     floor(

@@ -10,23 +10,10 @@ public enum RouterEnrollment {
     var certCsr: String
   }
 
-  private struct Answer: Decodable {
-    struct Certificates: Decodable {
-      var cert: String?
-      var serverCert: String?
-      var ca: String?
-    }
-    var data: Certificates
-  }
-
-  private struct Failure: Decodable {
-    struct Body: Decodable {
-      struct Cause: Decodable { var message: String? }
-      var code: String?
-      var message: String?
-      var cause: Cause?
-    }
-    var error: Body
+  private struct Issued: Decodable {
+    var cert: String?
+    var serverCert: String?
+    var ca: String?
   }
 
   /// - Throws: `RouterError`, `PKIError`, `TransportError`. The files are written only when everything succeeded;
@@ -51,7 +38,7 @@ public enum RouterEnrollment {
     let base = try Base(issuer)
     let bundle = try await HTTPSClient(tls: ClientTLS(trust: .leaf(leaf))).request(
       base.estURL, maxBody: 2 * PKCS7.sizeLimit)
-    guard bundle.status == 200 else { throw RouterError.refused(status: bundle.status, text: text(of: bundle)) }
+    guard bundle.status == 200 else { throw RouterError.refused(status: bundle.status, text: bundle.refusal.sentence) }
     let authorities = try PKCS7.parse(base64: bundle.body)
     guard !authorities.isEmpty else { throw RouterError.badAnswer("it lists no certificate authority") }
 
@@ -67,15 +54,15 @@ public enum RouterEnrollment {
       method: "POST", "\(base.origin)/edge/client/v1/enroll?method=\(claims.em)&token=\(claims.jti)",
       headers: [("content-type", "application/json")],
       body: [UInt8](try JSONEncoder().encode(Request(serverCertCsr: csr, certCsr: csr))))
-    guard answer.status == 200 else { throw RouterError.refused(status: answer.status, text: text(of: answer)) }
-    guard let certificates = try? JSONDecoder().decode(Answer.self, from: Data(answer.body)).data else {
+    guard answer.status == 200 else { throw RouterError.refused(status: answer.status, text: answer.refusal.sentence) }
+    guard let certificates = try? answer.envelope(of: Issued.self).data else {
       throw RouterError.badAnswer("no certificates in it")
     }
     try await write(certificates, key: key, claims: claims, authorities: authorities, configuration: configuration)
   }
 
   private static func write(
-    _ answer: Answer.Certificates, key: PrivateKey, claims: EnrollmentClaims, authorities: [Certificate],
+    _ answer: Issued, key: PrivateKey, claims: EnrollmentClaims, authorities: [Certificate],
     configuration: RouterConfiguration
   ) async throws {
     let files = configuration.identity
@@ -99,13 +86,6 @@ public enum RouterEnrollment {
     if configuration.controllers.isEmpty, let file = configuration.endpointsFile {
       try RouterFile.write("endpoints:\n" + (claims.ctrls ?? []).map { "  - \($0)\n" }.joined(), to: file)
     }
-  }
-
-  private static func text(of answer: HTTPAnswer) -> String {
-    guard let error = try? JSONDecoder().decode(Failure.self, from: Data(answer.body)).error else {
-      return "no reason given"
-    }
-    return [error.message, error.cause?.message].compactMap { $0 }.joined(separator: ": ")
   }
 
   /// `https://host:port` and the place of the certificate bundle below it.

@@ -131,6 +131,7 @@ final class APIExchangeHandler: ChannelDuplexHandler {
   private func begin(_ head: HTTPRequestHead) {
     guard case .idle = state else { return }
     deadline?.headArrived()
+    stranger.works()
     self.head = head
     asker = stranger.source
     id = api.requestID()

@@ -14,7 +14,8 @@ public struct APILimits: Sendable {
   public var requestTimeout = TimeAmount.seconds(60)
   /// Between two requests of one connection, for clients without a session: one that asks now and then connects anew.
   public var strangerIdleTimeout = TimeAmount.seconds(10)
-  /// The same for clients with one.
+  /// The same for clients with one. Programs of ours ask every 15 s and leave by themselves after 45 s
+  /// (`KeptConnections`): a handshake for each question would cost more than a connection that waits.
   public var idleTimeout = TimeAmount.seconds(60)
   /// For an answer to leave.
   public var answerTimeout = TimeAmount.seconds(60)
@@ -66,8 +67,9 @@ public struct HTTPAcceptor: ConnectionAcceptor {
   > {
     let api = api
     let limits = api.limits
+    // Asked when the connection begins to wait for another request.
     let idleTimeout: @Sendable () -> TimeAmount = {
-      stranger.isStranger ? limits.strangerIdleTimeout : limits.idleTimeout
+      stranger.rests() ? limits.idleTimeout : limits.strangerIdleTimeout
     }
     let (jobs, continuation) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
     channel.closeFuture.whenComplete { _ in continuation.finish() }

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import JSON
 import NIOCore
 import Transport
@@ -61,28 +60,6 @@ struct ControllerClient: Sendable {
     var edgeRouters: [Router]
   }
 
-  private struct Envelope<Value: Decodable>: Decodable {
-    struct Meta: Decodable {
-      struct Pagination: Decodable { var totalCount: Int }
-      var pagination: Pagination?
-    }
-    var data: Value
-    var meta: Meta?
-  }
-
-  private struct Failure: Decodable {
-    struct Body: Decodable {
-      struct Cause: Decodable {
-        var message: String?
-        var reason: String?
-      }
-      var code: String?
-      var message: String?
-      var cause: Cause?
-    }
-    var error: Body
-  }
-
   private struct ServiceUpdates: Decodable { var lastChangeAt: String }
   private struct Version: Decodable { var capabilities: [String]? }
   private struct Nothing: Decodable {}
@@ -90,15 +67,14 @@ struct ControllerClient: Sendable {
   private static let pageSize = 500
   static let path = "/edge/client/v1"
 
-  let bases: [String]
-  /// Towards controllers.
-  private let tls: ClientTLS
+  /// Towards controllers. A program asks every 15 s whether something changed: over one connection, for a controller
+  /// with 100,000 of them could hardly shake hands with each every time.
+  let rest: RESTClient
   let routerTLS: ClientTLS
   let requests = RequestCount()
 
   init(identity: IdentityFile) throws {
-    bases = identity.controllers.map(Self.base)
-    tls = try identity.controllerTLS()
+    rest = RESTClient(bases: identity.controllers.map(Self.base), tls: try identity.controllerTLS())
     routerTLS = try identity.clientTLS()
   }
 
@@ -109,42 +85,28 @@ struct ControllerClient: Sendable {
     return url.shortOrigin + (url.path.isEmpty ? path : url.path)
   }
 
-  static func refusal(_ operation: String, _ answer: HTTPAnswer) -> OverlayError {
-    let body = (try? JSONDecoder().decode(Failure.self, from: Data(answer.body)))?.error
-    let message = [body?.message, body?.cause?.reason ?? body?.cause?.message].compactMap { $0 }.joined(separator: ": ")
-    return .controllerRefused(
-      operation: operation, status: answer.status, code: body?.code ?? "UNKNOWN",
-      message: message.isEmpty ? "no reason given" : message)
+  static func refusal(_ operation: String, _ refusal: RESTRefusal) -> OverlayError {
+    .controllerRefused(
+      operation: operation, status: refusal.status, code: refusal.code ?? "UNKNOWN", message: refusal.sentence)
   }
 
   // MARK: Requests
 
-  private func send<Value: Decodable>(
+  private func send<Value: Decodable & Sendable>(
     _ method: String, _ path: String, _ operation: String, token: String? = nil, body: JSONObject? = nil,
-    as: Value.Type
-  ) async throws -> Envelope<Value> {
-    var headers = [("accept", "application/json")]
-    if let token { headers.append(("zt-session", token)) }
-    if body != nil { headers.append(("content-type", "application/json")) }
-    let bytes = try body.map { Array(try JSONEncoder().encode($0)) }
-    var failure: (any Error)?
-    for base in bases {
-      let answer: HTTPAnswer
-      requests.add()
-      do {
-        answer = try await HTTPSClient(tls: tls).request(method: method, base + path, headers: headers, body: bytes)
-      } catch is CancellationError {
-        throw CancellationError()
-      } catch {
-        failure = error
-        continue
-      }
-      guard (200..<300).contains(answer.status) else { throw Self.refusal(operation, answer) }
-      do { return try JSONDecoder().decode(Envelope<Value>.self, from: Data(answer.body)) } catch {
-        throw OverlayError.badAnswer(operation: operation, reason: "\(error)")
+    as type: Value.Type
+  ) async throws -> RESTEnvelope<Value> {
+    requests.add()
+    do throws(RESTError) {
+      return try await rest.envelope(
+        method, path, token: token, body: body.map { JSONValue.object($0).serialized() }, of: type)
+    } catch {
+      switch error.problem {
+      case .unreachable(let reason): throw OverlayError.controllerUnreachable(reason: reason)
+      case .refused(let refusal): throw Self.refusal(operation, refusal)
+      case .unreadable(let reason): throw OverlayError.badAnswer(operation: operation, reason: reason)
       }
     }
-    throw OverlayError.controllerUnreachable(reason: failure.map { "\($0)" } ?? "the identity names no controller")
   }
 
   func logIn(application: Overlay.Application) async throws -> Login {

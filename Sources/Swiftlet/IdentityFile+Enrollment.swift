@@ -5,10 +5,7 @@ import X509
 
 /// Turns a one-time token into an identity (edge-client-api.md 2).
 extension IdentityFile {
-  private struct Answer: Decodable {
-    struct Certificates: Decodable { var cert: String? }
-    var data: Certificates
-  }
+  private struct Issued: Decodable { var cert: String? }
 
   /// Makes a key on this machine, proves the token's controller and asks it for a certificate. A token is good for one
   /// enrollment.
@@ -33,7 +30,7 @@ extension IdentityFile {
 
     let bundle = try await HTTPSClient(tls: ClientTLS(trust: .leaf(leaf))).request(
       base + "/.well-known/est/cacerts", maxBody: 2 * PKCS7.sizeLimit)
-    guard bundle.status == 200 else { throw ControllerClient.refusal("tell its authorities", bundle) }
+    guard bundle.status == 200 else { throw ControllerClient.refusal("tell its authorities", bundle.refusal) }
     let authorities = try PKCS7.parse(base64: bundle.body)
 
     // Whoever holds the key of this certificate signed the token: if it bears a controller's id, all controllers of the
@@ -48,8 +45,8 @@ extension IdentityFile {
       method: "POST", base + "/enroll?method=ott&token=\(claims.jti)",
       headers: [("content-type", "text/plain"), ("accept", "application/json")],
       body: Array(csr.utf8))
-    guard answer.status == 200 else { throw ControllerClient.refusal("enroll", answer) }
-    guard let pem = (try? JSONDecoder().decode(Answer.self, from: Data(answer.body)))?.data.cert,
+    guard answer.status == 200 else { throw ControllerClient.refusal("enroll", answer.refusal) }
+    guard let pem = (try? answer.envelope(of: Issued.self))?.data.cert,
       let chain = try? CertificateChain(pem: pem)
     else {
       throw OverlayError.badAnswer(operation: "enroll", reason: "no certificate in it")

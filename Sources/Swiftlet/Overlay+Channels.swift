@@ -43,6 +43,8 @@ extension Overlay {
 
   /// How many requests the controller has had.
   package nonisolated var controllerRequests: Int { client.requests.now }
+  /// How many connections to controllers were made for them.
+  package nonisolated var controllerConnections: Int { client.rest.connectionsMade }
 
   /// How many connections through this SDK have not ended, dialled and hosted ones.
   package var openConnections: Int {

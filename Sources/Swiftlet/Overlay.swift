@@ -247,6 +247,7 @@ public actor Overlay {
       if let bound = try? await task.value { try? await bound.eventLoop.flatSubmit { bound.value.leave() }.get() }
     }
     if let token = try? await login?.value.token { try? await client.logOut(token: token) }
+    client.rest.close()
   }
 
   private func tick() async {

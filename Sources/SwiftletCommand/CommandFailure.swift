@@ -35,6 +35,8 @@ struct CommandFailure: Error, CustomStringConvertible {
       default: return cocoa.localizedDescription
       }
     }
+    // Whoever runs a command said himself what was asked, and where.
+    if let error = error as? RESTError, case .unreachable(let reason) = error.problem { return reason }
     return ErrorText.words(error)
   }
 

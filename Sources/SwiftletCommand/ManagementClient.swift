@@ -9,14 +9,14 @@ import Transport
 /// (management-and-model.md 4.3).
 struct ManagementClient: Sendable {
   let profile: Profile
-  private let https: HTTPSClient
-  private let timeout: TimeAmount
+  private let rest: RESTClient
 
   init(profile: Profile, timeout: TimeAmount) throws {
     self.profile = profile
-    self.timeout = timeout
     let roots = try TrustProbe.anchors(pem: profile.roots, source: "the saved login")
-    https = HTTPSClient(tls: ClientTLS(trust: .anchors(roots, as: .controller(of: profile.trustDomain))))
+    rest = RESTClient(
+      bases: [profile.url], tls: ClientTLS(trust: .anchors(roots, as: .controller(of: profile.trustDomain))),
+      timeout: timeout, maxBody: 64 << 20)
   }
 
   /// - Parameters:
@@ -26,16 +26,12 @@ struct ManagementClient: Sendable {
   func send(_ method: String, _ path: String, query: [(String, String)] = [], body: JSONObject? = nil, doing: String)
     async throws -> JSONValue
   {
-    let url = profile.url + path + Self.queryText(query)
-    var headers = [("accept", "application/json"), ("zt-session", profile.token)]
-    if body != nil { headers.append(("content-type", "application/json")) }
-    let fields = headers
+    let path = path + Self.queryText(query)
+    let bytes = body.map { JSONValue.object($0).serialized() }
     let answer: HTTPAnswer
     do {
       answer = try await Spinner.during("waiting for \(profile.url)") {
-        try await https.request(
-          method: method, url, headers: fields, body: body.map { JSONValue.object($0).serialized() }, timeout: timeout,
-          maxBody: 64 << 20)
+        try await rest.send(method, path, token: profile.token, body: bytes)
       }
     } catch {
       throw CommandFailure(
@@ -46,35 +42,31 @@ struct ManagementClient: Sendable {
 
   /// The envelope of a good answer; every other answer becomes a failure that says what the controller said.
   static func envelope(_ answer: HTTPAnswer, doing: String) throws -> JSONValue {
-    let value = try? JSONValue(parsing: answer.body, limits: .stored)
-    guard (200..<300).contains(answer.status) else {
-      if answer.status == 401, value?["error"]?["code"]?.stringValue == "UNAUTHORIZED" {
+    guard answer.isGood else {
+      let refusal = answer.refusal
+      if refusal.status == 401, refusal.code == "UNAUTHORIZED" {
         throw CommandFailure(
           "cannot \(doing)", reason: "the session ended or has no right to this",
           next: "sign in again: swiftlet login HOST:PORT -u NAME")
       }
-      var failure = CommandFailure("cannot \(doing)", reason: reason(value?["error"], status: answer.status))
-      failure.status = answer.status
+      var failure = CommandFailure("cannot \(doing)", reason: reason(refusal))
+      failure.status = refusal.status
       throw failure
     }
-    guard let value else { throw CommandFailure("cannot \(doing)", reason: "the answer is not JSON") }
+    guard let value = answer.document else { throw CommandFailure("cannot \(doing)", reason: "the answer is not JSON") }
     return value
   }
 
-  private static func reason(_ error: JSONValue?, status: Int) -> String {
-    guard let error, let code = error["code"]?.stringValue else {
-      return "the controller answered with status \(status)"
+  private static func reason(_ refusal: RESTRefusal) -> String {
+    guard let code = refusal.code else { return "the controller answered with status \(refusal.status)" }
+    var text = refusal.message ?? code
+    if let reason = refusal.cause?.reason {
+      text = reason
+      if let field = refusal.cause?.field, !field.isEmpty { text = "\(field): \(reason)" }
+    } else if let message = refusal.cause?.message {
+      text = message
     }
-    var text = error["message"]?.stringValue ?? code
-    if let cause = error["cause"] {
-      if let reason = cause["reason"]?.stringValue {
-        text = reason
-        if let field = cause["field"]?.stringValue, !field.isEmpty { text = "\(field): \(reason)" }
-      } else if let message = cause["message"]?.stringValue {
-        text = message
-      }
-    }
-    return "\(text) (\(code), status \(status))"
+    return "\(text) (\(code), status \(refusal.status))"
   }
 
   static func queryText(_ query: [(String, String)]) -> String {

@@ -3,14 +3,15 @@ import JSON
 import NIOCore
 import Transport
 
-/// Calls of a share service's REST API, second generation (zrok.md 2).
+/// Calls of a share service's REST API, second generation (zrok.md 2). It has no envelopes: an answer is a document,
+/// and a refusal is a text, or a document with a `message`.
 struct ShareClient: Sendable {
   private static let mediaType = "application/zrok.v1+json"
   private static let basePath = "/api/v2"
 
   let endpoint: String
   let token: String
-  private let http: HTTPSClient
+  private let rest: RESTClient
 
   /// - Parameter roots: PEM file of the authorities to believe; nil takes `SWIFTLET_SHARE_CA`, else the system's.
   init(endpoint: String, token: String, roots: String? = nil) throws {
@@ -19,7 +20,8 @@ struct ShareClient: Sendable {
     self.token = token
     let file = roots ?? ProcessInfo.processInfo.environment["SWIFTLET_SHARE_CA"].flatMap { $0.isEmpty ? nil : $0 }
     do {
-      http = HTTPSClient(tls: ClientTLS(trust: try .roots(file: file)), allowsPlaintext: true)
+      rest = RESTClient(
+        bases: [self.endpoint + Self.basePath], tls: ClientTLS(trust: try .roots(file: file)), allowsPlaintext: true)
     } catch {
       throw ShareError.badFile(file ?? "", reason: "\(error)")
     }
@@ -36,25 +38,26 @@ struct ShareClient: Sendable {
     _ operation: String, _ method: String, _ path: String, _ body: JSONValue? = nil, timeout: TimeAmount = .seconds(30)
   ) async throws -> JSONValue {
     let answer: HTTPAnswer
-    do {
-      answer = try await http.request(
-        method: method, endpoint + Self.basePath + path,
+    do throws(RESTError) {
+      answer = try await rest.send(
+        method, path,
         headers: [
           ("content-type", Self.mediaType), ("accept", Self.mediaType + ", application/json"), ("x-token", token),
         ],
         body: body?.serialized() ?? (method == "GET" ? nil : []), timeout: timeout)
     } catch {
-      throw ShareError.unreachable(endpoint: endpoint, reason: ErrorText.words(error))
+      guard case .unreachable(let reason) = error.problem else { throw error }
+      throw ShareError.unreachable(endpoint: endpoint, reason: reason)
     }
     let value: JSONValue
     do { value = answer.body.isEmpty ? .null : try JSONValue(parsing: answer.body) } catch {
       // A port that wants TLS, and proxies in front, answer in words.
-      if !(200..<300).contains(answer.status), let words = Self.words(answer) {
+      if !answer.isGood, let words = Self.words(answer) {
         throw ShareError.refused(operation: operation, status: answer.status, reason: words)
       }
       throw ShareError.badAnswer(operation: operation, reason: "HTTP \(answer.status), \(error)")
     }
-    guard (200..<300).contains(answer.status) else {
+    guard answer.isGood else {
       throw ShareError.refused(
         operation: operation, status: answer.status, reason: value.stringValue ?? value["message"]?.stringValue ?? "")
     }

@@ -13,27 +13,42 @@ public struct HTTPAnswer: Sendable {
   public func header(_ name: String) -> String? { headers.first { $0.name.lowercased() == name.lowercased() }?.value }
 }
 
-/// HTTPS for SDK, router and command line. Own because enrollment must trust exactly one leaf (edge-client-api.md 2.2),
-/// which the listed HTTP client cannot express; the codec is NIOHTTP1's. One connection a request: these callers make a
-/// handful.
+/// HTTPS for SDK, router, share service and command line. Own because enrollment must trust exactly one leaf
+/// (edge-client-api.md 2.2), which the listed HTTP client cannot express; the codec is NIOHTTP1's.
+///
+/// By default it has one connection a request. One that keeps its connections (`KeptConnections`) is for those who ask
+/// the same server again and again: `RESTClient`.
 public struct HTTPSClient: Sendable {
   private let tls: ClientTLS
   private let group: any EventLoopGroup
   private let allowsPlaintext: Bool
+  private let kept: KeptConnections?
 
-  /// - Parameter allowsPlaintext: whether `http://` is requested too; what is sent then can be read and changed on the
-  ///   way.
+  /// - Parameters:
+  ///   - tls: what is proven to servers, and whom it believes. Whoever has another certificate makes another client.
+  ///   - group: event loops of the connections.
+  ///   - allowsPlaintext: whether `http://` is requested too; what is sent then can be read and changed on the way.
+  ///   - keepsConnections: whether a connection stays open for the next request, until ``close()`` or the end of the
+  ///     last copy of this client.
   public init(
-    tls: ClientTLS, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, allowsPlaintext: Bool = false
+    tls: ClientTLS, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, allowsPlaintext: Bool = false,
+    keepsConnections: Bool = false
   ) {
     self.tls = tls
     self.group = group
     self.allowsPlaintext = allowsPlaintext
+    kept = keepsConnections ? KeptConnections(group: group) : nil
   }
+
+  /// Connections that were made to be kept.
+  package var connectionsMade: Int { kept?.made ?? 0 }
+
+  /// Closes the connections that wait for a request. Later requests are answered, and their connections not kept.
+  public func close() { kept?.end() }
 
   /// - Parameters:
   ///   - url: `https://host[:port]/path?query`, the scheme in any case.
-  ///   - timeout: for connect, and for the whole answer, each.
+  ///   - timeout: for a turn where many ask at once, for connect, and for the whole answer, each.
   ///   - maxBody: bytes of answer body that are accepted; nil waits for none, and the answer's body is empty.
   /// - Throws: `TransportError`.
   public func request(
@@ -42,31 +57,51 @@ public struct HTTPSClient: Sendable {
     maxBody: Int? = 16 * 1024 * 1024
   ) async throws -> HTTPAnswer {
     let target = try Self.target(url, allowsPlaintext: allowsPlaintext)
-    let exchange: @Sendable (any Channel) throws -> EventLoopFuture<HTTPAnswer> = { channel in
-      try channel.pipeline.syncOperations.addHTTPClientHandlers()
-      let collector = AnswerCollector(channel: channel, limit: maxBody, timeout: timeout)
-      try channel.pipeline.syncOperations.addHandler(collector)
-      var fields = HTTPHeaders([("host", target.authority), ("connection", "close")] + headers)
-      if let body { fields.add(name: "content-length", value: "\(body.count)") }
-      channel.write(
-        HTTPClientRequestPart.head(
-          .init(version: .http1_1, method: .init(rawValue: method), uri: target.target, headers: fields)), promise: nil)
-      if let body { channel.write(HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(bytes: body))), promise: nil) }
-      channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
-      return collector.answer
+    // Behind an answer that is not read to its end comes no other one.
+    let kept = maxBody == nil ? nil : kept
+    var fields = HTTPHeaders([("host", target.authority)])
+    if kept == nil { fields.add(name: "connection", value: "close") }
+    fields.add(contentsOf: headers)
+    if let body { fields.add(name: "content-length", value: "\(body.count)") }
+    let exchange = HTTPConnection.Exchange(
+      head: HTTPRequestHead(
+        version: .http1_1, method: HTTPMethod(rawValue: method), uri: target.target, headers: fields),
+      body: body ?? [], timeout: timeout, limit: maxBody)
+    do {
+      guard let kept else { return try await connect(target, timeout, nil).run(exchange) }
+      let origin = target.origin
+      try await kept.enter(origin, timeout)
+      defer { kept.leave(origin) }
+      if let connection = kept.take(origin, for: exchange) {
+        do { return try await connection.run(exchange) } catch let ended as HTTPConnection.Unanswered
+          where !ended.wasWritten || exchange.isIdempotent
+        {
+          // The server ended it while it waited: asked once more, on a new connection.
+        }
+      }
+      return try await connect(target, timeout, kept).run(exchange)
+    } catch let ended as HTTPConnection.Unanswered {
+      throw ended.error
     }
-    guard target.isTLS else { return try await plaintext(target, timeout, exchange) }
+  }
+
+  private func connect(_ target: ServerURL, _ timeout: TimeAmount, _ kept: KeptConnections?) async throws
+    -> HTTPConnection.Reference
+  {
+    let origin = target.origin
+    kept?.count()
+    guard target.isTLS else { return try await connectPlainly(target, timeout, kept) }
     return try await tls.connect(
       host: target.place.host, port: target.place.port, alpn: ["http/1.1"], group: group, timeout: timeout
     ) { channel, _ in
-      try exchange(channel)
-    }.get()
+      try HTTPConnection.add(to: channel, kept: kept, origin: origin)
+    }
   }
 
-  private func plaintext(
-    _ target: ServerURL, _ timeout: TimeAmount,
-    _ exchange: @escaping @Sendable (any Channel) throws -> EventLoopFuture<HTTPAnswer>
-  ) async throws -> HTTPAnswer {
+  private func connectPlainly(_ target: ServerURL, _ timeout: TimeAmount, _ kept: KeptConnections?) async throws
+    -> HTTPConnection.Reference
+  {
+    let origin = target.origin
     let channel: any Channel
     do {
       channel = try await ClientBootstrap(group: group).connectTimeout(timeout).connect(
@@ -75,8 +110,8 @@ public struct HTTPSClient: Sendable {
     } catch {
       throw TransportError.connectFailed(address: "\(target.place)", reason: ErrorText.words(error))
     }
-    return try await channel.eventLoop.flatSubmit {
-      do { return try exchange(channel) } catch { return channel.eventLoop.makeFailedFuture(error) }
+    return try await channel.eventLoop.submit {
+      try HTTPConnection.add(to: channel, kept: kept, origin: origin)
     }.get()
   }
 
@@ -104,67 +139,5 @@ public struct HTTPSClient: Sendable {
   private static func target(_ text: String, allowsPlaintext: Bool = false) throws(TransportError) -> ServerURL {
     guard let url = ServerURL(text), url.isTLS || allowsPlaintext else { throw .badURL(text) }
     return url
-  }
-}
-
-private final class AnswerCollector: ChannelInboundHandler {
-  typealias InboundIn = HTTPClientResponsePart
-
-  private let promise: EventLoopPromise<HTTPAnswer>
-  /// nil: the head is all that is wanted.
-  private let limit: Int?
-  private var deadline: Scheduled<Void>?
-  private var head: HTTPResponseHead?
-  private var body: [UInt8] = []
-
-  var answer: EventLoopFuture<HTTPAnswer> { promise.futureResult }
-
-  init(channel: any Channel, limit: Int?, timeout: TimeAmount) {
-    promise = channel.eventLoop.makePromise()
-    self.limit = limit
-    let promise = self.promise
-    deadline = channel.eventLoop.scheduleTask(in: timeout) {
-      promise.fail(TransportError.timedOut(what: "the answer of the server"))
-      channel.close(promise: nil)
-    }
-  }
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    switch unwrapInboundIn(data) {
-    case .head(let head):
-      self.head = head
-      guard limit == nil, head.status.code >= 200 else { return }
-      finish()
-      context.close(promise: nil)
-    case .body(let part):
-      guard let limit else { return }
-      guard body.count + part.readableBytes <= limit else {
-        promise.fail(TransportError.answerTooLarge(limit: limit))
-        return context.close(promise: nil)
-      }
-      body.append(contentsOf: part.readableBytesView)
-    case .end:
-      guard limit != nil else { return }
-      finish()
-      context.close(promise: nil)
-    }
-  }
-
-  private func finish() {
-    deadline?.cancel()
-    guard let head else { return promise.fail(TransportError.protocolViolation("an answer without a head")) }
-    promise.succeed(
-      HTTPAnswer(status: Int(head.status.code), headers: head.headers.map { ($0.name, $0.value) }, body: body))
-  }
-
-  func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    deadline?.cancel()
-    promise.fail(error is TransportError ? error : TransportError.closed(reason: ErrorText.words(error)))
-    context.close(promise: nil)
-  }
-
-  func channelInactive(context: ChannelHandlerContext) {
-    deadline?.cancel()
-    promise.fail(TransportError.closed(reason: "the server closed the connection before it answered"))
   }
 }

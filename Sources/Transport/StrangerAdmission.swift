@@ -8,9 +8,13 @@ public struct StrangerLimits: Sendable {
   /// Bytes a peer may send before its handshake is complete; a chain of four RSA-4096 certificates takes a quarter of
   /// them.
   public var handshakeBytes = 32 * 1024
-  /// Connections open at the same time, whoever has them; and never more than three quarters of the descriptors that
-  /// the process may open.
+  /// Connections open at the same time, whoever has them, without those that rest.
   public var connections = 20_000
+  /// Connections that rest at the same time: their client has proven who it is, and asks nothing at the moment. One
+  /// more takes the place of the one that has rested the longest, whose client asks on a new one. Programs of ours keep
+  /// one each, of about 40 KB. All connections together never have more than three quarters of the descriptors that the
+  /// process may open.
+  public var resting = 100_000
   /// Connections at the same time that have not said anything whole yet: no hello, no head of a request. Each costs
   /// about 40 KB of TLS.
   public var unheard = 1_000
@@ -33,7 +37,8 @@ public struct StrangerLimits: Sendable {
 ///
 /// Where a limit is reached the newcomer is not turned away, for it may be the honest one: a connection that has said
 /// nothing gives way, the oldest of the source that has most of them. Connections that have spoken give way only to a
-/// source that has fewer.
+/// source that has fewer. Those of clients that have proven who they are count for little while they rest, and give way
+/// to each other.
 package final class StrangerAdmission: Sendable {
   private struct State {
     var number: UInt64 = 0
@@ -44,17 +49,21 @@ package final class StrangerAdmission: Sendable {
     var strangers = SourceRanking<UInt64>()
     /// Those that are strangers no more, by identity, where their protocol has no other bound for it.
     var proven = SourceRanking<UInt64>()
+    /// Those among the proven on which nothing is asked.
+    var resting = ArrivalOrder<UInt64>()
     var channels: [UInt64: any Channel] = [:]
   }
 
   private let limits: StrangerLimits
+  private let descriptors: Int
   private let connections: Int
   private let proxies: Set<String>
   private let state = NIOLockedValueBox(State())
 
   package init(_ limits: StrangerLimits) {
     self.limits = limits
-    connections = min(limits.connections, DescriptorLimit.raised() / 4 * 3)
+    descriptors = DescriptorLimit.raised() / 4 * 3
+    connections = min(limits.connections, descriptors)
     proxies = Set(limits.trustedProxies.map { ClientNetwork.key($0) })
   }
 
@@ -79,8 +88,10 @@ package final class StrangerAdmission: Sendable {
         guard let oldest = state.unheard.oldestOfLargest else { return (nil, source, displaced) }
         displaced += drop(oldest, &state)
       }
-      if state.open >= connections {
+      let isFull = state.open - state.resting.count >= connections
+      if isFull || state.open >= descriptors {
         var oldest = state.unheard.oldestOfLargest
+        if oldest == nil, !isFull { oldest = state.resting.first }
         if oldest == nil, state.strangers.count(of: source) + 1 < state.strangers.largestCount {
           oldest = state.strangers.oldestOfLargest
         }
@@ -116,10 +127,9 @@ package final class StrangerAdmission: Sendable {
     state.unheard.remove(number)
     state.strangers.remove(number)
     state.proven.remove(number)
+    state.resting.remove(number)
     state.channels[number] = nil
   }
-
-  fileprivate func isStranger(_ number: UInt64) -> Bool { state.withLockedValue { $0.strangers.contains(number) } }
 
   fileprivate func heard(_ number: UInt64) { state.withLockedValue { $0.unheard.remove(number) } }
 
@@ -137,6 +147,19 @@ package final class StrangerAdmission: Sendable {
     }
     Self.abort(displaced)
   }
+
+  fileprivate func rests(_ number: UInt64) -> Bool {
+    let (rests, displaced) = state.withLockedValue { state -> (Bool, [any Channel]) in
+      guard state.channels[number] != nil, !state.strangers.contains(number) else { return (false, []) }
+      state.resting.append(number)
+      guard state.resting.count > limits.resting, let oldest = state.resting.first else { return (true, []) }
+      return (true, drop(oldest, &state))
+    }
+    Self.abort(displaced)
+    return rests
+  }
+
+  fileprivate func works(_ number: UInt64) { state.withLockedValue { $0.resting.remove(number) } }
 
   private static func abort(_ channels: [any Channel]) {
     for channel in channels { channel.eventLoop.execute { channel.abort() } }
@@ -157,11 +180,15 @@ public struct Stranger: Sendable {
     self.admission = admission
   }
 
-  /// False once it has proven who it is.
-  public var isStranger: Bool { admission.isStranger(number) }
   /// It said something whole: a hello, or the head of a request.
   public func heard() { admission.heard(number) }
   /// It proved who it is, and is no stranger any more.
   /// - Parameter identity: counts its connections, where nothing else does.
   public func proven(as identity: String? = nil) { admission.proven(number, identity) }
+
+  /// Nothing is asked on it until `works`: nothing is lost when it gives way.
+  /// - Returns: false for a connection that has proven nothing, which does not rest: it has to hurry.
+  public func rests() -> Bool { admission.rests(number) }
+  /// Something is asked on it.
+  public func works() { admission.works(number) }
 }

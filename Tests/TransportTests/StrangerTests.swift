@@ -261,4 +261,50 @@ struct StrangerTests {
     #expect(channels.map(\.isActive) == [true, false, true, true])
     #expect(admission.openConnections == 3 && admission.strangers == 0)
   }
+
+  /// One that has proven who it is, and rests where it may.
+  private func rested(_ admission: StrangerAdmission, _ identity: String) throws -> (EmbeddedChannel, Stranger) {
+    let channel = EmbeddedChannel()
+    try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+    let stranger = try #require(admission.admit(channel))
+    #expect(!stranger.rests())
+    stranger.proven(as: identity)
+    #expect(stranger.rests())
+    return (channel, stranger)
+  }
+
+  @Test("where too many rest, the one that has rested the longest gives way; who works does not")
+  func resting() throws {
+    var limits = StrangerLimits()
+    limits.resting = 2
+    let admission = StrangerAdmission(limits)
+    let first = try rested(admission, "a")
+    let second = try rested(admission, "b")
+    // Asked and answered: the second one has rested longer now.
+    first.1.works()
+    #expect(first.1.rests())
+    let third = try rested(admission, "c")
+    third.1.works()
+    let fourth = try rested(admission, "d")
+    let channels = [first, second, third, fourth].map { $0.0 }
+    for channel in channels { channel.embeddedEventLoop.run() }
+    #expect(channels.map(\.isActive) == [true, false, true, true])
+    #expect(admission.openConnections == 3)
+  }
+
+  @Test("connections that rest leave room for others")
+  func restingLeavesRoom() throws {
+    var limits = StrangerLimits()
+    limits.connections = 1
+    let admission = StrangerAdmission(limits)
+    let first = try rested(admission, "a")
+    let second = try rested(admission, "b")
+    second.1.works()
+    let third = EmbeddedChannel()
+    try third.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+    #expect(admission.admit(third) == nil)
+    #expect(second.1.rests())
+    #expect(admission.admit(third) != nil)
+    #expect(first.0.isActive && second.0.isActive && admission.openConnections == 3)
+  }
 }

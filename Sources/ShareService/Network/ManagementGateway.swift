@@ -37,12 +37,14 @@ public struct RemoteController: Sendable {
 /// The management API over HTTPS, with a session that is renewed when it ends.
 final class ManagementGateway: NetworkGateway {
   private let controller: RemoteController
-  private let https: HTTPSClient
+  private let rest: RESTClient
   private let session = NIOLockedValueBox<String?>(nil)
 
   init(_ controller: RemoteController) {
     self.controller = controller
-    https = HTTPSClient(tls: ClientTLS(trust: .anchors(controller.roots, as: .controller(of: nil))))
+    rest = RESTClient(
+      bases: [controller.url], tls: ClientTLS(trust: .anchors(controller.roots, as: .controller(of: nil))),
+      timeout: .seconds(15))
   }
 
   func call(_ method: String, _ path: String, _ body: JSONValue?) async throws -> (status: Int, envelope: JSONValue) {
@@ -70,19 +72,14 @@ final class ManagementGateway: NetworkGateway {
   private func request(_ method: String, _ path: String, _ body: JSONValue?, _ token: String?) async throws -> (
     status: Int, envelope: JSONValue
   ) {
-    var headers = [("accept", "application/json")]
-    if let token { headers.append(("zt-session", token)) }
-    if body != nil { headers.append(("content-type", "application/json")) }
     let answer: HTTPAnswer
-    do {
-      answer = try await https.request(
-        method: method, controller.url + path, headers: headers, body: body?.serialized(), timeout: .seconds(15))
+    do throws(RESTError) {
+      answer = try await rest.send(method, path, token: token, body: body?.serialized())
     } catch {
-      throw ShareRefusal(503, "the controller at \(controller.url) does not answer: \(error)")
+      guard case .unreachable(let reason) = error.problem else { throw error }
+      throw ShareRefusal(503, "the controller at \(controller.url) does not answer: \(reason)")
     }
-    return (
-      answer.status, answer.body.isEmpty ? .null : (try? JSONValue(parsing: answer.body, limits: .stored)) ?? .null
-    )
+    return (answer.status, answer.document ?? .null)
   }
 }
 
@@ -96,10 +93,8 @@ extension NetworkGateway {
   }
 
   static func refusal(_ status: Int, _ envelope: JSONValue, _ doing: String) -> ShareRefusal {
-    let error = envelope["error"]
-    let cause =
-      error?["cause"]?["reason"]?.stringValue ?? error?["cause"]?["message"]?.stringValue ?? error?["message"]?
-      .stringValue ?? "no reason given"
+    let refusal = RESTRefusal(status: status, envelope)
+    let cause = refusal.cause?.reason ?? refusal.cause?.message ?? refusal.message ?? "no reason given"
     let isTaken = (status == 400 || status == 409) && (cause.contains("duplicate") || cause.contains("already"))
     return ShareRefusal(
       isTaken ? 409 : status == 401 || status == 403 ? 503 : 500,

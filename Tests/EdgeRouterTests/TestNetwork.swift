@@ -484,9 +484,9 @@ struct TestRouter: Sendable {
   }
 }
 
-/// Waits for a condition of another process half; bounded by ten seconds.
+/// Waits for a condition of another process half; bounded by a minute, for machines that build beside it.
 func eventually(_ what: String, _ condition: @Sendable () async throws -> Bool) async throws {
-  for _ in 0..<1000 {
+  for _ in 0..<6000 {
     if try await condition() { return }
     try await Task.sleep(for: .milliseconds(10))
   }
